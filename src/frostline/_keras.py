@@ -1,0 +1,218 @@
+"""Every private name of Keras that Frostline relies on, one small function each.
+
+Tried on Keras 3.15.1; `tests/backends/test_keras_private.py` names the versions and fails when a name goes
+away. Nothing else in Frostline may touch an attribute of Keras that begins with an underscore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from frostline.errors import UnsupportedKerasError
+
+TRIED_ON = ("3.15.1",)
+
+
+def _private(owner: Any, name: str) -> Any:
+    """Return a private attribute, or say which version of Keras lacks it."""
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        import keras
+
+        raise UnsupportedKerasError(
+            f"{type(owner).__name__} has no attribute {name!r}",
+            received=f"Keras {keras.__version__}",
+            expected=f"a version Frostline was tried on: {', '.join(TRIED_ON)}",
+            remedy=f"pip install 'keras=={TRIED_ON[-1]}'",
+        ) from None
+
+
+# Layers -----------------------------------------------------------------------------------------
+
+
+def sublayers(layer: Any) -> list[Any]:
+    """Return the layers that `layer` tracks directly, in the order of its attributes."""
+    seen: set[int] = set()
+    unique = []
+    for sublayer in _private(layer, "_layers"):
+        if id(sublayer) not in seen:
+            seen.add(id(sublayer))
+            unique.append(sublayer)
+    return unique
+
+
+def own_weights(layer: Any) -> list[Any]:
+    """Return the variables that `layer` itself created as trainable.
+
+    A later `trainable = False` does not take a variable out of this list, so it tells a frozen weight from
+    a statistic, which was never meant to train.
+    """
+    return list(_private(layer, "_trainable_variables"))
+
+
+def own_statistics(layer: Any) -> list[Any]:
+    """Return the variables that `layer` itself created as not trainable (moving means and the like)."""
+    return list(_private(layer, "_non_trainable_variables"))
+
+
+def seed_generators(layer: Any) -> list[Any]:
+    """Return the random seed generators that `layer` itself holds."""
+    return list(_private(layer, "_seed_generators"))
+
+
+def layer_flag(layer: Any) -> bool:
+    """Return the `trainable` flag of this layer alone."""
+    return bool(_private(layer, "_trainable"))
+
+
+def set_layer_flag(layer: Any, value: bool) -> None:
+    """Set the `trainable` flag of this layer alone: the public setter overwrites everything below it."""
+    _private(layer, "_trainable")
+    layer._trainable = value
+
+
+def producers(model: Any) -> dict[int, list[int]]:
+    """Return, for each operation of a Functional or Sequential model, the operations that feed it.
+
+    Operations are told by `id`. A model that is not a graph of operations gives an empty mapping.
+    """
+    graph = getattr(model, "_functional", None) or model
+    feeds: dict[int, list[int]] = {}
+    for nodes in getattr(graph, "_nodes_by_depth", {}).values():
+        for node in nodes:
+            sources = [id(parent.operation) for parent in node.parent_nodes]
+            feeds.setdefault(id(node.operation), []).extend(sources)
+    return feeds
+
+
+# Trainers ---------------------------------------------------------------------------------------
+
+_FUNCTIONS = ("train_function", "test_function", "predict_function")
+
+
+def renew_functions(model: Any) -> None:
+    """Throw away the compiled training, test and prediction functions, as `compile` does.
+
+    A training function that existed is made anew at once, since `fit` makes it only before its loop and a
+    callback may be what calls this.
+    """
+    if not hasattr(model, "train_function"):
+        return
+    had_one = model.train_function is not None
+    for name in _FUNCTIONS:
+        setattr(model, name, None)
+    if had_one:
+        model.make_train_function(force=True)
+
+
+def settle(model: Any) -> None:
+    """Bring the values that a running `fit` holds outside the variables back into them (JAX only)."""
+    sync = getattr(model, "jax_state_sync", None)
+    if sync is not None:
+        sync()
+
+
+# Optimizers -------------------------------------------------------------------------------------
+
+
+def optimizer_chain(optimizer: Any) -> list[Any]:
+    """Return the optimizer and the ones it wraps (`LossScaleOptimizer`), outermost first."""
+    chain = [optimizer]
+    while (inner := getattr(chain[-1], "inner_optimizer", None)) is not None:
+        chain.append(inner)
+    return chain
+
+
+def optimizer_targets(optimizer: Any) -> list[Any]:
+    """Return the variables that a built optimizer updates, in its own order."""
+    return list(_private(optimizer, "_trainable_variables"))
+
+
+def optimizer_own_variables(optimizer: Any) -> list[Any]:
+    """Return the variables an optimizer holds itself: counters, the learning rate, slots."""
+    return list(_private(optimizer, "_variables"))
+
+
+def optimizer_counters(optimizer: Any) -> list[Any]:
+    """Return the step counter and, where it is one, the learning-rate variable."""
+    counter = _private(optimizer, "_iterations")
+    rate = _private(optimizer, "_learning_rate")
+    return [v for v in (counter, rate) if any(v is own for own in optimizer_own_variables(optimizer))]
+
+
+def unbuild_optimizer(optimizer: Any) -> None:
+    """Take an optimizer back to the state before `build`, keeping its counters and its settings."""
+    counters = optimizer_counters(optimizer)
+    untrack = _private(optimizer, "_untrack_variable")
+    for variable in optimizer_own_variables(optimizer):
+        if not any(variable is counter for counter in counters):
+            untrack(variable)
+    optimizer._trainable_variables = []
+    optimizer._trainable_variables_indices = {}
+    optimizer.built = False
+
+
+@contextmanager
+def steps_counted_from(optimizer: Any, joined: int) -> Iterator[None]:
+    """Let the optimizer's step counter read `joined` steps less, as for weights that joined then."""
+    if joined == 0:
+        yield
+        return
+    counter = _private(optimizer, "_iterations")
+    # `object.__setattr__` keeps the tracker of Keras from seeing the stand-in.
+    object.__setattr__(optimizer, "_iterations", counter - joined)
+    try:
+        yield
+    finally:
+        object.__setattr__(optimizer, "_iterations", counter)
+
+
+def replace_method(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -> None:
+    """Put `make(original)` in the place of a method of this one object.
+
+    The object's configuration, class and files do not know of it. `restore_method` undoes it.
+    """
+    restore_method(owner, name)
+    method = make(_private(owner, name))
+    method.frostline_replaces = vars(owner).get(name)
+    object.__setattr__(owner, name, method)
+
+
+def restore_method(owner: Any, name: str) -> None:
+    """Undo `replace_method`, if it was called; a replacement by somebody else stays."""
+    held = vars(owner).get(name)
+    if not hasattr(held, "frostline_replaces"):
+        return
+    if held.frostline_replaces is None:
+        del vars(owner)[name]
+    else:
+        object.__setattr__(owner, name, held.frostline_replaces)
+
+
+def update_hooks() -> tuple[str, str]:
+    """Return the names of the optimizer's methods for the update step and for weight decay."""
+    return "_backend_update_step", "_apply_weight_decay"
+
+
+@contextmanager
+def decay_scaled_by(optimizer: Any, factor: float) -> Iterator[None]:
+    """Let the optimizer's weight decay be `factor` times what it is."""
+    names = [n for n in ("weight_decay", "adam_weight_decay") if getattr(optimizer, n, None) is not None]
+    before = {name: getattr(optimizer, name) for name in names}
+    for name, value in before.items():
+        object.__setattr__(optimizer, name, value * factor)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            object.__setattr__(optimizer, name, value)
+
+
+def metric_variables(model: Any) -> Iterable[tuple[str, Any]]:
+    """Yield the name of each metric of the model, with its state variables one by one."""
+    for metric in getattr(model, "metrics", []):
+        for variable in metric.variables:
+            yield metric.name, variable

@@ -1,0 +1,195 @@
+"""Putting a resolution on a model, and taking it off again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from frostline import _keras, modes, optimizer
+from frostline.errors import PlanError
+from frostline.plan import Plan
+from frostline.resolve import Resolution, resolve
+
+
+@dataclass(slots=True)
+class Applied:
+    """A plan that is on a model, and the way back.
+
+    Attributes:
+        resolution: What the plan decided.
+    """
+
+    resolution: Resolution
+    _model: Any = field(repr=False)
+    _before: _Flags | None = field(repr=False)
+
+    def undo(self) -> None:
+        """Put back every flag of every layer and weight as it was; a second call does nothing.
+
+        On a compiled model the training function and the optimizer follow.
+        """
+        if self._before is None:
+            return
+        before, self._before = self._before, None
+        _keras.settle(self._model)
+        before.restore()
+        _renew(self._model, self.resolution, before.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """All that `apply` changes, as it was."""
+
+    layers: tuple[tuple[Any, bool], ...]
+    variables: tuple[tuple[Any, bool], ...]
+    calls: tuple[tuple[Any, Any], ...]
+    targets: tuple[optimizer.Target, ...] | None
+
+    @classmethod
+    def of(cls, model: Any, resolution: Resolution) -> _Flags:
+        held = resolution.inventory
+        layers = [node.layer for node in held.layers]
+        opt = _optimizer(model)
+        return cls(
+            tuple((layer, _keras.layer_flag(layer)) for layer in layers),
+            tuple((w.variable, w.variable.trainable) for w in held.of_role("weight", "statistic")),
+            tuple(modes.calls_of(layers)),
+            optimizer.targets_of(opt) if opt is not None else None,
+        )
+
+    def restore(self) -> None:
+        for layer, flag in self.layers:
+            _keras.set_layer_flag(layer, flag)
+        for variable, flag in self.variables:
+            if variable.trainable != flag:
+                variable.trainable = flag
+        modes.restore_calls(self.calls)
+
+
+def apply(model: Any, plan: Plan | Resolution) -> Applied:
+    """Make a model train what a plan says, and nothing else.
+
+    Sets the flag of every layer and weight, puts frozen layers into inference mode as the plan's policies
+    say, and, on a compiled model, renews the training function and gives the optimizer slots for the trained
+    weights only; slots that it had are kept by address. After that `model.fit`, `train_on_batch` and
+    `fl.fit` obey, on every backend; in a callback too, from the next step on.
+
+    Args:
+        model: A built Keras model or layer.
+        plan: A plan, or its resolution for this model.
+
+    Returns:
+        `Applied`, whose `undo()` restores every flag.
+
+    Raises:
+        UnbuiltModelError: The model has no weights yet.
+        UnmatchedRuleError: A rule picks nothing and is not optional.
+        PlanError: The resolution belongs to another model.
+        OptimizerError: The optimizer cannot be brought under a plan. The model is as before.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> applied = apply(model, Plan().train("head/kernel"))
+        >>> [v.name for v in model.trainable_variables]
+        ['kernel']
+        >>> applied.undo()
+        >>> [v.name for v in model.trainable_variables]
+        ['kernel', 'bias']
+    """
+    resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
+    _require_same_model(model, resolution)
+    _keras.settle(model)
+    before = _Flags.of(model, resolution)
+    try:
+        _set_flags(resolution)
+        modes.set_modes(resolution)
+        _renew(model, resolution, _targets(model, resolution))
+    except BaseException:
+        before.restore()
+        raise
+    return Applied(resolution, model, before)
+
+
+@contextmanager
+def applied(model: Any, plan: Plan | Resolution) -> Iterator[Resolution]:
+    """Apply a plan inside a `with` block; every flag is back afterwards, also after an exception.
+
+    Args:
+        model: A built Keras model or layer.
+        plan: A plan, or its resolution for this model.
+
+    Yields:
+        The resolution.
+
+    Raises:
+        FrostlineError: As `apply`.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> with applied(model, Plan()):
+        ...     len(model.trainable_variables)
+        0
+        >>> len(model.trainable_variables)
+        2
+    """
+    done = apply(model, plan)
+    try:
+        yield done.resolution
+    finally:
+        done.undo()
+
+
+def _optimizer(model: Any) -> Any:
+    return getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None
+
+
+def _require_same_model(model: Any, resolution: Resolution) -> None:
+    own = {id(v) for v in model.weights}
+    if all(id(d.weight.variable) in own for d in resolution.decisions):
+        return
+    raise PlanError(
+        f"the resolution was made for another model, {resolution.inventory.model_name!r}",
+        received=f"the model {model.name!r}",
+        remedy="apply the plan itself, or resolve it again: plan.resolve(model)",
+    )
+
+
+def _set_flags(resolution: Resolution) -> None:
+    trained = {d.weight.address for d in resolution.trained}
+    weights = {d.weight.address for d in resolution.decisions}
+    moving = {d.weight.layer for d in resolution.statistics if d.trains}
+    for decision in resolution.decisions:
+        if decision.weight.variable.trainable != decision.trains:
+            decision.weight.variable.trainable = decision.trains
+    for node in resolution.inventory.layers:
+        if node.address in moving:
+            # BatchNormalization moves its statistics by its flag; its weights have flags of their own.
+            _keras.set_layer_flag(node.layer, True)
+        elif not weights.isdisjoint(node.below):
+            _keras.set_layer_flag(node.layer, not trained.isdisjoint(node.below))
+        elif node.own:
+            _keras.set_layer_flag(node.layer, False)
+
+
+def _targets(model: Any, resolution: Resolution) -> tuple[optimizer.Target, ...]:
+    by_id = {id(d.weight.variable): d for d in resolution.trained}
+    decisions = [by_id[id(v)] for v in model.trainable_variables]
+    return tuple(
+        optimizer.Target(d.weight.address, d.weight.variable, d.lr, d.decay) for d in decisions
+    )
+
+
+def _renew(model: Any, resolution: Resolution, targets: tuple[optimizer.Target, ...] | None) -> None:
+    """Let the optimizer and the compiled functions follow the flags."""
+    opt = _optimizer(model)
+    if opt is not None:
+        addresses = {id(w.variable): w.address for w in resolution.inventory.of_role("weight")}
+        if targets is None:
+            trainable = [v for v in model.trainable_variables if id(v) in addresses]
+            targets = tuple(optimizer.Target(addresses[id(v)], v) for v in trainable)
+        optimizer.set_targets(opt, targets, addresses)
+    _keras.renew_functions(model)

@@ -1,0 +1,146 @@
+"""Every exception that Frostline raises on purpose.
+
+    FrostlineError
+    ├── PlanError               a plan that cannot mean what it says
+    │   ├── PlanFileError       the same, with the file and the line
+    │   ├── SelectorError       a selector that cannot be read
+    │   └── UnmatchedRuleError  a rule that picks nothing in this model
+    ├── ModelError              a model that is not ready for what was asked
+    │   ├── UnbuiltModelError
+    │   ├── UncompiledModelError
+    │   ├── LayerInCallError    `call` makes layers that the model does not own
+    │   └── ModelFileError      a model, plan or receipt that could not be loaded or written
+    ├── OptimizerError          an optimizer that cannot be brought under a plan
+    ├── TrainingError           training that could not do what the plan says
+    │   ├── NoGradientError     nothing that should train received a gradient
+    │   └── VerificationError   frozen numbers changed
+    ├── MissingDataError        the demo's data packages are not installed
+    └── UnsupportedKerasError   an internal of Keras that Frostline relies on is missing
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FrostlineError(Exception):
+    """Base of all errors raised by Frostline.
+
+    Args:
+        what: What happened, as one sentence.
+        received: What Frostline was given.
+        expected: What it could have used.
+        remedy: How to mend it.
+
+    Example:
+        >>> print(FrostlineError("No such layer", received="'haed'", remedy="write 'head'"))
+        No such layer.
+          received: 'haed'
+          to mend:  write 'head'
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        received: str | None = None,
+        expected: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.what = what
+        self.received = received
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        first = self.what if self.what.endswith((".", "?", ":")) else f"{self.what}."
+        lines = [first]
+        parts = (
+            ("received: ", self.received),
+            ("expected: ", self.expected),
+            ("to mend:  ", self.remedy),
+        )
+        for label, text in parts:
+            if text:
+                lines.append(f"  {label}{text}")
+        return "\n".join(lines)
+
+
+class PlanError(FrostlineError):
+    """A plan that cannot mean what it says."""
+
+
+class PlanFileError(PlanError):
+    """A plan file that cannot be read; `what` begins with the file and the line."""
+
+
+class SelectorError(PlanError):
+    """A selector that cannot be read."""
+
+
+class UnmatchedRuleError(PlanError):
+    """A rule that picks nothing in this model."""
+
+
+class ModelError(FrostlineError):
+    """A model that is not ready for what was asked of it."""
+
+
+class UnbuiltModelError(ModelError):
+    """A model whose weights do not exist yet."""
+
+
+class UncompiledModelError(ModelError):
+    """A model without an optimizer and a loss."""
+
+
+class LayerInCallError(ModelError):
+    """`call` makes layers that the model does not own, so nothing trains or saves them."""
+
+
+class ModelFileError(ModelError):
+    """A file that could not be loaded or written."""
+
+
+class OptimizerError(FrostlineError):
+    """An optimizer that cannot be brought under a plan."""
+
+
+class TrainingError(FrostlineError):
+    """Training that could not do what the plan says."""
+
+
+class NoGradientError(TrainingError):
+    """Nothing that the plan trains received a gradient."""
+
+
+class VerificationError(TrainingError):
+    """Frozen numbers changed."""
+
+
+class MissingDataError(FrostlineError):
+    """The demo's model or data is not installed."""
+
+
+class UnsupportedKerasError(FrostlineError):
+    """An internal of Keras that Frostline relies on is missing in this version."""
+
+
+def near(word: str, known: Iterable[str], *, most: int = 3) -> list[str]:
+    """Return up to `most` of the `known` words that look most like `word`, best first."""
+    return difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+
+
+def listed(items: Iterable[str], *, most: int = 5) -> str:
+    """Return the items as one comma-separated phrase, cut after `most` of them.
+
+    Example:
+        >>> listed(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    every = list(items)
+    if len(every) > most:
+        return f"{', '.join(every[:most])} and {len(every) - most} more"
+    return ", ".join(every)

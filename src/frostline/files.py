@@ -1,0 +1,60 @@
+"""Reading and writing whole files: nothing half-written, nothing lost, errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from frostline.errors import FrostlineError
+
+
+def read_text(path: Path, error: type[FrostlineError], kind: str) -> str:
+    """Return the text of a UTF-8 file, or raise `error` with the reason and the remedy."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near_by = sorted(p.name for p in path.parent.glob(f"*{path.suffix}")) if path.parent.is_dir() else []
+        raise error(
+            f"there is no {kind} {str(path)!r}",
+            remedy=f"in {str(path.parent)!r} there are: {', '.join(near_by[:5])}" if near_by else None,
+        ) from None
+    except UnicodeDecodeError as problem:
+        raise error(
+            f"the {kind} {str(path)!r} is not text in UTF-8",
+            received=f"byte {problem.object[problem.start]:#04x} at position {problem.start}",
+        ) from None
+    except OSError as problem:
+        raise error(f"the {kind} {str(path)!r} cannot be read: {problem.strerror}") from None
+
+
+def write_atomically(path: Path, data: bytes, error: type[FrostlineError]) -> None:
+    """Write a file so that others see it whole or not at all.
+
+    The data goes to a temporary file in the same folder, to the disk, and only then to its name.
+    """
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except OSError as problem:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise error(
+            f"cannot write {str(path)!r}: {problem.strerror}",
+            expected="a folder that exists and that you may write to",
+            remedy="name another output file",
+        ) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

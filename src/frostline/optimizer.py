@@ -1,0 +1,296 @@
+"""An optimizer under a plan: slots for trained weights only, kept by address through every change.
+
+The optimizer object stays the one that the user made. Its slots are rebuilt in place when the trained set
+changes. Where weights have multipliers or joined late, its update step runs once per group, with the learning
+rate of that group and with the step count since the group joined, as PyTorch counts steps per parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from frostline import _keras
+from frostline.errors import OptimizerError, listed
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A weight that an optimizer updates.
+
+    Attributes:
+        address: Its address in the model; slots follow it.
+        variable: The `keras.Variable`.
+        lr: Multiplier of the learning rate.
+        decay: Multiplier of the weight decay.
+    """
+
+    address: str
+    variable: Any
+    lr: float = 1.0
+    decay: float = 1.0
+
+
+@dataclass(slots=True)
+class _Parked:
+    """The slots of a weight that does not train now, and how many steps it had trained."""
+
+    slots: dict[str, Array]
+    steps: int
+
+
+@dataclass(slots=True)
+class _State:
+    """What Frostline remembers about an optimizer between plans."""
+
+    targets: tuple[Target, ...] = ()
+    parked: dict[str, _Parked] = field(default_factory=dict)
+    joined: dict[str, int] = field(default_factory=dict)
+
+
+_states: WeakKeyDictionary[Any, _State] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Weights that share a learning rate, a decay and the step at which they joined."""
+
+    lr: float
+    decay: float
+    joined: int
+
+
+def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[int, str]) -> None:
+    """Let an optimizer update just these weights.
+
+    Args:
+        optimizer: The optimizer of a compiled model, built or not. It is changed in place.
+        targets: The weights that train, in the order of `model.trainable_variables`.
+        addresses: The address of every variable of the model, by `id`.
+
+    Raises:
+        OptimizerError: The optimizer is of a kind whose slots cannot be told apart, or it was built for
+            another model. Nothing is changed then.
+    """
+    chain = _keras.optimizer_chain(optimizer)
+    inner = chain[-1]
+    _require_single(inner)
+    state = _states.setdefault(inner, _State())
+    if optimizer.built and not _same_variables(inner, targets):
+        _rebuild(chain, targets, addresses, state)
+    state.targets = tuple(targets)
+    _set_groups(inner, targets, state)
+
+
+def targets_of(optimizer: Any) -> tuple[Target, ...] | None:
+    """Return what `set_targets` last set, or None where it was never called."""
+    state = _states.get(_keras.optimizer_chain(optimizer)[-1])
+    return state.targets if state else None
+
+
+def forget_parked(optimizer: Any) -> None:
+    """Drop the slots kept for weights that do not train now, and their memory."""
+    state = _states.get(_keras.optimizer_chain(optimizer)[-1])
+    if state:
+        state.parked.clear()
+
+
+def slots(optimizer: Any) -> list[dict[str, Any]]:
+    """Return, for each weight a built optimizer updates, its slot variables by name.
+
+    A slot is found by how the optimizer holds it: a list with one entry for each weight.
+
+    Raises:
+        OptimizerError: Some variable of the optimizer is neither such a slot nor a scalar of its own.
+    """
+    per_weight, _ = _slots_and_scalars(optimizer)
+    return per_weight
+
+
+def _require_single(optimizer: Any) -> None:
+    import keras
+
+    if isinstance(optimizer, keras.optimizers.Optimizer) and not hasattr(optimizer, "optimizers"):
+        return
+    raise OptimizerError(
+        f"an optimizer of type {type(optimizer).__name__} cannot be brought under a plan",
+        expected="one keras.optimizers.Optimizer, or a LossScaleOptimizer around one",
+        remedy="give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)",
+    )
+
+
+def _same_variables(optimizer: Any, targets: Sequence[Target]) -> bool:
+    now = [id(v) for v in _keras.optimizer_targets(optimizer)]
+    return now == [id(target.variable) for target in targets]
+
+
+def _slots_and_scalars(optimizer: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    import keras
+
+    variables = _keras.optimizer_targets(optimizer)
+    counters = {id(v) for v in _keras.optimizer_counters(optimizer)}
+    per_weight: list[dict[str, Any]] = [{} for _ in variables]
+    scalars: dict[str, Any] = {}
+    found = set(counters)
+    for name, value in vars(optimizer).items():
+        if isinstance(value, keras.Variable) and id(value) not in counters:
+            scalars[name] = value
+            found.add(id(value))
+        elif _is_slot_list(name, value, len(variables)):
+            for slot, entry in zip(per_weight, value, strict=True):
+                if entry is not None:
+                    slot[name] = entry
+                    found.add(id(entry))
+    strange = [v.name for v in _keras.optimizer_own_variables(optimizer) if id(v) not in found]
+    if strange:
+        raise OptimizerError(
+            f"the optimizer {type(optimizer).__name__} holds variables that belong to no weight",
+            received=listed(strange),
+            expected="each slot in a list with one entry per weight, as Keras's own optimizers hold them",
+        )
+    return per_weight, scalars
+
+
+def _is_slot_list(name: str, value: Any, length: int) -> bool:
+    import keras
+
+    if name in ("_variables", "_trainable_variables") or not isinstance(value, list):
+        return False
+    return len(value) == length and all(v is None or isinstance(v, keras.Variable) for v in value)
+
+
+def _rebuild(
+    chain: Sequence[Any], targets: Sequence[Target], addresses: Mapping[int, str], state: _State
+) -> None:
+    inner = chain[-1]
+    steps = _steps(inner)
+    before = {id(part): _slots_and_scalars(part) for part in chain}
+    old = _keras.optimizer_targets(inner)
+    unknown = [v.path for v in old if id(v) not in addresses]
+    if unknown:
+        raise OptimizerError(
+            f"the optimizer {type(inner).__name__} was built for weights that this model does not have",
+            received=listed(unknown),
+            remedy="compile this model with an optimizer of its own",
+        )
+    for variable, held in zip(old, before[id(inner)][0], strict=True):
+        address = addresses[id(variable)]
+        values = {name: _value(slot) for name, slot in held.items()}
+        state.parked[address] = _Parked(values, steps - state.joined.get(address, 0))
+    scalars = [{name: _value(v) for name, v in before[id(part)][1].items()} for part in chain]
+    for part in chain:
+        _keras.unbuild_optimizer(part)
+    _build(chain[0], [target.variable for target in targets])
+    for part, values in zip(chain, scalars, strict=True):
+        _assign(_slots_and_scalars(part)[1], values)
+    state.joined = {}
+    for target, held in zip(targets, _slots_and_scalars(inner)[0], strict=True):
+        _restore_or_start(inner, target, held, state, steps)
+
+
+def _build(optimizer: Any, variables: list[Any]) -> None:
+    import keras
+
+    with keras.name_scope(optimizer.name):
+        optimizer.build(variables)
+
+
+def _restore_or_start(
+    optimizer: Any, target: Target, held: dict[str, Any], state: _State, steps: int
+) -> None:
+    parked = state.parked.pop(target.address, None)
+    if parked is not None:
+        _assign(held, parked.slots)
+    elif (average := held.get("_model_variables_moving_average")) is not None:
+        # An average that starts at zero would pull a late weight towards zero.
+        average.assign(target.variable)
+    trained = parked.steps if parked else 0
+    every = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+    # Steps are counted in whole updates: an offset within one would shift when gradients are applied.
+    state.joined[target.address] = (steps - trained) // every * every
+
+
+def _assign(variables: Mapping[str, Any], values: Mapping[str, Array]) -> None:
+    for name, value in values.items():
+        if name in variables:
+            variables[name].assign(value)
+
+
+def _value(variable: Any) -> Array:
+    import keras
+
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def _steps(optimizer: Any) -> int:
+    return int(_value(_keras.optimizer_counters(optimizer)[0]))
+
+
+# Groups -----------------------------------------------------------------------------------------
+
+
+def _set_groups(optimizer: Any, targets: Sequence[Target], state: _State) -> None:
+    """Let the update step run once per group, or as it is where there is one plain group."""
+    key = optimizer._var_key if hasattr(optimizer, "_var_key") else id
+    groups = {
+        key(t.variable): _Group(t.lr, t.decay, state.joined.get(t.address, 0)) for t in targets
+    }
+    update, decay = _keras.update_hooks()
+    if set(groups.values()) <= {_Group(1.0, 1.0, 0)}:
+        _keras.restore_method(optimizer, update)
+        _keras.restore_method(optimizer, decay)
+        return
+    grouping = _Grouping(optimizer, groups, key)
+    _keras.replace_method(optimizer, update, grouping.update_step)
+    _keras.replace_method(optimizer, decay, grouping.weight_decay)
+
+
+class _Grouping:
+    """The update step and the weight decay of an optimizer, run group by group."""
+
+    def __init__(self, optimizer: Any, groups: Mapping[Any, _Group], key: Callable[[Any], Any]) -> None:
+        self._optimizer = optimizer
+        self._groups = groups
+        self._key = key
+
+    def _split(self, variables: Sequence[Any]) -> dict[_Group, list[int]]:
+        found: dict[_Group, list[int]] = {}
+        for place, variable in enumerate(variables):
+            found.setdefault(self._groups[self._key(variable)], []).append(place)
+        return found
+
+    def update_step(self, original: Callable[..., Any]) -> Callable[..., None]:
+        """Return an update step that gives each group its learning rate and its own count of steps."""
+
+        def grouped(grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
+            import keras
+
+            scalars = _slots_and_scalars(self._optimizer)[1].values()
+            before = [(scalar, keras.ops.copy(scalar)) for scalar in scalars]
+            for number, (group, places) in enumerate(self._split(variables).items()):
+                if number > 0:
+                    # Scalars that all weights share (Nadam's product) move once a step, not once a group.
+                    for scalar, value in before:
+                        scalar.assign(value)
+                rate = learning_rate if group.lr == 1 else keras.ops.multiply(learning_rate, group.lr)
+                with _keras.steps_counted_from(self._optimizer, group.joined):
+                    original([grads[n] for n in places], [variables[n] for n in places], rate)
+
+        return grouped
+
+    def weight_decay(self, original: Callable[..., Any]) -> Callable[..., None]:
+        """Return a weight decay that gives each group its share: rate times multiplier times decay."""
+
+        def grouped(variables: Sequence[Any]) -> None:
+            for group, places in self._split(variables).items():
+                with _keras.decay_scaled_by(self._optimizer, group.lr * group.decay):
+                    original([variables[n] for n in places])
+
+        return grouped

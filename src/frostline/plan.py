@@ -1,0 +1,217 @@
+"""Plans: ordered rules that say what trains. Pure values, without a model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from frostline.errors import PlanError
+from frostline.select import Selector, selector
+
+if TYPE_CHECKING:
+    from frostline.resolve import Resolution
+
+Action = Literal["train", "freeze"]
+BatchNormPolicy = Literal["inference", "update"]
+StochasticPolicy = Literal["inference", "active"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One selector and what to do with the weights it picks.
+
+    Attributes:
+        action: `train` or `freeze`.
+        selector: Which weights.
+        lr: Multiplies the optimizer's learning rate at every step, for these weights.
+        decay: Multiplies the optimizer's weight decay, for these weights.
+        optional: Whether the rule may pick nothing.
+    """
+
+    action: Action
+    selector: Selector
+    lr: float = 1.0
+    decay: float = 1.0
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.action not in ("train", "freeze"):
+            raise PlanError("a rule neither trains nor freezes", received=repr(self.action))
+        for name in ("lr", "decay"):
+            _check_multiplier(name, getattr(self, name))
+        if self.action == "freeze" and (self.lr, self.decay) != (1.0, 1.0):
+            raise PlanError(
+                f"the rule freeze {self.selector} has a learning rate or a decay",
+                expected="lr and decay on rules that train: frozen weights do not move at all",
+            )
+
+    def __str__(self) -> str:
+        extras = [f"{name} x {getattr(self, name):g}" for name in ("lr", "decay") if getattr(self, name) != 1]
+        extras += ["optional"] if self.optional else []
+        return f"{self.action} {self.selector}" + (f" ({', '.join(extras)})" if extras else "")
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the rule as it stands in a plan file."""
+        data: dict[str, Any] = {self.action: self.selector.to_data()}
+        for name, default in (("lr", 1.0), ("decay", 1.0), ("optional", False)):
+            if getattr(self, name) != default:
+                data[name] = getattr(self, name)
+        return data
+
+
+def _check_multiplier(name: str, value: Any) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0 or (name == "lr" and value == 0):
+        raise PlanError(
+            f"the multiplier {name} of a rule is out of range",
+            received=repr(value),
+            expected="a finite number above 0" if name == "lr" else "a finite number, 0 or above",
+            remedy="to keep weights from moving, freeze them" if name == "lr" else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What trains: ordered rules, of which the last that picks a weight decides, and a default.
+
+    Attributes:
+        rules: The rules, in order.
+        default: What happens to a weight that no rule picks.
+        batchnorm: How layers with moving statistics (BatchNormalization) run where all their weights are
+            frozen: `inference` uses the statistics as they are; `update` keeps moving them.
+        stochastic: How dropout and noise run inside frozen blocks: `inference` (off) or `active`.
+
+    Example:
+        >>> plan = Plan().train("head/**").train("backbone/block_5*/**", lr=0.1).freeze("**/bias")
+        >>> print(plan)
+        default: freeze
+        1. train 'head/**'
+        2. train 'backbone/block_5*/**' (lr x 0.1)
+        3. freeze '**/bias'
+    """
+
+    rules: tuple[Rule, ...] = ()
+    default: Action = "freeze"
+    batchnorm: BatchNormPolicy = "inference"
+    stochastic: StochasticPolicy = "inference"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("default", ("freeze", "train")),
+            ("batchnorm", ("inference", "update")),
+            ("stochastic", ("inference", "active")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise PlanError(
+                    f"the plan's {name} is not one of its values",
+                    received=repr(getattr(self, name)),
+                    expected=" or ".join(map(repr, allowed)),
+                )
+        if not isinstance(self.rules, tuple) or not all(isinstance(r, Rule) for r in self.rules):
+            raise PlanError(
+                "the plan's rules are not a tuple of Rule",
+                received=repr(self.rules),
+                remedy="use Plan().train(...) and .freeze(...), or Plan.from_data(...)",
+            )
+
+    def train(self, of: Any, *, lr: float = 1.0, decay: float = 1.0, optional: bool = False) -> Plan:
+        """Return this plan with one more rule, that trains.
+
+        Args:
+            of: A selector: a glob on addresses, `re:`, `type:`, `first:`, `last:`, `layer:`, a function of
+                one `Weight`, or a combination made with `&`, `|`, `~`.
+            lr: Multiplies the optimizer's learning rate, above 0.
+            decay: Multiplies the optimizer's weight decay, 0 or above.
+            optional: Whether it may pick nothing.
+
+        Raises:
+            SelectorError: The selector cannot be read.
+            PlanError: A multiplier is out of range.
+        """
+        return replace(self, rules=(*self.rules, Rule("train", selector(of), lr, decay, optional)))
+
+    def freeze(self, of: Any, *, optional: bool = False) -> Plan:
+        """Return this plan with one more rule, that freezes.
+
+        Args:
+            of: A selector, as for `train`.
+            optional: Whether it may pick nothing.
+
+        Raises:
+            SelectorError: The selector cannot be read.
+        """
+        return replace(self, rules=(*self.rules, Rule("freeze", selector(of), optional=optional)))
+
+    def __add__(self, other: Plan) -> Plan:
+        """Return this plan with the rules of another behind its own; default and policies stay."""
+        if not isinstance(other, Plan):
+            return NotImplemented
+        return replace(self, rules=self.rules + other.rules)
+
+    def __str__(self) -> str:
+        lines = [f"default: {self.default}"]
+        if self.batchnorm != "inference":
+            lines.append(f"batchnorm: {self.batchnorm}")
+        if self.stochastic != "inference":
+            lines.append(f"stochastic: {self.stochastic}")
+        return "\n".join(lines + [f"{n}. {rule}" for n, rule in enumerate(self.rules, 1)])
+
+    def resolve(self, model: Any) -> Resolution:
+        """Say for every weight of a model whether it trains, and which rule decided.
+
+        Raises:
+            UnmatchedRuleError: A rule picks nothing and is not optional.
+            UnbuiltModelError: The model has no weights yet.
+        """
+        from frostline.resolve import resolve
+
+        return resolve(model, self)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the plan as plain data, as it stands in a plan file.
+
+        Raises:
+            PlanError: A selector is a Python function.
+        """
+        return {
+            "frostline": 1,
+            "default": self.default,
+            "batchnorm": self.batchnorm,
+            "stochastic": self.stochastic,
+            "rules": [rule.to_data() for rule in self.rules],
+        }
+
+    @classmethod
+    def from_data(cls, data: Any) -> Plan:
+        """Make a plan from plain data, the reverse of `to_data`.
+
+        Raises:
+            PlanError: The data is not a plan; says where and what was expected.
+        """
+        from frostline.planfile import plan_from_data
+
+        return plan_from_data(data)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Plan:
+        """Read a plan file, YAML or JSON.
+
+        Raises:
+            PlanFileError: It cannot be read; says the file, the line and what was expected.
+        """
+        from frostline.planfile import load_plan
+
+        return load_plan(path)
+
+    def save(self, path: str | Path) -> None:
+        """Write the plan to a file, atomically; YAML, or JSON where the name ends in `.json`.
+
+        Raises:
+            PlanError: A selector is a Python function.
+            PlanFileError: The file cannot be written.
+        """
+        from frostline.planfile import save_plan
+
+        save_plan(self, path)

@@ -1,0 +1,250 @@
+"""Plan files: YAML or JSON in and out, errors with their line, and the JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from frostline.errors import FrostlineError, PlanError, PlanFileError, near
+from frostline.files import read_text, write_atomically
+from frostline.plan import Action, BatchNormPolicy, Plan, Rule, StochasticPolicy
+from frostline.select import selector
+
+Location = tuple[int | str, ...]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Text = Annotated[str, Field(min_length=1)]
+SelectorData = Text | dict[str, Any]
+
+
+class _RuleData(_Strict):
+    """One rule: exactly one of train and freeze, each with a selector."""
+
+    train: SelectorData | None = Field(None, description="Selector of the weights that train.")
+    freeze: SelectorData | None = Field(None, description="Selector of the weights that stay fixed.")
+    lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies the learning rate.")
+    decay: float = Field(1.0, ge=0, allow_inf_nan=False, description="Multiplies the weight decay.")
+    optional: bool = Field(False, description="Whether the rule may pick nothing.")
+
+    @model_validator(mode="after")
+    def _one_action(self) -> _RuleData:
+        if (self.train is None) == (self.freeze is None):
+            raise ValueError("a rule needs exactly one of 'train' and 'freeze'")
+        return self
+
+    def rule(self) -> Rule:
+        action: Action = "train" if self.train is not None else "freeze"
+        chosen = self.train if self.train is not None else self.freeze
+        return Rule(action, selector(chosen), self.lr, self.decay, self.optional)
+
+
+class _PlanData(_Strict):
+    """A Frostline plan: what trains and what stays fixed."""
+
+    frostline: Literal[1] = Field(description="Version of this format.")
+    default: Action = Field("freeze", description="What happens to weights that no rule picks.")
+    batchnorm: BatchNormPolicy = Field(
+        "inference", description="How frozen layers with moving statistics run."
+    )
+    stochastic: StochasticPolicy = Field(
+        "inference", description="How dropout and noise run inside frozen blocks."
+    )
+    rules: list[_RuleData] = Field(
+        default_factory=list, description="In order; the last that picks a weight decides."
+    )
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON Schema of plan files, also published as `docs/schemas/plan.json`."""
+    schema = _PlanData.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "Frostline plan"
+    schema["$defs"]["Rule"] = schema["$defs"].pop("_RuleData")
+    schema["properties"]["rules"]["items"]["$ref"] = "#/$defs/Rule"
+    schema["$defs"]["Rule"]["title"] = "Rule"
+    schema["$defs"]["Rule"]["oneOf"] = [{"required": ["train"]}, {"required": ["freeze"]}]
+    return schema
+
+
+def plan_from_data(data: Any) -> Plan:
+    """Make a plan from plain data. See `Plan.from_data`."""
+    return _Reader("plan data", {}).plan(data)
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Read a plan file. See `Plan.load`."""
+    path = Path(path)
+    text = read_text(path, PlanFileError, "plan file")
+    try:
+        # JSON is read as YAML too, which gives the place of each value; it knows no tabs.
+        node = yaml.compose(text.replace("\t", " ") if path.suffix == ".json" else text, yaml.SafeLoader)
+        if path.suffix == ".json":
+            json.loads(text)
+    except yaml.YAMLError as error:
+        raise _syntax_error(path, error) from None
+    except json.JSONDecodeError as error:
+        raise PlanFileError(
+            f"{path}, line {error.lineno}: this is not JSON: {error.msg}, at column {error.colno}"
+        ) from None
+    if node is None:
+        raise PlanFileError(f"{path} is empty", remedy="write one with `frostline init MODEL`")
+    lines: dict[Location, int] = {}
+    data = _to_data(node, (), lines, path)
+    return _Reader(str(path), lines).plan(data)
+
+
+def save_plan(plan: Plan, path: str | Path) -> None:
+    """Write a plan file. See `Plan.save`."""
+    path = Path(path)
+    data = plan.to_data()
+    if path.suffix == ".json":
+        text = json.dumps(data, indent=2) + "\n"
+    else:
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    write_atomically(path, text.encode(), PlanFileError)
+
+
+def _syntax_error(path: Path, error: yaml.YAMLError) -> PlanFileError:
+    mark = getattr(error, "problem_mark", None)
+    place = f"{path}, line {mark.line + 1}" if mark else str(path)
+    problem = getattr(error, "problem", None) or str(error)
+    return PlanFileError(f"{place}: this is not YAML: {problem}", remedy="quote selectors: train: 'head/**'")
+
+
+def _to_data(node: yaml.Node, at: Location, lines: dict[Location, int], path: Path) -> Any:
+    """Turn a YAML node into plain data, keep the line of everything, refuse duplicate keys."""
+    lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        return [_to_data(item, (*at, n), lines, path) for n, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return _scalar(node)
+    data: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else repr(key_node.value)
+        line = key_node.start_mark.line + 1
+        if key in data:
+            raise PlanFileError(
+                f"{path}, line {line}: the key {key!r} stands twice",
+                received=f"first on line {lines[(*at, key)]}, again on line {line}",
+                remedy="keep one of them; several rules go into the list under 'rules:'",
+            )
+        data[key] = _to_data(value_node, (*at, key), lines, path)
+        lines[(*at, key)] = line
+    return data
+
+
+def _scalar(node: yaml.Node) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+    except (ValueError, yaml.YAMLError):
+        return node.value
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+
+
+class _Reader:
+    """Validates plan data; knows which line each value came from."""
+
+    def __init__(self, source: str, lines: dict[Location, int]) -> None:
+        self._source = source
+        self._lines = lines
+
+    def plan(self, data: Any) -> Plan:
+        if not isinstance(data, dict):
+            raise self._error((), "a plan is a mapping", received=_shown(data))
+        try:
+            valid = _PlanData.model_validate(data)
+        except ValidationError as error:
+            raise self._from_validation(error, data) from None
+        rules = []
+        for number, rule in enumerate(valid.rules):
+            try:
+                rules.append(rule.rule())
+            except FrostlineError as error:
+                raise self._error(
+                    ("rules", number),
+                    error.what,
+                    received=error.received,
+                    expected=error.expected,
+                    remedy=error.remedy,
+                ) from None
+        return Plan(tuple(rules), valid.default, valid.batchnorm, valid.stochastic)
+
+    def _from_validation(self, error: ValidationError, data: Any) -> PlanError:
+        first = min(error.errors(), key=lambda e: self._line(e["loc"]) or 0)
+        at = tuple(part for part in first["loc"] if part not in ("str", "dict[str,any]", "constrained-str"))
+        name = _spelled(at)
+        if first["type"] == "extra_forbidden":
+            known = list((_PlanData if len(at) == 1 else _RuleData).model_fields)
+            close = near(str(at[-1]), known, most=1)
+            return self._error(
+                at,
+                f"unknown key {at[-1]!r}",
+                expected=f"one of {', '.join(known)}",
+                remedy=f"did you mean {close[0]!r}?" if close else None,
+            )
+        if first["type"] == "missing":
+            return self._error(
+                at[:-1], f"the key {name!r} is missing", remedy="begin the plan with 'frostline: 1'"
+            )
+        if first["type"] == "value_error":
+            where = _get(data, at)
+            received = f"a rule with the keys {', '.join(where)}" if isinstance(where, dict) else None
+            return self._error(at, str(first["ctx"]["error"]), received=received)
+        return self._error(
+            at, f"{name} has a wrong value", received=_shown(first["input"]), expected=_expected(first)
+        )
+
+    def _line(self, at: Location) -> int | None:
+        while at and at not in self._lines:
+            at = at[:-1]
+        return self._lines.get(at)
+
+    def _error(self, at: Location, what: str, **more: str | None) -> PlanError:
+        line = self._line(at)
+        if not self._lines:
+            return PlanError(f"{self._source}: {what}", **more)
+        return PlanFileError(f"{self._source}, line {line}: {what}", **more)
+
+
+def _get(data: Any, at: Location) -> Any:
+    for part in at:
+        data = data[part]
+    return data
+
+
+def _spelled(at: Location) -> str:
+    text = ""
+    for part in at:
+        text += f" {part + 1}" if isinstance(part, int) else f"{' ' if text else ''}{part}"
+    return text.replace("rules ", "rule ").strip() or "the plan"
+
+
+def _shown(value: Any) -> str:
+    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true/false", "NoneType": "nothing"}
+    kind = names.get(type(value).__name__, type(value).__name__)
+    return f"{value!r} ({kind})" if isinstance(value, str | int | float | bool) else f"{kind} {value!r}"
+
+
+def _expected(error: Any) -> str:
+    kinds = {
+        "string_type": "text",
+        "dict_type": "a selector: text such as 'head/**', or a mapping with any, all or not",
+        "float_type": "a number",
+        "list_type": "a list",
+        "bool_type": "true or false",
+        "model_type": "a mapping such as {train: 'head/**'}",
+        "string_too_short": "a selector such as 'head/**'",
+    }
+    if error["type"] in ("literal_error", "greater_than", "greater_than_equal", "finite_number"):
+        return str(error["msg"]).removeprefix("Input should be ")
+    return kinds.get(error["type"], str(error["msg"]).removeprefix("Input should be "))

@@ -1,0 +1,107 @@
+"""Turning records into text: terminal tables, notebook display, plain strings. One place, so all look alike.
+
+User text (addresses, selectors) always goes in as `Text`, never as Rich markup.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console, ConsoleRenderable, Group
+from rich.jupyter import JupyterMixin
+from rich.table import Table
+from rich.text import Text
+
+STYLES = {
+    "trains": "bold green",
+    "frozen": "cyan",
+    "held": "cyan",
+    "moves": "yellow",
+    "changed": "bold red",
+    "unchanged": "cyan",
+    "missing": "bold red",
+}
+"""One colour for one word, wherever it stands in a table."""
+
+TEXT_WIDTH = 100
+
+
+class Rendered(JupyterMixin):
+    """A record that prints as text, shows in notebooks and draws itself on a Rich console."""
+
+    __slots__ = ()
+
+    def __rich__(self) -> ConsoleRenderable:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return to_text(self.__rich__())
+
+
+def to_text(renderable: ConsoleRenderable, width: int = TEXT_WIDTH) -> str:
+    """Return what would be drawn, as plain text without colours."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=False, no_color=True, legacy_windows=False)
+    console.print(renderable, soft_wrap=False)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    return "\n".join(lines)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = (), title: str = ""
+) -> Table:
+    """Build a table of plain strings; a word of `STYLES` that fills a cell gets its colour.
+
+    Args:
+        columns: The heads. A column named in `numbers` is set flush right.
+        rows: The cells.
+        numbers: Heads of columns that hold figures.
+        title: Stands above, flush left.
+    """
+    drawn = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", box=None)
+    drawn.pad_edge = False
+    for head in columns:
+        flush_right = head in numbers
+        drawn.add_column(
+            head,
+            justify="right" if flush_right else "left",
+            overflow="fold",
+            no_wrap=flush_right,
+            header_style="bold",
+        )
+    for row in rows:
+        drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    return drawn
+
+
+def stacked(*parts: ConsoleRenderable | str) -> Group:
+    """Put parts under one another; strings become plain text, empty ones are left out."""
+    return Group(*(Text(part) if isinstance(part, str) else part for part in parts if part != ""))
+
+
+def count(number: int, noun: str) -> str:
+    """Say how many, with thousands separated: `count(1200, 'weight')` is `1,200 weights`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def bytes_text(number: int) -> str:
+    """Say a number of bytes with a unit that suits it (powers of 1000)."""
+    size = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def share(part: int, whole: int) -> str:
+    """Say a part in percent, with enough digits to tell it from 0 and from 100."""
+    if whole == 0:
+        return "0%"
+    percent = 100 * part / whole
+    for digits in (0, 1, 2, 3, 4):
+        text = f"{percent:.{digits}f}"
+        if part in (0, whole) or (float(text) > 0 and float(text) < 100):
+            return f"{text}%"
+    return f"{percent:.1e}%"
