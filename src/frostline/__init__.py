@@ -12,22 +12,40 @@ from frostline._version import __version__
 
 if TYPE_CHECKING:
     from frostline.address import Inventory, Weight, inventory
-    from frostline.apply import Applied, applied, apply
+    from frostline.applying import Applied, applied, apply
+    from frostline.errors import FrostlineError
     from frostline.plan import Plan, Rule
-    from frostline.resolve import Decision, Resolution, resolve
+    from frostline.planfile import plan_schema
+    from frostline.presets import bitfit, last_blocks, linear_probe
+    from frostline.receipt import Receipt
+    from frostline.resolution import Decision, Resolution, resolve
+    from frostline.training.loop import Run, fit
+    from frostline.verification import Fingerprint, Verification, fingerprint, verify
 
 _EXPORTS = {
-    "Applied": "frostline.apply",
-    "Decision": "frostline.resolve",
-    "Inventory": "frostline.address",
-    "Plan": "frostline.plan",
-    "Resolution": "frostline.resolve",
-    "Rule": "frostline.plan",
-    "Weight": "frostline.address",
-    "applied": "frostline.apply",
-    "apply": "frostline.apply",
-    "inventory": "frostline.address",
-    "resolve": "frostline.resolve",
+    "Applied": "applying",
+    "Decision": "resolution",
+    "Fingerprint": "verification",
+    "FrostlineError": "errors",
+    "Inventory": "address",
+    "Plan": "plan",
+    "Receipt": "receipt",
+    "Resolution": "resolution",
+    "Rule": "plan",
+    "Run": "training.loop",
+    "Verification": "verification",
+    "Weight": "address",
+    "applied": "applying",
+    "apply": "applying",
+    "bitfit": "presets",
+    "fingerprint": "verification",
+    "fit": "training.loop",
+    "inventory": "address",
+    "last_blocks": "presets",
+    "linear_probe": "presets",
+    "plan_schema": "planfile",
+    "resolve": "resolution",
+    "verify": "verification",
 }
 
 __all__ = ["__version__", *_EXPORTS]
@@ -37,7 +55,7 @@ def __getattr__(name: str) -> Any:
     module = _EXPORTS.get(name)
     if module is None:
         raise AttributeError(f"module 'frostline' has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
+    value = getattr(importlib.import_module(f"frostline.{module}"), name)
     globals()[name] = value
     return value
 

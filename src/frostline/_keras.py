@@ -88,6 +88,14 @@ def producers(model: Any) -> dict[int, list[int]]:
     return feeds
 
 
+def entry_layer() -> Any:
+    """Return the outermost layer that is being called right now, or None."""
+    from keras.src.backend.common import global_state
+
+    context = global_state.get_global_attribute("current_call_ctx")
+    return getattr(context, "entry_layer", None)
+
+
 # Trainers ---------------------------------------------------------------------------------------
 
 _FUNCTIONS = ("train_function", "test_function", "predict_function")
@@ -115,6 +123,23 @@ def settle(model: Any) -> None:
         sync()
 
 
+def unshare(model: Any) -> None:
+    """Give every variable a buffer of its own.
+
+    After averaging (EMA) on JAX a weight and its average share one, and the next training step, which
+    donates both, fails.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    seen: set[int] = set()
+    for variable in (*model.variables, *(optimizer.variables if optimizer is not None else ())):
+        buffer = id(variable.value)
+        if buffer in seen:
+            import keras
+
+            variable.assign(keras.ops.copy(variable))
+        seen.add(buffer)
+
+
 # Optimizers -------------------------------------------------------------------------------------
 
 
@@ -124,6 +149,12 @@ def optimizer_chain(optimizer: Any) -> list[Any]:
     while (inner := getattr(chain[-1], "inner_optimizer", None)) is not None:
         chain.append(inner)
     return chain
+
+
+def variable_key(optimizer: Any) -> Callable[[Any], Any]:
+    """Return the function by which an optimizer tells variables apart, native ones included."""
+    key: Callable[[Any], Any] = _private(optimizer, "_var_key")
+    return key
 
 
 def optimizer_targets(optimizer: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from frostline import _keras
-from frostline.resolve import LayerMode, Resolution
+from frostline.resolution import LayerMode, Resolution
 
 _asked: ContextVar[Any] = ContextVar("training argument of the outermost frozen layer", default=None)
 

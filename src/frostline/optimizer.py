@@ -210,7 +210,7 @@ def _restore_or_start(
         _assign(held, parked.slots)
     elif (average := held.get("_model_variables_moving_average")) is not None:
         # An average that starts at zero would pull a late weight towards zero.
-        average.assign(target.variable)
+        average.assign(_value(target.variable))
     trained = parked.steps if parked else 0
     every = getattr(optimizer, "gradient_accumulation_steps", None) or 1
     # Steps are counted in whole updates: an offset within one would shift when gradients are applied.
@@ -238,7 +238,7 @@ def _steps(optimizer: Any) -> int:
 
 def _set_groups(optimizer: Any, targets: Sequence[Target], state: _State) -> None:
     """Let the update step run once per group, or as it is where there is one plain group."""
-    key = optimizer._var_key if hasattr(optimizer, "_var_key") else id
+    key = _keras.variable_key(optimizer)
     groups = {
         key(t.variable): _Group(t.lr, t.decay, state.joined.get(t.address, 0)) for t in targets
     }

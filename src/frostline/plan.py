@@ -11,7 +11,7 @@ from frostline.errors import PlanError
 from frostline.select import Selector, selector
 
 if TYPE_CHECKING:
-    from frostline.resolve import Resolution
+    from frostline.resolution import Resolution
 
 Action = Literal["train", "freeze"]
 BatchNormPolicy = Literal["inference", "update"]
@@ -165,7 +165,7 @@ class Plan:
             UnmatchedRuleError: A rule picks nothing and is not optional.
             UnbuiltModelError: The model has no weights yet.
         """
-        from frostline.resolve import resolve
+        from frostline.resolution import resolve
 
         return resolve(model, self)
 

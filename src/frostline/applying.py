@@ -10,7 +10,7 @@ from typing import Any
 from frostline import _keras, modes, optimizer
 from frostline.errors import PlanError
 from frostline.plan import Plan
-from frostline.resolve import Resolution, resolve
+from frostline.resolution import Resolution, resolve
 
 
 @dataclass(slots=True)
@@ -192,4 +192,5 @@ def _renew(model: Any, resolution: Resolution, targets: tuple[optimizer.Target, 
             trainable = [v for v in model.trainable_variables if id(v) in addresses]
             targets = tuple(optimizer.Target(addresses[id(v)], v) for v in trainable)
         optimizer.set_targets(opt, targets, addresses)
+        _keras.unshare(model)
     _keras.renew_functions(model)

@@ -1,0 +1,182 @@
+"""Receipts: what a training run did, in a file that anyone can check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+from rich.console import ConsoleRenderable
+
+from frostline.errors import FrostlineError, ModelFileError, listed
+from frostline.files import read_text, write_atomically
+from frostline.render import Rendered, count, stacked
+from frostline.verification import Fingerprint, Verification, compare
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Receipt(Rendered):
+    """What a training run did.
+
+    Attributes:
+        model: The model's name.
+        plan: The plan as in a plan file, or as text where it holds a Python function.
+        trained: Addresses of the weights that were to train.
+        moving: Addresses of the statistics that were allowed to move.
+        before: The fingerprint before training.
+        after: The fingerprint after.
+        data: Digest of each array trained on, or the reason why there is none.
+        versions: Of Frostline, Keras, the backend, NumPy and Python.
+        started: When training began, ISO 8601, UTC.
+        seconds: How long it took.
+    """
+
+    model: str
+    plan: Any
+    trained: tuple[str, ...]
+    moving: tuple[str, ...]
+    before: Fingerprint = field(repr=False)
+    after: Fingerprint = field(repr=False)
+    data: Mapping[str, str]
+    versions: Mapping[str, str]
+    started: str
+    seconds: float
+
+    @property
+    def verification(self) -> Verification:
+        """What the two fingerprints prove, worked out anew."""
+        return compare(self.before, self.after, self.trained, self.moving)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the receipt as plain data, with its own digest."""
+        data = {
+            "frostline_receipt": SCHEMA,
+            "model": self.model,
+            "plan": self.plan,
+            "trained": list(self.trained),
+            "moving": list(self.moving),
+            "before": self.before.to_data(),
+            "after": self.after.to_data(),
+            "data": dict(self.data),
+            "versions": dict(self.versions),
+            "started": self.started,
+            "seconds": self.seconds,
+            "verification": self.verification.to_data(),
+        }
+        return {**data, "blake3": _own_digest(data)}
+
+    def save(self, path: str | Path) -> None:
+        """Write the receipt as JSON, atomically.
+
+        Raises:
+            ModelFileError: The file cannot be written.
+        """
+        text = json.dumps(self.to_data(), indent=1) + "\n"
+        write_atomically(Path(path), text.encode(), ModelFileError)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Receipt:
+        """Read a receipt.
+
+        Raises:
+            ModelFileError: It is no receipt, or it was altered since it was written.
+        """
+        path = Path(path)
+        text = read_text(path, ModelFileError, "receipt")
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise _unreadable(path, f"line {error.lineno}: {error.msg}") from None
+        if not isinstance(data, dict) or data.get("frostline_receipt") != SCHEMA:
+            raise _unreadable(path, f"no key 'frostline_receipt' with the value {SCHEMA}")
+        claimed = data.pop("blake3", None)
+        if claimed != _own_digest(data):
+            raise ModelFileError(
+                f"the receipt {str(path)!r} was altered after it was written",
+                received=f"content with the digest {_own_digest(data)[:16]}…",
+                expected=f"the digest in it, {str(claimed)[:16]}…",
+                remedy="ask for the file that the training run wrote",
+            )
+        try:
+            return cls._from_data(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _unreadable(path, f"{type(error).__name__}: {error}") from None
+
+    @classmethod
+    def _from_data(cls, data: dict[str, Any]) -> Receipt:
+        return cls(
+            model=str(data["model"]),
+            plan=data["plan"],
+            trained=tuple(data["trained"]),
+            moving=tuple(data["moving"]),
+            before=Fingerprint.from_data(data["before"]),
+            after=Fingerprint.from_data(data["after"]),
+            data=dict(data["data"]),
+            versions=dict(data["versions"]),
+            started=str(data["started"]),
+            seconds=float(data["seconds"]),
+        )
+
+    def check(self, *, before: Fingerprint | None = None, after: Fingerprint | None = None) -> list[str]:
+        """Hold the receipt against the models it speaks of.
+
+        Args:
+            before: Fingerprint of the model that training began with, taken by the one who checks.
+            after: Fingerprint of the model that came out.
+
+        Returns:
+            One sentence for each thing that does not hold; none where all does.
+        """
+        problems = [
+            f"by the receipt itself, {f.address} {'is missing' if f.outcome == 'missing' else 'changed'}, "
+            "which was frozen"
+            for f in self.verification.findings
+            if f.violation
+        ]
+        for name, claimed, found in (("before", self.before, before), ("after", self.after, after)):
+            if found is not None:
+                problems += _differences(name, claimed, found)
+        return problems
+
+    def __rich__(self) -> ConsoleRenderable:
+        return stacked(
+            f"Receipt for {self.model}, {self.started}, {self.seconds:.1f} s",
+            f"trained {count(len(self.trained), 'weight')}; "
+            f"before {self.before.combined[:16]}, after {self.after.combined[:16]}",
+            self.verification.__rich__(),
+        )
+
+
+def _differences(name: str, claimed: Fingerprint, found: Fingerprint) -> list[str]:
+    kept = ("weight", "statistic")
+    one = {a: d for a, d in claimed.items() if d.role in kept}
+    two = {a: d for a, d in found.items() if d.role in kept}
+    problems = []
+    if missing := [a for a in one if a not in two]:
+        problems.append(f"the model {name} training lacks {listed(missing)}")
+    if extra := [a for a in two if a not in one]:
+        problems.append(f"the model {name} training has {listed(extra)}, which the receipt does not know")
+    if other := [a for a in one if a in two and one[a] != two[a]]:
+        problems.append(
+            f"the model {name} training has other values than the receipt says in "
+            f"{count(len(other), 'variable')}: {listed(other)}"
+        )
+    return problems
+
+
+def _own_digest(data: Mapping[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return blake3(text.encode()).hexdigest()
+
+
+def _unreadable(path: Path, why: str) -> FrostlineError:
+    return ModelFileError(
+        f"{str(path)!r} is not a receipt that this version of Frostline reads",
+        received=why,
+        expected=f"the JSON that Receipt.save writes, version {SCHEMA}",
+    )
