@@ -48,7 +48,32 @@ _EXPORTS = {
     "verify": "verification",
 }
 
-__all__ = ["__version__", *_EXPORTS]
+__all__ = [
+    "Applied",
+    "Decision",
+    "Fingerprint",
+    "FrostlineError",
+    "Inventory",
+    "Plan",
+    "Receipt",
+    "Resolution",
+    "Rule",
+    "Run",
+    "Verification",
+    "Weight",
+    "__version__",
+    "applied",
+    "apply",
+    "bitfit",
+    "fingerprint",
+    "fit",
+    "inventory",
+    "last_blocks",
+    "linear_probe",
+    "plan_schema",
+    "resolve",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -123,6 +123,31 @@ def settle(model: Any) -> None:
         sync()
 
 
+@contextmanager
+def values_kept(model: Any) -> Iterator[None]:
+    """Put the values of variables back that a failing `fit` left empty (JAX only).
+
+    `fit` empties every variable before its first step, to save memory, and loses them where that step cannot
+    be traced. The arrays are still there for whoever holds them; holding them costs nothing, since a step
+    that does run takes them over.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    variables = [
+        *model.variables,
+        *model.metrics_variables,
+        *(optimizer.variables if optimizer else ()),
+    ]
+    held = [(variable, getattr(variable, "_value", None)) for variable in variables]
+    try:
+        yield
+    except BaseException:
+        for variable, value in held:
+            emptied = getattr(variable, "_value", value) is None
+            if emptied and value is not None and not value.is_deleted():
+                variable._value = value
+        raise
+
+
 def unshare(model: Any) -> None:
     """Give every variable a buffer of its own.
 

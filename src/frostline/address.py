@@ -292,9 +292,7 @@ def _weights(model: Any, routes: dict[int, tuple[Any, list[tuple[str, ...]]]]) -
     for layer in _walk(model):
         for role, name, variable in _variables_of(layer):
             for route in routes[id(layer)][1]:
-                entry = found.setdefault(
-                    id(variable), _Found(role, variable, "/".join(route), [], set())
-                )
+                entry = found.setdefault(id(variable), _Found(role, variable, "/".join(route), [], set()))
                 entry.addresses.append("/".join((*route, name)))
                 for depth in range(1, len(route) + 1):
                     entry.types |= types[route[:depth]]

@@ -178,9 +178,7 @@ def _set_flags(resolution: Resolution) -> None:
 def _targets(model: Any, resolution: Resolution) -> tuple[optimizer.Target, ...]:
     by_id = {id(d.weight.variable): d for d in resolution.trained}
     decisions = [by_id[id(v)] for v in model.trainable_variables]
-    return tuple(
-        optimizer.Target(d.weight.address, d.weight.variable, d.lr, d.decay) for d in decisions
-    )
+    return tuple(optimizer.Target(d.weight.address, d.weight.variable, d.lr, d.decay) for d in decisions)
 
 
 def _renew(model: Any, resolution: Resolution, targets: tuple[optimizer.Target, ...] | None) -> None:

@@ -1,21 +1,21 @@
 """Every exception that Frostline raises on purpose.
 
-    FrostlineError
-    ├── PlanError               a plan that cannot mean what it says
-    │   ├── PlanFileError       the same, with the file and the line
-    │   ├── SelectorError       a selector that cannot be read
-    │   └── UnmatchedRuleError  a rule that picks nothing in this model
-    ├── ModelError              a model that is not ready for what was asked
-    │   ├── UnbuiltModelError
-    │   ├── UncompiledModelError
-    │   ├── LayerInCallError    `call` makes layers that the model does not own
-    │   └── ModelFileError      a model, plan or receipt that could not be loaded or written
-    ├── OptimizerError          an optimizer that cannot be brought under a plan
-    ├── TrainingError           training that could not do what the plan says
-    │   ├── NoGradientError     nothing that should train received a gradient
-    │   └── VerificationError   frozen numbers changed
-    ├── MissingDataError        the demo's data packages are not installed
-    └── UnsupportedKerasError   an internal of Keras that Frostline relies on is missing
+FrostlineError
+├── PlanError               a plan that cannot mean what it says
+│   ├── PlanFileError       the same, with the file and the line
+│   ├── SelectorError       a selector that cannot be read
+│   └── UnmatchedRuleError  a rule that picks nothing in this model
+├── ModelError              a model that is not ready for what was asked
+│   ├── UnbuiltModelError
+│   ├── UncompiledModelError
+│   ├── LayerInCallError    `call` makes layers that the model does not own
+│   └── ModelFileError      a model, plan or receipt that could not be loaded or written
+├── OptimizerError          an optimizer that cannot be brought under a plan
+├── TrainingError           training that could not do what the plan says
+│   ├── NoGradientError     nothing that should train received a gradient
+│   └── VerificationError   frozen numbers changed
+├── MissingDataError        the demo's data packages are not installed
+└── UnsupportedKerasError   an internal of Keras that Frostline relies on is missing
 """
 
 from __future__ import annotations

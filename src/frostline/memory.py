@@ -9,7 +9,7 @@ from typing import Any
 
 from frostline import _keras
 from frostline.address import itemsize
-from frostline.errors import OptimizerError
+from frostline.errors import OptimizerError, listed, near
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ def slot_bytes(optimizer: Any, variables: Sequence[Any]) -> int:
     """
     import keras
 
-    optimizer = keras.optimizers.get(optimizer)
+    optimizer = find_optimizer(optimizer)
     try:
         copy = type(optimizer).from_config(optimizer.get_config())
     except Exception as error:
@@ -65,3 +65,24 @@ def slot_bytes(optimizer: Any, variables: Sequence[Any]) -> int:
         object.__setattr__(part, "add_variable", add_variable)
     copy.build(list(variables))
     return sum(slot.nbytes for slot in slots if slot.shape)
+
+
+def find_optimizer(of: Any) -> Any:
+    """Return an optimizer as it is, or a new one by its name.
+
+    Raises:
+        OptimizerError: Keras has none of that name.
+    """
+    import keras
+
+    if isinstance(of, keras.optimizers.Optimizer):
+        return of
+    try:
+        return keras.optimizers.get(of)
+    except ValueError:
+        kinds = {n.lower() for n, cls in vars(keras.optimizers).items() if isinstance(cls, type)}
+        close = near(str(of).lower(), kinds - {"optimizer"})
+        raise OptimizerError(
+            f"Keras has no optimizer {of!r}",
+            remedy=f"did you mean {listed(close)}?" if close else "write adam, adamw, sgd, rmsprop or lion",
+        ) from None

@@ -19,8 +19,8 @@ def _untracked(held: Inventory) -> Iterator[str]:
     for node in held.layers:
         for name in raw_variables(node.layer):
             yield (
-                f"untracked: the layer {node.address or held.model_name!r} holds the raw array {name!r}, which "
-                "Keras neither trains nor saves; make it with self.add_weight in build"
+                f"untracked: the layer {node.address or held.model_name!r} holds the raw array {name!r}, "
+                "which Keras neither trains nor saves; make it with self.add_weight in build"
             )
 
 
@@ -51,8 +51,8 @@ def _lost_penalties(held: Inventory, trained: frozenset[str]) -> Iterator[str]:
     ]
     if lost:
         yield (
-            f"the penalties of {count(len(lost), 'frozen weight')} leave the reported loss ({listed(lost, most=3)}): "
-            "losses before and after freezing are not comparable"
+            f"the penalties of {count(len(lost), 'frozen weight')} leave the reported loss "
+            f"({listed(lost, most=3)}): losses before and after freezing are not comparable"
         )
 
 

@@ -239,9 +239,7 @@ def _steps(optimizer: Any) -> int:
 def _set_groups(optimizer: Any, targets: Sequence[Target], state: _State) -> None:
     """Let the update step run once per group, or as it is where there is one plain group."""
     key = _keras.variable_key(optimizer)
-    groups = {
-        key(t.variable): _Group(t.lr, t.decay, state.joined.get(t.address, 0)) for t in targets
-    }
+    groups = {key(t.variable): _Group(t.lr, t.decay, state.joined.get(t.address, 0)) for t in targets}
     update, decay = _keras.update_hooks()
     if set(groups.values()) <= {_Group(1.0, 1.0, 0)}:
         _keras.restore_method(optimizer, update)

@@ -144,11 +144,11 @@ def _to_data(node: yaml.Node, at: Location, lines: dict[Location, int], path: Pa
 def _scalar(node: yaml.Node) -> Any:
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node, deep=True)
     except (ValueError, yaml.YAMLError):
         return node.value
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 class _Reader:
@@ -201,7 +201,10 @@ class _Reader:
             received = f"a rule with the keys {', '.join(where)}" if isinstance(where, dict) else None
             return self._error(at, str(first["ctx"]["error"]), received=received)
         return self._error(
-            at, f"{name} has a wrong value", received=_shown(first["input"]), expected=_expected(first)
+            at,
+            f"{name} has a wrong value",
+            received=_shown(first["input"]),
+            expected=_expected(first),
         )
 
     def _line(self, at: Location) -> int | None:
@@ -230,7 +233,13 @@ def _spelled(at: Location) -> str:
 
 
 def _shown(value: Any) -> str:
-    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true/false", "NoneType": "nothing"}
+    names = {
+        "str": "text",
+        "int": "whole number",
+        "float": "number",
+        "bool": "true/false",
+        "NoneType": "nothing",
+    }
     kind = names.get(type(value).__name__, type(value).__name__)
     return f"{value!r} ({kind})" if isinstance(value, str | int | float | bool) else f"{kind} {value!r}"
 

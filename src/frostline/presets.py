@@ -7,8 +7,8 @@ from typing import Any
 
 from frostline.address import Inventory, inventory
 from frostline.errors import PlanError
+from frostline.globs import glob_to_regex
 from frostline.plan import Plan
-from frostline.select import glob_to_regex
 
 _BLOCK = re.compile(r"(.*?(?:block|layer|stage)_?\d+[a-z]?(?:_(?:block|layer)_?\d+)?)(?:_.*)?")
 

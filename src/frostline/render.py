@@ -49,7 +49,11 @@ def to_text(renderable: ConsoleRenderable, width: int = TEXT_WIDTH) -> str:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = (), title: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Sequence[str] = (),
+    title: str = "",
 ) -> Table:
     """Build a table of plain strings; a word of `STYLES` that fills a cell gets its colour.
 
@@ -76,8 +80,8 @@ def table(
 
 
 def stacked(*parts: ConsoleRenderable | str) -> Group:
-    """Put parts under one another; strings become plain text, empty ones are left out."""
-    return Group(*(Text(part) if isinstance(part, str) else part for part in parts if part != ""))
+    """Put parts under one another; a string becomes plain text, an empty one a blank line."""
+    return Group(*(Text(part) if isinstance(part, str) else part for part in parts))
 
 
 def count(number: int, noun: str) -> str:

@@ -180,15 +180,18 @@ class Resolution(Rendered):
         return lines
 
 
-def resolve(model: Any, plan: Plan) -> Resolution:
+def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
     """Say for every weight of a model whether it trains under a plan.
 
     Args:
         model: A built Keras model or layer.
         plan: The plan.
+        optimizer: An optimizer, or its name, whose memory the resolution states; by default the one that
+            the model is compiled with.
 
     Raises:
         UnmatchedRuleError: A rule picks nothing and is not optional.
+        OptimizerError: There is no optimizer of that name.
         PlanError: A rule trains only statistics, which no optimizer updates.
         UnbuiltModelError: The model has no weights yet.
     """
@@ -214,7 +217,7 @@ def resolve(model: Any, plan: Plan) -> Resolution:
         statistics,
         modes,
         notes.notes(held, trained),
-        getattr(model, "optimizer", None),
+        memory.find_optimizer(optimizer) if optimizer else getattr(model, "optimizer", None),
     )
 
 
@@ -261,7 +264,12 @@ def _decide(weight: Weight, plan: Plan, picks: list[frozenset[str]]) -> Decision
     why = f"rule {number}: {rule}" if rule else f"default: {action}"
     trains = action == "train"
     return Decision(
-        weight, trains, number, rule.lr if rule and trains else 1.0, rule.decay if rule and trains else 1.0, why
+        weight,
+        trains,
+        number,
+        rule.lr if rule and trains else 1.0,
+        rule.decay if rule and trains else 1.0,
+        why,
     )
 
 
@@ -275,10 +283,9 @@ def _modes(
         outer = [parent for parent in node.parents if parent in inside]
         if node.parents and len(outer) == len(node.parents):
             inside.add(node.address)
-        elif not node.below and node.feeds and node.fed_by:
-            # Between frozen layers of a flat graph lies a frozen block that nobody gave a name.
-            if frozen.issuperset(node.feeds) and frozen.issuperset(node.fed_by):
-                inside.add(node.address)
+        elif not node.below and _lies_between(frozen, node):
+            # Frozen layers around it in a flat graph are a frozen block that nobody gave a name.
+            inside.add(node.address)
     modes = []
     for node in held.layers:
         if node.address in inside and node.takes_training:
@@ -286,6 +293,11 @@ def _modes(
             policy = plan.batchnorm if keeps else plan.stochastic
             modes.append(LayerMode(node.address, keeps, forced=policy == "inference"))
     return tuple(modes)
+
+
+def _lies_between(frozen: set[str], node: LayerNode) -> bool:
+    both = bool(node.feeds) and bool(node.fed_by)
+    return both and frozen.issuperset((*node.feeds, *node.fed_by))
 
 
 def _all_frozen(
@@ -307,14 +319,10 @@ def _moving_layers(
 ) -> frozenset[str]:
     """Return the layers whose statistics a training step may move."""
     forced = {mode.address for mode in modes if mode.forced}
-    return frozenset(
-        n.address for n in held.layers if n.takes_training and n.own and n.address not in forced
-    )
+    return frozenset(n.address for n in held.layers if n.takes_training and n.own and n.address not in forced)
 
 
-def _statistic(
-    weight: Weight, plan: Plan, picks: list[frozenset[str]], moving: frozenset[str]
-) -> Decision:
+def _statistic(weight: Weight, plan: Plan, picks: list[frozenset[str]], moving: frozenset[str]) -> Decision:
     number, action, rule = _last_rule(weight.address, plan, picks)
     moves = weight.layer in moving
     if moves:

@@ -211,7 +211,11 @@ class Verification(Rendered):
         verdict = "verified: every frozen number is bit-identical"
         if not self.ok:
             verdict = "NOT verified: frozen numbers changed"
-        parts = [table(("count", "outcome", "meaning", "variables"), rows, numbers=("count",)), verdict]
+        parts = [
+            table(("count", "outcome", "meaning", "variables"), rows, numbers=("count",)),
+            "",
+            verdict,
+        ]
         if self.no_gradient:
             parts.append(f"without a gradient: {listed(self.no_gradient)}")
         return stacked(*parts)

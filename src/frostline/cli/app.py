@@ -1,0 +1,60 @@
+"""The `frostline` command: its verbs, and what happens to errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from frostline.cli import demo, init, plan, show, verify
+from frostline.errors import FrostlineError
+
+app = typer.Typer(
+    name="frostline",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from frostline._version import __version__
+
+        typer.echo(f"frostline {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Example: frostline init model.keras --out plan.yaml; frostline plan model.keras plan.yaml. "
+    "Exit codes: 0 clean, 1 findings, 2 could not run."
+)
+def _frostline(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Decide what trains in a Keras model, see why, prove it, pay only for it."""
+
+
+for _command in (show, plan, init, verify, demo):
+    app.command(_command.NAME, epilog=_command.EXAMPLE)(_command.run)
+
+
+def main() -> None:
+    """Run the command line; errors of Frostline's own go to the error stream, with exit code 2."""
+    try:
+        app()
+    except FrostlineError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing more to say, and no second failure at exit.
+        sys.stderr.close()
+        sys.exit(0)

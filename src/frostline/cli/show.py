@@ -1,0 +1,113 @@
+"""`frostline show`: the weights of a model, by address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from frostline.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import ConsoleRenderable
+
+    from frostline.address import Inventory
+
+NAME = "show"
+EXAMPLE = "Example: frostline show model.keras --full"
+
+
+def run(
+    model: options.Model,
+    full: options.Full = False,
+    json: options.Json = False,
+    backend: options.Backend = None,
+    imports: options.Import = None,
+    unsafe: options.UnsafeMode = False,
+) -> None:
+    """Show the weights of a model by address.
+
+    Addresses, shapes, and which of them Keras would train now.
+    """
+    loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    from frostline.address import inventory
+
+    held = inventory(loaded)
+    if json:
+        options.show_json(_data(held))
+    else:
+        options.show(_table(held, full=full))
+
+
+def _data(held: Inventory) -> dict[str, Any]:
+    return {
+        "frostline": 1,
+        "model": held.model_name,
+        "weights": [
+            {
+                "address": w.address,
+                "aliases": list(w.aliases),
+                "role": w.role,
+                "shape": list(w.shape),
+                "dtype": w.dtype,
+                "elements": w.size,
+                "flag": bool(w.variable.trainable),
+            }
+            for w in held.of_role("weight", "statistic", "seed")
+        ],
+    }
+
+
+def _table(held: Inventory, *, full: bool) -> ConsoleRenderable:
+    from frostline.render import bytes_text, count, stacked
+
+    weights = held.of_role("weight", "statistic")
+    elements = sum(w.size for w in weights)
+    size = bytes_text(sum(w.nbytes for w in weights))
+    flagged = sum(w.size for w in held.of_role("weight") if w.variable.trainable)
+    return stacked(
+        _weights(held) if full else _layers(held),
+        "",
+        f"{held.model_name}: {count(len(weights), 'weight')}, {elements:,} elements, {size}; "
+        f"Keras would train {flagged:,} of them now",
+        *(() if full else ("addresses of the weights: --full",)),
+    )
+
+
+def _weights(held: Inventory) -> ConsoleRenderable:
+    from frostline.render import table
+
+    rows = [
+        (
+            w.address,
+            " x ".join(map(str, w.shape)) or "scalar",
+            f"{w.size:,}",
+            w.dtype,
+            w.role,
+            "trains" if w.variable.trainable else "",
+        )
+        for w in held.of_role("weight", "statistic")
+    ]
+    columns = ("address", "shape", "elements", "dtype", "role", "Keras's flag")
+    return table(columns, rows, numbers=("elements",), title=held.model_name)
+
+
+def _layers(held: Inventory) -> ConsoleRenderable:
+    from frostline.render import table
+
+    rows = []
+    for node in held.layers:
+        own = [held.by_address[a] for a in node.own if held.by_address[a].layer == node.address]
+        if own:
+            training = sum(w.role == "weight" and w.variable.trainable for w in own)
+            kinds = ", ".join(w.name for w in own)
+            of = sum(w.role == "weight" for w in own)
+            rows.append(
+                (
+                    node.address or "(the model itself)",
+                    type(node.layer).__name__,
+                    kinds,
+                    f"{sum(w.size for w in own):,}",
+                    f"{training} of {of}" if of else "",
+                )
+            )
+    columns = ("layer", "type", "weights", "elements", "flagged to train")
+    return table(columns, rows, numbers=("elements",), title=held.model_name)

@@ -1,0 +1,65 @@
+"""`frostline verify`: a receipt held against the models it speaks of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from frostline.cli import options
+
+NAME = "verify"
+EXAMPLE = "Example: frostline verify receipt.json --before base.keras --after tuned.keras"
+
+
+def run(
+    receipt: Annotated[
+        Path, typer.Argument(metavar="RECEIPT", show_default=False, help="What Receipt.save wrote.")
+    ],
+    before: Annotated[
+        str | None, typer.Option(help="The model that training began with.", show_default=False)
+    ] = None,
+    after: Annotated[str | None, typer.Option(help="The model that came out.", show_default=False)] = None,
+    json: options.Json = False,
+    backend: options.Backend = None,
+    imports: options.Import = None,
+    unsafe: options.UnsafeMode = False,
+) -> None:
+    """Check a receipt of a training run.
+
+    By itself, and against the models before and after training. Exit code 1 where something does not hold.
+    """
+    from frostline.receipt import Receipt
+    from frostline.verification import fingerprint
+
+    held = Receipt.load(receipt)
+
+    def taken(model: str | None) -> Any:
+        if model is None:
+            return None
+        loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+        with options.working(f"reading every weight of {model}", quiet=json):
+            return fingerprint(loaded)
+
+    problems = held.check(before=taken(before), after=taken(after))
+    checked = [name for name, model in (("before", before), ("after", after)) if model is not None]
+    if json:
+        options.show_json(
+            {
+                "frostline": 1,
+                "ok": not problems,
+                "checked": ["receipt", *checked],
+                "problems": problems,
+                "verification": held.verification.to_data(),
+            }
+        )
+    else:
+        options.show(held)
+        against = f" and the model {' and the model '.join(checked)} training" if checked else ""
+        for problem in problems:
+            options.say(f"problem: {problem}")
+        options.say(f"{'FAILED' if problems else 'holds'}: checked the receipt itself{against}")
+        if not checked:
+            options.say("to check the models too: --before BASE --after TUNED")
+    raise typer.Exit(1 if problems else 0)

@@ -1,0 +1,217 @@
+"""Loading models by what a command line names: a `.keras` file, or `module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import traceback
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from frostline.errors import FrostlineError, ModelFileError, listed, near
+
+BACKENDS = ("jax", "torch", "tensorflow")
+"""In the order in which a newcomer gets them running: by the size of what has to be installed."""
+
+
+def choose_backend(asked: str | None = None) -> str:
+    """Settle Keras's backend before Keras is imported, and return its name.
+
+    Args:
+        asked: What the user asked for; else `KERAS_BACKEND`, Keras's own configuration file, or the first of
+            `BACKENDS` that is installed.
+
+    Raises:
+        FrostlineError: It is unknown, not installed, or Keras already runs on another.
+    """
+    wanted = asked or os.environ.get("KERAS_BACKEND") or _configured()
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    if wanted is None and installed:
+        wanted = installed[0]
+    if wanted not in installed:
+        raise FrostlineError(
+            f"the backend {wanted!r} is not installed" if wanted else "no backend of Keras is installed",
+            received=f"installed: {', '.join(installed) or 'none'}",
+            expected=f"one of {', '.join(BACKENDS)}",
+            remedy=f"pip install 'frostline[{wanted if wanted in BACKENDS else 'jax'}]'",
+        )
+    if "keras" in sys.modules:
+        import keras
+
+        if keras.backend.backend() != wanted:
+            raise FrostlineError(
+                f"Keras already runs on {keras.backend.backend()}",
+                received=f"the backend {wanted!r}",
+                remedy="set KERAS_BACKEND before Python starts",
+            )
+    os.environ["KERAS_BACKEND"] = wanted
+    if wanted == "tensorflow":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return wanted
+
+
+def _configured() -> str | None:
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    try:
+        settings = json.loads((home / "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    backend = settings.get("backend") if isinstance(settings, dict) else None
+    # Keras writes this file by itself, with its default: what is not installed was nobody's choice.
+    chosen = isinstance(backend, str) and importlib.util.find_spec(backend) is not None
+    return backend if chosen else None
+
+
+def load_model(
+    name: str, *, backend: str | None = None, imports: Iterable[str] = (), safe_mode: bool = True
+) -> Any:
+    """Load a model.
+
+    Args:
+        name: Path of a `.keras` file, or `module:function`; the function is called without arguments.
+        backend: Keras backend to use.
+        imports: Modules to import first, for custom layers.
+        safe_mode: Whether to refuse `.keras` files that contain Python code.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        FrostlineError: The backend is not there.
+        ModelFileError: There is no such model, or it cannot be loaded; says why and what to do.
+    """
+    path = Path(name)
+    by_function = path.suffix != ".keras" and ":" in name
+    if not by_function:
+        _require_archive(path)
+    choose_backend(backend)
+    for module in imports:
+        _import(module)
+    return _from_function(name) if by_function else _from_archive(path, safe_mode)
+
+
+def _require_archive(path: Path) -> None:
+    if not path.exists():
+        beside = [p.name for p in path.parent.glob("*.keras")] if path.parent.is_dir() else []
+        close = near(path.name, beside) or beside[:3]
+        raise ModelFileError(
+            f"there is no model {str(path)!r}",
+            expected="a .keras file, or module:function",
+            remedy=f"in {str(path.parent)!r} there is {listed(close)}" if close else None,
+        )
+    if path.suffix != ".keras":
+        raise ModelFileError(
+            f"{str(path)!r} is not a .keras file",
+            expected="a file that model.save('name.keras') wrote, or module:function",
+            remedy="load it in Python and save it as .keras" if path.suffix in (".h5", ".hdf5") else None,
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is truncated or damaged: {error}",
+            received=f"{path.stat().st_size:,} bytes" if path.is_file() else "a folder",
+            expected="a whole .keras archive",
+            remedy="copy or save the model again",
+        ) from None
+    missing = {"config.json", "model.weights.h5"} - names
+    if damaged or missing:
+        raise ModelFileError(
+            f"{str(path)!r} is not a whole .keras archive",
+            received=f"a damaged member {damaged!r}" if damaged else f"no {listed(sorted(missing))} in it",
+            remedy="copy or save the model again",
+        )
+
+
+def _from_archive(path: Path, safe_mode: bool) -> Any:
+    import keras
+
+    if "frostline.demo" in _config_text(path):
+        importlib.import_module("frostline.demo.encoder")
+    try:
+        return keras.saving.load_model(path, safe_mode=safe_mode)
+    except Exception as error:
+        text = str(error)
+        remedy = "load it in Python to see the whole error"
+        if "safe_mode" in text or "Lambda" in text:
+            remedy = "it contains Python code: if you trust it, add --unsafe"
+        elif "register_keras_serializable" in text or "Could not locate" in text:
+            remedy = "name the module that defines its layers: --import my_layers"
+        raise ModelFileError(
+            f"Keras cannot load {str(path)!r}",
+            received=f"{type(error).__name__}: {text.strip().splitlines()[0][:300]}",
+            remedy=remedy,
+        ) from error
+
+
+def _config_text(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("config.json").decode("utf-8", "replace")
+
+
+def _from_function(name: str) -> Any:
+    import keras
+
+    module_name, _, function_name = name.partition(":")
+    module = _import(module_name)
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        callables = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
+        close = near(function_name, callables)
+        raise ModelFileError(
+            f"the module {module_name!r} has no function {function_name!r}",
+            remedy=f"did you mean {listed(f'{module_name}:{n}' for n in close)}?" if close else None,
+        )
+    model = _called(function, name)
+    if not isinstance(model, keras.Layer):
+        raise ModelFileError(
+            f"{name} did not return a Keras model",
+            received=f"an object of type {type(model).__name__}",
+            expected="a built keras.Model",
+        )
+    return model
+
+
+def _import(name: str) -> Any:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.split(".")[0] and error.name != name:
+            raise _user_error(f"the module {name!r} cannot be imported", error) from error
+        scripts = [p.stem for p in Path.cwd().glob("*.py")]
+        close = near(name, scripts)
+        raise ModelFileError(
+            f"there is no module {name!r}",
+            received=f"looked in {folder} and in the installed packages",
+            remedy=f"did you mean {listed(close)}?" if close else None,
+        ) from None
+    except Exception as error:
+        raise _user_error(f"the module {name!r} cannot be imported", error) from error
+
+
+def _called(function: Callable[[], Any], name: str) -> Any:
+    try:
+        return function()
+    except FrostlineError:
+        raise
+    except Exception as error:
+        raise _user_error(f"{name} failed", error) from error
+
+
+def _user_error(what: str, error: Exception) -> ModelFileError:
+    """Name the line of the user's own file that failed, instead of a traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = str(Path(__file__).parent)
+    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(("<", ours))]
+    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return ModelFileError(what, received=f"{type(error).__name__}: {error}{place}")
