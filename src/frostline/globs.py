@@ -74,14 +74,13 @@ def _character_class(pattern: str, at: int) -> tuple[str, int]:
 
 def _refuse_range(pattern: str, at: int) -> None:
     inside = pattern[at + 1 :].split("}")[0]
-    if (
-        re.fullmatch(r"-?\w+\.\.-?\w+", inside)
-        or (re.fullmatch(r"\d*,\d*", inside)
+    if re.fullmatch(r"-?\w+\.\.-?\w+", inside) or (
+        re.fullmatch(r"\d*,\d*", inside)
         and ","
         in (
             inside[:1],
             inside[-1:],
-        ))
+        )
     ):
         raise _unreadable(
             pattern,

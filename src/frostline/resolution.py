@@ -167,9 +167,13 @@ class Resolution(Rendered):
             held = sum(not d.trains for d in self.statistics)
             moving = len(self.statistics) - held
             lines.append(f"statistics: {held} held, {moving} moving")
-        forced = [mode.address for mode in self.modes if mode.forced]
+        forced = {mode.address for mode in self.modes if mode.forced}
         if forced:
-            lines.append(f"inference mode: {count(len(forced), 'layer')} ({listed(forced, most=3)})")
+            outermost = [
+                a for a in forced if not forced.intersection(self.inventory.layer_by_address[a].parents)
+            ]
+            names = listed(sorted(outermost, key=list(self.inventory.layer_by_address).index), most=3)
+            lines.append(f"run in inference mode: {names} ({count(len(forced), 'layer')} in all)")
         if self._optimizer is not None:
             name = type(self._optimizer).__name__
             every = [d.weight.variable for d in self.decisions]
