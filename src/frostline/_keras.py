@@ -96,6 +96,23 @@ def entry_layer() -> Any:
     return getattr(context, "entry_layer", None)
 
 
+@contextmanager
+def training_kept_from_callers() -> Iterator[None]:
+    """Keep a `training` argument given inside from reaching layers that are called afterwards.
+
+    Keras notes the latest such argument for the whole outermost call, and layers that are given none take it.
+    """
+    from keras.src.backend.common import global_state
+
+    context = global_state.get_global_attribute("current_call_ctx")
+    before = context.get_value("training") if context is not None else None
+    try:
+        yield
+    finally:
+        if context is not None:
+            context.set_value("training", before)
+
+
 # Trainers ---------------------------------------------------------------------------------------
 
 _FUNCTIONS = ("train_function", "test_function", "predict_function")
@@ -109,6 +126,9 @@ def renew_functions(model: Any) -> None:
     """
     if not hasattr(model, "train_function"):
         return
+    if hasattr(model, "_compiled_trainable_state"):
+        # Else a Keras that warns of flags changed since `compile` would warn of ours.
+        model._compiled_trainable_state = {layer: layer.trainable for layer in model._flatten_layers()}
     had_one = model.train_function is not None
     for name in _FUNCTIONS:
         setattr(model, name, None)

@@ -36,6 +36,8 @@ class Applied:
         _keras.settle(self._model)
         before.restore()
         _renew(self._model, self.resolution, before.targets)
+        if before.unbuilt is not None and before.unbuilt is _optimizer(self._model):
+            optimizer.release(before.unbuilt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class _Flags:
     variables: tuple[tuple[Any, bool], ...]
     calls: tuple[tuple[Any, Any], ...]
     targets: tuple[optimizer.Target, ...] | None
+    unbuilt: Any
+    """The optimizer, where it had no slots yet."""
 
     @classmethod
     def of(cls, model: Any, resolution: Resolution) -> _Flags:
@@ -57,6 +61,7 @@ class _Flags:
             tuple((w.variable, w.variable.trainable) for w in held.of_role("weight", "statistic")),
             tuple(modes.calls_of(layers)),
             optimizer.targets_of(opt) if opt is not None else None,
+            opt if opt is not None and not opt.built else None,
         )
 
     def restore(self) -> None:

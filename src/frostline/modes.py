@@ -62,7 +62,8 @@ def _wrapped(call: Callable[..., Any], mode: LayerMode) -> Callable[..., Any]:
             kwargs["training"] = training
         token = _asked.set(asked)
         try:
-            return call(*args, **kwargs)
+            with _keras.training_kept_from_callers():
+                return call(*args, **kwargs)
         finally:
             _asked.reset(token)
 

@@ -68,4 +68,5 @@ def _lora_bases(held: Inventory, trained: frozenset[str]) -> Iterator[str]:
 def _lora_base(node: LayerNode) -> list[str]:
     if not getattr(node.layer, "lora_enabled", False):
         return []
-    return [a for a in node.own if "lora" not in a.rpartition("/")[2]]
+    names = {address.rpartition("/")[2] for address in node.own}
+    return [a for a in node.own if f"lora_{a.rpartition('/')[2]}_a" in names]

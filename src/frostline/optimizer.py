@@ -70,6 +70,9 @@ class _Group:
 def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[int, str]) -> None:
     """Let an optimizer update just these weights.
 
+    An optimizer without slots gets them here, and not at its first step: from now on it refuses all other
+    variables, and a step that cannot be traced does not leave it half built (TensorFlow).
+
     Args:
         optimizer: The optimizer of a compiled model, built or not. It is changed in place.
         targets: The weights that train, in the order of `model.trainable_variables`.
@@ -83,7 +86,9 @@ def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[in
     inner = chain[-1]
     _require_single(inner)
     state = _states.setdefault(inner, _State())
-    if optimizer.built and not _same_variables(inner, targets):
+    if not optimizer.built:
+        _build(optimizer, [target.variable for target in targets])
+    elif not _same_variables(inner, targets):
         _rebuild(chain, targets, addresses, state)
     state.targets = tuple(targets)
     _set_groups(inner, targets, state)
@@ -93,6 +98,18 @@ def targets_of(optimizer: Any) -> tuple[Target, ...] | None:
     """Return what `set_targets` last set, or None where it was never called."""
     state = _states.get(_keras.optimizer_chain(optimizer)[-1])
     return state.targets if state else None
+
+
+def release(optimizer: Any) -> None:
+    """Take an optimizer that never made a step back to before `set_targets`, free to be built anew."""
+    chain = _keras.optimizer_chain(optimizer)
+    if _steps(chain[-1]) > 0:
+        return
+    for part in chain:
+        _keras.unbuild_optimizer(part)
+    for hook in _keras.update_hooks():
+        _keras.restore_method(chain[-1], hook)
+    _states.pop(chain[-1], None)
 
 
 def forget_parked(optimizer: Any) -> None:

@@ -210,8 +210,9 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
     picks = _picks(held, plan)
     decisions = tuple(_decide(w, plan, picks) for w in held.of_role("weight"))
     by_address = {d.weight.address: d for d in decisions}
-    modes = _modes(held, plan, by_address, picks)
-    moving = _moving_layers(held, modes, by_address, plan, picks)
+    frozen = _frozen_parts(held, plan, by_address, picks)
+    modes = _modes(held, plan, frozen)
+    moving = _moving_layers(held, frozen, modes)
     statistics = tuple(_statistic(w, plan, picks, moving) for w in held.of_role("statistic"))
     trained = frozenset(d.weight.address for d in decisions if d.trains)
     return Resolution(
@@ -277,22 +278,23 @@ def _decide(weight: Weight, plan: Plan, picks: list[frozenset[str]]) -> Decision
     )
 
 
-def _modes(
+def _frozen_parts(
     held: Inventory, plan: Plan, decisions: dict[str, Decision], picks: list[frozenset[str]]
-) -> tuple[LayerMode, ...]:
-    """Find the layers of frozen parts that must not behave as in training."""
+) -> frozenset[str]:
+    """Return the addresses of the layers that are frozen as a whole, or lie inside such a part."""
     frozen = {n.address for n in held.layers if _all_frozen(n, decisions, plan, picks)}
     inside = set(frozen)
     for node in held.layers:  # parents come before what they hold
-        outer = [parent for parent in node.parents if parent in inside]
-        if node.parents and len(outer) == len(node.parents):
+        if (node.parents and inside.issuperset(node.parents)) or _lies_between(frozen, node):
             inside.add(node.address)
-        elif not node.below and _lies_between(frozen, node):
-            # Frozen layers around it in a flat graph are a frozen block that nobody gave a name.
-            inside.add(node.address)
+    return frozenset(inside)
+
+
+def _modes(held: Inventory, plan: Plan, frozen: frozenset[str]) -> tuple[LayerMode, ...]:
+    """Say how each layer of the frozen parts runs that can tell training from inference."""
     modes = []
     for node in held.layers:
-        if node.address in inside and node.takes_training:
+        if node.address in frozen and node.takes_training:
             keeps = any(held.by_address[a].role == "statistic" for a in node.own)
             policy = plan.batchnorm if keeps else plan.stochastic
             modes.append(LayerMode(node.address, keeps, forced=policy == "inference"))
@@ -300,7 +302,8 @@ def _modes(
 
 
 def _lies_between(frozen: set[str], node: LayerNode) -> bool:
-    both = bool(node.feeds) and bool(node.fed_by)
+    """Whether frozen layers on both sides in a flat graph make it part of a block nobody named."""
+    both = bool(node.feeds) and bool(node.fed_by) and not node.below
     return both and frozen.issuperset((*node.feeds, *node.fed_by))
 
 
@@ -314,16 +317,12 @@ def _all_frozen(
     return bool(node.below) and all(_last_rule(a, plan, picks)[1] == "freeze" for a in node.below)
 
 
-def _moving_layers(
-    held: Inventory,
-    modes: tuple[LayerMode, ...],
-    decisions: dict[str, Decision],
-    plan: Plan,
-    picks: list[frozenset[str]],
-) -> frozenset[str]:
+def _moving_layers(held: Inventory, frozen: frozenset[str], modes: tuple[LayerMode, ...]) -> frozenset[str]:
     """Return the layers whose statistics a training step may move."""
-    forced = {mode.address for mode in modes if mode.forced}
-    return frozenset(n.address for n in held.layers if n.takes_training and n.own and n.address not in forced)
+    active = {mode.address for mode in modes if not mode.forced}
+    return frozenset(
+        n.address for n in held.layers if n.own and (n.address not in frozen or n.address in active)
+    )
 
 
 def _statistic(weight: Weight, plan: Plan, picks: list[frozenset[str]], moving: frozenset[str]) -> Decision:

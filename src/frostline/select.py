@@ -238,7 +238,18 @@ class Predicate(Selector):
     function: Callable[[Weight], bool]
 
     def addresses(self, model: Inventory) -> frozenset[str]:
-        return frozenset(w.address for w in model.of_role("weight", "statistic") if self.function(w))
+        picked = set()
+        for weight in model.of_role("weight", "statistic"):
+            try:
+                if self.function(weight):
+                    picked.add(weight.address)
+            except Exception as error:
+                raise SelectorError(
+                    f"the function {self} that picks weights failed on {weight.address!r}",
+                    received=f"{type(error).__name__}: {error}",
+                    expected="a function of one frostline.Weight that returns True or False",
+                ) from error
+        return frozenset(picked)
 
     def to_data(self) -> Any:
         raise PlanError(

@@ -211,7 +211,7 @@ class Verification(Rendered):
         verdict = "verified: every frozen number is bit-identical"
         if not self.ok:
             verdict = "NOT verified: frozen numbers changed"
-        parts = [
+        parts: list[ConsoleRenderable | str] = [
             table(("count", "outcome", "meaning", "variables"), rows, numbers=("count",)),
             "",
             verdict,

@@ -27,6 +27,7 @@ def run(
     ] = Task.WORDS,
     out: Annotated[Path, typer.Option(help="Folder for the model and the receipts.")] = Path("demo-output"),
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order.")] = 0,
+    json: options.Json = False,
     backend: options.Backend = None,
 ) -> None:
     """Fine-tune on real data and prove it.
@@ -41,12 +42,14 @@ def run(
     with options.working("starting Keras"):
         from frostline.demo.progress import Stage
 
-    stage = Stage()
+    stage = Stage(to_errors=json)
     if task is Task.WORDS:
         from frostline.demo import words
 
-        words.run(stage, out, seed=seed)
+        figures = words.run(stage, out, seed=seed)
     else:
         from frostline.demo import transfer
 
-        transfer.run(stage, out, seed=seed)
+        figures = transfer.run(stage, out, seed=seed)
+    if json:
+        options.show_json(figures)

@@ -18,10 +18,11 @@ from frostline.render import count, table
 class Stage:
     """The demo's voice on a terminal."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+    def __init__(self, *, to_errors: bool = False) -> None:
+        """Speak on the output, or on the error stream where the output is for results alone."""
+        self.console = Console(highlight=False, stderr=to_errors)
         if not self.console.is_terminal:
-            self.console = Console(highlight=False, width=100, no_color=True)
+            self.console = Console(highlight=False, stderr=to_errors, width=100, no_color=True)
 
     def step(self, title: str, text: str = "") -> None:
         """Begin a step of the demo: a title, and a sentence or two in plain words."""
@@ -71,8 +72,9 @@ class _Bar(keras.callbacks.Callback):  # type: ignore[misc]
         self._bar.update(self._task, total=steps * epochs if steps and epochs else None)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        loss = f"loss {float(logs['loss']):.3f}" if batch % 10 == 0 and logs else None
-        self._bar.update(self._task, advance=1, **({"loss": loss} if loss else {}))
+        if batch % 10 == 0 and logs:
+            self._bar.update(self._task, loss=f"loss {float(logs['loss']):.3f}")
+        self._bar.update(self._task, advance=1)
 
     def on_train_end(self, logs: Any = None) -> None:
         seconds = time.monotonic() - self._began
