@@ -1,8 +1,8 @@
 """Step time of `fl.fit`, guard on, against `Model.fit` with the same flags set by hand.
 
-Both arms train the same head on the same frozen network, interleaved, one thread pinned per core. The physical limit
-of freezing is a forward pass, so the time of `predict` over the same data stands beside them. Prints ratios and writes
-them as JSON; never fails on time.
+Both arms train the same head on the same frozen network, interleaved, threads pinned to the cores. The
+physical limit of freezing is a forward pass, so the time of `predict` over the same data stands beside
+them. Prints ratios and writes them as JSON; never fails on time.
 
     KERAS_BACKEND=jax python benchmarks/fit_overhead.py --rounds 5 --out overhead-jax.json
 """
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 THREADS = str(os.cpu_count() or 1)
 for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MKL_NUM_THREADS"):
@@ -28,7 +29,7 @@ ARMS = ("Model.fit", "fl.fit")
 BATCH, STEPS = 32, 8
 
 
-def network(arm: str):  # type: ignore[no-untyped-def]
+def network(arm: str) -> Any:
     import keras
 
     keras.utils.set_random_seed(0)
@@ -46,7 +47,7 @@ def network(arm: str):  # type: ignore[no-untyped-def]
     return model
 
 
-def data(model):  # type: ignore[no-untyped-def]
+def data(model: Any) -> tuple[Any, Any]:
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -54,7 +55,7 @@ def data(model):  # type: ignore[no-untyped-def]
     return rng.random(shape, dtype="float32"), rng.integers(0, 10, BATCH * STEPS)
 
 
-def train(arm: str, model, x, y) -> float:  # type: ignore[no-untyped-def]
+def train(arm: str, model: Any, x: Any, y: Any) -> float:
     import frostline as fl
 
     began = time.perf_counter()

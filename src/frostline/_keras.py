@@ -121,19 +121,16 @@ _FUNCTIONS = ("train_function", "test_function", "predict_function")
 def renew_functions(model: Any) -> None:
     """Throw away the compiled training, test and prediction functions, as `compile` does.
 
-    A training function that existed is made anew at once, since `fit` makes it only before its loop and a
-    callback may be what calls this.
+    Those that existed are made anew at once, since `fit` makes them only before its loop and a callback may
+    be what calls this. They are traced or compiled when they first run.
     """
-    if not hasattr(model, "train_function"):
-        return
     if hasattr(model, "_compiled_trainable_state"):
         # Else a Keras that warns of flags changed since `compile` would warn of ours.
         model._compiled_trainable_state = {layer: layer.trainable for layer in model._flatten_layers()}
-    had_one = model.train_function is not None
     for name in _FUNCTIONS:
-        setattr(model, name, None)
-    if had_one:
-        model.make_train_function(force=True)
+        if getattr(model, name, None) is not None:
+            setattr(model, name, None)
+            getattr(model, f"make_{name}")(force=True)
 
 
 def settle(model: Any) -> None:

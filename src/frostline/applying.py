@@ -35,7 +35,7 @@ class Applied:
         before, self._before = self._before, None
         _keras.settle(self._model)
         before.restore()
-        _renew(self._model, self.resolution, before.targets)
+        _renew(self._model, self.resolution, _flagged(self._model, self.resolution, before.targets))
         if before.unbuilt is not None and before.unbuilt is _optimizer(self._model):
             optimizer.release(before.unbuilt)
 
@@ -58,7 +58,7 @@ class _Flags:
         opt = _optimizer(model)
         return cls(
             tuple((layer, _keras.layer_flag(layer)) for layer in layers),
-            tuple((w.variable, w.variable.trainable) for w in held.of_role("weight", "statistic")),
+            tuple((w.variable, w.variable.trainable) for w in held if w.role != "metric"),
             tuple(modes.calls_of(layers)),
             optimizer.targets_of(opt) if opt is not None else None,
             opt if opt is not None and not opt.built else None,
@@ -153,8 +153,8 @@ def _optimizer(model: Any) -> Any:
 
 
 def _require_same_model(model: Any, resolution: Resolution) -> None:
-    own = {id(v) for v in model.weights}
-    if all(id(d.weight.variable) in own for d in resolution.decisions):
+    decided = {id(w.variable) for w in resolution.inventory.of_role("weight", "statistic")}
+    if decided == {id(v) for v in model.weights}:
         return
     raise PlanError(
         f"the resolution was made for another model, {resolution.inventory.model_name!r}",
@@ -167,9 +167,11 @@ def _set_flags(resolution: Resolution) -> None:
     trained = {d.weight.address for d in resolution.trained}
     weights = {d.weight.address for d in resolution.decisions}
     moving = {d.weight.layer for d in resolution.statistics if d.trains}
-    for decision in resolution.decisions:
-        if decision.weight.variable.trainable != decision.trains:
-            decision.weight.variable.trainable = decision.trains
+    for weight in resolution.inventory:
+        # `for v in model.variables: v.trainable = True` makes Keras train statistics and seeds too.
+        trains = weight.address in trained
+        if weight.role != "metric" and weight.variable.trainable != trains:
+            weight.variable.trainable = trains
     for node in resolution.inventory.layers:
         if node.address in moving:
             # BatchNormalization moves its statistics by its flag; its weights have flags of their own.
@@ -186,14 +188,28 @@ def _targets(model: Any, resolution: Resolution) -> tuple[optimizer.Target, ...]
     return tuple(optimizer.Target(d.weight.address, d.weight.variable, d.lr, d.decay) for d in decisions)
 
 
-def _renew(model: Any, resolution: Resolution, targets: tuple[optimizer.Target, ...] | None) -> None:
+def _flagged(
+    model: Any, resolution: Resolution, before: tuple[optimizer.Target, ...] | None
+) -> tuple[optimizer.Target, ...]:
+    """Return what Keras's own flags let train, with the multipliers that held before."""
+    known = {id(target.variable): target for target in before or ()}
+    addresses = _addresses(resolution)
+    return tuple(
+        known.get(id(v)) or optimizer.Target(addresses[id(v)], v)
+        for v in model.trainable_variables
+        if id(v) in addresses
+    )
+
+
+def _addresses(resolution: Resolution) -> dict[int, str]:
+    roles = resolution.inventory.of_role("weight", "statistic")
+    return {id(w.variable): w.address for w in roles}
+
+
+def _renew(model: Any, resolution: Resolution, targets: tuple[optimizer.Target, ...]) -> None:
     """Let the optimizer and the compiled functions follow the flags."""
     opt = _optimizer(model)
     if opt is not None:
-        addresses = {id(w.variable): w.address for w in resolution.inventory.of_role("weight")}
-        if targets is None:
-            trainable = [v for v in model.trainable_variables if id(v) in addresses]
-            targets = tuple(optimizer.Target(addresses[id(v)], v) for v in trainable)
-        optimizer.set_targets(opt, targets, addresses)
+        optimizer.set_targets(opt, targets, _addresses(resolution))
         _keras.unshare(model)
     _keras.renew_functions(model)

@@ -21,9 +21,10 @@ def read_text(path: Path, error: type[FrostlineError], kind: str) -> str:
             remedy=f"in {str(path.parent)!r} there are: {', '.join(near_by[:5])}" if near_by else None,
         ) from None
     except UnicodeDecodeError as problem:
+        line = problem.object.count(b"\n", 0, problem.start) + 1
         raise error(
             f"the {kind} {str(path)!r} is not text in UTF-8",
-            received=f"byte {problem.object[problem.start]:#04x} at position {problem.start}",
+            received=f"byte {problem.object[problem.start]:#04x} on line {line}",
         ) from None
     except OSError as problem:
         raise error(f"the {kind} {str(path)!r} cannot be read: {problem.strerror}") from None
@@ -34,24 +35,27 @@ def write_atomically(path: Path, data: bytes, error: type[FrostlineError]) -> No
 
     The data goes to a temporary file in the same folder, to the disk, and only then to its name.
     """
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
     except OSError as problem:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
         raise error(
             f"cannot write {str(path)!r}: {problem.strerror}",
             expected="a folder that exists and that you may write to",
             remedy="name another output file",
         ) from None
+    finally:
+        # Still there after any failure, an interrupt included.
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def _umask() -> int:

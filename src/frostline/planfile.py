@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +17,9 @@ from frostline.select import selector
 
 Location = tuple[int | str, ...]
 
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+"""Numbers such as 1e-4, which YAML 1.1 takes for text and everybody else for a number."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -23,13 +27,15 @@ class _Strict(BaseModel):
 
 Text = Annotated[str, Field(min_length=1)]
 SelectorData = Text | dict[str, Any]
+_ABSENT = cast(Any, None)
 
 
 class _RuleData(_Strict):
     """One rule: exactly one of train and freeze, each with a selector."""
 
-    train: SelectorData | None = Field(None, description="Selector of the weights that train.")
-    freeze: SelectorData | None = Field(None, description="Selector of the weights that stay fixed.")
+    # None stands for a key that is not there: `train:` with nothing behind it is refused.
+    train: SelectorData = Field(_ABSENT, description="Selector of the weights that train.")
+    freeze: SelectorData = Field(_ABSENT, description="Selector of the weights that stay fixed.")
     lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies the learning rate.")
     decay: float = Field(1.0, ge=0, allow_inf_nan=False, description="Multiplies the weight decay.")
     optional: bool = Field(False, description="Whether the rule may pick nothing.")
@@ -69,9 +75,38 @@ def plan_schema() -> dict[str, Any]:
     schema["title"] = "Frostline plan"
     schema["$defs"]["Rule"] = schema["$defs"].pop("_RuleData")
     schema["properties"]["rules"]["items"]["$ref"] = "#/$defs/Rule"
+    schema["$defs"]["Selector"] = _selector_schema()
     schema["$defs"]["Rule"]["title"] = "Rule"
+    for action in ("train", "freeze"):
+        described = schema["$defs"]["Rule"]["properties"][action]["description"]
+        schema["$defs"]["Rule"]["properties"][action] = {
+            "$ref": "#/$defs/Selector",
+            "description": described,
+        }
     schema["$defs"]["Rule"]["oneOf"] = [{"required": ["train"]}, {"required": ["freeze"]}]
     return schema
+
+
+def _selector_schema() -> dict[str, Any]:
+    one = {"$ref": "#/$defs/Selector"}
+    several = {"type": "array", "items": one, "minItems": 1}
+    combined = {"any": several, "all": several, "not": one}
+    return {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            *(
+                {
+                    "type": "object",
+                    "properties": {key: value},
+                    "required": [key],
+                    "additionalProperties": False,
+                }
+                for key, value in combined.items()
+            ),
+        ],
+        "title": "Selector",
+        "description": "Text (a glob, or re:, type:, first:, last:, layer:), or any, all or not.",
+    }
 
 
 def plan_from_data(data: Any) -> Plan:
@@ -83,22 +118,41 @@ def load_plan(path: str | Path) -> Plan:
     """Read a plan file. See `Plan.load`."""
     path = Path(path)
     text = read_text(path, PlanFileError, "plan file")
+    lines: dict[Location, int] = {}
     try:
-        # JSON is read as YAML too, which gives the place of each value; it knows no tabs.
-        node = yaml.compose(text.replace("\t", " ") if path.suffix == ".json" else text, yaml.SafeLoader)
-        if path.suffix == ".json":
-            json.loads(text)
+        data = _from_json(path, text, lines) if path.suffix == ".json" else _from_yaml(path, text, lines)
+    except RecursionError:
+        raise PlanFileError(f"{path}: lists or mappings are nested too deeply, or hold themselves") from None
+    return _Reader(str(path), lines).plan(data)
+
+
+def _from_yaml(path: Path, text: str, lines: dict[Location, int]) -> Any:
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise _syntax_error(path, error) from None
+        raise _syntax_error(path, text, error) from None
+    if node is None:
+        raise _empty(path)
+    return _to_data(node, (), lines, path)
+
+
+def _from_json(path: Path, text: str, lines: dict[Location, int]) -> Any:
+    if not text.strip():
+        raise _empty(path)
+    try:
+        data = json.loads(text)
     except json.JSONDecodeError as error:
         raise PlanFileError(
-            f"{path}, line {error.lineno}: this is not JSON: {error.msg}, at column {error.colno}"
+            f"{path}, line {error.lineno}: this is not JSON: {error.msg}, column {error.colno}"
         ) from None
-    if node is None:
-        raise PlanFileError(f"{path} is empty", remedy="write one with `frostline init MODEL`")
-    lines: dict[Location, int] = {}
-    data = _to_data(node, (), lines, path)
-    return _Reader(str(path), lines).plan(data)
+    try:
+        # JSON is read as YAML too, for the line of each value and for duplicate keys; YAML knows no tabs.
+        node = yaml.compose(text.replace("\t", " "), yaml.SafeLoader)
+        if node is not None:
+            _to_data(node, (), lines, path)
+    except yaml.YAMLError as error:
+        raise _syntax_error(path, text, error) from None
+    return data
 
 
 def save_plan(plan: Plan, path: str | Path) -> None:
@@ -112,11 +166,20 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     write_atomically(path, text.encode(), PlanFileError)
 
 
-def _syntax_error(path: Path, error: yaml.YAMLError) -> PlanFileError:
-    mark = getattr(error, "problem_mark", None)
+def _empty(path: Path) -> PlanFileError:
+    return PlanFileError(f"{path} is empty", remedy="write one with `frostline init MODEL`")
+
+
+def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> PlanFileError:
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return PlanFileError(
+            f"{path}, line {line}: a control character cannot stand here", received=f"{error.character:#04x}"
+        )
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
     place = f"{path}, line {mark.line + 1}" if mark else str(path)
-    problem = getattr(error, "problem", None) or str(error)
-    return PlanFileError(f"{place}: this is not YAML: {problem}", remedy="quote selectors: train: 'head/**'")
+    remedy = "indent with spaces" if "\\t" in problem else "quote selectors: train: 'head/**'"
+    return PlanFileError(f"{place}: this is not YAML: {problem}", remedy=remedy)
 
 
 def _to_data(node: yaml.Node, at: Location, lines: dict[Location, int], path: Path) -> Any:
@@ -126,9 +189,10 @@ def _to_data(node: yaml.Node, at: Location, lines: dict[Location, int], path: Pa
         return [_to_data(item, (*at, n), lines, path) for n, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
         return _scalar(node)
-    data: dict[Any, Any] = {}
+    data: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else repr(key_node.value)
+        # As it is written: YAML would make a truth of the key `on`.
+        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
         line = key_node.start_mark.line + 1
         if key in data:
             raise PlanFileError(
@@ -142,6 +206,9 @@ def _to_data(node: yaml.Node, at: Location, lines: dict[Location, int], path: Pa
 
 
 def _scalar(node: yaml.Node) -> Any:
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if plain and _EXPONENT.fullmatch(node.value):
+        return float(node.value)
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
@@ -171,7 +238,7 @@ class _Reader:
                 rules.append(rule.rule())
             except FrostlineError as error:
                 raise self._error(
-                    ("rules", number),
+                    ("rules", number, "freeze" if rule.train is None else "train"),
                     error.what,
                     received=error.received,
                     expected=error.expected,
@@ -183,7 +250,7 @@ class _Reader:
         first = min(error.errors(), key=lambda e: self._line(e["loc"]) or 0)
         at = tuple(part for part in first["loc"] if part not in ("str", "dict[str,any]", "constrained-str"))
         name = _spelled(at)
-        if first["type"] == "extra_forbidden":
+        if first["type"] in ("extra_forbidden", "invalid_key"):
             known = list((_PlanData if len(at) == 1 else _RuleData).model_fields)
             close = near(str(at[-1]), known, most=1)
             return self._error(
@@ -198,7 +265,7 @@ class _Reader:
             )
         if first["type"] == "value_error":
             where = _get(data, at)
-            received = f"a rule with the keys {', '.join(where)}" if isinstance(where, dict) else None
+            received = f"a rule with the keys {', '.join(where)}" if where else "a rule without keys"
             return self._error(at, str(first["ctx"]["error"]), received=received)
         return self._error(
             at,
@@ -238,16 +305,17 @@ def _shown(value: Any) -> str:
         "int": "whole number",
         "float": "number",
         "bool": "true/false",
-        "NoneType": "nothing",
+        "dict": "mapping",
     }
+    if value is None:
+        return "nothing"
     kind = names.get(type(value).__name__, type(value).__name__)
     return f"{value!r} ({kind})" if isinstance(value, str | int | float | bool) else f"{kind} {value!r}"
 
 
 def _expected(error: Any) -> str:
     kinds = {
-        "string_type": "text",
-        "dict_type": "a selector: text such as 'head/**', or a mapping with any, all or not",
+        "string_type": "a selector: text such as 'head/**', or a mapping with any, all or not",
         "float_type": "a number",
         "list_type": "a list",
         "bool_type": "true or false",

@@ -93,7 +93,7 @@ def bytes_text(number: int) -> str:
     """Say a number of bytes with a unit that suits it (powers of 1000)."""
     size = float(number)
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
+        if round(size, 1) < 1000 or unit == "GB":
             return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
         size /= 1000
     raise AssertionError
@@ -108,4 +108,4 @@ def share(part: int, whole: int) -> str:
         text = f"{percent:.{digits}f}"
         if part in (0, whole) or (float(text) > 0 and float(text) < 100):
             return f"{text}%"
-    return f"{percent:.1e}%"
+    return f"{percent:.1e}%" if percent < 50 else "over 99.9999%"

@@ -59,8 +59,9 @@ def run(stage: Stage, folder: Path, *, seed: int = 0) -> dict[str, Any]:
     stage.step(
         "How pleasant is a word?",
         f"{len(lexicon_words.words):,} English words, each rated by ten people from -4 to 4 "
-        f"(vaderSentiment). A head on the encoder all-MiniLM-L6-v2 learns from {len(words.train_ratings):,} of them and "
-        f"is tested on {len(words.test_ratings):,} that share no first five letters with those. "
+        "(vaderSentiment). A head on the encoder all-MiniLM-L6-v2 learns from "
+        f"{len(words.train_ratings):,} of them and is tested on {len(words.test_ratings):,} that share no "
+        "first five letters with those. "
         f"Keras {keras.__version__}, {keras.backend.backend()} backend.",
     )
     errors = {

@@ -22,7 +22,7 @@ from frostline.receipt import Receipt
 from frostline.resolution import Resolution, resolve
 from frostline.training.evidence import without_gradient
 from frostline.training.watch import layers_made_in_call
-from frostline.verification import Fingerprint, Verification, digest_array, fingerprint, verify
+from frostline.verification import Verification, compare, digest_array, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +100,20 @@ def fit(
     _keras.unshare(model)
     if before is None:
         return Run(history, resolution, None, None)
-    verification = _verified(model, before, resolution, history)
+    after = fingerprint(model)
+    trained = tuple(d.weight.address for d in resolution.trained)
+    moving = tuple(d.weight.address for d in resolution.statistics if d.trains)
+    verification = compare(before, after, trained, moving)
+    verification.require_ok()
+    if history.epoch:
+        verification = _with_gradients(model, resolution, verification)
     receipt = Receipt(
         model=model.name,
         plan=_plan_data(resolution.plan),
-        trained=tuple(d.weight.address for d in resolution.trained),
-        moving=tuple(d.weight.address for d in resolution.statistics if d.trains),
+        trained=trained,
+        moving=moving,
         before=before,
-        after=fingerprint(model),
+        after=after,
         data=_data_digests(x, y, arguments.get("sample_weight")),
         versions=versions(),
         started=started.isoformat(timespec="seconds"),
@@ -116,11 +122,8 @@ def fit(
     return Run(history, resolution, verification, receipt)
 
 
-def _verified(model: Any, before: Fingerprint, resolution: Resolution, history: Any) -> Verification:
-    verification = verify(model, before, resolution)
-    verification.require_ok()
-    if not history.epoch:
-        return verification
+def _with_gradients(model: Any, resolution: Resolution, verification: Verification) -> Verification:
+    """Add which weights got no gradient; where none did, raise."""
     missing = without_gradient(model.optimizer, resolution, verification)
     if len(missing) == len(resolution.trained):
         raise _no_gradient(model, list(missing))
