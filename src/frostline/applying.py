@@ -168,7 +168,7 @@ def _set_flags(resolution: Resolution) -> None:
     weights = {d.weight.address for d in resolution.decisions}
     moving = {d.weight.layer for d in resolution.statistics if d.trains}
     for weight in resolution.inventory:
-        # `for v in model.variables: v.trainable = True` makes Keras train statistics and seeds too.
+        # `for v in model.weights: v.trainable = True` makes Keras train statistics too.
         trains = weight.address in trained
         if weight.role != "metric" and weight.variable.trainable != trains:
             weight.variable.trainable = trains

@@ -42,7 +42,7 @@ def glob_to_regex(pattern: str) -> re.Pattern[str]:
         at += 1
     if braces:
         raise _unreadable(pattern, pattern.rindex("{"), "a '{' without its '}'")
-    return re.compile("".join(out))
+    return re.compile("".join(out), re.DOTALL)
 
 
 def _double_star(pattern: str, at: int) -> tuple[str, int]:

@@ -187,7 +187,10 @@ def _to_data(node: yaml.Node, at: Location, lines: dict[Location, int], path: Pa
     lines[at] = node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         return [_to_data(item, (*at, n), lines, path) for n, item in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
+    if isinstance(node, yaml.ScalarNode):
+        # A selector of these signs is text, and is written without quotes.
+        if at[-1:] in (("lr",), ("decay",)) and node.style is None and _EXPONENT.fullmatch(node.value):
+            return float(node.value)
         return _scalar(node)
     data: dict[str, Any] = {}
     for key_node, value_node in node.value:
@@ -206,9 +209,6 @@ def _to_data(node: yaml.Node, at: Location, lines: dict[Location, int], path: Pa
 
 
 def _scalar(node: yaml.Node) -> Any:
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
-    if plain and _EXPONENT.fullmatch(node.value):
-        return float(node.value)
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)

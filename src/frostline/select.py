@@ -174,13 +174,14 @@ class LayerType(Selector):
     name: str
 
     def addresses(self, model: Inventory) -> frozenset[str]:
-        return frozenset(w.address for w in model.weights if self.name in w.types)
+        held = model.of_role("weight", "statistic")
+        return frozenset(w.address for w in held if self.name in w.types)
 
     def to_data(self) -> str:
         return f"type:{self.name}"
 
     def hint(self, model: Inventory) -> str:
-        types = sorted(set().union(*(w.types for w in model.weights)))
+        types = sorted(set().union(*(w.types for w in model.of_role("weight", "statistic"))))
         close = near(self.name, types)
         return f"layers with weights here are of type {', '.join(close or types[:12])}"
 

@@ -241,9 +241,7 @@ def compiled(model: keras.Model, optimizer: Any = None, loss: Any = "mse") -> ke
 def fit(model: keras.Model, epochs: int = 1, callbacks: list[Any] | None = None) -> None:
     """Two steps of `model.fit` an epoch."""
     x, y = data_for(model)
-    model.fit(
-        x, y, batch_size=4, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks or []
-    )
+    model.fit(x, y, batch_size=4, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks or [])
 
 
 def fitted(model: keras.Model) -> keras.Model:

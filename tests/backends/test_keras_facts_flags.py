@@ -1,45 +1,44 @@
 """What Keras itself does when flags change, and with compiled training functions.
 
-Measured, not wished for: a failure here means that Keras has changed. Each `EXPECTED_...` table is
-read by the active backend. Frostline's counterpart of a fact stands right below its Keras test.
+Measured, not wished for: a failure of a `test_keras_` here means that Keras has changed.
+Each `EXPECTED_...` table is read by the active backend. Frostline's counterpart of a fact stands
+right below its Keras test, and knows no backend.
 """
-
-import warnings
-from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+import frostline as fl
+from backends.checks import (
+    all_weights,
+    changed,
+    flags_that_train,
+    frostline_fit,
+    moved_by,
+    require_obeys,
+    require_slots,
+    values,
+    weights_in,
+)
 from backends.small_models import (
     compiled,
     data_for,
-    error_in_short,
     fit,
     fitted,
-    gradient,
     is_readable,
     layer_in_call,
-    moved,
-    moved_by_fit,
     outcome_of_fit,
-    rounded_error,
-    saved_and_loaded,
-    sequential,
-    snapshot,
     square_layers,
     subclassed,
     two_dense,
-    unused_layer,
-    value_of,
 )
+from frostline.errors import LayerInCallError
 
 BACKEND = keras.backend.backend()
 
 UNKNOWN = "ValueError: Unknown variable"
 LENGTHS = "ValueError: corresponding 1:1"
-SHAPES = "ValueError: must match"
 
 
 def fitted_with_frozen_a() -> keras.Model:
@@ -52,6 +51,13 @@ def fitted_with_frozen_a() -> keras.Model:
 def user_warnings(seen: pytest.WarningsRecorder) -> list[str]:
     """The messages of the UserWarnings seen."""
     return [str(one.message) for one in seen if issubclass(one.category, UserWarning)]
+
+
+def fitted_with_adam(model: keras.Model) -> keras.Model:
+    """`model`, compiled with Adam and fitted once by Keras alone, so that it has slots."""
+    compiled(model, optimizer=keras.optimizers.Adam(0.05))
+    fit(model)
+    return model
 
 
 # --- freezing after compile and a first fit ---------------------------------------------------
@@ -68,6 +74,28 @@ def test_keras_freeze_after_fit(recwarn: pytest.WarningsRecorder) -> None:
     assert user_warnings(recwarn) == []
 
 
+def test_frostline_freeze_after_fit() -> None:
+    """After `fl.apply` the frozen layer stays, under `fit`, `train_on_batch` and `fl.fit`."""
+    model = fitted_with_adam(two_dense())
+    plan = fl.Plan(default="train").freeze("a/**")
+    fl.apply(model, plan)
+
+    require_obeys(model, plan, {"b/kernel", "b/bias"})
+
+
+def test_frostline_freeze_single_weights_after_fit() -> None:
+    """The same for one weight of a layer, and for one layer of a subclassed model."""
+    model = fitted_with_adam(two_dense())
+    plan = fl.Plan(default="train").freeze("a/kernel")
+    fl.apply(model, plan)
+    require_obeys(model, plan, {"a/bias", "b/kernel", "b/bias"})
+
+    model = fitted_with_adam(subclassed())
+    plan = fl.Plan(default="train").freeze("block/inner/**")
+    fl.apply(model, plan)
+    require_obeys(model, plan, weights_in(model, "block/outer", "head"))
+
+
 # --- unfreezing after compile and a first fit -------------------------------------------------
 
 EXPECTED_UNFREEZE_AFTER_FIT = {"tensorflow": "stays", "jax": LENGTHS, "torch": UNKNOWN}
@@ -80,6 +108,26 @@ def test_keras_unfreeze_after_fit(recwarn: pytest.WarningsRecorder) -> None:
 
     assert outcome_of_fit(model, "a") == EXPECTED_UNFREEZE_AFTER_FIT[BACKEND]
     assert user_warnings(recwarn) == []
+
+
+def test_frostline_unfreeze_after_fit() -> None:
+    """After `fl.apply` the layer trains, with slots of its own, though it was frozen by hand."""
+    model = two_dense()
+    model.get_layer("a").trainable = False
+    fitted_with_adam(model)
+    plan = fl.Plan(default="train")
+    fl.apply(model, plan)
+
+    require_obeys(model, plan, all_weights(model))
+
+
+def test_frostline_swaps_the_trained_set_after_fit() -> None:
+    """What was frozen trains, and what trained is frozen: the shapes of `b` take those of `a`."""
+    model = fitted_with_adam(square_layers())
+    for name in "abcba":
+        plan = fl.Plan().train(f"{name}/**")
+        fl.apply(model, plan)
+        require_obeys(model, plan, {f"{name}/kernel", f"{name}/bias"})
 
 
 # --- a fit that failed for a changed flag -----------------------------------------------------
@@ -97,96 +145,44 @@ def test_keras_failed_fit_loses_weights() -> None:
     assert readable == {EXPECTED_READABLE_AFTER_FAILED_FIT[BACKEND]}
 
 
-# --- flags toggled by a callback --------------------------------------------------------------
+def fails_at_once(batch: int, logs: object) -> None:
+    """Raises before a step of training."""
+    raise RuntimeError("stop here")
 
 
-def outcome_of_toggle(model: keras.Model, trainable: bool) -> str:
-    """Sets the flag of layer `a` at the end of the first of two epochs of a new `fit`."""
-    layer = model.get_layer("a")
-    seen: dict[str, np.ndarray] = {}
+def test_frostline_failed_fit_keeps_values() -> None:
+    """Where `fl.fit` ends in an error before a step, every value is there, and as it was."""
+    model = fitted_with_frozen_a()
+    before = values(model)
+    stop = keras.callbacks.LambdaCallback(on_train_batch_begin=fails_at_once)
+    with pytest.raises(RuntimeError, match="stop here"):
+        frostline_fit(model, fl.Plan(default="train"), callbacks=[stop])
+    assert changed(model, before) == set()
 
-    def toggle(epoch: int, logs: object) -> None:
-        if epoch == 0:
-            layer.trainable = trainable
-            seen.update(snapshot(model))
+    compiled(model, loss=untraceable)
+    with pytest.raises(RuntimeError, match="cannot be traced"):
+        frostline_fit(model, fl.Plan(default="train"))
+    assert changed(model, before) == set()
 
-    try:
-        fit(model, epochs=2, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=toggle)])
-    except ValueError as error:
-        return error_in_short(error)
-    return "moves" if "a/kernel" in moved(model, seen) else "stays"
-
-
-EXPECTED_FREEZE_IN_CALLBACK = {"tensorflow": "moves", "jax": SHAPES, "torch": "stays"}
+    compiled(model)
+    assert frostline_fit(model, fl.Plan(default="train")).verification.ok
 
 
-def test_keras_freeze_in_callback(recwarn: pytest.WarningsRecorder) -> None:
-    """Frozen in a callback at the end of an epoch: TF ignores it, JAX raises, torch obeys."""
-    outcome = outcome_of_toggle(compiled(two_dense()), trainable=False)
-
-    assert outcome == EXPECTED_FREEZE_IN_CALLBACK[BACKEND]
-    assert user_warnings(recwarn) == []
+def untraceable(y: object, predicted: object) -> object:
+    """A loss that raises."""
+    raise RuntimeError("cannot be traced")
 
 
-EXPECTED_UNFREEZE_IN_CALLBACK = {"tensorflow": "stays", "jax": SHAPES, "torch": UNKNOWN}
+def test_frostline_fit_that_fails_between_batches_keeps_values() -> None:
+    """Where `fl.fit` ends in an error after a step, the values are those after that step."""
+    model = fitted_with_adam(two_dense())
+    before = values(model)
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=fails_at_once)
+    with pytest.raises(RuntimeError, match="stop here"):
+        frostline_fit(model, fl.Plan().train("b/**"), callbacks=[stop])
 
-
-def test_keras_unfreeze_in_callback(recwarn: pytest.WarningsRecorder) -> None:
-    """Unfrozen in a callback at the end of an epoch: TF ignores it, JAX and torch raise."""
-    model = two_dense()
-    model.get_layer("a").trainable = False
-    outcome = outcome_of_toggle(compiled(model), trainable=True)
-
-    assert outcome == EXPECTED_UNFREEZE_IN_CALLBACK[BACKEND]
-    assert user_warnings(recwarn) == []
-
-
-# --- flags toggled during fit, on layers of equal shapes --------------------------------------
-
-
-def layer_whose_kernel_it_holds(model: keras.Model, name: str, reference: keras.Model) -> str:
-    """Which layer's kernel in `reference` the kernel of layer `name` of `model` is nearest to."""
-    kernel = value_of(model.get_layer(name).kernel)
-    distance = {
-        layer.name: float(np.abs(kernel - value_of(layer.kernel)).max())
-        for layer in reference.layers
-        if layer.weights
-    }
-    return min(distance, key=distance.__getitem__)
-
-
-EXPECTED_B_HOLDS = {"tensorflow": "b", "jax": "a", "torch": "b"}
-EXPECTED_A_READABLE = {"tensorflow": True, "jax": False, "torch": True}
-
-
-def test_keras_freeze_between_batches_mixes_layers_up(recwarn: pytest.WarningsRecorder) -> None:
-    """JAX: "weights can end up in the wrong layers", with no error, between two batches."""
-    untouched = compiled(square_layers())
-    fit(untouched)
-    model = compiled(square_layers())
-
-    def freeze_a(batch: int, logs: object) -> None:
-        model.get_layer("a").trainable = False
-
-    fit(model, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=freeze_a)])
-
-    assert layer_whose_kernel_it_holds(model, "b", untouched) == EXPECTED_B_HOLDS[BACKEND]
-    assert is_readable(model.get_layer("a").kernel) == EXPECTED_A_READABLE[BACKEND]
-    assert user_warnings(recwarn) == []
-
-
-EXPECTED_FREEZE_BETWEEN_EPOCHS = {"tensorflow": "moves", "jax": LENGTHS, "torch": "stays"}
-
-
-def test_keras_freeze_between_epochs_mixes_layers_up() -> None:
-    """JAX: "ValueError at best; weights can end up in the wrong layers", here both."""
-    untouched = compiled(square_layers())
-    fit(untouched, epochs=2)
-    model = compiled(square_layers())
-
-    assert outcome_of_toggle(model, trainable=False) == EXPECTED_FREEZE_BETWEEN_EPOCHS[BACKEND]
-    assert layer_whose_kernel_it_holds(model, "b", untouched) == EXPECTED_B_HOLDS[BACKEND]
-    assert is_readable(model.get_layer("a").kernel) == EXPECTED_A_READABLE[BACKEND]
+    assert changed(model, before) == {"b/kernel", "b/bias"}
+    require_obeys(model, fl.Plan().train("b/**"), {"b/kernel", "b/bias"})
 
 
 # --- make_train_function(force=True) ----------------------------------------------------------
@@ -203,6 +199,27 @@ def test_keras_forced_train_function_after_unfreezing() -> None:
     assert outcome_of_fit(model, "a") == EXPECTED_FORCED_FUNCTION[BACKEND]
 
 
+def test_frostline_apply_needs_no_forced_train_function() -> None:
+    """`fl.apply` renews the training function; forcing one more does no harm."""
+    model = fitted_with_frozen_a()
+    plan = fl.Plan(default="train")
+    fl.apply(model, plan)
+    model.make_train_function(force=True)
+
+    require_obeys(model, plan, all_weights(model))
+
+
+def test_frostline_puts_a_forced_train_function_right() -> None:
+    """A flag changed by hand and a function forced: `fl.apply` still leads to the plan."""
+    model = fitted_with_frozen_a()
+    model.get_layer("a").trainable = True
+    model.make_train_function(force=True)
+    plan = fl.Plan().train("a/**")
+    fl.apply(model, plan)
+
+    require_obeys(model, plan, {"a/kernel", "a/bias"})
+
+
 # --- recompiling with the optimizer that is there ---------------------------------------------
 
 EXPECTED_SAME_OPTIMIZER = {"tensorflow": UNKNOWN, "jax": LENGTHS, "torch": UNKNOWN}
@@ -217,21 +234,30 @@ def test_keras_recompile_with_same_optimizer_after_unfreezing() -> None:
     assert outcome_of_fit(model, "a") == EXPECTED_SAME_OPTIMIZER[BACKEND]
 
 
-# --- an operation with no derivative ----------------------------------------------------------
+@pytest.mark.parametrize("recompile_first", [True, False])
+def test_frostline_recompile_with_same_optimizer(recompile_first: bool) -> None:
+    """Recompiling with the optimizer that is there, before or after `fl.apply`, does no harm."""
+    model = two_dense()
+    model.get_layer("a").trainable = False
+    fitted_with_adam(model)
+    plan = fl.Plan(default="train").freeze("b/bias")
+    if recompile_first:
+        compiled(model, optimizer=model.optimizer)
+    fl.apply(model, plan)
+    if not recompile_first:
+        compiled(model, optimizer=model.optimizer)
 
-EXPECTED_ROUND_IN_LOSS = {"tensorflow": "No gradients provided", "jax": None, "torch": None}
+    require_obeys(model, plan, {"a/kernel", "a/bias", "b/kernel"})
 
 
-def test_keras_round_in_loss(recwarn: pytest.WarningsRecorder) -> None:
-    """An operation with no derivative in the loss: TF raises, JAX and torch train nothing."""
-    model = compiled(two_dense(), loss=rounded_error)
-    message = EXPECTED_ROUND_IN_LOSS[BACKEND]
-    if message:
-        with pytest.raises(ValueError, match=message):
-            fit(model)
-        return
-    assert moved_by_fit(model) == set()
-    assert user_warnings(recwarn) == []
+def test_frostline_recompile_with_new_optimizer() -> None:
+    """A new optimizer takes the plan that is on the model."""
+    model = fitted_with_adam(two_dense())
+    plan = fl.Plan().train("a/**", lr=0.5)
+    fl.apply(model, plan)
+    compiled(model, optimizer=keras.optimizers.Adam(0.05))
+
+    require_obeys(model, plan, {"a/kernel", "a/bias"})
 
 
 # --- a layer made in call ---------------------------------------------------------------------
@@ -265,6 +291,36 @@ def test_keras_layer_made_in_call_is_new_at_every_call() -> None:
     assert not np.allclose(first, second)
 
 
+LAYER_IN_CALL_TEXT = """\
+the model 'layer_in_call' makes the layer 'fresh' (Dense) while it is called, so its weights are \
+new at every call and nothing trains or saves them.
+  expected: layers made once, in __init__ or build
+  to mend:  set self.fresh = keras.layers.Dense(...) in __init__ and call it in call"""
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_frostline_layer_made_in_call(guard: bool) -> None:
+    """`fl.fit` says the same on every backend, and leaves the values as they were."""
+    model = compiled(layer_in_call())
+    before = values(model)
+    with pytest.raises(LayerInCallError) as caught:
+        frostline_fit(model, fl.Plan(default="train"), guard=guard)
+
+    assert str(caught.value) == LAYER_IN_CALL_TEXT
+    assert changed(model, before) == set()
+
+
+def test_frostline_layer_made_outside_of_fit_is_let_be() -> None:
+    """A callback may build another model during `fl.fit`."""
+    model = compiled(two_dense())
+
+    def build_another(epoch: int, logs: object) -> None:
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=build_another)
+    assert frostline_fit(model, fl.Plan(default="train"), callbacks=[callback]).verification.ok
+
+
 # --- the warning that cannot fire -------------------------------------------------------------
 
 
@@ -281,103 +337,19 @@ def test_keras_changed_flag_warning_cannot_fire(recwarn: pytest.WarningsRecorder
         model._warn_if_trainable_state_changed()
 
 
-# --- gradients of frozen weights --------------------------------------------------------------
-
-EXPECTED_FROZEN_HAS_GRADIENT = {"tensorflow": True, "jax": True, "torch": False}
-
-
-def test_keras_frozen_layer_has_gradient() -> None:
-    """On TF `layer.trainable = False` does not stop the tape: the gradients are there."""
-    model = two_dense()
-    model.get_layer("a").trainable = False
-    found = gradient(model, model.get_layer("a").kernel)
-
-    assert (found is not None) == EXPECTED_FROZEN_HAS_GRADIENT[BACKEND]
-    assert found is None or np.abs(found).min() > 0
-
-
-# --- weights that the loss does not depend on -------------------------------------------------
-
-EXPECTED_UNREACHED_GRADIENT = {"tensorflow": None, "jax": 0.0, "torch": None}
-
-
-def test_keras_gradient_of_unreached_weight() -> None:
-    """JAX gives zeros, never None, for a weight the loss does not depend on."""
-    model = unused_layer()
-    found = gradient(model, model.unused.kernel)
-
-    largest = None if found is None else float(np.abs(found).max())
-    assert largest == EXPECTED_UNREACHED_GRADIENT[BACKEND]
-
-
-EXPECTED_DECAY_MOVES_UNREACHED = {"tensorflow": False, "jax": True, "torch": False}
-
-
-def test_keras_weight_decay_moves_unreached_weight() -> None:
-    """On JAX weight decay moves a weight the loss does not depend on; TF and torch only warn."""
-    model = compiled(unused_layer(), optimizer=keras.optimizers.AdamW(0.1, weight_decay=0.1))
-    if EXPECTED_DECAY_MOVES_UNREACHED[BACKEND]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            changed = moved_by_fit(model)
-    else:
-        with pytest.warns(UserWarning, match=r"Gradients do not exist for variables.*unused"):
-            changed = moved_by_fit(model)
-
-    moves = "unused_layer/unused/kernel" in changed
-    assert moves == EXPECTED_DECAY_MOVES_UNREACHED[BACKEND]
-
-
-# --- False and then True ----------------------------------------------------------------------
-
-
-def test_keras_false_then_true_unfreezes_everything() -> None:
-    """False, then True unfreezes what was frozen before (keras #18092: "intended")."""
-    model = two_dense()
-    model.get_layer("a").trainable = False
-    model.get_layer("b").bias.trainable = False
-    model.trainable = False
-    model.trainable = True
-
-    assert [weight.path for weight in model.trainable_weights] == [
-        "a/kernel",
-        "a/bias",
-        "b/kernel",
-        "b/bias",
-    ]
-
-
-def test_keras_false_then_true_unfreezes_base_of_lora() -> None:
-    """False, then True unfreezes the base kernel under `enable_lora` too (keras #18092)."""
-    model = two_dense()
-    layer = model.get_layer("b")
-    layer.enable_lora(1)
-    assert not layer._kernel.trainable
-
-    model.trainable = False
-    model.trainable = True
-    assert layer._kernel.trainable
-
-
-# --- a trainable layer in a frozen model ------------------------------------------------------
-
-EXPECTED_TRAINS_AFTER_LOADING = {"sequential": True, "two_dense": False, "subclassed": False}
-
-
-@pytest.mark.parametrize("build", [sequential, two_dense, subclassed], ids=lambda one: one.__name__)
-def test_keras_trainable_layer_in_frozen_model(
-    build: Callable[[], keras.Model], tmp_path: Path
-) -> None:
-    """`model.trainable=False; layer.trainable=True` trains nothing; loaded, a Sequential's does."""
-    model = build()
-    model.trainable = False
-    model.layers[-1].trainable = True
-    assert model.trainable_weights == []
-
-    loaded = saved_and_loaded(model, tmp_path)
-    assert loaded.layers[-1].trainable
-    assert loaded.trainable == EXPECTED_TRAINS_AFTER_LOADING[build.__name__]
-    expected = loaded.layers[-1].weights if EXPECTED_TRAINS_AFTER_LOADING[build.__name__] else []
-    assert [w.path for w in loaded.trainable_weights] == [w.path for w in expected]
-    if expected:
-        assert moved_by_fit(compiled(loaded)) == {weight.path for weight in expected}
+def test_frostline_puts_changed_flags_right() -> None:
+    """No warning is needed: `fl.fit` with the plan makes good what was changed by hand."""
+    model = compiled(two_dense(), optimizer=keras.optimizers.Adam(0.05))
+    plan = fl.Plan().train("b/**")
+    fl.apply(model, plan)
+    for change_by_hand in (
+        lambda: setattr(model.get_layer("a"), "trainable", True),
+        lambda: setattr(model.get_layer("a").bias, "trainable", True),
+        lambda: setattr(model.get_layer("b"), "trainable", False),
+        lambda: setattr(model, "trainable", False),
+        lambda: setattr(model, "trainable", True),
+    ):
+        change_by_hand()
+        assert moved_by(model, lambda: frostline_fit(model, plan)) == {"b/kernel", "b/bias"}
+        assert flags_that_train(model) == {"b/kernel", "b/bias"}
+        require_slots(model, {"b/kernel", "b/bias"})

@@ -1,0 +1,186 @@
+"""Fingerprints held against each other, without a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frostline import Fingerprint, Plan, verify
+from frostline.address import Role
+from frostline.errors import FrostlineError, VerificationError
+from frostline.verification import Digest, compare, digest_array
+
+
+def fingerprint(values: dict[str, str], role: Role = "weight") -> Fingerprint:
+    """One value is one digest."""
+    return Fingerprint({a: Digest(role, (2,), "float32", value) for a, value in values.items()})
+
+
+OLD, NEW = fingerprint({"a": "0"}), fingerprint({"a": "1"})
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed", "after", "outcome", "ok"),
+    [
+        ("weight", False, "0", "intact", True),
+        ("weight", False, "1", "changed", False),
+        ("weight", True, "0", "unmoved", True),
+        ("weight", True, "1", "trained", True),
+        ("statistic", False, "0", "held", True),
+        ("statistic", False, "1", "changed", False),
+        ("statistic", True, "0", "held", True),
+        ("statistic", True, "1", "moved", True),
+        ("seed", False, "1", "state", True),
+        ("metric", False, "1", "state", True),
+    ],
+)
+def test_each_outcome(role: Role, allowed: bool, after: str, outcome: str, ok: bool) -> None:
+    names = ["a"] if allowed else []
+    trained, moving = (names, []) if role == "weight" else ([], names)
+    found = compare(fingerprint({"a": "0"}, role), fingerprint({"a": after}, role), trained, moving)
+    (finding,) = found.findings
+    assert (finding.address, finding.role, finding.outcome, finding.violation) == ("a", role, outcome, not ok)
+    assert found.ok is ok
+    assert found.of(outcome) == ("a",)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("trained", [[], ["b"]])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_what_is_in_one_only_is_missing(trained: list[str], swapped: bool) -> None:
+    one, two = fingerprint({"a": "0", "b": "0"}), fingerprint({"a": "0"})
+    found = compare(two, one, trained, []) if swapped else compare(one, two, trained, [])
+    assert found.of("missing") == ("b",)
+    assert not found.ok
+
+
+def test_state_in_one_only_is_no_matter() -> None:
+    one = Fingerprint({**OLD, "metrics/loss/total": Digest("metric", (), "float32", "0")})
+    assert compare(one, OLD, [], []).ok
+    assert compare(OLD, one, [], []).ok
+
+
+@pytest.mark.parametrize(
+    "other", [Digest("weight", (1, 2), "float32", "0"), Digest("weight", (2,), "float16", "0")]
+)
+def test_another_shape_or_dtype_is_a_change(other: Digest) -> None:
+    assert compare(OLD, Fingerprint({"a": other}), [], []).of("changed") == ("a",)
+
+
+def test_different_models() -> None:
+    one = fingerprint({"head/kernel": "0", "head/bias": "0"})
+    two = fingerprint({"heads/kernel": "0", "x": "0", "y": "0", "z": "0"})
+    with pytest.raises(FrostlineError) as caught:
+        compare(one, two, [], [])
+    assert str(caught.value) == (
+        "the two fingerprints are of different models: they share no address.\n"
+        "  received: head/kernel, head/bias before; heads/kernel, x, y and 1 more after\n"
+        "  to mend:  did you mean heads/kernel?"
+    )
+    with pytest.raises(FrostlineError) as caught:
+        compare(OLD, fingerprint({"zzz": "0"}), [], [])
+    assert caught.value.remedy is None
+
+
+def test_a_violation_is_raised_by_name() -> None:
+    before = fingerprint({"a": "0", "b": "0", "c": "0"})
+    found = compare(before, fingerprint({"a": "1", "c": "1"}), ["c"], [])
+    with pytest.raises(VerificationError) as caught:
+        found.require_ok()
+    assert str(caught.value) == (
+        "2 frozen variables changed or went missing.\n"
+        "  received: a (changed), b (missing)\n"
+        "  expected: bits identical to those before training\n"
+        "  to mend:  see what assigns to them: a callback, an assign in `call`, an optimizer of your own"
+    )
+    assert str(found).splitlines()[-1] == "NOT verified: frozen numbers changed"
+    assert found.to_data() == {
+        "ok": False,
+        "counts": {"changed": 1, "trained": 1, "missing": 1},
+        "violations": [{"address": "a", "outcome": "changed"}, {"address": "b", "outcome": "missing"}],
+        "unmoved": [],
+        "no_gradient": [],
+    }
+
+
+def test_nothing_is_raised_where_all_holds() -> None:
+    found = compare(OLD, NEW, ["a"], [])
+    found.require_ok()
+    assert str(found).splitlines() == [
+        "count  outcome  meaning                      variables",
+        "    1  trained  planned to train, and moved  a",
+        "",
+        "verified: every frozen number is bit-identical",
+    ]
+
+
+def test_verify_takes_a_fingerprint_only() -> None:
+    before: Any = {"a": "0"}
+    with pytest.raises(FrostlineError) as caught:
+        verify(None, before, Plan())
+    assert str(caught.value) == (
+        "this is not a fingerprint.\n"
+        "  received: an object of type dict\n"
+        "  expected: what frostline.fingerprint(model) returned before training"
+    )
+
+
+# Digests --------------------------------------------------------------------------------------------
+
+
+def test_the_digest_is_of_the_bytes_in_c_order_little_endian() -> None:
+    values = np.arange(6, dtype="<f4").reshape(2, 3)
+    assert digest_array(values) == digest_array(np.asfortranarray(values))
+    assert digest_array(values) == digest_array(values.astype(">f4"))
+    assert digest_array(values[:, ::-1]) == digest_array(values[:, ::-1].copy())
+    # Worked out once from the 24 bytes themselves.
+    assert digest_array(values)[:16] == "f643c80020fab138"
+
+
+@given(st.binary(min_size=4, max_size=64).filter(lambda b: len(b) % 4 == 0), st.integers(0, 511))
+def test_one_bit_changes_the_digest(data: bytes, bit: int) -> None:
+    one = np.frombuffer(data, "<f4")
+    other = one.view(np.uint8).copy()
+    other[bit // 8 % other.size] ^= 1 << bit % 8
+    assert digest_array(one) != digest_array(other.view("<f4"))
+
+
+def test_zeros_of_both_signs_and_empty_arrays_are_told_apart() -> None:
+    zero = np.zeros(1, "float32")
+    assert digest_array(zero) != digest_array(-zero)
+    assert digest_array(zero[:0]) == digest_array(np.zeros((0, 3)))
+
+
+def test_a_fingerprint_is_compared_by_value_and_hashes_alike() -> None:
+    one, two = fingerprint({"a": "0", "b": "1"}), fingerprint({"b": "1", "a": "0"})
+    assert one == two
+    assert hash(one) == hash(two)
+    assert OLD not in (one, NEW)
+    assert str(OLD) == f"Fingerprint of 1 variable: {OLD.combined[:16]}"
+
+
+@pytest.mark.parametrize(
+    ("address", "digest"),
+    [
+        ("b", Digest("weight", (2,), "float32", "0")),
+        ("a", Digest("weight", (2, 1), "float32", "0")),
+        ("a", Digest("weight", (2,), "float16", "0")),
+        ("a", Digest("weight", (2,), "float32", "1")),
+    ],
+)
+def test_the_combined_digest_is_of_address_shape_dtype_and_values(address: str, digest: Digest) -> None:
+    assert Fingerprint({address: digest}).combined != OLD.combined
+
+
+def test_the_combined_digest_leaves_state_out() -> None:
+    seed = Digest("seed", (2,), "uint32", "5")
+    assert Fingerprint({**OLD, "drop/seed_generator/state": seed}).combined == OLD.combined
+
+
+def test_plain_data_and_back() -> None:
+    assert Fingerprint.from_data(OLD.to_data()) == OLD
+    with pytest.raises(ValueError, match="unknown role 'wait'"):
+        Digest.from_data({"role": "wait", "shape": [], "dtype": "float32", "blake3": ""})
