@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("address",),
     ("select",),
     ("plan",),
+    ("schedule",),
     ("planfile", "memory", "notes"),
     ("resolution",),
     ("presets", "modes", "optimizer"),
@@ -98,7 +99,8 @@ def test_an_unknown_name_is_no_attribute() -> None:
 HELP = """
 import sys
 from frostline.cli.app import main
-for words in (["--help"], ["--version"], *([verb, "--help"] for verb in ("show", "plan", "init", "verify", "demo"))):
+verbs = ("show", "plan", "init", "verify", "demo")
+for words in (["--help"], ["--version"], *([verb, "--help"] for verb in verbs)):
     sys.argv = ["frostline", *words]
     try:
         main()
@@ -161,8 +163,7 @@ def _imports(node: ast.AST, *, deferred: bool) -> Iterator[Import]:
         for alias in node.names:
             yield Import(f"{node.module}.{alias.name}" if inside else str(node.module), deferred)
     elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-        if isinstance(node.args[0], ast.Constant):
-            yield Import(str(node.args[0].value), True)
+        yield Import(str(getattr(node.args[0], "value", "")), True)
     function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     for child in ast.iter_child_nodes(node):
         yield from _imports(child, deferred=deferred or function or is_for_types(node))
@@ -241,6 +242,11 @@ def test_only_one_module_touches_private_names_of_keras(file: str) -> None:
 @pytest.mark.parametrize("file", [file for file in FILES if file != "_keras.py"])
 def test_only_one_module_imports_private_modules_of_keras(file: str) -> None:
     assert [i.module for i in imports_of(file) if i.module.startswith("keras.src")] == []
+
+
+def test_the_search_for_private_names_finds_them() -> None:
+    found = {name for name, _ in private_names("_keras.py")}
+    assert {"_layers", "_compiled_trainable_state", "_nodes_by_depth"} - found == {"_layers"}
 
 
 def test_every_allowed_private_name_is_needed() -> None:

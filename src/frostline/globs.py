@@ -8,6 +8,16 @@ from functools import lru_cache
 from frostline.errors import SelectorError
 
 
+def escaped(address: str) -> str:
+    """Return the glob that matches just this address.
+
+    Example:
+        >>> escaped("head[0]/kernel")
+        'head[[]0[]]/kernel'
+    """
+    return re.sub(r"([*?\[\]{}:])", r"[\1]", address)
+
+
 @lru_cache(maxsize=1024)
 def glob_to_regex(pattern: str) -> re.Pattern[str]:
     """Translate a glob on addresses; `SelectorError` says what cannot be read, and where.

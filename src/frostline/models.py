@@ -6,11 +6,15 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
+import sysconfig
 import traceback
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from frostline.errors import FrostlineError, ModelFileError, listed, near
@@ -33,12 +37,19 @@ def choose_backend(asked: str | None = None) -> str:
     installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
     if wanted is None and installed:
         wanted = installed[0]
+    if wanted is not None and wanted not in BACKENDS:
+        close = near(wanted, BACKENDS, most=1)
+        raise FrostlineError(
+            f"Keras has no backend {wanted!r}",
+            expected=f"one of {', '.join(BACKENDS)}",
+            remedy=f"did you mean {close[0]}?" if close else None,
+        )
     if wanted not in installed:
         raise FrostlineError(
             f"the backend {wanted!r} is not installed" if wanted else "no backend of Keras is installed",
             received=f"installed: {', '.join(installed) or 'none'}",
             expected=f"one of {', '.join(BACKENDS)}",
-            remedy=f"pip install 'frostline[{wanted if wanted in BACKENDS else 'jax'}]'",
+            remedy=f"pip install 'frostline[{wanted or 'jax'}]'",
         )
     if "keras" in sys.modules:
         import keras
@@ -90,14 +101,13 @@ def load_model(
     if not by_function:
         _require_archive(path)
     choose_backend(backend)
-    for module in imports:
-        _import(module)
-    return _from_function(name) if by_function else _from_archive(path, safe_mode)
+    modules = [_import(module) for module in imports]
+    return _from_function(name) if by_function else _from_archive(path, safe_mode, modules)
 
 
 def _require_archive(path: Path) -> None:
     if not path.exists():
-        beside = [p.name for p in path.parent.glob("*.keras")] if path.parent.is_dir() else []
+        beside = sorted(p.name for p in path.parent.glob("*.keras")) if path.parent.is_dir() else []
         close = near(path.name, beside) or beside[:3]
         raise ModelFileError(
             f"there is no model {str(path)!r}",
@@ -130,25 +140,48 @@ def _require_archive(path: Path) -> None:
         )
 
 
-def _from_archive(path: Path, safe_mode: bool) -> Any:
+def _from_archive(path: Path, safe_mode: bool, modules: Iterable[ModuleType]) -> Any:
     import keras
 
     if "frostline.demo" in _config_text(path):
         importlib.import_module("frostline.demo.encoder")
     try:
-        return keras.saving.load_model(path, safe_mode=safe_mode)
+        with warnings.catch_warnings():
+            # The weights are what counts here: an optimizer saved before its first step, or under a plan,
+            # has other slots than the one that Keras makes anew.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            return keras.saving.load_model(path, safe_mode=safe_mode, custom_objects=_defined_in(modules))
     except Exception as error:
-        text = str(error)
-        remedy = "load it in Python to see the whole error"
-        if "safe_mode" in text or "Lambda" in text:
-            remedy = "it contains Python code: if you trust it, add --unsafe"
-        elif "register_keras_serializable" in text or "Could not locate" in text:
-            remedy = "name the module that defines its layers: --import my_layers"
-        raise ModelFileError(
-            f"Keras cannot load {str(path)!r}",
-            received=f"{type(error).__name__}: {text.strip().splitlines()[0][:300]}",
-            remedy=remedy,
-        ) from error
+        received, remedy = _reason(error)
+        raise ModelFileError(f"Keras cannot load {str(path)!r}", received=received, remedy=remedy) from error
+
+
+def _defined_in(modules: Iterable[ModuleType]) -> dict[str, Any]:
+    """Return the classes and functions that modules define themselves: Keras finds registered ones only."""
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    """Say why Keras could not load a file, and how to mend it, from a message of many lines."""
+    text = str(error).rpartition("Exception encountered: ")[2].strip()
+    unknown = re.match(r"Could not locate (\w+) '([^']+)'", text)
+    if unknown:
+        home = re.search(r"Full object config: \{'module': '([^']+)'", text)
+        known = home is not None and home[1] not in ("builtins", "__main__")
+        return (
+            f"the {unknown[1]} {unknown[2]!r}, which nothing that was imported defines",
+            f"name the module that defines it: --import {home[1] if home and known else 'MODULE'}",
+        )
+    remedy = "load it in Python to see the whole error"
+    if "safe_mode" in text or "Lambda" in text:
+        remedy = "it contains Python code: if you trust it, add --unsafe"
+    sentence = text.splitlines()[0].split(". ")[0][:300] if text else ""
+    return f"{type(error).__name__}: {sentence}", remedy
 
 
 def _config_text(path: Path) -> str:
@@ -160,6 +193,11 @@ def _from_function(name: str) -> Any:
     import keras
 
     module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise ModelFileError(
+            f"{name!r} names no function",
+            expected="a .keras file, or module:function",
+        )
     module = _import(module_name)
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -211,7 +249,7 @@ def _called(function: Callable[[], Any], name: str) -> Any:
 def _user_error(what: str, error: Exception) -> ModelFileError:
     """Name the line of the user's own file that failed, instead of a traceback."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = str(Path(__file__).parent)
-    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(("<", ours))]
+    others = ("<", str(Path(__file__).parent), sysconfig.get_path("stdlib"))
+    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(others)]
     place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     return ModelFileError(what, received=f"{type(error).__name__}: {error}{place}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from frostline.address import Inventory, inventory
 from frostline.errors import PlanError
-from frostline.globs import glob_to_regex
+from frostline.globs import escaped, glob_to_regex
 from frostline.plan import Plan
 
 _BLOCK = re.compile(r"(.*?(?:block|layer|stage)_?\d+[a-z]?(?:_(?:block|layer)_?\d+)?)(?:_.*)?")
@@ -102,7 +102,7 @@ def find_blocks(held: Inventory, blocks: str | None = None) -> list[str]:
     layers = [n for n in held.layers if n.address and not weights.isdisjoint(n.below)]
     if blocks is not None:
         expression = glob_to_regex(blocks)
-        return [f"{n.address}/**" for n in layers if expression.fullmatch(n.address)]
+        return [f"{escaped(n.address)}/**" for n in layers if expression.fullmatch(n.address)]
     found: dict[str, None] = {}
     within: set[str] = set()
     for node in layers:
@@ -113,5 +113,6 @@ def find_blocks(held: Inventory, blocks: str | None = None) -> list[str]:
         within.add(node.address)
         prefix = f"{above}/" if above else ""
         whole = match.group(1) == name
-        found[f"{prefix}{name}/**" if whole else f"{prefix}{match.group(1)}_*/**"] = None
+        block = escaped(f"{prefix}{match.group(1)}")
+        found[f"{block}/**" if whole else f"{block}_*/**"] = None
     return list(found)

@@ -172,7 +172,8 @@ class Resolution(Rendered):
             outermost = [
                 a for a in forced if not forced.intersection(self.inventory.layer_by_address[a].parents)
             ]
-            names = listed(sorted(outermost, key=list(self.inventory.layer_by_address).index), most=3)
+            outermost.sort(key=list(self.inventory.layer_by_address).index)
+            names = listed((address or "the whole model" for address in outermost), most=3)
             lines.append(f"run in inference mode: {names} ({count(len(forced), 'layer')} in all)")
         if self._optimizer is not None:
             name = type(self._optimizer).__name__
@@ -248,11 +249,11 @@ def _unmatched(
     every = len(plan.rules) > 1 and not any(picks)
     return UnmatchedRuleError(
         f"none of the plan's {len(plan.rules)} rules picks anything in the model {held.model_name!r}: "
-        "is it a plan for another model"
+        "is it a plan for another model?"
         if every
         else f"rule {number} ({rule}) picks nothing in the model {held.model_name!r}",
         received=f"rule {number}: {rule}" if every else None,
-        remedy=f"{rule.selector.hint(held)}; a rule that may pick nothing needs optional: true",
+        remedy=f"{rule.selector.hint(held)} (a rule that may pick nothing needs optional: true)",
     )
 
 

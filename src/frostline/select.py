@@ -76,7 +76,7 @@ def _from_text(text: str) -> Selector:
     prefix, colon, rest = text.partition(":")
     if not text.strip():
         raise SelectorError("a selector is empty", expected="a glob such as 'head/**'")
-    if not colon:
+    if not colon or re.fullmatch(r"\w*", prefix) is None:
         return Glob(text)
     if prefix not in _PREFIXES:
         close = near(prefix, _PREFIXES, most=1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from frostline.address import inventory
+from frostline.address import LayerNode, inventory
 from frostline.errors import ModelError
+from frostline.globs import escaped
 from frostline.presets import find_blocks, linear_probe
 
 _TEXT = """\
@@ -26,18 +28,18 @@ stochastic: inference
 # segment, ** across segments, {{a,b}}, [0-9]), or re:, type:, first:3, last:3, layer:NAME.
 rules:
   # The head: {head_count} weights, {head_elements:,} elements.
-  - train: "{head}/**"
+  - train: {head}
 {comments}"""
 
 _BLOCKS = """
   # The last of {count} blocks too, at a tenth of the learning rate:
-  # - train: "{last}"
+  # - train: {last}
   #   lr: 0.1
 """
 
 _TOP = """
   # The layer before it too, at a tenth of the learning rate:
-  # - train: "{last}/**"
+  # - train: {last}
   #   lr: 0.1
 """
 
@@ -63,7 +65,7 @@ def starter_plan(model: Any) -> str:
     resolution = linear_probe().resolve(model)
     return _TEXT.format(
         model=held.model_name,
-        head=held.top[-1].address,
+        head=_quoted(_all_in(held.top[-1])),
         head_count=len(resolution.trained),
         head_elements=resolution.trained_elements,
         comments=_comments(held),
@@ -72,13 +74,22 @@ def starter_plan(model: Any) -> str:
 
 def _comments(held: Any) -> str:
     comments = ""
-    head = held.top[-1].address
+    head = escaped(held.top[-1].address)
     blocks = [glob for glob in find_blocks(held) if not glob.startswith(f"{head}/")]
     if blocks:
-        comments += _BLOCKS.format(count=len(blocks), last=blocks[-1])
+        comments += _BLOCKS.format(count=len(blocks), last=_quoted(blocks[-1]))
     elif len(held.top) > 1:
-        comments += _TOP.format(last=held.top[-2].address)
+        comments += _TOP.format(last=_quoted(_all_in(held.top[-2])))
     names = sorted({w.name for w in held.of_role("weight")} & {"bias", "beta"})
     if names:
         comments += _BIASES.format(names=f"{{{','.join(names)}}}" if len(names) > 1 else names[0])
     return comments
+
+
+def _all_in(layer: LayerNode) -> str:
+    return f"{escaped(layer.address)}/**"
+
+
+def _quoted(text: str) -> str:
+    """Text in double quotes, as YAML and JSON both write it."""
+    return json.dumps(text, ensure_ascii=False)

@@ -240,7 +240,7 @@ def verify(model: Any, before: Fingerprint, plan: Plan | Resolution) -> Verifica
         >>> import keras
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
         >>> before = fingerprint(model)
-        >>> model.layers[0].kernel.assign(model.layers[0].kernel + 1)
+        >>> _ = model.layers[0].kernel.assign(model.layers[0].kernel + 1)
         >>> verify(model, before, Plan().train("head/kernel")).ok
         True
     """

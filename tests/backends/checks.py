@@ -45,9 +45,9 @@ def keras_fit(model: keras.Model, **arguments: Any) -> None:
 
 
 def frostline_fit(model: keras.Model, plan: Any, **arguments: Any) -> fl.Run:
-    """Two steps of `fl.fit` an epoch."""
+    """Two steps of `fl.fit` an epoch, unless the arguments say otherwise."""
     x, y = data_for(model)
-    return fl.fit(model, plan, x, y, batch_size=4, shuffle=False, verbose=0, **arguments)
+    return fl.fit(model, plan, x, y, **{"batch_size": 4, "shuffle": False, "verbose": 0} | arguments)
 
 
 def moved_by(model: keras.Model, train: Any) -> set[str]:

@@ -131,6 +131,29 @@ def test_frostline_unfreeze_in_callback() -> None:
     require_obeys(model, plan, all_weights(model))
 
 
+@pytest.mark.parametrize(
+    ("moment", "which"),
+    [("on_train_begin", 1), ("on_epoch_begin", 2), ("on_train_batch_begin", 2)],
+)
+def test_frostline_apply_in_callback_before_a_step(moment: str, which: int) -> None:
+    """`fl.apply` in a callback at the beginning of something holds from that step on."""
+    model = compiled(square_layers(), optimizer=keras.optimizers.Adam(0.05))
+    calls: list[dict[str, np.ndarray]] = []
+
+    def change(*arguments: object, **named: object) -> None:
+        calls.append({})
+        if len(calls) == which:
+            fl.apply(model, fl.Plan().train("b/**"))
+            calls[-1].update(values(model))
+
+    callback = keras.callbacks.Callback()
+    setattr(callback, moment, change)
+    keras_fit(model, epochs=2, callbacks=[callback])
+
+    assert changed(model, calls[which - 1]) == {"b/kernel", "b/bias"}
+    require_slots(model, {"b/kernel", "b/bias"})
+
+
 def test_frostline_apply_in_callback_of_frostline_fit() -> None:
     """Freezing more during `fl.fit` is no violation; training what its plan froze is one."""
     model = compiled(two_dense(), optimizer=keras.optimizers.Adam(0.05))

@@ -62,19 +62,20 @@ def some_orders(count: int) -> list[tuple[str, ...]]:
 
 
 @each_optimizer
-@pytest.mark.parametrize("order", some_orders(3), ids=" > ".join)
+@pytest.mark.parametrize("order", some_orders(2), ids=" > ".join)
 def test_plans_in_any_order(make: Callable[[], Optimizer], order: Sequence[str]) -> None:
     """Each plan moves just what it trains; what it does not train keeps every bit."""
     model = compiled(square_layers(), optimizer=make())
     optimizer = model.optimizer
     for number, name in enumerate(order, 1):
         before = values(model)
-        run = frostline_fit(model, PLANS[name])
+        # Three steps: two of Lion, which all have one size, may lead back to where they began.
+        run = frostline_fit(model, PLANS[name], batch_size=3)
         assert changed(model, before) == trained_by(name)
         assert set(run.verification.of("trained")) == trained_by(name)
         assert run.verification.no_gradient == ()
         assert model.optimizer is optimizer
-        assert int(optimizer.iterations) == 2 * number
+        assert int(optimizer.iterations) == 3 * number
         require_slots(model, trained_by(name))
         assert all(np.isfinite(value).all() for value in values(model).values())
 

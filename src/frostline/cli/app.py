@@ -47,7 +47,7 @@ for _command in (show, plan, init, verify, demo):
 def main() -> None:
     """Run the command line; errors of Frostline's own go to the error stream, with exit code 2."""
     try:
-        app()
+        app(prog_name="frostline")
     except FrostlineError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

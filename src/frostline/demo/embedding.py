@@ -39,7 +39,7 @@ class TokenEmbeddings(keras.layers.Layer):  # type: ignore[misc]  # Keras ships 
 
     Example:
         >>> import numpy as np
-        >>> TokenEmbeddings(vocabulary=9, positions=4, width=6)(np.ones((2, 3), "int32")).shape
+        >>> tuple(TokenEmbeddings(vocabulary=9, positions=4, width=6)(np.ones((2, 3), "int32")).shape)
         (2, 3, 6)
     """
 
@@ -115,7 +115,7 @@ class MeanPooling(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
 
     Example:
         >>> import numpy as np
-        >>> MeanPooling()(np.ones((1, 2, 3), "float32"), mask=np.array([[1, 0]])).shape
+        >>> tuple(MeanPooling()(np.ones((1, 2, 3), "float32"), mask=np.array([[1, 0]])).shape)
         (1, 3)
     """
 

@@ -42,7 +42,7 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no
 
     Example:
         >>> import numpy as np
-        >>> SelfAttention(heads=2)(np.ones((2, 3, 6), "float32")).shape
+        >>> tuple(SelfAttention(heads=2)(np.ones((2, 3, 6), "float32")).shape)
         (2, 3, 6)
     """
 
@@ -115,7 +115,7 @@ class TransformerBlock(keras.layers.Layer):  # type: ignore[misc]  # Keras ships
 
     Example:
         >>> import numpy as np
-        >>> TransformerBlock(heads=2, intermediate=8)(np.ones((2, 3, 6), "float32")).shape
+        >>> tuple(TransformerBlock(heads=2, intermediate=8)(np.ones((2, 3, 6), "float32")).shape)
         (2, 3, 6)
     """
 

@@ -1,0 +1,178 @@
+"""Schedules: phases in order, each a plan with an end. Pure values, without a model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from frostline.errors import PlanError
+from frostline.plan import Plan, Rule
+from frostline.select import selector
+
+Mode = Literal["min", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """The end of a phase when a monitored value stops improving.
+
+    Attributes:
+        monitor: Name of the value in the epoch's logs, such as `val_loss`.
+        patience: How many epochs without improvement end the phase.
+        min_delta: What counts as an improvement, 0 or above.
+        mode: Whether `min` or `max` is better.
+    """
+
+    monitor: str
+    patience: int = 1
+    min_delta: float = 0.0
+    mode: Mode = "min"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.monitor, str) or not self.monitor:
+            raise PlanError("a plateau monitors nothing", expected="a name such as 'val_loss'")
+        _require_count("patience", self.patience)
+        if (
+            not isinstance(self.min_delta, int | float)
+            or not math.isfinite(self.min_delta)
+            or self.min_delta < 0
+        ):
+            raise PlanError(
+                "the min_delta of a plateau is out of range",
+                received=repr(self.min_delta),
+                expected="a finite number, 0 or above",
+            )
+        if self.mode not in ("min", "max"):
+            raise PlanError(
+                "the mode of a plateau is not one of its values",
+                received=repr(self.mode),
+                expected="'min' or 'max'",
+            )
+
+    def improves(self, value: float, best: float | None) -> bool:
+        """Whether `value` is better than `best` by more than `min_delta`; anything is better than None."""
+        if best is None:
+            return not math.isnan(value)
+        gain = best - value if self.mode == "min" else value - best
+        return gain > self.min_delta
+
+    def __str__(self) -> str:
+        word = "falls" if self.mode == "min" else "rises"
+        return f"until {self.monitor} no longer {word} for {self.patience} epochs"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of a training run: rules that come after the plan's, and an end.
+
+    Attributes:
+        name: Names it in histories and messages.
+        epochs: How many epochs it lasts; with `until`, at most.
+        steps: How many training steps it lasts, in place of `epochs`.
+        until: Ends it earlier, when a monitored value stops improving.
+        lr: Multiplies the learning rate of everything that trains in it.
+        rules: Rules that come after the plan's in this phase alone.
+        restore_best: Whether to end with the weights of its best epoch by `until`.
+
+    Example:
+        >>> print(Phase("finetune", epochs=5, lr=0.1).train("backbone/**"))
+        finetune: 5 epochs, lr x 0.1; train 'backbone/**'
+    """
+
+    name: str
+    epochs: int | None = None
+    steps: int | None = None
+    until: Plateau | None = None
+    lr: float = 1.0
+    rules: tuple[Rule, ...] = ()
+    restore_best: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise PlanError("a phase has no name", received=repr(self.name))
+        if (self.epochs is None) == (self.steps is None):
+            raise PlanError(
+                f"the phase {self.name!r} has no end, or two",
+                received=f"epochs={self.epochs}, steps={self.steps}",
+                expected="exactly one of epochs and steps",
+                remedy="with until, epochs is the most it may last",
+            )
+        for name in ("epochs", "steps"):
+            if getattr(self, name) is not None:
+                _require_count(f"number of {name}", getattr(self, name))
+        if self.until is not None and self.epochs is None:
+            raise PlanError(f"the phase {self.name!r} has a plateau, which needs epochs as its limit")
+        if self.restore_best and self.until is None:
+            raise PlanError(
+                f"the phase {self.name!r} is to restore its best weights, but monitors nothing",
+                remedy="say by what: until=Plateau('val_loss', patience=3)",
+            )
+        if not isinstance(self.lr, int | float) or not math.isfinite(self.lr) or self.lr <= 0:
+            raise PlanError(
+                f"the lr of the phase {self.name!r} is out of range",
+                received=repr(self.lr),
+                expected="a finite number above 0",
+            )
+
+    def train(self, of: Any, *, lr: float = 1.0, decay: float = 1.0, optional: bool = False) -> Phase:
+        """Return this phase with one more rule, that trains; see `Plan.train`."""
+        return replace(self, rules=(*self.rules, Rule("train", selector(of), lr, decay, optional)))
+
+    def freeze(self, of: Any, *, optional: bool = False) -> Phase:
+        """Return this phase with one more rule, that freezes; see `Plan.freeze`."""
+        return replace(self, rules=(*self.rules, Rule("freeze", selector(of), optional=optional)))
+
+    def __str__(self) -> str:
+        number, noun = (self.epochs, "epoch") if self.epochs is not None else (self.steps, "step")
+        parts = [f"{number} {noun}{'' if number == 1 else 's'}"]
+        if self.until is not None:
+            parts = [f"at most {parts[0]}, {self.until}"]
+        parts += [f"lr x {self.lr:g}"] if self.lr != 1 else []
+        parts += ["best weights restored"] if self.restore_best else []
+        return f"{self.name}: {', '.join(parts)}{''.join(f'; {rule}' for rule in self.rules)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Phases in order, on top of one plan.
+
+    Attributes:
+        plan: What holds in every phase.
+        phases: At least one, each with a name of its own.
+
+    Example:
+        >>> plan = Plan().train("head/**")
+        >>> phases = (Phase("probe", epochs=3), Phase("finetune", epochs=5, lr=0.1).train("backbone/**"))
+        >>> print(Schedule(plan, phases))
+        default: freeze
+        1. train 'head/**'
+        phase probe: 3 epochs
+        phase finetune: 5 epochs, lr x 0.1; train 'backbone/**'
+    """
+
+    plan: Plan
+    phases: tuple[Phase, ...]
+
+    def __post_init__(self) -> None:
+        names = [phase.name for phase in self.phases]
+        if not names or len(set(names)) < len(names):
+            raise PlanError(
+                "a schedule needs phases, each with a name of its own",
+                received=", ".join(names) or "no phases",
+            )
+
+    def plan_of(self, phase: Phase) -> Plan:
+        """Return the plan that holds in a phase: the rules of both, its lr multiplied into them."""
+        rules = (*self.plan.rules, *phase.rules)
+        if phase.lr != 1:
+            rules = tuple(replace(r, lr=r.lr * phase.lr) if r.action == "train" else r for r in rules)
+        return replace(self.plan, rules=rules)
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.plan), *(f"phase {phase}" for phase in self.phases)])
+
+
+def _require_count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise PlanError(f"the {name} is no count", received=repr(value), expected="a whole number from 1 up")

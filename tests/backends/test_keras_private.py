@@ -1,0 +1,403 @@
+"""Every private name of Keras that Frostline relies on is there and means what it meant.
+
+When a new version of Keras fails here, mend `frostline/_keras.py`, and add the version to `TRIED_ON`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from backends import small_models
+from backends.small_models import compiled, fit, value_of
+from frostline import _keras
+from frostline.errors import UnsupportedKerasError
+
+BACKEND = keras.backend.backend()
+
+
+def names(objects: Any) -> list[str]:
+    return [one.name for one in objects]
+
+
+def built_adam(*variables: Any) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.Adam(0.1, weight_decay=0.5)
+    optimizer.build(list(variables))
+    return optimizer
+
+
+def variable(name: str = "v") -> keras.Variable:
+    return keras.Variable(np.ones(2, "float32"), name=name)
+
+
+def test_the_installed_keras_is_one_that_was_tried() -> None:
+    assert keras.__version__ in _keras.TRIED_ON
+
+
+def test_every_function_has_its_test() -> None:
+    functions = {
+        name
+        for name, value in vars(_keras).items()
+        if inspect.isfunction(value) and value.__module__ == _keras.__name__ and not name.startswith("_")
+    }
+    tested = inspect.getsource(inspect.getmodule(test_every_function_has_its_test))  # type: ignore[arg-type]
+    assert {name for name in functions if f"_keras.{name}(" not in tested} == set()
+
+
+# Layers -------------------------------------------------------------------------------------------
+
+
+def test_sublayers_come_once_and_in_order() -> None:
+    model = small_models.subclassed()
+    assert names(_keras.sublayers(model)) == ["block", "head"]
+    assert names(_keras.sublayers(model.block)) == ["inner", "outer"]
+    model.again = model.block
+    assert names(_keras.sublayers(model)) == ["block", "head"]
+    assert names(_keras.sublayers(small_models.two_dense())) == ["x", "a", "b"]
+
+
+def test_weights_statistics_and_seeds_are_told_apart() -> None:
+    norm = small_models.batch_norm().get_layer("bn")
+    drop = small_models.nested_dropout().get_layer("backbone").get_layer("drop")
+    for flag in (True, False):
+        norm.trainable = flag
+        assert names(_keras.own_weights(norm)) == ["gamma", "beta"]
+        assert names(_keras.own_statistics(norm)) == ["moving_mean", "moving_variance"]
+    assert _keras.seed_generators(norm) == []
+    assert [type(one) for one in _keras.seed_generators(drop)] == [keras.random.SeedGenerator]
+
+
+def test_a_layer_flag_is_of_this_layer_alone() -> None:
+    model = small_models.subclassed()
+    assert _keras.layer_flag(model.block) is True
+    _keras.set_layer_flag(model.block, False)
+    assert _keras.layer_flag(model.block) is False
+    assert model.block.trainable is False
+    assert model.block.inner.trainable is True
+    assert model.block.inner.kernel.trainable is True
+
+
+@pytest.mark.parametrize("build", [small_models.two_dense, small_models.sequential])
+def test_producers_follow_the_graph(build: Callable[[], keras.Model]) -> None:
+    model = build()
+    a, b = model.get_layer("a"), model.get_layer("b")
+    feeds = _keras.producers(model)
+    assert feeds[id(b)] == [id(a)]
+    assert len(feeds[id(a)]) == 1
+    assert feeds[feeds[id(a)][0]] == []
+
+
+def test_a_subclassed_model_has_no_producers() -> None:
+    assert _keras.producers(small_models.subclassed()) == {}
+
+
+class Watching(keras.layers.Layer):
+    """Notes what is known while it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = SimpleNamespace()
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        self.seen.entry, self.seen.training = _keras.entry_layer(), training
+        return inputs
+
+
+def test_the_outermost_layer_is_known_while_it_is_called() -> None:
+    watching = Watching()
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, watching(inputs))
+    model(np.ones((1, 2), "float32"))
+    assert watching.seen.entry is model
+    assert _keras.entry_layer() is None
+
+
+class Calling(keras.layers.Layer):
+    """Calls one layer with `training=False` and another without."""
+
+    def __init__(self, keeps: bool) -> None:
+        super().__init__()
+        self.keeps = keeps
+        self.first, self.second = Watching(), Watching()
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        if not self.keeps:
+            return self.second(self.first(inputs, training=False))
+        with _keras.training_kept_from_callers():
+            inputs = self.first(inputs, training=False)
+        return self.second(inputs)
+
+
+@pytest.mark.parametrize(("keeps", "expected"), [(True, True), (False, False)])
+def test_a_training_argument_stays_inside(keeps: bool, expected: bool) -> None:
+    layer = Calling(keeps)
+    layer(np.ones((1, 2), "float32"), training=True)
+    assert (layer.first.seen.training, layer.second.seen.training) == (False, expected)
+
+
+def test_a_training_argument_outside_of_any_call_is_no_matter() -> None:
+    with _keras.training_kept_from_callers():
+        assert _keras.entry_layer() is None
+
+
+# Trainers -------------------------------------------------------------------------------------------
+
+
+def test_functions_are_renewed() -> None:
+    model = small_models.fitted(small_models.two_dense())
+    x, _ = small_models.data_for(model)
+    model.predict(x, verbose=0)
+    trained, predicted = model.train_function, model.predict_function
+    _keras.renew_functions(model)
+    assert model.train_function is not None
+    assert model.train_function is not trained
+    assert predicted is not None
+    assert model.predict_function is not predicted
+    fit(model)
+
+
+def test_functions_that_never_were_are_not_made() -> None:
+    model = compiled(small_models.two_dense())
+    _keras.renew_functions(model)
+    assert model.train_function is None
+    _keras.renew_functions(keras.layers.Dense(2))
+
+
+def test_changed_flags_give_no_warning_after_renewal() -> None:
+    model = small_models.fitted(small_models.two_dense())
+    model.get_layer("a").trainable = False
+    _keras.renew_functions(model)
+    model.optimizer = keras.optimizers.SGD(0.1)
+    fit(model)
+
+
+class Reading(keras.callbacks.Callback):
+    """Reads the kernel of a layer after every batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[np.ndarray] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        _keras.settle(self.model)
+        self.seen.append(value_of(self.model.get_layer("a").kernel))
+
+
+def test_values_are_settled_inside_a_fit() -> None:
+    reading = Reading()
+    model = compiled(small_models.two_dense())
+    first = value_of(model.get_layer("a").kernel)
+    fit(model, callbacks=[reading])
+    before_last, last = reading.seen
+    assert not np.array_equal(first, before_last)
+    assert not np.array_equal(before_last, last)
+    np.testing.assert_array_equal(last, value_of(model.get_layer("a").kernel))
+    _keras.settle(keras.layers.Dense(2))
+
+
+def failing_loss(y: Any, predicted: Any) -> Any:
+    raise RuntimeError("no loss")
+
+
+def test_values_outlive_a_fit_that_fails() -> None:
+    model = compiled(small_models.two_dense(), loss=failing_loss)
+    before = {w.path: value_of(w) for w in model.weights}
+    with pytest.raises(RuntimeError, match="no loss"), _keras.values_kept(model):
+        fit(model)
+    for weight in model.weights:
+        np.testing.assert_array_equal(value_of(weight), before[weight.path])
+
+
+def test_no_two_variables_share_a_buffer() -> None:
+    model = compiled(small_models.two_dense(), keras.optimizers.SGD(0.1, use_ema=True))
+    fit(model)
+    _keras.unshare(model)
+    values = [v.value for v in (*model.variables, *model.optimizer.variables)]
+    assert len({id(value) for value in values}) == len(values)
+    fit(model)
+
+
+# Optimizers -----------------------------------------------------------------------------------------
+
+
+def test_a_chain_ends_in_the_optimizer_that_updates() -> None:
+    inner = keras.optimizers.SGD(0.1)
+    outer = keras.optimizers.LossScaleOptimizer(inner)
+    assert _keras.optimizer_chain(outer) == [outer, inner]
+    assert _keras.optimizer_chain(inner) == [inner]
+
+
+def test_variables_of_an_optimizer() -> None:
+    one, two = variable("one"), variable("two")
+    optimizer = built_adam(one, two)
+    key = _keras.variable_key(optimizer)
+    assert key(one) == key(one)
+    assert key(one) != key(two)
+    assert [id(v) for v in _keras.optimizer_targets(optimizer)] == [id(one), id(two)]
+    own = _keras.optimizer_own_variables(optimizer)
+    assert len(own) == 2 + 2 * 2
+    counters = _keras.optimizer_counters(optimizer)
+    assert [v.name for v in counters] == ["iteration", "learning_rate"]
+    assert all(any(c is v for v in own) for c in counters)
+    scheduled = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
+    assert [v.name for v in _keras.optimizer_counters(scheduled)] == ["iteration"]
+
+
+def test_an_optimizer_is_unbuilt_and_built_for_others() -> None:
+    one, two = variable("one"), variable("two")
+    optimizer = built_adam(one)
+    optimizer.apply([keras.ops.ones(2)], [one])
+    _keras.unbuild_optimizer(optimizer)
+    assert not optimizer.built
+    assert [v.name for v in optimizer.variables] == ["iteration", "learning_rate"]
+    optimizer.build([two])
+    optimizer.apply([keras.ops.ones(2)], [two])
+    assert int(value_of(optimizer.iterations)) == 2
+    assert len(optimizer.variables) == 2 + 2
+
+
+@pytest.mark.parametrize("joined", [0, 3])
+def test_steps_are_counted_from_where_a_weight_joined(joined: int) -> None:
+    optimizer = built_adam(variable())
+    counter = optimizer.iterations
+    counter.assign(5)
+    tracked = len(optimizer.variables)
+    with _keras.steps_counted_from(optimizer, joined):
+        assert int(keras.ops.convert_to_numpy(optimizer.iterations)) == 5 - joined
+    assert optimizer.iterations is counter
+    assert len(optimizer.variables) == tracked
+
+
+def test_steps_are_as_before_after_a_failure() -> None:
+    optimizer = built_adam(variable())
+    counter = optimizer.iterations
+    with pytest.raises(KeyError), _keras.steps_counted_from(optimizer, 1):
+        raise KeyError
+    assert optimizer.iterations is counter
+
+
+def test_a_method_is_replaced_once_and_restored() -> None:
+    layer = keras.layers.Dense(2)
+    original = layer.call
+
+    def shouting(call: Callable[..., Any]) -> Callable[..., Any]:
+        def louder(*args: Any, **kwargs: Any) -> Any:
+            return call(*args, **kwargs) + 1
+
+        return louder
+
+    x = np.ones((1, 2), "float32")
+    plain = keras.ops.convert_to_numpy(layer(x))
+    config = layer.get_config()
+    for _ in range(2):
+        _keras.replace_method(layer, "call", shouting)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), plain + 1, rtol=1e-6)
+        assert layer.get_config() == config
+    _keras.restore_method(layer, "call")
+    _keras.restore_method(layer, "call")
+    assert layer.call == original
+    assert "call" not in vars(layer)
+
+
+def test_a_method_replaced_by_somebody_else_stays() -> None:
+    layer = keras.layers.Dense(2)
+    theirs = layer.call
+    object.__setattr__(layer, "call", theirs)
+    _keras.restore_method(layer, "call")
+    assert vars(layer)["call"] is theirs
+    _keras.replace_method(layer, "call", lambda call: lambda inputs: call(inputs))
+    _keras.restore_method(layer, "call")
+    assert vars(layer)["call"] is theirs
+
+
+def test_the_hooks_of_an_optimizer_are_called_at_each_step() -> None:
+    weight = variable()
+    optimizer = built_adam(weight)
+    called = []
+    for name in _keras.update_hooks():
+
+        def noting(original: Callable[..., Any], name: str = name) -> Callable[..., Any]:
+            def noted(*args: Any, **kwargs: Any) -> Any:
+                called.append(name)
+                return original(*args, **kwargs)
+
+            return noted
+
+        _keras.replace_method(optimizer, name, noting)
+    optimizer.apply([keras.ops.ones(2)], [weight])
+    assert sorted(called) == sorted(_keras.update_hooks())
+
+
+def test_decay_is_scaled_for_a_while() -> None:
+    optimizer = built_adam(variable())
+    with _keras.decay_scaled_by(optimizer, 0.25):
+        assert optimizer.weight_decay == 0.125
+    assert optimizer.weight_decay == 0.5
+    plain = keras.optimizers.SGD(0.1)
+    with pytest.raises(KeyError), _keras.decay_scaled_by(plain, 0.25):
+        raise KeyError
+    assert plain.weight_decay is None
+
+
+def test_metrics_have_their_variables() -> None:
+    model = small_models.fitted(small_models.two_dense())
+    assert [(name, v.name) for name, v in _keras.metric_variables(model)] == [
+        ("loss", "total"),
+        ("loss", "count"),
+    ]
+    assert list(_keras.metric_variables(keras.layers.Dense(2))) == []
+
+
+# A version that lacks a name ------------------------------------------------------------------------
+
+
+class Bare:
+    """Has none of the names."""
+
+
+FUNCTIONS = {
+    "_layers": _keras.sublayers,
+    "_trainable_variables": _keras.own_weights,
+    "_non_trainable_variables": _keras.own_statistics,
+    "_seed_generators": _keras.seed_generators,
+    "_trainable": _keras.layer_flag,
+    "_var_key": _keras.variable_key,
+    "_variables": _keras.optimizer_own_variables,
+    "_iterations": _keras.optimizer_counters,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_missing_name_is_named_with_the_version(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(keras, "__version__", "9.9.9")
+    with pytest.raises(UnsupportedKerasError) as caught:
+        FUNCTIONS[name](Bare())
+    assert str(caught.value) == (
+        f"Bare has no attribute {name!r}.\n"
+        "  received: Keras 9.9.9\n"
+        "  expected: a version Frostline was tried on: 3.15.1\n"
+        "  to mend:  pip install 'keras==3.15.1'"
+    )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: _keras.set_layer_flag(Bare(), True),
+        lambda: _keras.optimizer_targets(Bare()),
+        lambda: _keras.replace_method(Bare(), "_backend_update_step", lambda method: method),
+        lambda: _keras.steps_counted_from(Bare(), 1).__enter__(),
+    ],
+    ids=["set_layer_flag", "optimizer_targets", "replace_method", "steps_counted_from"],
+)
+def test_a_missing_name_is_named_by_the_others_too(call: Callable[[], Any]) -> None:
+    with pytest.raises(
+        UnsupportedKerasError, match=r"^Bare has no attribute '_\w+'\.\n  received: Keras 3\."
+    ):
+        call()
