@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     from frostline.errors import FrostlineError
     from frostline.plan import Plan, Rule
     from frostline.planfile import plan_schema
-    from frostline.presets import bitfit, last_blocks, linear_probe
+    from frostline.presets import (
+        bitfit,
+        discriminative,
+        gradual_unfreezing,
+        last_blocks,
+        layerwise_lr_decay,
+        linear_probe,
+        lp_ft,
+    )
     from frostline.receipt import Receipt
     from frostline.resolution import Decision, Resolution, resolve
+    from frostline.schedule import Phase, Plateau, Schedule
     from frostline.training.loop import Run, fit
     from frostline.verification import Fingerprint, Verification, fingerprint, verify
 
@@ -28,21 +37,28 @@ _EXPORTS = {
     "Fingerprint": "verification",
     "FrostlineError": "errors",
     "Inventory": "address",
+    "Phase": "schedule",
     "Plan": "plan",
+    "Plateau": "schedule",
     "Receipt": "receipt",
     "Resolution": "resolution",
     "Rule": "plan",
     "Run": "training.loop",
+    "Schedule": "schedule",
     "Verification": "verification",
     "Weight": "address",
     "applied": "applying",
     "apply": "applying",
     "bitfit": "presets",
+    "discriminative": "presets",
     "fingerprint": "verification",
     "fit": "training.loop",
+    "gradual_unfreezing": "presets",
     "inventory": "address",
     "last_blocks": "presets",
+    "layerwise_lr_decay": "presets",
     "linear_probe": "presets",
+    "lp_ft": "presets",
     "plan_schema": "planfile",
     "resolve": "resolution",
     "verify": "verification",
@@ -54,22 +70,29 @@ __all__ = [
     "Fingerprint",
     "FrostlineError",
     "Inventory",
+    "Phase",
     "Plan",
+    "Plateau",
     "Receipt",
     "Resolution",
     "Rule",
     "Run",
+    "Schedule",
     "Verification",
     "Weight",
     "__version__",
     "applied",
     "apply",
     "bitfit",
+    "discriminative",
     "fingerprint",
     "fit",
+    "gradual_unfreezing",
     "inventory",
     "last_blocks",
+    "layerwise_lr_decay",
     "linear_probe",
+    "lp_ft",
     "plan_schema",
     "resolve",
     "verify",

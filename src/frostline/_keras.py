@@ -265,6 +265,14 @@ def restore_method(owner: Any, name: str) -> None:
         object.__setattr__(owner, name, held.frostline_replaces)
 
 
+def finish_averages(model: Any) -> None:
+    """Give trained weights the values that averaging (EMA) ends with, as `fit` does at its end."""
+    optimizer = model.optimizer
+    if optimizer.built and getattr(optimizer_chain(optimizer)[-1], "use_ema", False):
+        optimizer.finalize_variable_values(model.trainable_variables)
+        unshare(model)
+
+
 def update_hooks() -> tuple[str, str]:
     """Return the names of the optimizer's methods for the update step and for weight decay."""
     return "_backend_update_step", "_apply_weight_decay"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from frostline.errors import FrostlineError, PlanError, PlanFileError, near
 from frostline.files import read_text, write_atomically
 from frostline.plan import Action, BatchNormPolicy, Plan, Rule, StochasticPolicy
+from frostline.schedule import Mode, Phase, Plateau, Schedule
 from frostline.select import selector
 
+Made = TypeVar("Made")
 Location = tuple[int | str, ...]
 
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
@@ -52,6 +56,31 @@ class _RuleData(_Strict):
         return Rule(action, selector(chosen), self.lr, self.decay, self.optional)
 
 
+class _PlateauData(_Strict):
+    """The end of a phase when a monitored value stops improving."""
+
+    monitor: Text = Field(description="Name of the value in the epoch's logs, such as val_loss.")
+    patience: int = Field(1, ge=1, description="How many epochs without improvement end the phase.")
+    min_delta: float = Field(0.0, ge=0, allow_inf_nan=False, description="What counts as improvement.")
+    mode: Mode = Field("min", description="Whether min or max is better.")
+
+
+class _PhaseData(_Strict):
+    """A part of a training run: rules that come after the plan's, and an end."""
+
+    name: Text = Field(description="Names the phase in histories and messages.")
+    epochs: Annotated[int, Field(ge=1)] = Field(_ABSENT, description="How many epochs it lasts, at most.")
+    steps: Annotated[int, Field(ge=1)] = Field(_ABSENT, description="How many training steps it lasts.")
+    until: _PlateauData = Field(_ABSENT, description="Ends it earlier.")
+    lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies all learning rates in it.")
+    rules: list[_RuleData] = Field(default_factory=list, description="Rules behind the plan's.")
+    restore_best: bool = Field(False, description="Whether to end with the weights of its best epoch.")
+
+    def phase(self, rules: tuple[Rule, ...]) -> Phase:
+        until = Plateau(**self.until.model_dump()) if self.until is not None else None
+        return Phase(self.name, self.epochs, self.steps, until, self.lr, rules, self.restore_best)
+
+
 class _PlanData(_Strict):
     """A Frostline plan: what trains and what stays fixed."""
 
@@ -66,24 +95,27 @@ class _PlanData(_Strict):
     rules: list[_RuleData] = Field(
         default_factory=list, description="In order; the last that picks a weight decides."
     )
+    phases: Annotated[list[_PhaseData], Field(min_length=1)] = Field(
+        _ABSENT, description="Makes it a schedule: phases in order, each on top of the rules."
+    )
 
 
 def plan_schema() -> dict[str, Any]:
     """Return the JSON Schema of plan files, also published as `docs/schemas/plan.json`."""
-    schema = _PlanData.model_json_schema()
+    text = json.dumps(_PlanData.model_json_schema())
+    schema: dict[str, Any] = json.loads(re.sub(r"_(Rule|Phase|Plateau)Data", r"\1", text))
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Frostline plan"
-    schema["$defs"]["Rule"] = schema["$defs"].pop("_RuleData")
-    schema["properties"]["rules"]["items"]["$ref"] = "#/$defs/Rule"
-    schema["$defs"]["Selector"] = _selector_schema()
-    schema["$defs"]["Rule"]["title"] = "Rule"
+    definitions = schema["$defs"]
+    definitions["Selector"] = _selector_schema()
     for action in ("train", "freeze"):
-        described = schema["$defs"]["Rule"]["properties"][action]["description"]
-        schema["$defs"]["Rule"]["properties"][action] = {
+        described = definitions["Rule"]["properties"][action]["description"]
+        definitions["Rule"]["properties"][action] = {
             "$ref": "#/$defs/Selector",
             "description": described,
         }
-    schema["$defs"]["Rule"]["oneOf"] = [{"required": ["train"]}, {"required": ["freeze"]}]
+    definitions["Rule"]["oneOf"] = [{"required": ["train"]}, {"required": ["freeze"]}]
+    definitions["Phase"]["oneOf"] = [{"required": ["epochs"]}, {"required": ["steps"]}]
     return schema
 
 
@@ -111,11 +143,39 @@ def _selector_schema() -> dict[str, Any]:
 
 def plan_from_data(data: Any) -> Plan:
     """Make a plan from plain data. See `Plan.from_data`."""
-    return _Reader("plan data", {}).plan(data)
+    found = _Reader("plan data", {}).read(data)
+    if isinstance(found, Schedule):
+        raise PlanError("the plan data has phases, so it is a schedule", remedy="use it as a Schedule")
+    return found
 
 
 def load_plan(path: str | Path) -> Plan:
     """Read a plan file. See `Plan.load`."""
+    found = load_plan_or_schedule(path)
+    if isinstance(found, Schedule):
+        raise PlanFileError(
+            f"{path} has phases, so it is a schedule", remedy=f"read it with Schedule.load({str(path)!r})"
+        )
+    return found
+
+
+def load_schedule(path: str | Path) -> Schedule:
+    """Read a plan file with phases. See `Schedule.load`."""
+    found = load_plan_or_schedule(path)
+    if isinstance(found, Plan):
+        raise PlanFileError(
+            f"{path} has no phases, so it is a plan",
+            remedy=f"read it with Plan.load({str(path)!r}), or add phases: [{{name: all, epochs: 3}}]",
+        )
+    return found
+
+
+def load_plan_or_schedule(path: str | Path) -> Plan | Schedule:
+    """Read a plan file, with or without phases.
+
+    Raises:
+        PlanFileError: It cannot be read; says the file, the line and what was expected.
+    """
     path = Path(path)
     text = read_text(path, PlanFileError, "plan file")
     lines: dict[Location, int] = {}
@@ -123,7 +183,7 @@ def load_plan(path: str | Path) -> Plan:
         data = _from_json(path, text, lines) if path.suffix == ".json" else _from_yaml(path, text, lines)
     except RecursionError:
         raise PlanFileError(f"{path}: lists or mappings are nested too deeply, or hold themselves") from None
-    return _Reader(str(path), lines).plan(data)
+    return _Reader(str(path), lines).read(data)
 
 
 def _from_yaml(path: Path, text: str, lines: dict[Location, int]) -> Any:
@@ -155,7 +215,7 @@ def _from_json(path: Path, text: str, lines: dict[Location, int]) -> Any:
     return data
 
 
-def save_plan(plan: Plan, path: str | Path) -> None:
+def save_plan(plan: Plan | Schedule, path: str | Path) -> None:
     """Write a plan file. See `Plan.save`."""
     path = Path(path)
     data = plan.to_data()
@@ -225,33 +285,44 @@ class _Reader:
         self._source = source
         self._lines = lines
 
-    def plan(self, data: Any) -> Plan:
+    def read(self, data: Any) -> Plan | Schedule:
         if not isinstance(data, dict):
             raise self._error((), "a plan is a mapping", received=_shown(data))
         try:
             valid = _PlanData.model_validate(data)
         except ValidationError as error:
             raise self._from_validation(error, data) from None
-        rules = []
-        for number, rule in enumerate(valid.rules):
-            try:
-                rules.append(rule.rule())
-            except FrostlineError as error:
-                raise self._error(
-                    ("rules", number, "freeze" if rule.train is None else "train"),
-                    error.what,
-                    received=error.received,
-                    expected=error.expected,
-                    remedy=error.remedy,
-                ) from None
-        return Plan(tuple(rules), valid.default, valid.batchnorm, valid.stochastic)
+        rules = self._rules(valid.rules, ("rules",))
+        plan = Plan(rules, valid.default, valid.batchnorm, valid.stochastic)
+        if valid.phases is None:
+            return plan
+        phases = []
+        for number, phase in enumerate(valid.phases):
+            own = self._rules(phase.rules, ("phases", number, "rules"))
+            phases.append(self._made(partial(phase.phase, own), ("phases", number)))
+        return self._made(lambda: Schedule(plan, tuple(phases)), ("phases",))
+
+    def _rules(self, rules: list[_RuleData], at: Location) -> tuple[Rule, ...]:
+        action = {True: "freeze", False: "train"}
+        return tuple(
+            self._made(rule.rule, (*at, number, action[rule.train is None]))
+            for number, rule in enumerate(rules)
+        )
+
+    def _made(self, make: Callable[[], Made], at: Location) -> Made:
+        """Make a part of the plan; an error of Frostline's gets the place in the file."""
+        try:
+            return make()
+        except FrostlineError as error:
+            more = {"received": error.received, "expected": error.expected, "remedy": error.remedy}
+            raise self._error(at, error.what, **more) from None
 
     def _from_validation(self, error: ValidationError, data: Any) -> PlanError:
         first = min(error.errors(), key=lambda e: self._line(e["loc"]) or 0)
         at = tuple(part for part in first["loc"] if part not in ("str", "dict[str,any]", "constrained-str"))
         name = _spelled(at)
         if first["type"] in ("extra_forbidden", "invalid_key"):
-            known = list((_PlanData if len(at) == 1 else _RuleData).model_fields)
+            known = list(_model_at(at[:-1]).model_fields)
             close = near(str(at[-1]), known, most=1)
             return self._error(
                 at,
@@ -260,9 +331,8 @@ class _Reader:
                 remedy=f"did you mean {close[0]!r}?" if close else None,
             )
         if first["type"] == "missing":
-            return self._error(
-                at[:-1], f"the key {name!r} is missing", remedy="begin the plan with 'frostline: 1'"
-            )
+            remedy = "begin the plan with 'frostline: 1'" if at == ("frostline",) else None
+            return self._error(at[:-1], f"the key {name!r} is missing", remedy=remedy)
         if first["type"] == "value_error":
             where = _get(data, at)
             received = f"a rule with the keys {', '.join(where)}" if where else "a rule without keys"
@@ -286,6 +356,13 @@ class _Reader:
         return PlanFileError(f"{self._source}, line {line}: {what}", **more)
 
 
+def _model_at(at: Location) -> type[_Strict]:
+    """Return what describes the mapping at a place."""
+    kinds: dict[int | str, type[_Strict]] = {"rules": _RuleData, "phases": _PhaseData, "until": _PlateauData}
+    named = [part for part in at if part in kinds]
+    return kinds[named[-1]] if named else _PlanData
+
+
 def _get(data: Any, at: Location) -> Any:
     for part in at:
         data = data[part]
@@ -296,7 +373,7 @@ def _spelled(at: Location) -> str:
     text = ""
     for part in at:
         text += f" {part + 1}" if isinstance(part, int) else f"{' ' if text else ''}{part}"
-    return text.replace("rules ", "rule ").strip() or "the plan"
+    return text.replace("rules ", "rule ").replace("phases ", "phase ").strip() or "the plan"
 
 
 def _shown(value: Any) -> str:
@@ -320,6 +397,8 @@ def _expected(error: Any) -> str:
         "list_type": "a list",
         "bool_type": "true or false",
         "model_type": "a mapping such as {train: 'head/**'}",
+        "int_type": "a whole number",
+        "too_short": "at least one",
         "string_too_short": "a selector such as 'head/**'",
     }
     if error["type"] in ("literal_error", "greater_than", "greater_than_equal", "finite_number"):

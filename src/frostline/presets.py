@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from frostline.address import Inventory, inventory
 from frostline.errors import PlanError
 from frostline.globs import escaped, glob_to_regex
 from frostline.plan import Plan
+from frostline.schedule import Phase, Schedule
 
 _BLOCK = re.compile(r"(.*?(?:block|layer|stage)_?\d+[a-z]?(?:_(?:block|layer)_?\d+)?)(?:_.*)?")
 
@@ -86,6 +88,166 @@ def last_blocks(
     for glob in found[-count:]:
         plan = plan.train(glob, lr=lr)
     return plan.train(head)
+
+
+def layerwise_lr_decay(
+    model: Any,
+    decay: float = 0.75,
+    *,
+    blocks: str | None = None,
+    head: str = "last:1",
+    min_scale: float = 0.0,
+) -> Plan:
+    """Train everything, the learning rate falling by a factor from block to block towards the input.
+
+    With L groups (all before the blocks, each block, the head) the multiplier of group i, counted from the
+    input, is `max(min_scale, decay ** (L - 1 - i))`, as in timm.
+
+    Args:
+        model: The model, whose blocks are looked up as `last_blocks` does.
+        decay: The factor, above 0 and at most 1.
+        blocks: Glob on layer addresses that picks the blocks.
+        head: Selector of the head.
+        min_scale: The least multiplier.
+
+    Raises:
+        PlanError: The model has no such blocks, or a factor is out of range.
+
+    Source:
+        Clark et al., "ELECTRA", ICLR 2020; Bao et al., "BEiT", ICLR 2022.
+
+    Example:
+        >>> import keras
+        >>> names = ("embed", "block_0", "block_1", "head")
+        >>> layers = [keras.layers.Dense(2, name=name) for name in names]
+        >>> print(layerwise_lr_decay(keras.Sequential([keras.Input((2,)), *layers]), 0.5))
+        default: freeze
+        1. train '**' (lr x 0.125)
+        2. train 'block_0/**' (lr x 0.25)
+        3. train 'block_1/**' (lr x 0.5)
+        4. train 'last:1'
+    """
+    if not 0 < decay <= 1 or not 0 <= min_scale <= 1:
+        raise PlanError(
+            "the factor of a layer-wise decay is out of range",
+            received=f"decay={decay!r}, min_scale={min_scale!r}",
+            expected="decay above 0 and at most 1, min_scale from 0 to 1",
+        )
+    groups = ["**", *_require_blocks(model, blocks), head]
+    plan = Plan()
+    for place, group in enumerate(groups):
+        plan = plan.train(group, lr=max(min_scale, decay ** (len(groups) - 1 - place)))
+    return plan
+
+
+def discriminative(
+    model: Any, lowest: float = 0.01, *, blocks: str | None = None, head: str = "last:1"
+) -> Plan:
+    """Train everything, with learning rates spread evenly by factors from the input to the head.
+
+    Args:
+        model: The model, whose blocks are looked up as `last_blocks` does.
+        lowest: Multiplier of all before the first block, above 0 and at most 1; the head's is 1.
+        blocks: Glob on layer addresses that picks the blocks.
+        head: Selector of the head.
+
+    Raises:
+        PlanError: The model has no such blocks, or `lowest` is out of range.
+
+    Source:
+        Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", ACL 2018.
+
+    Example:
+        >>> import keras
+        >>> layers = [keras.layers.Dense(2, name=name) for name in ("embed", "block_0", "head")]
+        >>> print(discriminative(keras.Sequential([keras.Input((2,)), *layers]), 0.01))
+        default: freeze
+        1. train '**' (lr x 0.01)
+        2. train 'block_0/**' (lr x 0.1)
+        3. train 'last:1'
+    """
+    if not 0 < lowest <= 1:
+        raise PlanError(
+            "the lowest rate is out of range", received=repr(lowest), expected="above 0 and at most 1"
+        )
+    groups = ["**", *_require_blocks(model, blocks), head]
+    plan = Plan()
+    for place, group in enumerate(groups):
+        plan = plan.train(group, lr=lowest ** (1 - place / (len(groups) - 1)))
+    return plan
+
+
+def lp_ft(*, probe: int = 1, finetune: int = 1, lr: float = 0.1, head: str = "last:1") -> Schedule:
+    """Train the head first, then everything (linear probing, then fine-tuning).
+
+    Args:
+        probe: Epochs for the head alone.
+        finetune: Epochs for everything.
+        lr: Multiplier of all learning rates while fine-tuning.
+        head: Selector of the head.
+
+    Source:
+        Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
+        ICLR 2022.
+
+    Example:
+        >>> print(lp_ft(probe=3, finetune=5))
+        default: freeze
+        1. train 'last:1'
+        phase probe: 3 epochs
+        phase finetune: 5 epochs, lr x 0.1; train '**'
+    """
+    phases = (Phase("probe", epochs=probe), Phase("finetune", epochs=finetune, lr=lr).train("**"))
+    return Schedule(Plan().train(head), phases)
+
+
+def gradual_unfreezing(
+    model: Any, *, epochs: int = 1, blocks: str | None = None, head: str = "last:1"
+) -> Schedule:
+    """Train the head, then one block more in each phase, from the output to the input, at last everything.
+
+    Args:
+        model: The model, whose blocks are looked up as `last_blocks` does.
+        epochs: Epochs of each phase.
+        blocks: Glob on layer addresses that picks the blocks.
+        head: Selector of the head.
+
+    Raises:
+        PlanError: The model has no such blocks.
+
+    Source:
+        Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", ACL 2018.
+
+    Example:
+        >>> import keras
+        >>> layers = [keras.layers.Dense(2, name=name) for name in ("block_0", "block_1", "head")]
+        >>> print(gradual_unfreezing(keras.Sequential([keras.Input((2,)), *layers])))
+        default: freeze
+        1. train 'last:1'
+        phase head: 1 epoch
+        phase last 1 block: 1 epoch; train 'block_1/**'
+        phase last 2 blocks: 1 epoch; train 'block_1/**'; train 'block_0/**'
+        phase everything: 1 epoch; train '**'
+    """
+    phases = [Phase("head", epochs=epochs)]
+    rising = phases[0]
+    for number, glob in enumerate(reversed(_require_blocks(model, blocks)), 1):
+        rising = rising.train(glob)
+        phases.append(replace(rising, name=f"last {number} block{'s' if number > 1 else ''}"))
+    phases.append(Phase("everything", epochs=epochs).train("**"))
+    return Schedule(Plan().train(head), tuple(phases))
+
+
+def _require_blocks(model: Any, blocks: str | None) -> list[str]:
+    held = inventory(model)
+    found = find_blocks(held, blocks)
+    if not found:
+        raise PlanError(
+            f"no blocks were found in the model {held.model_name!r}",
+            received=f"blocks={blocks!r}" if blocks else "no layers whose names number a block",
+            remedy="say which layers are blocks: blocks='encoder/block_*'",
+        )
+    return found
 
 
 def find_blocks(held: Inventory, blocks: str | None = None) -> list[str]:

@@ -19,6 +19,38 @@ from frostline.verification import Fingerprint, Verification, compare
 SCHEMA = 1
 
 
+@dataclass(frozen=True, slots=True)
+class PhaseRecord:
+    """What a phase of a schedule did.
+
+    Attributes:
+        name: Its name.
+        trained: Addresses of the weights that were to train in it.
+        moving: Addresses of the statistics that were allowed to move in it.
+        after: The fingerprint at its end.
+    """
+
+    name: str
+    trained: tuple[str, ...]
+    moving: tuple[str, ...]
+    after: Fingerprint = field(repr=False)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the record as plain data, for JSON."""
+        return {
+            "name": self.name,
+            "trained": list(self.trained),
+            "moving": list(self.moving),
+            "after": self.after.to_data(),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> PhaseRecord:
+        """Make a record from plain data, the reverse of `to_data`."""
+        after = Fingerprint.from_data(data["after"])
+        return cls(str(data["name"]), tuple(data["trained"]), tuple(data["moving"]), after)
+
+
 @dataclass(frozen=True)
 class Receipt(Rendered):
     """What a training run did.
@@ -34,6 +66,7 @@ class Receipt(Rendered):
         versions: Of Frostline, Keras, the backend, NumPy and Python.
         started: When training began, ISO 8601, UTC.
         seconds: How long it took.
+        phases: What each phase of a schedule did; empty where there was one plan.
     """
 
     model: str
@@ -46,11 +79,21 @@ class Receipt(Rendered):
     versions: Mapping[str, str]
     started: str
     seconds: float
+    phases: tuple[PhaseRecord, ...] = ()
 
     @property
     def verification(self) -> Verification:
         """What the two fingerprints prove, worked out anew."""
         return compare(self.before, self.after, self.trained, self.moving)
+
+    @property
+    def phase_verifications(self) -> dict[str, Verification]:
+        """The same for each phase of a schedule, by its name."""
+        starts = (self.before, *(phase.after for phase in self.phases))
+        return {
+            phase.name: compare(start, phase.after, phase.trained, phase.moving)
+            for start, phase in zip(starts, self.phases, strict=False)
+        }
 
     def to_data(self) -> dict[str, Any]:
         """Return the receipt as plain data, with its own digest."""
@@ -66,6 +109,7 @@ class Receipt(Rendered):
             "versions": dict(self.versions),
             "started": self.started,
             "seconds": self.seconds,
+            "phases": [phase.to_data() for phase in self.phases],
             "verification": self.verification.to_data(),
         }
         return {**data, "blake3": _own_digest(data)}
@@ -120,6 +164,7 @@ class Receipt(Rendered):
             versions=dict(data["versions"]),
             started=str(data["started"]),
             seconds=float(data["seconds"]),
+            phases=tuple(PhaseRecord.from_data(phase) for phase in data["phases"]),
         )
 
     def check(self, *, before: Fingerprint | None = None, after: Fingerprint | None = None) -> list[str]:
@@ -132,12 +177,16 @@ class Receipt(Rendered):
         Returns:
             One sentence for each thing that does not hold; none where all does.
         """
+        held = {"": self.verification, **self.phase_verifications}
         problems = [
-            f"by the receipt itself, {f.address} {'is missing' if f.outcome == 'missing' else 'changed'}, "
-            "which was frozen"
-            for f in self.verification.findings
+            f"by the receipt itself, {f.address} {'is missing' if f.outcome == 'missing' else 'changed'}"
+            f"{f' in the phase {name}' if name else ''}, which was frozen"
+            for name, verification in held.items()
+            for f in verification.findings
             if f.violation
         ]
+        if self.phases and self.phases[-1].after != self.after:
+            problems.append("by the receipt itself, its last phase does not end with the model that came out")
         for name, claimed, found in (("before", self.before, before), ("after", self.after, after)):
             if found is not None:
                 problems += _differences(name, claimed, found)
@@ -148,6 +197,11 @@ class Receipt(Rendered):
             f"Receipt for {self.model}, {self.started}, {self.seconds:.1f} s",
             f"trained {count(len(self.trained), 'weight')}; "
             f"before {self.before.combined[:16]}, after {self.after.combined[:16]}",
+            *(
+                f"phase {phase.name}: trained {count(len(phase.trained), 'weight')}, ended with "
+                f"{phase.after.combined[:16]}"
+                for phase in self.phases
+            ),
             self.verification.__rich__(),
         )
 

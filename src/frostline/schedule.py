@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from frostline.errors import PlanError
@@ -56,6 +57,15 @@ class Plateau:
             return not math.isnan(value)
         gain = best - value if self.mode == "min" else value - best
         return gain > self.min_delta
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the plateau as it stands in a plan file."""
+        return {
+            "monitor": self.monitor,
+            "patience": self.patience,
+            "min_delta": self.min_delta,
+            "mode": self.mode,
+        }
 
     def __str__(self) -> str:
         word = "falls" if self.mode == "min" else "rises"
@@ -123,6 +133,18 @@ class Phase:
         """Return this phase with one more rule, that freezes; see `Plan.freeze`."""
         return replace(self, rules=(*self.rules, Rule("freeze", selector(of), optional=optional)))
 
+    def to_data(self) -> dict[str, Any]:
+        """Return the phase as it stands in a plan file."""
+        data: dict[str, Any] = {"name": self.name}
+        for name, default in (("epochs", None), ("steps", None), ("lr", 1.0), ("restore_best", False)):
+            if getattr(self, name) != default:
+                data[name] = getattr(self, name)
+        if self.until is not None:
+            data["until"] = self.until.to_data()
+        if self.rules:
+            data["rules"] = [rule.to_data() for rule in self.rules]
+        return data
+
     def __str__(self) -> str:
         number, noun = (self.epochs, "epoch") if self.epochs is not None else (self.steps, "step")
         parts = [f"{number} {noun}{'' if number == 1 else 's'}"]
@@ -166,8 +188,41 @@ class Schedule:
         """Return the plan that holds in a phase: the rules of both, its lr multiplied into them."""
         rules = (*self.plan.rules, *phase.rules)
         if phase.lr != 1:
+            if self.plan.default == "train":
+                # What trains by default has no rule that could carry a rate.
+                rules = (Rule("train", selector("**")), *rules)
             rules = tuple(replace(r, lr=r.lr * phase.lr) if r.action == "train" else r for r in rules)
         return replace(self.plan, rules=rules)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the schedule as plain data, as it stands in a plan file.
+
+        Raises:
+            PlanError: A selector is a Python function.
+        """
+        return {**self.plan.to_data(), "phases": [phase.to_data() for phase in self.phases]}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Schedule:
+        """Read a plan file with phases, YAML or JSON.
+
+        Raises:
+            PlanFileError: It cannot be read, or has no phases; says the file, the line and what was expected.
+        """
+        from frostline.planfile import load_schedule
+
+        return load_schedule(path)
+
+    def save(self, path: str | Path) -> None:
+        """Write the schedule to a file, as `Plan.save`.
+
+        Raises:
+            PlanError: A selector is a Python function.
+            PlanFileError: The file cannot be written.
+        """
+        from frostline.planfile import save_plan
+
+        save_plan(self, path)
 
     def __str__(self) -> str:
         return "\n".join([str(self.plan), *(f"phase {phase}" for phase in self.phases)])

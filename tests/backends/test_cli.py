@@ -353,7 +353,7 @@ def one_layer() -> keras.Model:
 
 
 def odd_layers() -> keras.Model:
-    stack = [keras.layers.Dense(2, name=name) for name in NAMES]
+    stack = [keras.layers.Dense(2, name=name) for name in reversed(NAMES)]
     return keras.Sequential([keras.Input((2,)), *stack], name="odd_layers")
 
 

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 
 import frostline as fl
-from backends.checks import all_weights, frostline_fit, keras_fit, require_obeys, weights_in
+from backends.checks import (
+    all_weights,
+    flags_that_train,
+    frostline_fit,
+    keras_fit,
+    moved_by,
+    require_obeys,
+    weights_in,
+)
 from backends.small_models import (
     attention,
     compiled,

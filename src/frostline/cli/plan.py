@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from frostline.cli import options
+from frostline.plan import Plan
 
 NAME = "plan"
 EXAMPLE = "Example: frostline plan model.keras plan.yaml --optimizer adamw"
@@ -35,14 +36,24 @@ def run(
 
     What trains, what does not, and for each the rule that decided.
     """
-    from frostline.plan import Plan
+    from frostline.planfile import load_plan_or_schedule
 
-    rules = Plan.load(plan)
+    rules = load_plan_or_schedule(plan)
     loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
     from frostline.resolution import resolve
 
-    resolution = resolve(loaded, rules, optimizer=optimizer)
+    if isinstance(rules, Plan):
+        resolved = resolve(loaded, rules, optimizer=optimizer)
+        if json:
+            options.show_json(resolved.to_data())
+        else:
+            options.show(resolved.table(full=full))
+        return
+    phases = [(p, resolve(loaded, rules.plan_of(p), optimizer=optimizer)) for p in rules.phases]
     if json:
-        options.show_json(resolution.to_data())
-    else:
-        options.show(resolution.table(full=full))
+        data = [{"name": phase.name, **resolved.to_data()} for phase, resolved in phases]
+        options.show_json({"frostline": 1, "phases": data})
+        return
+    for phase, resolved in phases:
+        options.show(f"\nphase {phase}")
+        options.show(resolved.table(full=full))

@@ -16,13 +16,14 @@ import numpy as np
 from frostline import _keras
 from frostline._version import __version__
 from frostline.applying import apply
-from frostline.errors import ModelError, NoGradientError, PlanError, UncompiledModelError, listed
+from frostline.errors import ModelError, PlanError, UncompiledModelError
 from frostline.plan import Plan
 from frostline.receipt import Receipt
 from frostline.resolution import Resolution, resolve
-from frostline.training.evidence import without_gradient
+from frostline.schedule import Schedule
+from frostline.training.ledger import Ledger, PhaseRun, no_gradient
 from frostline.training.watch import layers_made_in_call
-from frostline.verification import Verification, compare, digest_array, fingerprint
+from frostline.verification import Verification, digest_array, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +31,24 @@ class Run:
     """What a call of `fit` did.
 
     Attributes:
-        history: The `keras.callbacks.History` that `model.fit` returned.
-        resolution: What the plan decided.
+        history: The `keras.callbacks.History` that `model.fit` returned. After a schedule,
+            `history.history["phase"]` names the phase of each epoch.
+        resolution: What the plan decided; of a schedule, the last phase's.
         verification: What the guard found; None with `guard=False`.
         receipt: The same in a form that others can check; None with `guard=False`.
+        phases: The phases of a schedule, or the one plan, in order.
     """
 
     history: Any
     resolution: Resolution
     verification: Verification | None
     receipt: Receipt | None
+    phases: tuple[PhaseRun, ...]
 
 
 def fit(
     model: Any,
-    plan: Plan | Resolution,
+    plan: Plan | Resolution | Schedule,
     x: Any = None,
     y: Any = None,
     *,
@@ -58,11 +62,11 @@ def fit(
 
     Args:
         model: A built and compiled `keras.Model`.
-        plan: A plan, or its resolution for this model.
+        plan: A plan, its resolution for this model, or a schedule, whose phases then say for how long.
         x: As for `model.fit`.
         y: As for `model.fit`.
         guard: Whether to take fingerprints before and after and to fail where a frozen number changed.
-        **arguments: All else that `model.fit` takes.
+        **arguments: All else that `model.fit` takes; with a schedule, all but `epochs`.
 
     Returns:
         A `Run`.
@@ -70,7 +74,8 @@ def fit(
     Raises:
         UncompiledModelError: The model has no optimizer and loss.
         UnbuiltModelError: Its weights do not exist yet.
-        PlanError: The plan trains nothing, or does not fit the model.
+        PlanError: The plan, or a phase, trains nothing, does not fit the model, or monitors a value that
+            this training does not report.
         LayerInCallError: The model makes layers while it is called.
         NoGradientError: No weight that should train received a gradient.
         VerificationError: A frozen number changed (with `guard`).
@@ -84,50 +89,97 @@ def fit(
         (('head/kernel',), ('head/bias',))
     """
     _require_compiled(model)
-    resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
-    if not resolution.trained:
-        raise PlanError(
-            f"the plan trains nothing in the model {model.name!r}",
-            received=str(resolution.plan).replace("\n", "; "),
-            remedy="add a rule that trains: .train('last:1') trains the last layer",
-        )
-    apply(model, resolution)
-    before = fingerprint(model) if guard else None
+    resolutions = _resolutions(model, plan)
+    apply(model, resolutions[0])
+    ledger = Ledger(model, fingerprint(model) if guard else None)
     started, clock = datetime.now(UTC), time.monotonic()
+    if isinstance(plan, Schedule):
+        history = _fit_phases(model, plan, resolutions, ledger, x, y, arguments)
+    else:
+        history = _fit(model, resolutions[0], x, y, arguments)
+        ledger.close(model.name, resolutions[0], len(history.epoch), stepped=bool(history.epoch))
+    if ledger.before is None:
+        return Run(history, ledger.runs[-1].resolution, None, None, tuple(ledger.runs))
+    receipt = _receipt(
+        ledger,
+        plan,
+        data=_data_digests(x, y, arguments.get("sample_weight")),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 3),
+    )
+    missing = tuple(
+        dict.fromkeys(a for r in ledger.runs if r.verification for a in r.verification.no_gradient)
+    )
+    verification = replace(receipt.verification, no_gradient=missing)
+    return Run(history, ledger.runs[-1].resolution, verification, receipt, tuple(ledger.runs))
+
+
+def _resolutions(model: Any, plan: Plan | Resolution | Schedule) -> tuple[Resolution, ...]:
+    """Resolve a plan, or every phase of a schedule before the first one begins."""
+    if isinstance(plan, Schedule):
+        resolutions = tuple(resolve(model, plan.plan_of(phase)) for phase in plan.phases)
+    else:
+        resolutions = (plan if isinstance(plan, Resolution) else resolve(model, plan),)
+    for number, resolution in enumerate(resolutions):
+        if not resolution.trained:
+            what = f"the phase {plan.phases[number].name!r}" if isinstance(plan, Schedule) else "the plan"
+            raise PlanError(
+                f"{what} trains nothing in the model {model.name!r}",
+                received=str(resolution.plan).replace("\n", "; "),
+                remedy="add a rule that trains: .train('last:1') trains the last layer",
+            )
+    return resolutions
+
+
+def _fit(model: Any, resolution: Resolution, x: Any, y: Any, arguments: dict[str, Any]) -> Any:
     with _explained(model, resolution):
         history = model.fit(x, y, **arguments)
     _keras.settle(model)
     _keras.unshare(model)
-    if before is None:
-        return Run(history, resolution, None, None)
-    after = fingerprint(model)
-    trained = tuple(d.weight.address for d in resolution.trained)
-    moving = tuple(d.weight.address for d in resolution.statistics if d.trains)
-    verification = compare(before, after, trained, moving)
-    verification.require_ok()
-    if history.epoch:
-        verification = _with_gradients(model, resolution, verification)
-    receipt = Receipt(
-        model=model.name,
-        plan=_plan_data(resolution.plan),
-        trained=trained,
-        moving=moving,
-        before=before,
-        after=after,
-        data=_data_digests(x, y, arguments.get("sample_weight")),
+    return history
+
+
+def _fit_phases(
+    model: Any,
+    schedule: Schedule,
+    resolutions: tuple[Resolution, ...],
+    ledger: Ledger,
+    x: Any,
+    y: Any,
+    arguments: dict[str, Any],
+) -> Any:
+    from frostline.training.phases import most_epochs, phase_switch
+
+    for name in ("epochs", "initial_epoch"):
+        if name in arguments:
+            raise PlanError(
+                f"a schedule says itself how long it lasts, so {name} has no place beside it",
+                received=f"{name}={arguments[name]!r}",
+                remedy="leave it out, or give the phases other epochs",
+            )
+    switch = phase_switch(schedule, resolutions, ledger)
+    callbacks = [*(arguments.get("callbacks") or ()), switch]
+    arguments = {**arguments, "callbacks": callbacks, "epochs": most_epochs(schedule, None)}
+    history = _fit(model, resolutions[0], x, y, arguments)
+    ledger.close(switch.phase.name, switch.resolution, switch.epochs)
+    history.history["phase"] = switch.phase_of_epoch
+    return history
+
+
+def _receipt(ledger: Ledger, plan: Plan | Resolution | Schedule, **more: Any) -> Receipt:
+    assert ledger.before is not None
+    records = ledger.records
+    return Receipt(
+        model=ledger.model.name,
+        plan=_plan_data(plan.plan if isinstance(plan, Resolution) else plan),
+        trained=tuple(dict.fromkeys(a for record in records for a in record.trained)),
+        moving=tuple(dict.fromkeys(a for record in records for a in record.moving)),
+        before=ledger.before,
+        after=records[-1].after,
         versions=versions(),
-        started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - clock, 3),
+        phases=tuple(records) if isinstance(plan, Schedule) else (),
+        **more,
     )
-    return Run(history, resolution, verification, receipt)
-
-
-def _with_gradients(model: Any, resolution: Resolution, verification: Verification) -> Verification:
-    """Add which weights got no gradient; where none did, raise."""
-    missing = without_gradient(model.optimizer, resolution, verification)
-    if len(missing) == len(resolution.trained):
-        raise _no_gradient(model, list(missing))
-    return replace(verification, no_gradient=missing)
 
 
 def _require_compiled(model: Any) -> None:
@@ -156,19 +208,10 @@ def _explained(model: Any, resolution: Resolution) -> Iterator[None]:
         except ValueError as error:
             if "No gradients provided for any variable" not in str(error):
                 raise
-            raise _no_gradient(model, [d.weight.address for d in resolution.trained]) from error
+            raise no_gradient(model, [d.weight.address for d in resolution.trained]) from error
 
 
-def _no_gradient(model: Any, missing: list[str]) -> NoGradientError:
-    return NoGradientError(
-        f"nothing that the plan trains in the model {model.name!r} received a gradient",
-        received=f"no gradient, or zero at every step, for {listed(missing)}",
-        expected="a loss that depends on these weights by operations that have a derivative",
-        remedy="look for round, argmax, a cast to integers, stop_gradient or a learning rate of 0 on the way",
-    )
-
-
-def _plan_data(plan: Plan) -> Any:
+def _plan_data(plan: Plan | Schedule) -> Any:
     try:
         return plan.to_data()
     except PlanError:

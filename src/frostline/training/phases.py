@@ -1,12 +1,11 @@
 """The phases of a schedule inside one call of `model.fit`.
 
-One call, and not one for each phase, so that epochs count on, callbacks see one training, and `History` is one
-piece. The plan changes in a callback, between two steps, which `apply` allows on every backend.
+One call, and not one for each phase, so that epochs count on, callbacks see one training, and `History` is
+one piece. The plan changes in a callback, between two steps, which `apply` allows on every backend.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,26 +16,7 @@ from frostline.applying import apply
 from frostline.errors import PlanError, listed, near
 from frostline.resolution import Resolution
 from frostline.schedule import Phase, Schedule
-from frostline.verification import Fingerprint, fingerprint
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A phase that has ended.
-
-    Attributes:
-        phase: The phase.
-        resolution: What its plan decided.
-        epochs: How many epochs ended in it.
-        steps: How many training steps it took.
-        after: The fingerprint at its end; None without a guard.
-    """
-
-    phase: Phase
-    resolution: Resolution
-    epochs: int
-    steps: int
-    after: Fingerprint | None
+from frostline.training.ledger import Ledger
 
 
 class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
@@ -45,58 +25,60 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     Args:
         schedule: The phases.
         resolutions: What the plan of each decided.
-        guard: Whether to take a fingerprint at the end of each phase.
-        check: Called with each phase that ended; raises where it must not go on.
+        ledger: Where the end of each phase is written down, but for the last one's.
     """
 
-    def __init__(
-        self, schedule: Schedule, resolutions: tuple[Resolution, ...], *, guard: bool, check: Any
-    ) -> None:
+    def __init__(self, schedule: Schedule, resolutions: tuple[Resolution, ...], ledger: Ledger) -> None:
         super().__init__()
         self._schedule = schedule
         self._resolutions = resolutions
-        self._guard = guard
-        self._check = check
-        self.finished: list[Finished] = []
+        self._ledger = ledger
         self.phase_of_epoch: list[str] = []
-        self._begin()
+        self._number = 0
+        self._begin(within_epoch=False)
 
     @property
     def phase(self) -> Phase:
-        """The phase that runs now; the last one after the end."""
-        return self._schedule.phases[min(len(self.finished), len(self._schedule.phases) - 1)]
+        """The phase that runs now; after the end, the last one."""
+        return self._schedule.phases[self._number]
 
     @property
-    def _resolution(self) -> Resolution:
-        return self._resolutions[min(len(self.finished), len(self._resolutions) - 1)]
+    def resolution(self) -> Resolution:
+        """What the plan of that phase decided."""
+        return self._resolutions[self._number]
 
-    def _begin(self) -> None:
+    @property
+    def epochs(self) -> int:
+        """How many epochs have ended in that phase."""
+        return self._epochs
+
+    def _begin(self, *, within_epoch: bool) -> None:
         self._epochs = self._steps = self._waited = 0
         self._best: float | None = None
         self._best_values: list[tuple[Any, Any]] = []
-        self._whole_epoch = True
+        # A phase that begins within an epoch counts its own from the next one on.
+        self._counts = not within_epoch
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Begin to count batches anew."""
         self._last_batch = -1
-        self._whole_epoch = True
+        self._counts = True
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def step(self, batch: int) -> None:
+        """Count the steps up to a batch of this epoch, and end a phase that has enough of them."""
         self._steps += batch - self._last_batch
         self._last_batch = batch
         if self.phase.steps is not None and self._steps >= self.phase.steps:
-            self._end()
+            self._end(within_epoch=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if len(self.finished) == len(self._schedule.phases):
-            self.phase_of_epoch.append(self.phase.name)
-            return
+        """Count the epoch, and end a phase that has enough of them or improves no more."""
         phase = self.phase
         self.phase_of_epoch.append(phase.name)
-        # A phase that began within this epoch begins to count with the next one.
-        self._epochs += self._whole_epoch
+        self._epochs += self._counts
         stalled = phase.until is not None and self._stalled(phase, logs or {})
         if phase.epochs is not None and (self._epochs >= phase.epochs or stalled):
-            self._end()
+            self._end(within_epoch=False)
 
     def _stalled(self, phase: Phase, logs: dict[str, Any]) -> bool:
         assert phase.until is not None
@@ -118,29 +100,39 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         return self._waited >= phase.until.patience
 
     def _changing(self) -> list[Any]:
-        every = (*self._resolution.trained, *(d for d in self._resolution.statistics if d.trains))
+        every = (*self.resolution.trained, *(d for d in self.resolution.statistics if d.trains))
         return [decision.weight.variable for decision in every]
 
-    def _end(self) -> None:
+    def _end(self, *, within_epoch: bool) -> None:
         _keras.settle(self.model)
         for variable, value in self._best_values:
             variable.assign(value)
-        last = len(self.finished) + 1 == len(self._schedule.phases)
-        if not last:
-            # As at the end of a `fit`: what was averaged takes its average.
-            _keras.finish_averages(self.model)
-        after = fingerprint(self.model) if self._guard and not last else None
-        done = Finished(self.phase, self._resolution, self._epochs, self._steps, after)
-        if not last:
-            self._check(done)
-        self.finished.append(done)
-        if last:
+        if self._number + 1 == len(self._schedule.phases) or self.model.stop_training:
             self.model.stop_training = True
             return
-        within_epoch = self.phase.steps is not None or done.phase.steps is not None
-        self._begin()
-        self._whole_epoch = not within_epoch
-        apply(self.model, self._resolution)
+        # As at the end of a `fit`: what was averaged takes its average.
+        _keras.finish_averages(self.model)
+        self._ledger.close(self.phase.name, self.resolution, self._epochs)
+        self._number += 1
+        self._begin(within_epoch=within_epoch)
+        apply(self.model, self.resolution)
+
+
+class StepwisePhaseSwitch(PhaseSwitch):
+    """The same for schedules with phases that end by steps.
+
+    Apart, since Keras on JAX waits for every step where a callback wants to see it.
+    """
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Count the step."""
+        self.step(batch)
+
+
+def phase_switch(schedule: Schedule, resolutions: tuple[Resolution, ...], ledger: Ledger) -> PhaseSwitch:
+    """Return the callback that suits a schedule."""
+    stepwise = any(phase.steps is not None for phase in schedule.phases)
+    return (StepwisePhaseSwitch if stepwise else PhaseSwitch)(schedule, resolutions, ledger)
 
 
 def most_epochs(schedule: Schedule, batches: int | None) -> int:

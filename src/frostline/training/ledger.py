@@ -1,0 +1,90 @@
+"""What happened in each phase of a training run, held against what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from frostline.errors import NoGradientError, listed
+from frostline.receipt import PhaseRecord
+from frostline.resolution import Resolution
+from frostline.training.evidence import without_gradient
+from frostline.verification import Fingerprint, Verification, compare, fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRun:
+    """A phase that has ended.
+
+    Attributes:
+        name: Its name; that of the model where there was one plan and no schedule.
+        resolution: What its plan decided.
+        epochs: How many epochs ended in it.
+        verification: What moved in it; None with `guard=False`.
+    """
+
+    name: str
+    resolution: Resolution
+    epochs: int
+    verification: Verification | None
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Takes fingerprints between phases and fails where a frozen number changed.
+
+    Attributes:
+        model: The model.
+        before: Its fingerprint before training; None with `guard=False`.
+        runs: The phases that have ended.
+        records: The same as a receipt keeps them.
+    """
+
+    model: Any
+    before: Fingerprint | None
+    runs: list[PhaseRun] = field(default_factory=list)
+    records: list[PhaseRecord] = field(default_factory=list)
+
+    def close(self, name: str, resolution: Resolution, epochs: int, *, stepped: bool = True) -> None:
+        """Write down that a phase has ended.
+
+        Args:
+            name: Its name.
+            resolution: What its plan decided.
+            epochs: How many epochs ended in it.
+            stepped: Whether any training step ran in it.
+
+        Raises:
+            VerificationError: A frozen number changed.
+            NoGradientError: No weight that was to train received a gradient.
+        """
+        if self.before is None:
+            self.runs.append(PhaseRun(name, resolution, epochs, None))
+            return
+        earlier = self.records[-1].after if self.records else self.before
+        record = PhaseRecord(
+            name,
+            tuple(d.weight.address for d in resolution.trained),
+            tuple(d.weight.address for d in resolution.statistics if d.trains),
+            fingerprint(self.model),
+        )
+        verification = compare(earlier, record.after, record.trained, record.moving)
+        verification.require_ok()
+        if stepped:
+            missing = without_gradient(self.model.optimizer, resolution, verification)
+            if len(missing) == len(resolution.trained):
+                raise no_gradient(self.model, missing)
+            verification = replace(verification, no_gradient=missing)
+        self.records.append(record)
+        self.runs.append(PhaseRun(name, resolution, epochs, verification))
+
+
+def no_gradient(model: Any, missing: Iterable[str]) -> NoGradientError:
+    """Return the error for a training in which nothing could learn; the same text on every backend."""
+    return NoGradientError(
+        f"nothing that the plan trains in the model {model.name!r} received a gradient",
+        received=f"no gradient, or zero at every step, for {listed(missing)}",
+        expected="a loss that depends on these weights by operations that have a derivative",
+        remedy="look for round, argmax, a cast to integers, stop_gradient or a learning rate of 0 on the way",
+    )
