@@ -52,7 +52,7 @@ UPWARDS = {
 DEFERRING = {"cli"}
 """May import inside functions, so that `--help` is quick. Nobody else needs to."""
 
-KERAS_AT_TOP = {"training/phases.py"}
+KERAS_AT_TOP = {"training/flags.py", "training/phases.py"}
 """Files, besides the demo's, that need Keras's classes to be read at all; `loop.py` imports them late."""
 
 WHOLE = {"demo"}

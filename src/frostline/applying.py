@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from frostline import _keras, modes, optimizer
+from frostline.address import LayerNode
 from frostline.errors import PlanError
 from frostline.plan import Plan
 from frostline.resolution import Resolution, resolve
+
+_on_model: WeakKeyDictionary[Any, Resolution] = WeakKeyDictionary()
+"""What is on each model now."""
 
 
 @dataclass(slots=True)
@@ -35,6 +40,7 @@ class Applied:
         before, self._before = self._before, None
         _keras.settle(self._model)
         before.restore()
+        _note(self._model, before.resolution)
         _renew(self._model, self.resolution, _flagged(self._model, self.resolution, before.targets))
         if before.unbuilt is not None and before.unbuilt is _optimizer(self._model):
             optimizer.release(before.unbuilt)
@@ -47,6 +53,7 @@ class _Flags:
     layers: tuple[tuple[Any, bool], ...]
     variables: tuple[tuple[Any, bool], ...]
     calls: tuple[tuple[Any, Any], ...]
+    resolution: Resolution | None
     targets: tuple[optimizer.Target, ...] | None
     unbuilt: Any
     """The optimizer, where it had no slots yet."""
@@ -60,6 +67,7 @@ class _Flags:
             tuple((layer, _keras.layer_flag(layer)) for layer in layers),
             tuple((w.variable, w.variable.trainable) for w in held if w.role != "metric"),
             tuple(modes.calls_of(layers)),
+            _on_model.get(model),
             optimizer.targets_of(opt) if opt is not None else None,
             opt if opt is not None and not opt.built else None,
         )
@@ -80,6 +88,9 @@ def apply(model: Any, plan: Plan | Resolution) -> Applied:
     say, and, on a compiled model, renews the training function and gives the optimizer slots for the trained
     weights only; slots that it had are kept by address. After that `model.fit`, `train_on_batch` and
     `fl.fit` obey, on every backend; in a callback too, from the next step on.
+
+    Compile the model first: a later `compile` brings an optimizer that does not know the plan's multipliers.
+    Apply a plan to the whole model that is trained, not to a part of it: `apply` renews what it is given.
 
     Args:
         model: A built Keras model or layer.
@@ -115,6 +126,7 @@ def apply(model: Any, plan: Plan | Resolution) -> Applied:
     except BaseException:
         before.restore()
         raise
+    _note(model, resolution)
     return Applied(resolution, model, before)
 
 
@@ -163,23 +175,51 @@ def _require_same_model(model: Any, resolution: Resolution) -> None:
     )
 
 
-def _set_flags(resolution: Resolution) -> None:
+def put_flags_right(model: Any) -> tuple[str, ...]:
+    """Set flags that somebody changed since `apply` back to what it set.
+
+    Returns:
+        The addresses of the weights and layers whose flags were changed; none where no plan is on the model.
+    """
+    resolution = _on_model.get(model)
+    return tuple(_set_flags(resolution)) if resolution is not None else ()
+
+
+def _note(model: Any, resolution: Resolution | None) -> None:
+    if resolution is None:
+        _on_model.pop(model, None)
+    else:
+        _on_model[model] = resolution
+
+
+def _set_flags(resolution: Resolution) -> list[str]:
+    """Set every flag that is not as the resolution wants it; return the addresses of those."""
     trained = {d.weight.address for d in resolution.trained}
-    weights = {d.weight.address for d in resolution.decisions}
-    moving = {d.weight.layer for d in resolution.statistics if d.trains}
+    changed = []
     for weight in resolution.inventory:
         # `for v in model.weights: v.trainable = True` makes Keras train statistics too.
         trains = weight.address in trained
         if weight.role != "metric" and weight.variable.trainable != trains:
             weight.variable.trainable = trains
+            changed.append(weight.address)
+    for node, flag in _layer_flags(resolution, trained):
+        if _keras.layer_flag(node.layer) != flag:
+            _keras.set_layer_flag(node.layer, flag)
+            changed.append(node.address or resolution.inventory.model_name)
+    return changed
+
+
+def _layer_flags(resolution: Resolution, trained: set[str]) -> Iterator[tuple[LayerNode, bool]]:
+    weights = {d.weight.address for d in resolution.decisions}
+    moving = {d.weight.layer for d in resolution.statistics if d.trains}
     for node in resolution.inventory.layers:
         if node.address in moving:
             # BatchNormalization moves its statistics by its flag; its weights have flags of their own.
-            _keras.set_layer_flag(node.layer, True)
+            yield node, True
         elif not weights.isdisjoint(node.below):
-            _keras.set_layer_flag(node.layer, not trained.isdisjoint(node.below))
+            yield node, not trained.isdisjoint(node.below)
         elif node.own:
-            _keras.set_layer_flag(node.layer, False)
+            yield node, False
 
 
 def _targets(model: Any, resolution: Resolution) -> tuple[optimizer.Target, ...]:

@@ -209,12 +209,13 @@ def test_values_are_settled_inside_a_fit() -> None:
 
 
 def test_values_outlive_a_fit_that_fails() -> None:
+    # Keras calls the loss once before the training step, but for TensorFlow.
     calls: list[int] = []
+    before_training = 0 if BACKEND == "tensorflow" else 1
 
     def failing_loss(y: Any, predicted: Any) -> Any:
-        # The first call is Keras's own, before the training step.
         calls.append(1)
-        if len(calls) > 1:
+        if len(calls) > before_training:
             raise RuntimeError("no loss")
         return small_models.squared_error(y, predicted)
 
@@ -222,7 +223,7 @@ def test_values_outlive_a_fit_that_fails() -> None:
     before = {w.path: value_of(w) for w in model.weights}
     with pytest.raises(RuntimeError, match="no loss"), _keras.values_kept(model):
         fit(model)
-    assert len(calls) == 2
+    assert len(calls) == before_training + 1
     for weight in model.weights:
         np.testing.assert_array_equal(value_of(weight), before[weight.path])
 
@@ -239,7 +240,8 @@ def test_no_two_variables_share_a_buffer() -> None:
 def test_averages_are_finished_as_fit_does() -> None:
     model = compiled(small_models.two_dense(), keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
     x, y = small_models.data_for(model)
-    model.train_on_batch(x, y)
+    for _ in range(2):
+        model.train_on_batch(x, y)
     kernel = model.get_layer("a").kernel
     averages = [
         value_of(v) for v in model.optimizer.variables if "average" in v.name and v.shape == kernel.shape

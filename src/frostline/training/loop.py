@@ -96,7 +96,7 @@ def fit(
     if isinstance(plan, Schedule):
         history = _fit_phases(model, plan, resolutions, ledger, x, y, arguments)
     else:
-        history = _fit(model, resolutions[0], x, y, arguments)
+        history = _fit(model, resolutions[0], x, y, arguments | _guarded(arguments))
         ledger.close(model.name, resolutions[0], len(history.epoch), stepped=bool(history.epoch))
     if ledger.before is None:
         return Run(history, ledger.runs[-1].resolution, None, None, tuple(ledger.runs))
@@ -158,12 +158,20 @@ def _fit_phases(
                 remedy="leave it out, or give the phases other epochs",
             )
     switch = phase_switch(schedule, resolutions, ledger)
-    callbacks = [*(arguments.get("callbacks") or ()), switch]
-    arguments = {**arguments, "callbacks": callbacks, "epochs": most_epochs(schedule, None)}
+    callbacks = [*_guarded(arguments).get("callbacks", ()), switch]
+    arguments = {**arguments, "callbacks": callbacks, "epochs": most_epochs(schedule)}
     history = _fit(model, resolutions[0], x, y, arguments)
     ledger.close(switch.phase.name, switch.resolution, switch.epochs)
     history.history["phase"] = switch.phase_of_epoch
     return history
+
+
+def _guarded(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the callbacks among the arguments of `fit` with a guard behind them; nothing without any."""
+    from frostline.training.flags import guarded
+
+    callbacks = guarded(arguments.get("callbacks"))
+    return {"callbacks": callbacks} if callbacks else {}
 
 
 def _receipt(ledger: Ledger, plan: Plan | Resolution | Schedule, **more: Any) -> Receipt:

@@ -135,15 +135,8 @@ def phase_switch(schedule: Schedule, resolutions: tuple[Resolution, ...], ledger
     return (StepwisePhaseSwitch if stepwise else PhaseSwitch)(schedule, resolutions, ledger)
 
 
-def most_epochs(schedule: Schedule, batches: int | None) -> int:
-    """Return how many epochs a schedule can take at most.
-
-    Args:
-        schedule: The phases.
-        batches: Training steps in an epoch, or None where that is not known.
-    """
-    total = 0
-    for phase in schedule.phases:
-        # A phase that ends within an epoch, or begins in one, touches one more.
-        total += phase.epochs if phase.epochs is not None else -(-(phase.steps or 0) // (batches or 1)) + 1
-    return total + sum(phase.steps is not None for phase in schedule.phases)
+def most_epochs(schedule: Schedule) -> int:
+    """Return how many epochs a schedule can take at most: each of at least one step."""
+    epochs = sum(phase.epochs or phase.steps or 0 for phase in schedule.phases)
+    # A phase that ends within an epoch leaves the rest of it to the next one.
+    return epochs + sum(phase.steps is not None for phase in schedule.phases)
