@@ -142,7 +142,8 @@ def test_an_unreadable_selector_is_refused_at_once() -> None:
         ({}, "plan data: the key 'frostline' is missing.\n  to mend:  begin the plan with 'frostline: 1'"),
         (
             {"frostline": 1, 3: 4},
-            "plan data: unknown key 3.\n  expected: one of frostline, default, batchnorm, stochastic, rules",
+            "plan data: unknown key 3.\n"
+            "  expected: one of frostline, default, batchnorm, stochastic, rules, phases",
         ),
         (
             {"frostline": 1, "rules": [{"train": "a", "lr": "fast"}]},

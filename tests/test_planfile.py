@@ -17,7 +17,7 @@ import frostline as fl
 from frostline.errors import PlanError, PlanFileError
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "schemas" / "plan.json"
-KEYS = "frostline, default, batchnorm, stochastic, rules"
+KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
 RULE_KEYS = "train, freeze, lr, decay, optional"
 SELECTOR = "a selector: text such as 'head/**', or a mapping with any, all or not"
 QUOTE = "quote selectors: train: 'head/**'"
@@ -126,6 +126,14 @@ def load(tmp_path: Path, text: str | bytes, name: str = "plan.yaml") -> fl.Plan:
 def test_numbers_with_an_exponent_are_numbers(tmp_path: Path, number: str) -> None:
     plan = load(tmp_path, f"frostline: 1\nrules: [{{train: a, lr: {number}}}]")
     assert plan == fl.Plan().train("a", lr=0.0001)
+
+
+def test_numbers_of_a_phase_too(tmp_path: Path) -> None:
+    path = tmp_path / "schedule.yaml"
+    until = "{monitor: val_loss, min_delta: 1e-4}"
+    path.write_text(f"frostline: 1\nphases: [{{name: probe, epochs: 9, lr: 1e-2, until: {until}}}]")
+    (phase,) = fl.Schedule.load(path).phases
+    assert (phase.lr, phase.until.min_delta) == (0.01, 0.0001)
 
 
 def test_a_byte_order_mark_and_windows_lines_are_no_matter(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import re
 import sys
 import sysconfig
 import traceback
-import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -146,11 +145,10 @@ def _from_archive(path: Path, safe_mode: bool, modules: Iterable[ModuleType]) ->
     if "frostline.demo" in _config_text(path):
         importlib.import_module("frostline.demo.encoder")
     try:
-        with warnings.catch_warnings():
-            # The weights are what counts here: an optimizer saved before its first step, or under a plan,
-            # has other slots than the one that Keras makes anew.
-            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            return keras.saving.load_model(path, safe_mode=safe_mode, custom_objects=_defined_in(modules))
+        # What is looked at here are weights: the saved optimizer and loss, perhaps custom, are not needed.
+        return keras.saving.load_model(
+            path, safe_mode=safe_mode, custom_objects=_defined_in(modules), compile=False
+        )
     except Exception as error:
         received, remedy = _reason(error)
         raise ModelFileError(f"Keras cannot load {str(path)!r}", received=received, remedy=remedy) from error

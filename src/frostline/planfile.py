@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from frostline.errors import FrostlineError, PlanError, PlanFileError, near
 from frostline.files import read_text, write_atomically
@@ -98,6 +99,13 @@ class _PlanData(_Strict):
     phases: Annotated[list[_PhaseData], Field(min_length=1)] = Field(
         _ABSENT, description="Makes it a schedule: phases in order, each on top of the rules."
     )
+
+    @field_validator("frostline", mode="before")
+    @classmethod
+    def _no_truth(cls, value: Any) -> Any:
+        if value is True:  # which Python takes for 1
+            raise PydanticCustomError("literal_error", "Input should be 1")
+        return value
 
 
 def plan_schema() -> dict[str, Any]:
@@ -249,7 +257,8 @@ def _to_data(node: yaml.Node, at: Location, lines: dict[Location, int], path: Pa
         return [_to_data(item, (*at, n), lines, path) for n, item in enumerate(node.value)]
     if isinstance(node, yaml.ScalarNode):
         # A selector of these signs is text, and is written without quotes.
-        if at[-1:] in (("lr",), ("decay",)) and node.style is None and _EXPONENT.fullmatch(node.value):
+        number = at[-1:] in (("lr",), ("decay",), ("min_delta",))
+        if number and node.style is None and _EXPONENT.fullmatch(node.value):
             return float(node.value)
         return _scalar(node)
     data: dict[str, Any] = {}

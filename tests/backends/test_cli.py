@@ -635,7 +635,7 @@ def test_an_unknown_module_to_import(run: Runner, folder: Path) -> None:
 
 # What cannot run: plans -------------------------------------------------------------------------------
 
-KEYS = "frostline, default, batchnorm, stochastic, rules"
+KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
 
 
 @pytest.mark.parametrize(

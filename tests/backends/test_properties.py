@@ -39,8 +39,16 @@ every = settings(
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _session_cleared_after() -> Any:
-    yield
+def _quick_compilation() -> Any:
+    """Every example is compiled once and run three steps: on JAX, optimizing it costs more than it saves."""
+    if BACKEND != "jax":
+        yield
+    else:
+        import jax
+
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
     keras.utils.clear_session()
 
 

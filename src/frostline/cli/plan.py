@@ -20,12 +20,8 @@ def run(
         Path, typer.Argument(metavar="PLAN", show_default=False, help="A plan file, YAML or JSON.")
     ],
     optimizer: Annotated[
-        str | None,
-        typer.Option(
-            help="Say what this optimizer would keep for the trained weights, such as adam.",
-            show_default=False,
-        ),
-    ] = None,
+        str, typer.Option(help="Say how much memory this optimizer takes under the plan.")
+    ] = "adam",
     full: options.Full = False,
     json: options.Json = False,
     backend: options.Backend = None,
