@@ -31,8 +31,7 @@ def sentence_embedding(
 
     def attention(x: Array, name: str) -> Array:
         queries, keys, values = (
-            np.split(dense(x, f"{name}.self.{part}"), heads, axis=-1)
-            for part in ("query", "key", "value")
+            np.split(dense(x, f"{name}.self.{part}"), heads, axis=-1) for part in ("query", "key", "value")
         )
         mixed = []
         for query, key, value in zip(queries, keys, values, strict=True):

@@ -327,7 +327,8 @@ class _Reader:
             raise self._error(at, error.what, **more) from None
 
     def _from_validation(self, error: ValidationError, data: Any) -> PlanError:
-        first = min(error.errors(), key=lambda e: self._line(e["loc"]) or 0)
+        # A misspelled key is both unknown and missing: say the former.
+        first = min(error.errors(), key=lambda e: (self._line(e["loc"]) or 0, e["type"] == "missing"))
         at = tuple(part for part in first["loc"] if part not in ("str", "dict[str,any]", "constrained-str"))
         name = _spelled(at)
         if first["type"] in ("extra_forbidden", "invalid_key"):
@@ -341,7 +342,8 @@ class _Reader:
             )
         if first["type"] == "missing":
             remedy = "begin the plan with 'frostline: 1'" if at == ("frostline",) else None
-            return self._error(at[:-1], f"the key {name!r} is missing", remedy=remedy)
+            whose = f" of {_spelled(at[:-1])}" if at[:-1] else ""
+            return self._error(at[:-1], f"the key {at[-1]!r}{whose} is missing", remedy=remedy)
         if first["type"] == "value_error":
             where = _get(data, at)
             received = f"a rule with the keys {', '.join(where)}" if where else "a rule without keys"
@@ -350,7 +352,7 @@ class _Reader:
             at,
             f"{name} has a wrong value",
             received=_shown(first["input"]),
-            expected=_expected(first),
+            expected=_expected(first, at),
         )
 
     def _line(self, at: Location) -> int | None:
@@ -399,7 +401,15 @@ def _shown(value: Any) -> str:
     return f"{value!r} ({kind})" if isinstance(value, str | int | float | bool) else f"{kind} {value!r}"
 
 
-def _expected(error: Any) -> str:
+_EXAMPLES = {
+    "name": "a name such as probe",
+    "monitor": "a name such as val_loss",
+    "until": "a mapping such as {monitor: val_loss, patience: 3}",
+    "phases": "a mapping such as {name: probe, epochs: 3}",
+}
+
+
+def _expected(error: Any, at: Location) -> str:
     kinds = {
         "string_type": "a selector: text such as 'head/**', or a mapping with any, all or not",
         "float_type": "a number",
@@ -410,6 +420,10 @@ def _expected(error: Any) -> str:
         "too_short": "at least one",
         "string_too_short": "a selector such as 'head/**'",
     }
+    # What stands in a list goes by the name of the list.
+    key = next((part for part in reversed(at) if isinstance(part, str)), "")
+    if error["type"] in ("string_type", "string_too_short", "model_type") and key in _EXAMPLES:
+        return _EXAMPLES[key]
     if error["type"] in ("literal_error", "greater_than", "greater_than_equal", "finite_number"):
         return str(error["msg"]).removeprefix("Input should be ")
     return kinds.get(error["type"], str(error["msg"]).removeprefix("Input should be "))

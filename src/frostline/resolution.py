@@ -330,7 +330,7 @@ def _statistic(weight: Weight, plan: Plan, picks: list[frozenset[str]], moving: 
     number, action, rule = _last_rule(weight.address, plan, picks)
     moves = weight.layer in moving
     if moves:
-        why = "its layer runs in training mode"
+        why = "its layer is not frozen"
     else:
         why = f"rule {number}: {rule}" if rule and action == "freeze" else "its layer runs in inference mode"
     return Decision(weight, moves, number, 1.0, 1.0, why)

@@ -34,11 +34,7 @@ class Plateau:
         if not isinstance(self.monitor, str) or not self.monitor:
             raise PlanError("a plateau monitors nothing", expected="a name such as 'val_loss'")
         _require_count("patience", self.patience)
-        if (
-            not isinstance(self.min_delta, int | float)
-            or not math.isfinite(self.min_delta)
-            or self.min_delta < 0
-        ):
+        if not _is_number(self.min_delta) or self.min_delta < 0:
             raise PlanError(
                 "the min_delta of a plateau is out of range",
                 received=repr(self.min_delta),
@@ -69,7 +65,8 @@ class Plateau:
 
     def __str__(self) -> str:
         word = "falls" if self.mode == "min" else "rises"
-        return f"until {self.monitor} no longer {word} for {self.patience} epochs"
+        plural = "" if self.patience == 1 else "s"
+        return f"until {self.monitor} no longer {word} for {self.patience} epoch{plural}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +108,12 @@ class Phase:
         for name in ("epochs", "steps"):
             if getattr(self, name) is not None:
                 _require_count(f"number of {name}", getattr(self, name))
+        if not isinstance(self.until, Plateau | None):
+            raise PlanError(
+                f"the phase {self.name!r} ends by something that is no plateau",
+                received=f"until={self.until!r}",
+                remedy="say by what: until=Plateau('val_loss', patience=3)",
+            )
         if self.until is not None and self.epochs is None:
             raise PlanError(f"the phase {self.name!r} has a plateau, which needs epochs as its limit")
         if self.restore_best and self.until is None:
@@ -118,11 +121,17 @@ class Phase:
                 f"the phase {self.name!r} is to restore its best weights, but monitors nothing",
                 remedy="say by what: until=Plateau('val_loss', patience=3)",
             )
-        if not isinstance(self.lr, int | float) or not math.isfinite(self.lr) or self.lr <= 0:
+        if not _is_number(self.lr) or self.lr <= 0:
             raise PlanError(
                 f"the lr of the phase {self.name!r} is out of range",
                 received=repr(self.lr),
                 expected="a finite number above 0",
+            )
+        if not isinstance(self.rules, tuple) or not all(isinstance(r, Rule) for r in self.rules):
+            raise PlanError(
+                f"the rules of the phase {self.name!r} are not a tuple of Rule",
+                received=repr(self.rules),
+                remedy="use Phase(...).train(...) and .freeze(...)",
             )
 
     def train(self, of: Any, *, lr: float = 1.0, decay: float = 1.0, optional: bool = False) -> Phase:
@@ -177,6 +186,14 @@ class Schedule:
     phases: tuple[Phase, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.plan, Plan):
+            raise PlanError("a schedule has no plan", received=repr(self.plan), expected="a Plan")
+        if not isinstance(self.phases, tuple) or not all(isinstance(p, Phase) for p in self.phases):
+            raise PlanError(
+                "the phases of a schedule are not a tuple of Phase",
+                received=repr(self.phases),
+                remedy="write Schedule(plan, (Phase('all', epochs=3),))",
+            )
         names = [phase.name for phase in self.phases]
         if not names or len(set(names)) < len(names):
             raise PlanError(
@@ -226,6 +243,10 @@ class Schedule:
 
     def __str__(self) -> str:
         return "\n".join([str(self.plan), *(f"phase {phase}" for phase in self.phases)])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _require_count(name: str, value: Any) -> None:

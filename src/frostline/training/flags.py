@@ -19,12 +19,17 @@ from frostline.errors import TrainingError, listed
 class FlagGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
     """Comes after all other callbacks and sees whether one of them changed a flag between epochs."""
 
+    def set_model(self, model: Any) -> None:
+        """Keep the model: on JAX `self.model` writes values into it, by flags that may be wrong."""
+        super().set_model(model)
+        self._held = model
+
     def check(self) -> None:
         """Set changed flags back, and raise `TrainingError` where there were any."""
-        changed = applying.put_flags_right(self.model)
+        changed = applying.put_flags_right(self._held)
         if changed:
             raise TrainingError(
-                f"a callback changed trainable flags of the model {self.model.name!r} while it was trained",
+                f"a callback changed trainable flags of the model {self._held.name!r} while it was trained",
                 received=f"changed flags of {listed(changed)}; they are as the plan has them again",
                 remedy="call frostline.apply(model, plan) in the callback, or give fit a Schedule",
             )
@@ -74,4 +79,6 @@ def guarded(callbacks: Any) -> list[Any]:
 def _look_at_steps(callbacks: Sequence[Any]) -> bool:
     base = keras.callbacks.Callback
     names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
-    return any(getattr(type(c), name, None) is not getattr(base, name) for c in callbacks for name in names)
+    # A LambdaCallback holds functions of its own in place of methods.
+    methods = ((getattr(getattr(c, name), "__func__", None), name) for c in callbacks for name in names)
+    return any(method is not getattr(base, name) for method, name in methods)

@@ -161,7 +161,7 @@ def _fit_phases(
     callbacks = [*_guarded(arguments).get("callbacks", ()), switch]
     arguments = {**arguments, "callbacks": callbacks, "epochs": most_epochs(schedule)}
     history = _fit(model, resolutions[0], x, y, arguments)
-    ledger.close(switch.phase.name, switch.resolution, switch.epochs)
+    ledger.close(switch.phase.name, switch.resolution, switch.epochs, stepped=switch.stepped)
     history.history["phase"] = switch.phase_of_epoch
     return history
 

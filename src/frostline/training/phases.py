@@ -52,6 +52,11 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         """How many epochs have ended in that phase."""
         return self._epochs
 
+    @property
+    def stepped(self) -> bool:
+        """Whether any step ran in that phase: one that begins behind an epoch's last step may be stopped."""
+        return bool(self._epochs or self._steps)
+
     def _begin(self, *, within_epoch: bool) -> None:
         self._epochs = self._steps = self._waited = 0
         self._best: float | None = None
@@ -74,9 +79,10 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Count the epoch, and end a phase that has enough of them or improves no more."""
         phase = self.phase
-        self.phase_of_epoch.append(phase.name)
         self._epochs += self._counts
-        stalled = phase.until is not None and self._stalled(phase, logs or {})
+        # A phase that ended with the last step had the whole epoch.
+        self.phase_of_epoch.append(self._schedule.phases[self._number - (not self.stepped)].name)
+        stalled = phase.until is not None and self._counts and self._stalled(phase, logs or {})
         if phase.epochs is not None and (self._epochs >= phase.epochs or stalled):
             self._end(within_epoch=False)
 
@@ -105,17 +111,24 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
     def _end(self, *, within_epoch: bool) -> None:
         _keras.settle(self.model)
-        for variable, value in self._best_values:
-            variable.assign(value)
         if self._number + 1 == len(self._schedule.phases) or self.model.stop_training:
             self.model.stop_training = True
             return
         # As at the end of a `fit`: what was averaged takes its average.
         _keras.finish_averages(self.model)
+        self._restore_best()
         self._ledger.close(self.phase.name, self.resolution, self._epochs)
         self._number += 1
         self._begin(within_epoch=within_epoch)
         apply(self.model, self.resolution)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Restore the best weights of the last phase, behind the averages that `fit` ends with."""
+        self._restore_best()
+
+    def _restore_best(self) -> None:
+        for variable, value in self._best_values:
+            variable.assign(value)
 
 
 class StepwisePhaseSwitch(PhaseSwitch):
