@@ -81,7 +81,7 @@ class _Flags:
         modes.restore_calls(self.calls)
 
 
-def apply(model: Any, plan: Plan | Resolution) -> Applied:
+def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Applied:
     """Make a model train what a plan says, and nothing else.
 
     Sets the flag of every layer and weight, puts frozen layers into inference mode as the plan's policies
@@ -95,6 +95,8 @@ def apply(model: Any, plan: Plan | Resolution) -> Applied:
     Args:
         model: A built Keras model or layer.
         plan: A plan, or its resolution for this model.
+        keep_state: Whether the optimizer's slots of weights that stop training are kept, outside the
+            optimizer and in main memory, for when they train again.
 
     Returns:
         `Applied`, whose `undo()` restores every flag.
@@ -127,6 +129,8 @@ def apply(model: Any, plan: Plan | Resolution) -> Applied:
         before.restore()
         raise
     _note(model, resolution)
+    if not keep_state and _optimizer(model) is not None:
+        optimizer.forget_parked(_optimizer(model))
     return Applied(resolution, model, before)
 
 

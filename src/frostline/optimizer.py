@@ -112,6 +112,13 @@ def release(optimizer: Any) -> None:
     _states.pop(chain[-1], None)
 
 
+def forget_parked(optimizer: Any) -> None:
+    """Drop the slots kept for weights that do not train now, and their memory."""
+    state = _states.get(_keras.optimizer_chain(optimizer)[-1])
+    if state:
+        state.parked.clear()
+
+
 def slots(optimizer: Any) -> list[dict[str, Any]]:
     """Return, for each weight a built optimizer updates, its slot variables by name.
 

@@ -53,6 +53,7 @@ def fit(
     y: Any = None,
     *,
     guard: bool = True,
+    keep_state: bool = True,
     **arguments: Any,
 ) -> Run:
     """Train a compiled model under a plan, and prove that nothing else moved.
@@ -66,6 +67,8 @@ def fit(
         x: As for `model.fit`.
         y: As for `model.fit`.
         guard: Whether to take fingerprints before and after and to fail where a frozen number changed.
+        keep_state: Whether the optimizer's slots of weights that stop training are kept for when they train
+            again.
         **arguments: All else that `model.fit` takes; with a schedule, all but `epochs`.
 
     Returns:
@@ -90,11 +93,11 @@ def fit(
     """
     _require_compiled(model)
     resolutions = _resolutions(model, plan)
-    apply(model, resolutions[0])
+    apply(model, resolutions[0], keep_state=keep_state)
     ledger = Ledger(model, fingerprint(model) if guard else None)
     started, clock = datetime.now(UTC), time.monotonic()
     if isinstance(plan, Schedule):
-        history = _fit_phases(model, plan, resolutions, ledger, x, y, arguments)
+        history = _fit_phases(model, plan, resolutions, ledger, x, y, arguments, keep_state)
     else:
         history = _fit(model, resolutions[0], x, y, arguments | _guarded(arguments))
         ledger.close(model.name, resolutions[0], len(history.epoch), stepped=bool(history.epoch))
@@ -147,6 +150,7 @@ def _fit_phases(
     x: Any,
     y: Any,
     arguments: dict[str, Any],
+    keep_state: bool,
 ) -> Any:
     from frostline.training.phases import most_epochs, phase_switch
 
@@ -157,7 +161,7 @@ def _fit_phases(
                 received=f"{name}={arguments[name]!r}",
                 remedy="leave it out, or give the phases other epochs",
             )
-    switch = phase_switch(schedule, resolutions, ledger)
+    switch = phase_switch(schedule, resolutions, ledger, keep_state=keep_state)
     callbacks = [*_guarded(arguments).get("callbacks", ()), switch]
     arguments = {**arguments, "callbacks": callbacks, "epochs": most_epochs(schedule)}
     history = _fit(model, resolutions[0], x, y, arguments)

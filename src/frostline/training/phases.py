@@ -26,10 +26,14 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         schedule: The phases.
         resolutions: What the plan of each decided.
         ledger: Where the end of each phase is written down, but for the last one's.
+        keep_state: Whether slots of weights that stop training are kept for a later phase.
     """
 
-    def __init__(self, schedule: Schedule, resolutions: tuple[Resolution, ...], ledger: Ledger) -> None:
+    def __init__(
+        self, schedule: Schedule, resolutions: tuple[Resolution, ...], ledger: Ledger, *, keep_state: bool
+    ) -> None:
         super().__init__()
+        self._keep_state = keep_state
         self._schedule = schedule
         self._resolutions = resolutions
         self._ledger = ledger
@@ -113,6 +117,7 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         _keras.settle(self.model)
         if self._number + 1 == len(self._schedule.phases) or self.model.stop_training:
             self.model.stop_training = True
+            self._restore_best()
             return
         # As at the end of a `fit`: what was averaged takes its average.
         _keras.finish_averages(self.model)
@@ -120,10 +125,10 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._ledger.close(self.phase.name, self.resolution, self._epochs)
         self._number += 1
         self._begin(within_epoch=within_epoch)
-        apply(self.model, self.resolution)
+        apply(self.model, self.resolution, keep_state=self._keep_state)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Restore the best weights of the last phase, behind the averages that `fit` ends with."""
+        """Restore the best weights once more, behind the averages that `fit` ends with."""
         self._restore_best()
 
     def _restore_best(self) -> None:
@@ -142,10 +147,14 @@ class StepwisePhaseSwitch(PhaseSwitch):
         self.step(batch)
 
 
-def phase_switch(schedule: Schedule, resolutions: tuple[Resolution, ...], ledger: Ledger) -> PhaseSwitch:
+def phase_switch(
+    schedule: Schedule, resolutions: tuple[Resolution, ...], ledger: Ledger, *, keep_state: bool = True
+) -> PhaseSwitch:
     """Return the callback that suits a schedule."""
     stepwise = any(phase.steps is not None for phase in schedule.phases)
-    return (StepwisePhaseSwitch if stepwise else PhaseSwitch)(schedule, resolutions, ledger)
+    return (StepwisePhaseSwitch if stepwise else PhaseSwitch)(
+        schedule, resolutions, ledger, keep_state=keep_state
+    )
 
 
 def most_epochs(schedule: Schedule) -> int:
