@@ -492,3 +492,18 @@ def test_a_mistake_is_one_by_the_schema_too(case: str) -> None:
     data: Any = yaml.safe_load(BY_SCHEMA[case][0])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(data, fl.plan_schema())
+
+
+def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
+    rows = ["frostline: 1", 'a: &a ["x", "x", "x", "x", "x", "x", "x", "x", "x", "x"]']
+    names = "abcdefghij"
+    for earlier, name in zip(names, names[1:], strict=False):
+        rows.append(f"{name}: &{name} [{', '.join([f'*{earlier}'] * 10)}]")
+    path = tmp_path / "plan.yaml"
+    path.write_text("\n".join(rows))
+    with pytest.raises(PlanFileError) as raised:
+        Plan.load(path)
+    assert str(raised.value) == (
+        f"{path}, line 2: the plan has more than 100,000 values.\n"
+        "  to mend:  look for aliases (*name) of lists that hold aliases, which multiply"
+    )

@@ -22,6 +22,9 @@ from frostline.select import selector
 Made = TypeVar("Made")
 Location = tuple[int | str, ...]
 
+_MOST_VALUES = 100_000
+"""A file of a few lines can hold billions of values, by aliases of aliases."""
+
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 """Numbers such as 1e-4, which YAML 1.1 takes for text and everybody else for a number."""
 
@@ -253,6 +256,11 @@ def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> PlanFileError
 def _to_data(node: yaml.Node, at: Location, lines: dict[Location, int], path: Path) -> Any:
     """Turn a YAML node into plain data, keep the line of everything, refuse duplicate keys."""
     lines[at] = node.start_mark.line + 1
+    if len(lines) > _MOST_VALUES:
+        raise PlanFileError(
+            f"{path}, line {lines[at]}: the plan has more than {_MOST_VALUES:,} values",
+            remedy="look for aliases (*name) of lists that hold aliases, which multiply",
+        )
     if isinstance(node, yaml.SequenceNode):
         return [_to_data(item, (*at, n), lines, path) for n, item in enumerate(node.value)]
     if isinstance(node, yaml.ScalarNode):
