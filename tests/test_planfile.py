@@ -502,7 +502,7 @@ def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text("\n".join(rows))
     with pytest.raises(PlanFileError) as raised:
-        Plan.load(path)
+        fl.Plan.load(path)
     assert str(raised.value) == (
         f"{path}, line 2: the plan has more than 100,000 values.\n"
         "  to mend:  look for aliases (*name) of lists that hold aliases, which multiply"
