@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("select",),
     ("plan",),
     ("schedule",),
+    ("plandata",),
     ("planfile", "memory", "notes"),
     ("resolution",),
     ("presets", "modes", "optimizer"),

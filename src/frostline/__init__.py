@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from frostline.applying import Applied, applied, apply
     from frostline.errors import FrostlineError
     from frostline.plan import Plan, Rule
-    from frostline.planfile import plan_schema
+    from frostline.plandata import plan_schema
     from frostline.presets import (
         bitfit,
         discriminative,
@@ -59,7 +59,7 @@ _EXPORTS = {
     "layerwise_lr_decay": "presets",
     "linear_probe": "presets",
     "lp_ft": "presets",
-    "plan_schema": "planfile",
+    "plan_schema": "plandata",
     "resolve": "resolution",
     "verify": "verification",
 }

@@ -92,6 +92,8 @@ def fit(
         (('head/kernel',), ('head/bias',))
     """
     _require_compiled(model)
+    if isinstance(plan, Schedule):
+        _refuse_epochs(arguments)
     resolutions = _resolutions(model, plan)
     apply(model, resolutions[0], keep_state=keep_state)
     ledger = Ledger(model, fingerprint(model) if guard else None)
@@ -154,13 +156,6 @@ def _fit_phases(
 ) -> Any:
     from frostline.training.phases import most_epochs, phase_switch
 
-    for name in ("epochs", "initial_epoch"):
-        if name in arguments:
-            raise PlanError(
-                f"a schedule says itself how long it lasts, so {name} has no place beside it",
-                received=f"{name}={arguments[name]!r}",
-                remedy="leave it out, or give the phases other epochs",
-            )
     switch = phase_switch(schedule, resolutions, ledger, keep_state=keep_state)
     callbacks = [*_guarded(arguments).get("callbacks", ()), switch]
     arguments = {**arguments, "callbacks": callbacks, "epochs": most_epochs(schedule)}
@@ -168,6 +163,16 @@ def _fit_phases(
     ledger.close(switch.phase.name, switch.resolution, switch.epochs, stepped=switch.stepped)
     history.history["phase"] = switch.phase_of_epoch
     return history
+
+
+def _refuse_epochs(arguments: dict[str, Any]) -> None:
+    for name in ("epochs", "initial_epoch"):
+        if name in arguments:
+            raise PlanError(
+                f"a schedule says itself how long it lasts, so {name} has no place beside it",
+                received=f"{name}={arguments[name]!r}",
+                remedy="leave it out, or give the phases other epochs",
+            )
 
 
 def _guarded(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""What a plan file may contain: its keys, their types and ranges, and the JSON Schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from frostline.plan import Action, BatchNormPolicy, Rule, StochasticPolicy
+from frostline.schedule import Mode, Phase, Plateau
+from frostline.select import selector
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Text = Annotated[str, Field(min_length=1)]
+SelectorData = Text | dict[str, Any]
+_ABSENT = cast(Any, None)
+
+
+class RuleData(_Strict):
+    """One rule: exactly one of train and freeze, each with a selector."""
+
+    # None stands for a key that is not there: `train:` with nothing behind it is refused.
+    train: SelectorData = Field(_ABSENT, description="Selector of the weights that train.")
+    freeze: SelectorData = Field(_ABSENT, description="Selector of the weights that stay fixed.")
+    lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies the learning rate.")
+    decay: float = Field(1.0, ge=0, allow_inf_nan=False, description="Multiplies the weight decay.")
+    optional: bool = Field(False, description="Whether the rule may pick nothing.")
+
+    @model_validator(mode="after")
+    def _one_action(self) -> RuleData:
+        if (self.train is None) == (self.freeze is None):
+            raise ValueError("a rule needs exactly one of 'train' and 'freeze'")
+        return self
+
+    def rule(self) -> Rule:
+        action: Action = "train" if self.train is not None else "freeze"
+        chosen = self.train if self.train is not None else self.freeze
+        return Rule(action, selector(chosen), self.lr, self.decay, self.optional)
+
+
+class PlateauData(_Strict):
+    """The end of a phase when a monitored value stops improving."""
+
+    monitor: Text = Field(description="Name of the value in the epoch's logs, such as val_loss.")
+    patience: int = Field(1, ge=1, description="How many epochs without improvement end the phase.")
+    min_delta: float = Field(0.0, ge=0, allow_inf_nan=False, description="What counts as improvement.")
+    mode: Mode = Field("min", description="Whether min or max is better.")
+
+
+class PhaseData(_Strict):
+    """A part of a training run: rules that come after the plan's, and an end."""
+
+    name: Text = Field(description="Names the phase in histories and messages.")
+    epochs: Annotated[int, Field(ge=1)] = Field(_ABSENT, description="How many epochs it lasts, at most.")
+    steps: Annotated[int, Field(ge=1)] = Field(_ABSENT, description="How many training steps it lasts.")
+    until: PlateauData = Field(_ABSENT, description="Ends it earlier.")
+    lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies all learning rates in it.")
+    rules: list[RuleData] = Field(default_factory=list, description="Rules behind the plan's.")
+    restore_best: bool = Field(False, description="Whether to end with the weights of its best epoch.")
+
+    def phase(self, rules: tuple[Rule, ...]) -> Phase:
+        until = Plateau(**self.until.model_dump()) if self.until is not None else None
+        return Phase(self.name, self.epochs, self.steps, until, self.lr, rules, self.restore_best)
+
+
+class PlanData(_Strict):
+    """A Frostline plan: what trains and what stays fixed."""
+
+    frostline: Literal[1] = Field(description="Version of this format.")
+    default: Action = Field("freeze", description="What happens to weights that no rule picks.")
+    batchnorm: BatchNormPolicy = Field(
+        "inference", description="How frozen layers with moving statistics run."
+    )
+    stochastic: StochasticPolicy = Field(
+        "inference", description="How dropout and noise run inside frozen blocks."
+    )
+    rules: list[RuleData] = Field(
+        default_factory=list, description="In order; the last that picks a weight decides."
+    )
+    phases: Annotated[list[PhaseData], Field(min_length=1)] = Field(
+        _ABSENT, description="Makes it a schedule: phases in order, each on top of the rules."
+    )
+
+    @field_validator("frostline", mode="before")
+    @classmethod
+    def _no_truth(cls, value: Any) -> Any:
+        if value is True:  # which Python takes for 1
+            raise PydanticCustomError("literal_error", "Input should be 1")
+        return value
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON Schema of plan files, also published as `docs/schemas/plan.json`."""
+    text = json.dumps(PlanData.model_json_schema())
+    schema: dict[str, Any] = json.loads(re.sub(r"(Rule|Phase|Plateau)Data", r"\1", text))
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "Frostline plan"
+    definitions = schema["$defs"]
+    definitions["Selector"] = _selector_schema()
+    for action in ("train", "freeze"):
+        described = definitions["Rule"]["properties"][action]["description"]
+        definitions["Rule"]["properties"][action] = {
+            "$ref": "#/$defs/Selector",
+            "description": described,
+        }
+    definitions["Rule"]["oneOf"] = [{"required": ["train"]}, {"required": ["freeze"]}]
+    definitions["Phase"]["oneOf"] = [{"required": ["epochs"]}, {"required": ["steps"]}]
+    return schema
+
+
+def _selector_schema() -> dict[str, Any]:
+    one = {"$ref": "#/$defs/Selector"}
+    several = {"type": "array", "items": one, "minItems": 1}
+    combined = {"any": several, "all": several, "not": one}
+    return {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            *(
+                {
+                    "type": "object",
+                    "properties": {key: value},
+                    "required": [key],
+                    "additionalProperties": False,
+                }
+                for key, value in combined.items()
+            ),
+        ],
+        "title": "Selector",
+        "description": "Text (a glob, or re:, type:, first:, last:, layer:), or any, all or not.",
+    }
+
+
+def model_at(at: Location) -> type[_Strict]:
+    """Return what describes the mapping at a place."""
+    kinds: dict[int | str, type[_Strict]] = {"rules": RuleData, "phases": PhaseData, "until": PlateauData}
+    named = [part for part in at if part in kinds]
+    return kinds[named[-1]] if named else PlanData
