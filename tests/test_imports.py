@@ -63,6 +63,7 @@ BACKEND_FILES: set[str] = set()
 """Files that may import a backend."""
 
 PRIVATE = {
+    "applying.py": {"_before": "of another Applied, undone together with this one"},
     "notes.py": {"_parameters": "of torch.nn.Module, which Keras layers are on PyTorch"},
 }
 """Private names of others, outside `_keras.py`."""

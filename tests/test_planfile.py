@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -497,7 +498,7 @@ def test_a_mistake_is_one_by_the_schema_too(case: str) -> None:
 def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
     rows = ["frostline: 1", 'a: &a ["x", "x", "x", "x", "x", "x", "x", "x", "x", "x"]']
     names = "abcdefghij"
-    for earlier, name in zip(names, names[1:], strict=False):
+    for earlier, name in pairwise(names):
         rows.append(f"{name}: &{name} [{', '.join([f'*{earlier}'] * 10)}]")
     path = tmp_path / "plan.yaml"
     path.write_text("\n".join(rows))

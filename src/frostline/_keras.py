@@ -74,6 +74,19 @@ def set_layer_flag(layer: Any, value: bool) -> None:
     layer._trainable = value
 
 
+_NOTE = "_frostline_applied"
+
+
+def note(model: Any, record: Any) -> None:
+    """Keep a record on a model; its configuration, its copies and its files do not know of it."""
+    object.__setattr__(model, _NOTE, record)
+
+
+def noted(model: Any) -> Any:
+    """Return what `note` last kept on a model, or None."""
+    return vars(model).get(_NOTE)
+
+
 def producers(model: Any) -> dict[int, list[int]]:
     """Return, for each operation of a Functional or Sequential model, the operations that feed it.
 

@@ -91,6 +91,7 @@ class LayerNode:
             holds it; empty where the order is unknown (subclassed models).
         fed_by: The same for its input.
         layer: The layer itself.
+        quantized: Whether its kernel is held as integers.
     """
 
     address: str
@@ -103,6 +104,7 @@ class LayerNode:
     feeds: tuple[str, ...]
     fed_by: tuple[str, ...]
     layer: Any = field(repr=False, compare=False)
+    quantized: bool = False
 
     @property
     def depth(self) -> int:
@@ -353,6 +355,7 @@ def _layers(
                 feeds=tuple(address_of[i] for i in feeds),
                 fed_by=tuple(address_of[i] for i in fed_by),
                 layer=layer,
+                quantized=getattr(layer, "quantization_mode", None) is not None,
             )
         )
     return tuple(nodes)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from frostline import _keras, modes, optimizer
 from frostline.address import LayerNode
@@ -14,11 +14,8 @@ from frostline.errors import PlanError
 from frostline.plan import Plan
 from frostline.resolution import Resolution, resolve
 
-_on_model: WeakKeyDictionary[Any, Resolution] = WeakKeyDictionary()
-"""What is on each model now."""
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Applied:
     """A plan that is on a model, and the way back.
 
@@ -33,14 +30,17 @@ class Applied:
     def undo(self) -> None:
         """Put back every flag of every layer and weight as it was; a second call does nothing.
 
-        On a compiled model the training function and the optimizer follow.
+        Plans that were applied after this one are undone with it. On a compiled model the training function
+        and the optimizer follow.
         """
         if self._before is None:
             return
-        before, self._before = self._before, None
+        before, chain = self._before, _on_model(self._model).alive()
+        for later in chain[chain.index(self) :]:
+            later._before = None
         _keras.settle(self._model)
         before.restore()
-        _note(self._model, before.resolution)
+        _keras.note(self._model, _OnModel(before.resolution, chain[: chain.index(self)]))
         _renew(self._model, self.resolution, _flagged(self._model, self.resolution, before.targets))
         if before.unbuilt is not None and before.unbuilt is _optimizer(self._model):
             optimizer.release(before.unbuilt)
@@ -54,6 +54,7 @@ class _Flags:
     variables: tuple[tuple[Any, bool], ...]
     calls: tuple[tuple[Any, Any], ...]
     resolution: Resolution | None
+    """What was on the model."""
     targets: tuple[optimizer.Target, ...] | None
     unbuilt: Any
     """The optimizer, where it had no slots yet."""
@@ -67,7 +68,7 @@ class _Flags:
             tuple((layer, _keras.layer_flag(layer)) for layer in layers),
             tuple((w.variable, w.variable.trainable) for w in held if w.role != "metric"),
             tuple(modes.calls_of(layers)),
-            _on_model.get(model),
+            _on_model(model).resolution,
             optimizer.targets_of(opt) if opt is not None else None,
             opt if opt is not None and not opt.built else None,
         )
@@ -128,10 +129,11 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
     except BaseException:
         before.restore()
         raise
-    _note(model, resolution)
+    done = Applied(resolution, model, before)
+    _keras.note(model, _OnModel(resolution, [*_on_model(model).alive(), done]))
     if not keep_state and _optimizer(model) is not None:
         optimizer.forget_parked(_optimizer(model))
-    return Applied(resolution, model, before)
+    return done
 
 
 @contextmanager
@@ -185,15 +187,26 @@ def put_flags_right(model: Any) -> tuple[str, ...]:
     Returns:
         The addresses of the weights and layers whose flags were changed; none where no plan is on the model.
     """
-    resolution = _on_model.get(model)
+    resolution = _on_model(model).resolution
     return tuple(_set_flags(resolution)) if resolution is not None else ()
 
 
-def _note(model: Any, resolution: Resolution | None) -> None:
-    if resolution is None:
-        _on_model.pop(model, None)
-    else:
-        _on_model[model] = resolution
+class _OnModel:
+    """What is on a model, and which plans can still be undone, the latest last.
+
+    Those that nobody holds any more, as after `fit`, cannot be undone and are not kept.
+    """
+
+    def __init__(self, resolution: Resolution | None, chain: Iterable[Applied]) -> None:
+        self.resolution = resolution
+        self._chain = [weakref.ref(applied) for applied in chain]
+
+    def alive(self) -> list[Applied]:
+        return [done for held in self._chain if (done := held()) is not None]
+
+
+def _on_model(model: Any) -> _OnModel:
+    return _keras.noted(model) or _OnModel(None, ())
 
 
 def _set_flags(resolution: Resolution) -> list[str]:

@@ -130,7 +130,9 @@ class UnsupportedKerasError(FrostlineError):
 
 def near(word: str, known: Iterable[str], *, most: int = 3) -> list[str]:
     """Return up to `most` of the `known` words that look most like `word`, best first."""
-    return difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=most, cutoff=0.5)
+    return [by_lower[name] for name in close]
 
 
 def listed(items: Iterable[str], *, most: int = 5) -> str:

@@ -106,13 +106,17 @@ def load_model(
 
 def _require_archive(path: Path) -> None:
     if not path.exists():
-        beside = sorted(p.name for p in path.parent.glob("*.keras")) if path.parent.is_dir() else []
+        beside = (
+            sorted(p.name for p in path.parent.glob("*.keras") if p.is_file()) if path.parent.is_dir() else []
+        )
         close = near(path.name, beside) or beside[:3]
         raise ModelFileError(
             f"there is no model {str(path)!r}",
             expected="a .keras file, or module:function",
             remedy=f"in {str(path.parent)!r} there is {listed(close)}" if close else None,
         )
+    if path.is_dir():
+        raise ModelFileError(f"{str(path)!r} is a folder", expected="a .keras file, or module:function")
     if path.suffix != ".keras":
         raise ModelFileError(
             f"{str(path)!r} is not a .keras file",

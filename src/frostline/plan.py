@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,7 +41,13 @@ class Rule:
         if self.action not in ("train", "freeze"):
             raise PlanError("a rule neither trains nor freezes", received=repr(self.action))
         for name in ("lr", "decay"):
-            _check_multiplier(name, getattr(self, name))
+            object.__setattr__(self, name, _multiplier(name, getattr(self, name)))
+        if not isinstance(self.optional, bool):
+            raise PlanError(
+                f"the rule {self.action} {self.selector} says neither yes nor no to optional",
+                received=repr(self.optional),
+                expected="True or False",
+            )
         if self.action == "freeze" and (self.lr, self.decay) != (1.0, 1.0):
             raise PlanError(
                 f"the rule freeze {self.selector} has a learning rate or a decay",
@@ -61,8 +68,8 @@ class Rule:
         return data
 
 
-def _check_multiplier(name: str, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+def _multiplier(name: str, value: Any) -> float:
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value < 0 or (name == "lr" and value == 0):
         raise PlanError(
             f"the multiplier {name} of a rule is out of range",
@@ -70,6 +77,7 @@ def _check_multiplier(name: str, value: Any) -> None:
             expected="a finite number above 0" if name == "lr" else "a finite number, 0 or above",
             remedy="to keep weights from moving, freeze them" if name == "lr" else None,
         )
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)

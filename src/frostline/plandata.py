@@ -40,6 +40,7 @@ class RuleData(_Strict):
         return self
 
     def rule(self) -> Rule:
+        """Return the rule that this describes."""
         action: Action = "train" if self.train is not None else "freeze"
         chosen = self.train if self.train is not None else self.freeze
         return Rule(action, selector(chosen), self.lr, self.decay, self.optional)
@@ -66,6 +67,7 @@ class PhaseData(_Strict):
     restore_best: bool = Field(False, description="Whether to end with the weights of its best epoch.")
 
     def phase(self, rules: tuple[Rule, ...]) -> Phase:
+        """Return the phase that this describes, with rules already read."""
         until = Plateau(**self.until.model_dump()) if self.until is not None else None
         return Phase(self.name, self.epochs, self.steps, until, self.lr, rules, self.restore_best)
 
@@ -137,7 +139,7 @@ def _selector_schema() -> dict[str, Any]:
     }
 
 
-def model_at(at: Location) -> type[_Strict]:
+def model_at(at: tuple[int | str, ...]) -> type[_Strict]:
     """Return what describes the mapping at a place."""
     kinds: dict[int | str, type[_Strict]] = {"rules": RuleData, "phases": PhaseData, "until": PlateauData}
     named = [part for part in at if part in kinds]

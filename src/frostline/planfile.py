@@ -125,6 +125,8 @@ def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> PlanFileError
         )
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
     place = f"{path}, line {mark.line + 1}" if mark else str(path)
+    if "another document" in problem:
+        return PlanFileError(f"{place}: a second document begins", expected="one plan in a file")
     remedy = "indent with spaces" if "\\t" in problem else "quote selectors: train: 'head/**'"
     return PlanFileError(f"{place}: this is not YAML: {problem}", remedy=remedy)
 

@@ -81,8 +81,8 @@ def last_blocks(
         raise PlanError(
             f"cannot train the last {count} blocks of the model {held.model_name!r}",
             received=f"{len(found)} blocks found: {', '.join(found) or 'none'}",
-            expected="a count from 1 to the number of blocks",
-            remedy="say which layers are blocks: blocks='encoder/block_*'",
+            expected="a whole number from 1 to the number of blocks",
+            remedy=None if found else "say which layers are blocks: blocks='encoder/block_*'",
         )
     plan = Plan()
     for glob in found[-count:]:

@@ -322,7 +322,10 @@ def _moving_layers(held: Inventory, frozen: frozenset[str], modes: tuple[LayerMo
     """Return the layers whose statistics a training step may move."""
     active = {mode.address for mode in modes if not mode.forced}
     return frozenset(
-        n.address for n in held.layers if n.own and (n.address not in frozen or n.address in active)
+        n.address
+        for n in held.layers
+        # What a quantized layer holds beside its weights are tables of numbers, which nothing moves.
+        if n.own and not n.quantized and (n.address not in frozen or n.address in active)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,6 +109,7 @@ class Phase:
         for name in ("epochs", "steps"):
             if getattr(self, name) is not None:
                 _require_count(f"number of {name}", getattr(self, name))
+                object.__setattr__(self, name, int(getattr(self, name)))
         if not isinstance(self.until, Plateau | None):
             raise PlanError(
                 f"the phase {self.name!r} ends by something that is no plateau",
@@ -246,9 +248,9 @@ class Schedule:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _require_count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise PlanError(f"the {name} is no count", received=repr(value), expected="a whole number from 1 up")

@@ -14,7 +14,7 @@ from typing import Any
 
 from frostline.address import Inventory, LayerNode, Weight
 from frostline.errors import PlanError, SelectorError, near
-from frostline.globs import glob_to_regex
+from frostline.globs import escaped, glob_to_regex
 
 
 class Selector(ABC):
@@ -353,5 +353,6 @@ def _nearest(pattern: str, model: Inventory) -> str:
     layers = {node.address for node in model.layers if node.address and node.below}
     close = near(plain, [*known, *layers]) or near(plain.split("/")[0], {a.split("/")[0] for a in layers})
     if close:
-        return f"did you mean {', '.join(repr(a + '/**' if a in layers else a) for a in close)}?"
+        shown = (repr(escaped(a) + ("/**" if a in layers else "")) for a in close)
+        return f"did you mean {', '.join(shown)}?"
     return f"addresses here look like {', '.join(repr(a) for a in known[:3])}"

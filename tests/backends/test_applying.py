@@ -1,5 +1,7 @@
 """`fl.apply`, `fl.applied` and `undo`: what they change, what they put back, what they refuse."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -405,3 +407,23 @@ def test_files_do_not_know_of_the_plan(tmp_path: Path) -> None:
         assert set(every_call(other).values()) == {None}
     drop = loaded.get_layer("backbone").get_layer("drop")
     assert drop.get_config() == model.get_layer("backbone").get_layer("drop").get_config()
+
+
+def test_undo_in_any_order_leaves_no_plan_behind() -> None:
+    model = two_dense()
+    before = [variable.trainable for variable in model.weights]
+    first = fl.apply(model, fl.Plan().train("a/**"))
+    second = fl.apply(model, fl.Plan().train("b/**"))
+    first.undo()
+    assert [variable.trainable for variable in model.weights] == before
+    second.undo()
+    assert [variable.trainable for variable in model.weights] == before
+
+
+def test_a_model_with_a_plan_is_freed_when_nobody_holds_it() -> None:
+    model = two_dense()
+    fl.apply(model, fl.Plan().train("a/**"))
+    held = weakref.ref(model)
+    del model
+    gc.collect()
+    assert held() is None

@@ -93,6 +93,16 @@ def test_producers_follow_the_graph(build: Callable[[], keras.Model]) -> None:
     assert feeds[feeds[id(a)][0]] == []
 
 
+def test_a_record_is_kept_on_the_model_alone() -> None:
+    model = small_models.two_dense()
+    assert _keras.noted(model) is None
+    record = object()
+    _keras.note(model, record)
+    assert _keras.noted(model) is record
+    assert _keras.noted(keras.models.clone_model(model)) is None
+    assert _keras.noted(model.get_layer("a")) is None
+
+
 def test_a_subclassed_model_has_no_producers() -> None:
     assert _keras.producers(small_models.subclassed()) == {}
 

@@ -297,7 +297,7 @@ def test_a_count_of_blocks_that_are_not_there(count: Any) -> None:
     assert message_of(lambda: fl.last_blocks(transformer(), count)) == (
         f"cannot train the last {count} blocks of the model 'transformer'.\n"
         "  received: 3 blocks found: encoder/block_0/**, encoder/block_1/**, encoder/block_2/**\n"
-        f"  expected: a count from 1 to the number of blocks\n{MEND}"
+        "  expected: a whole number from 1 to the number of blocks"
     )
 
 
@@ -305,7 +305,7 @@ def test_last_blocks_of_a_network_without_blocks() -> None:
     assert message_of(lambda: fl.last_blocks(flat(("one",)), 1)) == (
         "cannot train the last 1 blocks of the model 'flat'.\n"
         "  received: 0 blocks found: none\n"
-        f"  expected: a count from 1 to the number of blocks\n{MEND}"
+        f"  expected: a whole number from 1 to the number of blocks\n{MEND}"
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from frostline.cli import options
+from frostline.errors import PlanFileError
 
 NAME = "init"
 EXAMPLE = "Example: frostline init model.keras --out plan.yaml"
@@ -26,10 +28,14 @@ def run(
     Its head trains; further rules stand ready as comments.
     """
     printing = str(out) == "-"
+    if out.suffix == ".json":
+        raise PlanFileError(
+            f"a commented plan cannot be written to {str(out)!r}: JSON has no comments",
+            remedy=f"write {str(out.with_suffix('.yaml'))!r}",
+        )
     if not printing:
         options.refuse_overwriting(out, force=force)
     loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=printing)
-    from frostline.errors import PlanFileError
     from frostline.files import write_atomically
     from frostline.starter import starter_plan
 
@@ -38,4 +44,5 @@ def run(
         typer.echo(text, nl=False)
         return
     write_atomically(out, text.encode(), PlanFileError)
-    options.say(f"wrote {out}; see what it trains with: frostline plan {model} {out}")
+    command = ["frostline", "plan", model, str(out)]
+    options.say(f"wrote {out}; see what it trains with: {shlex.join(command)}")

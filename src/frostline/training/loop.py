@@ -222,8 +222,10 @@ def _explained(model: Any, resolution: Resolution) -> Iterator[None]:
     with _keras.values_kept(model), layers_made_in_call(model, resolution.inventory):
         try:
             yield
-        except ValueError as error:
-            if "No gradients provided for any variable" not in str(error):
+        except (ValueError, RuntimeError) as error:
+            # What TensorFlow and PyTorch say where the loss depends on no trained weight.
+            said = ("No gradients provided for any variable", "does not require grad")
+            if not any(text in str(error) for text in said):
                 raise
             raise no_gradient(model, [d.weight.address for d in resolution.trained]) from error
 
