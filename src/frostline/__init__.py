@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from frostline.receipt import Receipt
     from frostline.resolution import Decision, Resolution, resolve
     from frostline.schedule import Phase, Plateau, Schedule
+    from frostline.select import Selector, selector
     from frostline.training.loop import Run, fit
     from frostline.verification import Fingerprint, Verification, fingerprint, verify
 
@@ -45,6 +46,7 @@ _EXPORTS = {
     "Rule": "plan",
     "Run": "training.loop",
     "Schedule": "schedule",
+    "Selector": "select",
     "Verification": "verification",
     "Weight": "address",
     "applied": "applying",
@@ -61,6 +63,7 @@ _EXPORTS = {
     "lp_ft": "presets",
     "plan_schema": "plandata",
     "resolve": "resolution",
+    "selector": "select",
     "verify": "verification",
 }
 
@@ -78,6 +81,7 @@ __all__ = [
     "Rule",
     "Run",
     "Schedule",
+    "Selector",
     "Verification",
     "Weight",
     "__version__",
@@ -95,6 +99,7 @@ __all__ = [
     "lp_ft",
     "plan_schema",
     "resolve",
+    "selector",
     "verify",
 ]
 

@@ -30,10 +30,19 @@ _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
 def plan_from_data(data: Any) -> Plan:
     """Make a plan from plain data. See `Plan.from_data`."""
-    found = _Reader("plan data", {}).read(data)
+    found = plan_or_schedule_from_data(data)
     if isinstance(found, Schedule):
         raise PlanError("the plan data has phases, so it is a schedule", remedy="use it as a Schedule")
     return found
+
+
+def plan_or_schedule_from_data(data: Any) -> Plan | Schedule:
+    """Make a plan, or with phases a schedule, from plain data.
+
+    Raises:
+        PlanError: The data is neither; says where and what was expected.
+    """
+    return _Reader("plan data", {}).read(data)
 
 
 def load_plan(path: str | Path) -> Plan:

@@ -11,9 +11,12 @@ from typing import Any
 from blake3 import blake3
 from rich.console import ConsoleRenderable
 
-from frostline.errors import FrostlineError, ModelFileError, listed
+from frostline.errors import FrostlineError, ModelFileError, PlanError, listed
 from frostline.files import read_text, write_atomically
+from frostline.planfile import plan_or_schedule_from_data
 from frostline.render import Rendered, count, stacked
+from frostline.resolution import resolve
+from frostline.schedule import Schedule
 from frostline.verification import Fingerprint, Verification, compare
 
 SCHEMA = 1
@@ -191,6 +194,28 @@ class Receipt(Rendered):
             if found is not None:
                 problems += _differences(name, claimed, found)
         return problems
+
+    def check_plan(self, model: Any) -> list[str]:
+        """Hold what the receipt says was trained against what the plan in it decides.
+
+        Args:
+            model: The model that training began with.
+
+        Returns:
+            One sentence for each thing that does not hold. A plan that is kept as text only is not checked.
+        """
+        if not isinstance(self.plan, Mapping):
+            return []
+        try:
+            plan = plan_or_schedule_from_data(self.plan)
+            plans = [plan.plan_of(p) for p in plan.phases] if isinstance(plan, Schedule) else [plan]
+            resolutions = [resolve(model, one) for one in plans]
+        except PlanError as error:
+            return [f"the plan in the receipt is not one for this model: {error.what}"]
+        trained = {d.weight.address for r in resolutions for d in r.trained}
+        moving = {d.weight.address for r in resolutions for d in r.statistics if d.trains}
+        strange = [a for a in self.trained if a not in trained] + [a for a in self.moving if a not in moving]
+        return [f"by the plan in the receipt, {listed(strange)} had to stay fixed"] if strange else []
 
     def __rich__(self) -> ConsoleRenderable:
         return stacked(

@@ -5,6 +5,7 @@ Each case runs in this process, in a folder of its own that holds models, plans 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -496,6 +497,18 @@ def test_verify_a_receipt_that_speaks_against_itself(run: Runner) -> None:
     assert done.code == 1
     assert done.lines[-1] == "NOT verified: frozen numbers changed"
     assert done.err.splitlines()[0] == ("problem: by the receipt itself, head/bias changed, which was frozen")
+
+
+def test_verify_holds_what_trained_against_the_plan(run: Runner) -> None:
+    held = fl.Receipt.load("receipt.json")
+    after = dict(held.after.digests)
+    after["a/kernel"] = dataclasses.replace(after["a/kernel"], blake3="0" * 64)
+    forged = {"trained": (*held.trained, "a/kernel"), "after": fl.Fingerprint(after)}
+    fl.Receipt(**{**vars(held), **forged}).save("receipt.json")
+    assert run("verify", "receipt.json").code == 0
+    done = run("verify", "receipt.json", "--before", "base.keras")
+    assert done.code == 1
+    assert done.err.splitlines()[0] == "problem: by the plan in the receipt, a/kernel had to stay fixed"
 
 
 # What cannot run: models ------------------------------------------------------------------------------

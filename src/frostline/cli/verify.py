@@ -35,14 +35,21 @@ def run(
 
     held = Receipt.load(receipt)
 
-    def taken(model: str | None) -> Any:
+    def loaded(model: str | None) -> Any:
         if model is None:
             return None
-        loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
-        with options.working(f"reading every weight of {model}", quiet=json):
-            return fingerprint(loaded)
+        return options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
 
-    problems = held.check(before=taken(before), after=taken(after))
+    def taken(model: Any, name: str | None) -> Any:
+        if model is None:
+            return None
+        with options.working(f"reading every weight of {name}", quiet=json):
+            return fingerprint(model)
+
+    first, last = loaded(before), loaded(after)
+    problems = held.check(before=taken(first, before), after=taken(last, after))
+    if (known := first if first is not None else last) is not None:
+        problems += held.check_plan(known)
     checked = [name for name, model in (("before", before), ("after", after)) if model is not None]
     if json:
         options.show_json(
