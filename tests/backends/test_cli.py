@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -497,6 +498,21 @@ def test_verify_a_receipt_that_speaks_against_itself(run: Runner) -> None:
     assert done.code == 1
     assert done.lines[-1] == "NOT verified: frozen numbers changed"
     assert done.err.splitlines()[0] == ("problem: by the receipt itself, head/bias changed, which was frozen")
+
+
+def test_init_into_a_read_only_folder(run: Runner, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tests may run as root, whom no folder stops: the system's answer is played.
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    before = sorted(folder.iterdir())
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    assert run.fails("init", "base.keras", "--out", "new.yaml") == (
+        "cannot write 'new.yaml': Permission denied.\n"
+        "  expected: a folder that exists and that you may write to\n"
+        "  to mend:  name another output file"
+    )
+    assert sorted(folder.iterdir()) == before
 
 
 def test_verify_holds_what_trained_against_the_plan(run: Runner) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import frostline as fl
 from frostline.address import inventory
 from frostline.demo import digits, minilm
 from frostline.demo import encoder as encoders
@@ -246,3 +247,15 @@ def test_the_classifier_can_swap_its_head(tmp_path: Path) -> None:
     assert high.output_shape == (None, 3)
     roles = {weight.role for weight in inventory(low) if "norm_2" in weight.address}
     assert roles == {"weight", "statistic"}
+
+
+def test_linear_probe_trains_exactly_the_head(encoder: Any) -> None:
+    model = encoders.build_regressor(encoder)
+    with fl.applied(model, fl.linear_probe()) as resolution:
+        trained = [d.weight.address for d in resolution.trained]
+        assert trained == ["head/hidden/kernel", "head/hidden/bias", "head/rating/kernel", "head/rating/bias"]
+        held = inventory(model)
+        assert [id(v) for v in model.trainable_variables] == [
+            id(held.by_address[address].variable) for address in trained
+        ]
+    assert len(model.trainable_variables) == len(held.of_role("weight"))
