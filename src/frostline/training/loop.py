@@ -69,7 +69,7 @@ def fit(
         guard: Whether to take fingerprints before and after and to fail where a frozen number changed.
         keep_state: Whether the optimizer's slots of weights that stop training are kept for when they train
             again.
-        **arguments: All else that `model.fit` takes; with a schedule, all but `epochs`.
+        **arguments: All else that `model.fit` takes; with a schedule, all but `epochs` and `initial_epoch`.
 
     Returns:
         A `Run`.
@@ -79,7 +79,9 @@ def fit(
         UnbuiltModelError: Its weights do not exist yet.
         PlanError: The plan, or a phase, trains nothing, does not fit the model, or monitors a value that
             this training does not report.
+        OptimizerError: The optimizer cannot be brought under a plan.
         LayerInCallError: The model makes layers while it is called.
+        TrainingError: A callback changed trainable flags by hand.
         NoGradientError: No weight that should train received a gradient.
         VerificationError: A frozen number changed (with `guard`).
 
