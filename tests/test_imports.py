@@ -20,7 +20,8 @@ ROOT = Path(frostline.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("_version", "files", "globs", "render"),
+    ("_version", "documents", "files", "globs", "render"),
+    ("documentfile",),
     ("_keras",),
     ("address",),
     ("select",),

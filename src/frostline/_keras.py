@@ -146,6 +146,16 @@ def renew_functions(model: Any) -> None:
             getattr(model, f"make_{name}")(force=True)
 
 
+def training_done(model: Any) -> tuple[Any, int] | None:
+    """Return the training function and the count of steps made with it; None where there is none."""
+    function, optimizer = getattr(model, "train_function", None), getattr(model, "optimizer", None)
+    if function is None or optimizer is None or not optimizer.built:
+        return None
+    import keras
+
+    return function, int(keras.ops.convert_to_numpy(optimizer_counters(optimizer_chain(optimizer)[-1])[0]))
+
+
 def settle(model: Any) -> None:
     """Bring the values that a running `fit` holds outside the variables back into them (JAX only)."""
     sync = getattr(model, "jax_state_sync", None)

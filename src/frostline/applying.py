@@ -41,7 +41,8 @@ class Applied:
         _keras.settle(self._model)
         before.restore()
         _keras.note(self._model, _OnModel(before.resolution, chain[: chain.index(self)]))
-        _renew(self._model, self.resolution, _flagged(self._model, self.resolution, before.targets))
+        _retarget(self._model, self.resolution, _flagged(self._model, self.resolution, before.targets))
+        _keras.renew_functions(self._model)
         if before.unbuilt is not None and before.unbuilt is _optimizer(self._model):
             optimizer.release(before.unbuilt)
 
@@ -121,16 +122,19 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
     _require_same_model(model, resolution)
     _keras.settle(model)
-    before = _Flags.of(model, resolution)
+    before, earlier = _Flags.of(model, resolution), _on_model(model)
     try:
-        _set_flags(resolution)
+        as_before = not _set_flags(resolution)
         modes.set_modes(resolution)
-        _renew(model, resolution, _targets(model, resolution))
+        as_before &= not _retarget(model, resolution, _targets(model, resolution))
     except BaseException:
         before.restore()
         raise
+    trained = earlier.trained if as_before and earlier.decides_as(resolution) else None
+    if trained is None or trained != _keras.training_done(model):
+        _keras.renew_functions(model)
     done = Applied(resolution, model, before)
-    _keras.note(model, _OnModel(resolution, [*_on_model(model).alive(), done]))
+    _keras.note(model, _OnModel(resolution, [*earlier.alive(), done], trained))
     if not keep_state and _optimizer(model) is not None:
         optimizer.forget_parked(_optimizer(model))
     return done
@@ -191,15 +195,31 @@ def put_flags_right(model: Any) -> tuple[str, ...]:
     return tuple(_set_flags(resolution)) if resolution is not None else ()
 
 
+def keep_functions(model: Any) -> None:
+    """Let the next `apply` keep the compiled functions if it changes nothing; called after a training.
+
+    Training by other means in between may have traced them under other flags, so it ends this.
+    """
+    _on_model(model).trained = _keras.training_done(model)
+
+
 class _OnModel:
     """What is on a model, and which plans can still be undone, the latest last.
 
     Those that nobody holds any more, as after `fit`, cannot be undone and are not kept.
     """
 
-    def __init__(self, resolution: Resolution | None, chain: Iterable[Applied]) -> None:
+    def __init__(
+        self, resolution: Resolution | None, chain: Iterable[Applied], trained: object = None
+    ) -> None:
         self.resolution = resolution
+        self.trained = trained
+        """What `_keras.training_done` said when the compiled functions were last known to be right."""
         self._chain = [weakref.ref(applied) for applied in chain]
+
+    def decides_as(self, resolution: Resolution) -> bool:
+        """Whether layers run in the same modes under another resolution."""
+        return self.resolution is not None and self.resolution.modes == resolution.modes
 
     def alive(self) -> list[Applied]:
         return [done for held in self._chain if (done := held()) is not None]
@@ -263,10 +283,11 @@ def _addresses(resolution: Resolution) -> dict[int, str]:
     return {id(w.variable): w.address for w in roles}
 
 
-def _renew(model: Any, resolution: Resolution, targets: tuple[optimizer.Target, ...]) -> None:
-    """Let the optimizer and the compiled functions follow the flags."""
+def _retarget(model: Any, resolution: Resolution, targets: tuple[optimizer.Target, ...]) -> bool:
+    """Let the optimizer follow the flags; return whether that changed it."""
     opt = _optimizer(model)
-    if opt is not None:
-        optimizer.set_targets(opt, targets, _addresses(resolution))
-        _keras.unshare(model)
-    _keras.renew_functions(model)
+    if opt is None:
+        return False
+    changed = optimizer.set_targets(opt, targets, _addresses(resolution))
+    _keras.unshare(model)
+    return changed

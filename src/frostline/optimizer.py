@@ -37,6 +37,11 @@ class Target:
     lr: float = 1.0
     decay: float = 1.0
 
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Its multipliers."""
+        return self.lr, self.decay
+
 
 @dataclass(slots=True)
 class _Parked:
@@ -67,7 +72,7 @@ class _Group:
     joined: int
 
 
-def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[int, str]) -> None:
+def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[int, str]) -> bool:
     """Let an optimizer update just these weights.
 
     An optimizer without slots gets them here, and not at its first step: from now on it refuses all other
@@ -78,6 +83,9 @@ def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[in
         targets: The weights that train, in the order of `model.trainable_variables`.
         addresses: The address of every variable of the model, by `id`.
 
+    Returns:
+        Whether it did not update them, at these rates, before: then functions compiled with it are stale.
+
     Raises:
         OptimizerError: The optimizer is of a kind whose slots cannot be told apart, or it was built for
             another model. Nothing is changed then.
@@ -86,12 +94,16 @@ def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[in
     inner = chain[-1]
     _require_single(inner)
     state = _states.setdefault(inner, _State())
+    changed = [t.rates for t in state.targets] != [t.rates for t in targets]
     if not optimizer.built:
         _build(optimizer, [target.variable for target in targets])
+        changed = True
     elif not _same_variables(inner, targets):
         _rebuild(chain, targets, addresses, state)
+        changed = True
     state.targets = tuple(targets)
     _set_groups(inner, targets, state)
+    return changed
 
 
 def targets_of(optimizer: Any) -> tuple[Target, ...] | None:

@@ -265,6 +265,16 @@ def test_averages_are_finished_as_fit_does() -> None:
     assert not plain.optimizer.built
 
 
+def test_training_done_names_the_function_and_its_steps() -> None:
+    model = compiled(small_models.sequential())
+    assert _keras.training_done(model) is None
+    fit(model)
+    function, steps = _keras.training_done(model) or (None, 0)
+    assert function is model.train_function and steps > 0
+    fit(model)
+    assert _keras.training_done(model) == (function, 2 * steps)
+
+
 # Optimizers -----------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from frostline import _keras
 from frostline._version import __version__
-from frostline.applying import apply
+from frostline.applying import apply, keep_functions
 from frostline.errors import ModelError, PlanError, UncompiledModelError
 from frostline.plan import Plan
 from frostline.receipt import Receipt
@@ -143,6 +143,7 @@ def _fit(model: Any, resolution: Resolution, x: Any, y: Any, arguments: dict[str
         history = model.fit(x, y, **arguments)
     _keras.settle(model)
     _keras.unshare(model)
+    keep_functions(model)
     return history
 
 

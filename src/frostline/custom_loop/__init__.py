@@ -1,0 +1,1 @@
+"""Plans in training loops that users write themselves."""
