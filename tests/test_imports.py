@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("documentfile",),
     ("_keras",),
     ("address",),
+    ("graph",),
     ("select",),
     ("plan",),
     ("schedule",),
@@ -32,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("resolution",),
     ("presets", "modes", "optimizer"),
     ("applying", "starter"),
-    ("verification",),
+    ("verification", "custom_loop"),
     ("receipt",),
     ("training",),
     ("models",),
@@ -54,13 +55,19 @@ UPWARDS = {
 DEFERRING = {"cli"}
 """May import inside functions, so that `--help` is quick. Nobody else needs to."""
 
-KERAS_AT_TOP = {"training/flags.py", "training/phases.py"}
-"""Files, besides the demo's, that need Keras's classes to be read at all; `loop.py` imports them late."""
+KERAS_AT_TOP = {"graph/watching.py", "training/flags.py", "training/phases.py"}
+"""Files, besides the demo's, that need Keras's classes to be read at all; others import them late."""
 
 WHOLE = {"demo"}
 """May `import frostline` as its users do."""
 
-BACKEND_FILES: set[str] = set()
+BACKEND_FILES = {
+    "custom_loop/on_jax.py",
+    "custom_loop/on_tensorflow.py",
+    "graph/from_jax.py",
+    "graph/from_tensorflow.py",
+    "graph/from_torch.py",
+}
 """Files that may import a backend."""
 
 PRIVATE = {

@@ -13,6 +13,7 @@ from frostline._version import __version__
 if TYPE_CHECKING:
     from frostline.address import Inventory, Weight, inventory
     from frostline.applying import Applied, applied, apply
+    from frostline.custom_loop.obey import optimizer_for
     from frostline.errors import FrostlineError
     from frostline.plan import Plan, Rule
     from frostline.plandata import plan_schema
@@ -61,6 +62,7 @@ _EXPORTS = {
     "layerwise_lr_decay": "presets",
     "linear_probe": "presets",
     "lp_ft": "presets",
+    "optimizer_for": "custom_loop.obey",
     "plan_schema": "plandata",
     "resolve": "resolution",
     "selector": "select",
@@ -97,6 +99,7 @@ __all__ = [
     "layerwise_lr_decay",
     "linear_probe",
     "lp_ft",
+    "optimizer_for",
     "plan_schema",
     "resolve",
     "selector",

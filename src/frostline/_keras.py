@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from frostline.errors import UnsupportedKerasError
 
 TRIED_ON = ("3.15.1",)
@@ -126,6 +128,21 @@ def training_kept_from_callers() -> Iterator[None]:
             context.set_value("training", before)
 
 
+def glimpse(variable: Any) -> Any:
+    """Return the value of a variable as an array, uncopied where the backend allows; to be read at once.
+
+    Keras's own conversion copies, which took as long as hashing what it copied.
+    """
+    import keras
+
+    value = variable.value
+    value = value.detach() if hasattr(value, "detach") else value
+    try:
+        return np.asarray(value)
+    except (TypeError, RuntimeError):  # bfloat16 or another device, on PyTorch
+        return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
 # Trainers ---------------------------------------------------------------------------------------
 
 _FUNCTIONS = ("train_function", "test_function", "predict_function")
@@ -188,13 +205,13 @@ def values_kept(model: Any) -> Iterator[None]:
         raise
 
 
-def unshare(model: Any) -> None:
-    """Give every variable a buffer of its own.
+def unshare(model: Any, optimizer: Any = None) -> None:
+    """Give every variable a buffer of its own: those of a model and of its optimizer, or of another one.
 
     After averaging (EMA) on JAX a weight and its average share one, and the next training step, which
     donates both, fails.
     """
-    optimizer = getattr(model, "optimizer", None)
+    optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
     seen: set[int] = set()
     for variable in (*model.variables, *(optimizer.variables if optimizer is not None else ())):
         buffer = id(variable.value)
@@ -320,3 +337,30 @@ def metric_variables(model: Any) -> Iterable[tuple[str, Any]]:
     for metric in getattr(model, "metrics", []):
         for variable in metric.variables:
             yield metric.name, variable
+
+
+# Random numbers ---------------------------------------------------------------------------------
+
+
+def random_seed() -> int | None:
+    """Return what `keras.utils.set_random_seed` was last given, or None."""
+    from keras.src.utils import rng_utils
+
+    seed: int | None = _private(rng_utils, "get_random_seed")()
+    return seed
+
+
+def global_seed_state() -> Any:
+    """Return the state variable of the generator behind random operations without a seed; None before any."""
+    from keras.src.backend.common import global_state
+    from keras.src.random import seed_generator
+
+    generator = global_state.get_global_attribute(_private(seed_generator, "GLOBAL_SEED_GENERATOR"))
+    return generator.state if generator is not None else None
+
+
+def make_global_seed_state() -> Any:
+    """Return the same, making that generator where there is none."""
+    from keras.src.random import seed_generator
+
+    return _private(seed_generator, "global_seed_generator")().state

@@ -92,6 +92,7 @@ class LayerNode:
         fed_by: The same for its input.
         layer: The layer itself.
         quantized: Whether its kernel is held as integers.
+        constant: Whether it declares its statistics to be constants, which nothing moves.
     """
 
     address: str
@@ -105,6 +106,7 @@ class LayerNode:
     fed_by: tuple[str, ...]
     layer: Any = field(repr=False, compare=False)
     quantized: bool = False
+    constant: bool = False
 
     @property
     def depth(self) -> int:
@@ -356,6 +358,7 @@ def _layers(
                 fed_by=tuple(address_of[i] for i in fed_by),
                 layer=layer,
                 quantized=getattr(layer, "quantization_mode", None) is not None,
+                constant=getattr(layer, "statistics_are_constant", False) is True,
             )
         )
     return tuple(nodes)

@@ -265,6 +265,15 @@ def _targets(model: Any, resolution: Resolution) -> tuple[optimizer.Target, ...]
     return tuple(optimizer.Target(d.weight.address, d.weight.variable, d.lr, d.decay) for d in decisions)
 
 
+def bring_under(opt: Any, model: Any, resolution: Resolution) -> bool:
+    """Let an optimizer follow a resolution that is on a model; return whether that changed the optimizer.
+
+    Raises:
+        OptimizerError: It cannot be brought under a plan. Nothing is changed then.
+    """
+    return optimizer.set_targets(opt, _targets(model, resolution), _addresses(resolution))
+
+
 def _flagged(
     model: Any, resolution: Resolution, before: tuple[optimizer.Target, ...] | None
 ) -> tuple[optimizer.Target, ...]:

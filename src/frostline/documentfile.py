@@ -99,7 +99,8 @@ class _Reader:
         lines[at] = node.start_mark.line + 1
         if len(lines) > _MOST_VALUES:
             raise self.format.in_file(
-                f"{self.path}, line {lines[at]}: the {self.format.noun} has more than {_MOST_VALUES:,} values",
+                f"{self.path}, line {lines[at]}: "
+                f"the {self.format.noun} has more than {_MOST_VALUES:,} values",
                 remedy="look for aliases (*name) of lists that hold aliases, which multiply",
             )
         if isinstance(node, yaml.SequenceNode):

@@ -23,7 +23,7 @@ class Format:
         noun: What the file is: `plan`.
         in_file: Raised for a mistake in a file, with its line.
         in_data: Raised for a mistake in data that came from no file.
-        model_at: Gives what describes the mapping at a place.
+        model_at: Gives what describes the mapping at a place of the data.
         number_at: Says whether a value written like 1e-4 is a number there.
         examples: What a value of a key looks like.
         default_example: What a text looks like under any other key.
@@ -36,7 +36,7 @@ class Format:
     noun: str
     in_file: type[FrostlineError]
     in_data: type[FrostlineError]
-    model_at: Callable[[Location], type[BaseModel]]
+    model_at: Callable[[Any, Location], type[BaseModel]]
     number_at: Callable[[Location], bool]
     examples: Mapping[str, str]
     default_example: str
@@ -106,7 +106,7 @@ class Document:
         )
         at = _place(self.data, first)
         if first["type"] in ("extra_forbidden", "invalid_key"):
-            known = [f.alias or name for name, f in self.format.model_at(at[:-1]).model_fields.items()]
+            known = [f.alias or name for name, f in self.format.model_at(self.data, at[:-1]).model_fields.items()]
             close = near(str(at[-1]), known, most=1)
             return self.error(
                 at,

@@ -13,7 +13,14 @@ FrostlineError
 ├── OptimizerError          an optimizer that cannot be brought under a plan
 ├── TrainingError           training that could not do what the plan says
 │   ├── NoGradientError     nothing that should train received a gradient
-│   └── VerificationError   frozen numbers changed
+│   ├── VerificationError   frozen numbers changed
+│   └── ResumeError         a folder whose run cannot be continued by this call
+├── RunError                a run that cannot be started or gone on with
+│   ├── RunConfigError      its config cannot mean what it says, with the file and the line
+│   ├── DataError           data that cannot be read, or that does not fit the model
+│   └── OutputFolderError   its folder is in use, finished, of another run, or cannot be written
+├── LayerError              a layer given what it cannot use
+│   └── MatrixFileError     a file of numbers that cannot be read, with the line where there is one
 ├── MissingDataError        the demo's data packages are not installed
 └── UnsupportedKerasError   an internal of Keras that Frostline relies on is missing
 """
@@ -118,6 +125,34 @@ class NoGradientError(TrainingError):
 
 class VerificationError(TrainingError):
     """Frozen numbers changed."""
+
+
+class RunError(FrostlineError):
+    """A run that cannot be started or gone on with."""
+
+
+class RunConfigError(RunError):
+    """A run config that cannot mean what it says; `what` begins with the file and the line."""
+
+
+class DataError(RunError):
+    """Data that cannot be read, or that does not fit the model."""
+
+
+class OutputFolderError(RunError):
+    """An output folder that is in use, finished, of another run, or cannot be written."""
+
+
+class ResumeError(TrainingError):
+    """A folder whose run cannot be continued by this call."""
+
+
+class LayerError(FrostlineError):
+    """A layer of `frostline.layers` given what it cannot use."""
+
+
+class MatrixFileError(LayerError):
+    """A file with a matrix or word vectors that cannot be read; `what` names the file, and the line."""
 
 
 class MissingDataError(FrostlineError):

@@ -79,7 +79,7 @@ def find_optimizer(of: Any) -> Any:
         return of
     try:
         return keras.optimizers.get(of)
-    except ValueError:
+    except (ValueError, TypeError, KeyError):
         kinds = {n.lower() for n, cls in vars(keras.optimizers).items() if isinstance(cls, type)}
         close = near(str(of).lower(), kinds - {"optimizer"})
         raise OptimizerError(

@@ -148,6 +148,8 @@ def _from_archive(path: Path, safe_mode: bool, modules: Iterable[ModuleType]) ->
 
     if "frostline.demo" in _config_text(path):
         importlib.import_module("frostline.demo.encoder")
+    if "frostline.layers" in _config_text(path):
+        importlib.import_module("frostline.layers")
     try:
         # What is looked at here are weights: the saved optimizer and loss, perhaps custom, are not needed.
         return keras.saving.load_model(

@@ -103,6 +103,8 @@ def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[in
         changed = True
     state.targets = tuple(targets)
     _set_groups(inner, targets, state)
+    if changed and (loop := _keras.noted(inner)) is not None:
+        loop.changed()
     return changed
 
 
@@ -115,7 +117,7 @@ def targets_of(optimizer: Any) -> tuple[Target, ...] | None:
 def release(optimizer: Any) -> None:
     """Take an optimizer that never made a step back to before `set_targets`, free to be built anew."""
     chain = _keras.optimizer_chain(optimizer)
-    if _steps(chain[-1]) > 0:
+    if steps_made(chain[-1]) > 0:
         return
     for part in chain:
         _keras.unbuild_optimizer(part)
@@ -124,11 +126,57 @@ def release(optimizer: Any) -> None:
     _states.pop(chain[-1], None)
 
 
+def steps_made(optimizer: Any) -> int:
+    """Return how many steps an optimizer has made, as its variables say."""
+    return int(_value(_keras.optimizer_counters(_keras.optimizer_chain(optimizer)[-1])[0]))
+
+
 def forget_parked(optimizer: Any) -> None:
     """Drop the slots kept for weights that do not train now, and their memory."""
     state = _states.get(_keras.optimizer_chain(optimizer)[-1])
     if state:
         state.parked.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What Frostline remembers about an optimizer beside its variables, all by address.
+
+    Attributes:
+        parked: The slots of weights that do not train now, and how many steps each had trained.
+        joined: The step at which weights that train now joined, where that was not the first.
+    """
+
+    parked: Mapping[str, tuple[Mapping[str, Array], int]]
+    joined: Mapping[str, int]
+
+
+def memory_of(optimizer: Any) -> Memory:
+    """Return what is remembered about an optimizer under a plan."""
+    state = _states[_keras.optimizer_chain(optimizer)[-1]]
+    return Memory({a: (kept.slots, kept.steps) for a, kept in state.parked.items()}, dict(state.joined))
+
+
+def remember(optimizer: Any, memory: Memory) -> None:
+    """Put back what `memory_of` returned, perhaps in another process; the plan must be the same."""
+    inner = _keras.optimizer_chain(optimizer)[-1]
+    state = _states[inner]
+    state.parked = {a: _Parked(dict(values), steps) for a, (values, steps) in memory.parked.items()}
+    state.joined = dict(memory.joined)
+    _set_groups(inner, state.targets, state)
+
+
+def named_variables(optimizer: Any) -> dict[str, Any]:
+    """Return all variables of an optimizer under a plan, by names that are the same in every process."""
+    chain = _keras.optimizer_chain(optimizer)
+    named = {}
+    for depth, part in enumerate(chain):
+        per_weight, scalars = _slots_and_scalars(part)
+        named |= {f"{depth}/{v.name}": v for v in _keras.optimizer_counters(part)}
+        named |= {f"{depth}/{name}": v for name, v in scalars.items()}
+        for target, held in zip(_states[chain[-1]].targets if per_weight else (), per_weight, strict=True):
+            named |= {f"{depth}/{target.address}/{name}": v for name, v in held.items()}
+    return named
 
 
 def slots(optimizer: Any) -> list[dict[str, Any]]:
@@ -199,10 +247,10 @@ def _rebuild(
     chain: Sequence[Any], targets: Sequence[Target], addresses: Mapping[int, str], state: _State
 ) -> None:
     inner = chain[-1]
-    steps = _steps(inner)
+    steps = steps_made(inner)
     before = {id(part): _slots_and_scalars(part) for part in chain}
     old = _keras.optimizer_targets(inner)
-    unknown = [v.path for v in old if id(v) not in addresses]
+    unknown = [getattr(v, "path", v.name) for v in old if id(v) not in addresses]
     if unknown:
         raise OptimizerError(
             f"the optimizer {type(inner).__name__} was built for weights that this model does not have",
@@ -258,8 +306,6 @@ def _value(variable: Any) -> Array:
     return np.array(keras.ops.convert_to_numpy(variable))
 
 
-def _steps(optimizer: Any) -> int:
-    return int(_value(_keras.optimizer_counters(optimizer)[0]))
 
 
 # Groups -----------------------------------------------------------------------------------------

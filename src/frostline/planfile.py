@@ -21,7 +21,7 @@ PLAN = Format(
     noun="plan",
     in_file=PlanFileError,
     in_data=PlanError,
-    model_at=model_at,
+    model_at=lambda _, at: model_at(at),
     # A selector of these signs is text, and is written without quotes.
     number_at=lambda at: at[-1:] in (("lr",), ("decay",), ("min_delta",)),
     examples={

@@ -214,7 +214,7 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
     frozen = _frozen_parts(held, plan, by_address, picks)
     modes = _modes(held, plan, frozen)
     moving = _moving_layers(held, frozen, modes)
-    statistics = tuple(_statistic(w, plan, picks, moving) for w in held.of_role("statistic"))
+    statistics = tuple(_statistic(w, held, plan, picks, moving) for w in held.of_role("statistic"))
     trained = frozenset(d.weight.address for d in decisions if d.trains)
     return Resolution(
         plan,
@@ -238,9 +238,15 @@ def _picks(held: Inventory, plan: Plan) -> list[frozenset[str]]:
                 f"rule {number} ({rule}) picks only statistics, which no optimizer trains",
                 received=listed(sorted(picked)),
                 expected="weights made by add_weight(trainable=True)",
-                remedy="to keep moving statistics moving in frozen layers, set batchnorm: update",
+                remedy=_remedy_for_statistics(held, picked),
             )
     return picks
+
+
+def _remedy_for_statistics(held: Inventory, picked: frozenset[str]) -> str:
+    if all(held.layer_by_address[held.by_address[address].layer].constant for address in picked):
+        return "tell the layer to train them when you make it, such as PretrainedEmbedding(..., train=True)"
+    return "to keep moving statistics moving in frozen layers, set batchnorm: update"
 
 
 def _unmatched(
@@ -325,15 +331,19 @@ def _moving_layers(held: Inventory, frozen: frozenset[str], modes: tuple[LayerMo
         n.address
         for n in held.layers
         # What a quantized layer holds beside its weights are tables of numbers, which nothing moves.
-        if n.own and not n.quantized and (n.address not in frozen or n.address in active)
+        if n.own and not (n.quantized or n.constant) and (n.address not in frozen or n.address in active)
     )
 
 
-def _statistic(weight: Weight, plan: Plan, picks: list[frozenset[str]], moving: frozenset[str]) -> Decision:
+def _statistic(
+    weight: Weight, held: Inventory, plan: Plan, picks: list[frozenset[str]], moving: frozenset[str]
+) -> Decision:
     number, action, rule = _last_rule(weight.address, plan, picks)
     moves = weight.layer in moving
     if moves:
         why = "its layer is not frozen"
+    elif held.layer_by_address[weight.layer].constant:
+        why = "a constant of its layer"
     else:
         why = f"rule {number}: {rule}" if rule and action == "freeze" else "its layer runs in inference mode"
     return Decision(weight, moves, number, 1.0, 1.0, why)

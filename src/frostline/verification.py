@@ -11,6 +11,7 @@ import numpy.typing as npt
 from blake3 import blake3
 from rich.console import ConsoleRenderable
 
+from frostline import _keras
 from frostline.address import Role, Weight, inventory
 from frostline.errors import FrostlineError, VerificationError, listed, near
 from frostline.plan import Plan
@@ -134,11 +135,16 @@ def fingerprint(model: Any) -> Fingerprint:
     Raises:
         UnbuiltModelError: Its weights do not exist yet.
     """
-    return Fingerprint({w.address: _digest(w) for w in inventory(model)})
+    return fingerprint_of(inventory(model))
+
+
+def fingerprint_of(weights: Iterable[Weight]) -> Fingerprint:
+    """Take the digest of variables that are known already, as they are now."""
+    return Fingerprint({w.address: _digest(w) for w in weights})
 
 
 def _digest(weight: Weight) -> Digest:
-    return Digest(weight.role, weight.shape, weight.dtype, digest_array(weight.numpy()))
+    return Digest(weight.role, weight.shape, weight.dtype, digest_array(_keras.glimpse(weight.variable)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,14 @@ def test_a_training_argument_outside_of_any_call_is_no_matter() -> None:
         assert _keras.entry_layer() is None
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8", "bool"])
+def test_glimpse_is_what_keras_converts_to(dtype: str) -> None:
+    held = keras.Variable(np.array([0, 1, 2]), dtype=dtype, trainable=False)
+    seen, expected = _keras.glimpse(held), keras.ops.convert_to_numpy(held)
+    assert seen.dtype == expected.dtype
+    assert seen.tobytes() == expected.tobytes()
+
+
 # Trainers -------------------------------------------------------------------------------------------
 
 

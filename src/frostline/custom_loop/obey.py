@@ -8,9 +8,10 @@ from typing import Any
 from frostline import _keras
 from frostline import optimizer as slots
 from frostline.applying import apply, bring_under
-from frostline.errors import OptimizerError, PlanError, count, listed
+from frostline.errors import OptimizerError, PlanError, listed
 from frostline.memory import find_optimizer
 from frostline.plan import Plan
+from frostline.render import count
 from frostline.resolution import Resolution, resolve
 from frostline.schedule import Schedule
 
@@ -137,7 +138,7 @@ class _Loop:
     @staticmethod
     def of(optimizer: Any) -> _Loop | None:
         """Return the loop that an optimizer is already in."""
-        held = slots.watcher(optimizer)
+        held = _keras.noted(_keras.optimizer_chain(optimizer)[-1])
         return held if isinstance(held, _Loop) else None
 
     def begin(self, resolution: Resolution) -> None:
@@ -146,11 +147,10 @@ class _Loop:
         self._addresses = {
             self._key(w.variable): w.address for w in resolution.inventory.of_role("weight", "statistic")
         }
-        self._stateless, self._steps = False, slots.steps(self._optimizer)
-        if slots.watcher(self._optimizer) is self:
-            return
-        self._hook_up()
-        slots.watch(self._optimizer, self)
+        self._stateless, self._steps = False, slots.steps_made(self._optimizer)
+        if self.of(self._optimizer) is not self:
+            self._hook_up()
+            _keras.note(_keras.optimizer_chain(self._optimizer)[-1], self)
 
     def _hook_up(self) -> None:
         import keras
@@ -172,10 +172,12 @@ class _Loop:
                     "stateless_apply",
                     lambda original: checked(self._check_stateless, original),
                 )
+        if slots.steps_made(self._optimizer):
+            self.changed()
 
     def require_written_back(self) -> None:
         """Refuse to go on from a state that a jitted loop left behind: its slots and steps would be lost."""
-        if self._stateless and slots.steps(self._optimizer) == self._steps:
+        if self._stateless and slots.steps_made(self._optimizer) == self._steps:
             raise OptimizerError(
                 "the optimizer's variables are as they were before its stateless_apply ran",
                 received=f"{self._optimizer.name} at step {self._steps}, as when its plan began",
@@ -186,6 +188,9 @@ class _Loop:
 
     def _apply(self, original: Callable[..., Any]) -> Callable[..., None]:
         def apply(grads: Any, trainable_variables: Any = None) -> None:
+            if slots.targets_of(self._optimizer) is None:  # its plan was undone
+                original(grads, trainable_variables)
+                return
             grads = list(grads)
             if trainable_variables is None:
                 self._require_pairs(grads, self._trained())
@@ -246,6 +251,8 @@ class _Loop:
                 )
 
     def _check_stateless(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> None:
+        if slots.targets_of(self._optimizer) is None:
+            return
         held = len(self._optimizer.variables)
         if len(optimizer_variables) != held:
             raise OptimizerError(

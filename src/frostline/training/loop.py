@@ -23,7 +23,7 @@ from frostline.resolution import Resolution, resolve
 from frostline.schedule import Schedule
 from frostline.training.ledger import Ledger, PhaseRun, no_gradient
 from frostline.training.watch import layers_made_in_call
-from frostline.verification import Verification, digest_array, fingerprint
+from frostline.verification import Verification, digest_array, fingerprint_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def fit(
         _refuse_epochs(arguments)
     resolutions = _resolutions(model, plan)
     apply(model, resolutions[0], keep_state=keep_state)
-    ledger = Ledger(model, fingerprint(model) if guard else None)
+    ledger = Ledger(model, fingerprint_of(resolutions[0].inventory) if guard else None)
     started, clock = datetime.now(UTC), time.monotonic()
     if isinstance(plan, Schedule):
         history = _fit_phases(model, plan, resolutions, ledger, x, y, arguments, keep_state)

@@ -1,0 +1,211 @@
+"""Which values a gradient reaches, where it stops, and on which route. Knows no framework.
+
+All of it takes time linear in the graph, and the loops in it need no special care: a value is live when some
+way of passing edges leads from it to the loss, however often that way goes round.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from frostline.graph.ir import Edge, Graph, Leaf
+
+Standing = Literal["trains", "cut", "unused"]
+"""What the structure alone says of a weight."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The way of the gradient through one graph.
+
+    A value is *live* where the derivative of the loss by it is structurally defined. A *cut* is an edge at
+    which that ends: what it makes is live or the loss, what it uses is not. Integers and booleans on the way
+    are looked through: the cut is then where the floating numbers were left, at the `argmax` and not at the
+    `one_hot` that takes its result.
+
+    Attributes:
+        graph: The graph.
+        mended: Producers to take for live although they are not: "what if these cuts were mended?"
+
+    Example:
+        >>> from frostline.graph.ir import Builder
+        >>> build = Builder()
+        >>> kernel = build.leaf("weight", "kernel")
+        >>> stopped = build.node("stop_gradient", [(kernel, "stop_gradient")])
+        >>> flow = Flow(build.graph(loss=build.node("mean", [stopped])))
+        >>> flow.standing(kernel)
+        'cut'
+        >>> [edge.reason for edge in flow.cuts(kernel)]
+        ['stop_gradient']
+    """
+
+    graph: Graph
+    mended: frozenset[int] = frozenset()
+
+    def standing(self, node: int) -> Standing:
+        """Say whether a live route leads from this node to the loss, only cut ones, or none."""
+        if self.live[node]:
+            return "trains"
+        return "cut" if self.reaches[node] else "unused"
+
+    @cached_property
+    def live(self) -> bytearray:
+        """For each node 1 where the derivative of the loss by it is structurally defined."""
+        start = [node for node in (self.graph.loss, *self.mended) if self.graph.nodes[node].differentiable]
+        return self._backwards(start, lambda edge: edge.passes)[0]
+
+    @cached_property
+    def reaches(self) -> bytearray:
+        """For each node 1 where the loss is computed from it, whether or not a gradient comes back."""
+        return self._backwards([self.graph.loss], lambda edge: True)[0]
+
+    def cuts(self, node: int) -> tuple[Edge, ...]:
+        """Return the cuts between this node and the loss, the ones nearest to the loss on each route."""
+        if self.live[node]:
+            return ()
+        mask = self._leads[node]
+        return tuple(self.graph.edges[index] for index, bit in self._bits.items() if mask & bit)
+
+    def behind(self, node: int) -> tuple[Edge, ...]:
+        """Return the cuts that would stand once those of `cuts` were mended; empty if none would."""
+        cuts = self.cuts(node)
+        if not cuts:
+            return ()
+        mended = self.mended.union(edge.producer for edge in cuts)
+        return tuple(edge for edge in self._supposing(mended).cuts(node) if edge not in cuts)
+
+    def route(self, node: int) -> tuple[int, ...]:
+        """Return the shortest way from this node: to the loss, to the nearest cut, or to where it ends.
+
+        Returns:
+            Indexes of nodes. The last one is the loss, the consumer of the cut, or what nothing uses.
+        """
+        match self.standing(node):
+            case "trains":
+                steps = self._to_loss
+            case "cut":
+                steps = self._to_cut
+            case "unused":
+                steps = self._to_end
+        cuts = self._bits if steps is self._to_cut else {}
+        found, edge = [node], steps[node]
+        while edge >= 0:
+            found.append(self.graph.edges[edge].consumer)
+            edge = -1 if edge in cuts else steps[found[-1]]
+        return tuple(found)
+
+    # How ------------------------------------------------------------------------------------------
+
+    def _backwards(
+        self, start: Iterable[int], follow: Callable[[Edge], bool], first: Iterable[int] = ()
+    ) -> tuple[bytearray, list[int]]:
+        """Search backwards, breadth first: what was met, and by which edge each leads on (-1: it does not).
+
+        Args:
+            start: Nodes to begin at.
+            follow: Which edges to go back through.
+            first: Edges that count as followed already.
+        """
+        graph = self.graph
+        met = bytearray(len(graph.nodes))
+        onward = [-1] * len(graph.nodes)
+        waiting: deque[int] = deque()
+        for node in start:
+            met[node] = 1
+            waiting.append(node)
+        for index in first:
+            producer = graph.edges[index].producer
+            if not met[producer]:
+                met[producer] = 1
+                onward[producer] = index
+                waiting.append(producer)
+        while waiting:
+            for index in graph.made_from[waiting.popleft()]:
+                edge = graph.edges[index]
+                if not met[edge.producer] and follow(edge):
+                    met[edge.producer] = 1
+                    onward[edge.producer] = index
+                    waiting.append(edge.producer)
+        return met, onward
+
+    @cached_property
+    def _near(self) -> bytearray:
+        """1 for the integers from which only integers lie on some way to a live value or to the loss."""
+        graph = self.graph
+
+        def joins(edge: Edge) -> bool:
+            return not graph.nodes[edge.producer].differentiable
+
+        last = [
+            index
+            for index, edge in enumerate(graph.edges)
+            if joins(edge) and (self.live[edge.consumer] or edge.consumer == graph.loss)
+        ]
+        start = [] if graph.nodes[graph.loss].differentiable else [graph.loss]
+        return self._backwards(start, joins, last)[0]
+
+    @cached_property
+    def _cuts(self) -> list[int]:
+        """All cuts of the graph, whichever node they cut off."""
+        graph, live, near = self.graph, self.live, self._near
+        found = []
+        for index, edge in enumerate(graph.edges):
+            producer = graph.nodes[edge.producer]
+            ends = live[edge.consumer] or near[edge.consumer] or edge.consumer == graph.loss
+            starts = not live[edge.producer] and (producer.differentiable or isinstance(producer, Leaf))
+            if ends and starts:
+                found.append(index)
+        return found
+
+    @cached_property
+    def _bits(self) -> dict[int, int]:
+        """One bit for each cut, so that a set of cuts is a number."""
+        return {index: 1 << place for place, index in enumerate(self._cuts)}
+
+    @cached_property
+    def _leads(self) -> list[int]:
+        """For each node that is not live, the cuts that it leads to."""
+        graph = self.graph
+        leads = [0] * len(graph.nodes)
+        waiting = deque(dict.fromkeys(graph.edges[index].producer for index in reversed(self._cuts)))
+        for index, bit in self._bits.items():
+            leads[graph.edges[index].producer] |= bit
+        queued = set(waiting)
+        while waiting:
+            node = waiting.popleft()
+            queued.discard(node)
+            for index in graph.made_from[node]:
+                producer = graph.edges[index].producer
+                together = leads[producer] | leads[node]
+                if not self.live[producer] and together != leads[producer]:
+                    leads[producer] = together
+                    if producer not in queued:
+                        queued.add(producer)
+                        waiting.append(producer)
+        return leads
+
+    @cached_property
+    def _to_loss(self) -> list[int]:
+        return self._backwards([self.graph.loss], lambda edge: edge.passes)[1]
+
+    @cached_property
+    def _to_cut(self) -> list[int]:
+        live = self.live
+        return self._backwards([], lambda edge: not live[edge.producer], self._cuts)[1]
+
+    @cached_property
+    def _to_end(self) -> list[int]:
+        graph, reaches = self.graph, self.reaches
+        ends = [node for node in range(len(graph.nodes)) if not graph.used_by[node] and not reaches[node]]
+        return self._backwards(ends, lambda edge: not reaches[edge.producer])[1]
+
+    @cached_property
+    def _supposed(self) -> dict[frozenset[int], Flow]:
+        return {}
+
+    def _supposing(self, mended: frozenset[int]) -> Flow:
+        return self._supposed.setdefault(mended, Flow(self.graph, mended))

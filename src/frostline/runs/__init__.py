@@ -1,0 +1,1 @@
+"""Training runs that a config file describes: `frostline fit CONFIG`."""
