@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 from frostline._version import __version__
 
 if TYPE_CHECKING:
+    from frostline import layers
     from frostline.address import Inventory, Weight, inventory
     from frostline.applying import Applied, applied, apply
     from frostline.custom_loop.obey import optimizer_for
     from frostline.errors import FrostlineError
+    from frostline.explaining import explain
+    from frostline.explanation import Explanation, Explanations
+    from frostline.initializers import recommended_initializer
     from frostline.plan import Plan, Rule
     from frostline.plandata import plan_schema
     from frostline.presets import (
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "Applied": "applying",
     "Decision": "resolution",
+    "Explanation": "explanation",
+    "Explanations": "explanation",
     "Fingerprint": "verification",
     "FrostlineError": "errors",
     "Inventory": "address",
@@ -54,6 +60,7 @@ _EXPORTS = {
     "apply": "applying",
     "bitfit": "presets",
     "discriminative": "presets",
+    "explain": "explaining",
     "fingerprint": "verification",
     "fit": "training.loop",
     "gradual_unfreezing": "presets",
@@ -64,14 +71,20 @@ _EXPORTS = {
     "lp_ft": "presets",
     "optimizer_for": "custom_loop.obey",
     "plan_schema": "plandata",
+    "recommended_initializer": "initializers",
     "resolve": "resolution",
     "selector": "select",
     "verify": "verification",
 }
 
+_PACKAGES = ("layers",)
+"""Packages that are loaded when they are first used, as the names are."""
+
 __all__ = [
     "Applied",
     "Decision",
+    "Explanation",
+    "Explanations",
     "Fingerprint",
     "FrostlineError",
     "Inventory",
@@ -91,16 +104,19 @@ __all__ = [
     "apply",
     "bitfit",
     "discriminative",
+    "explain",
     "fingerprint",
     "fit",
     "gradual_unfreezing",
     "inventory",
     "last_blocks",
+    "layers",
     "layerwise_lr_decay",
     "linear_probe",
     "lp_ft",
     "optimizer_for",
     "plan_schema",
+    "recommended_initializer",
     "resolve",
     "selector",
     "verify",
@@ -108,6 +124,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"frostline.{name}")
     module = _EXPORTS.get(name)
     if module is None:
         raise AttributeError(f"module 'frostline' has no attribute {name!r}")

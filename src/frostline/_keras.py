@@ -50,14 +50,14 @@ def own_weights(layer: Any) -> list[Any]:
     """Return the variables that `layer` itself created as trainable.
 
     A later `trainable = False` does not take a variable out of this list, so it tells a frozen weight from
-    a statistic, which was never meant to train.
+    a statistic, which was never meant to train. A parametrized weight stands here once, for all its parts.
     """
-    return list(_private(layer, "_trainable_variables"))
+    return whole_weights(_private(layer, "_trainable_variables"))
 
 
 def own_statistics(layer: Any) -> list[Any]:
     """Return the variables that `layer` itself created as not trainable (moving means and the like)."""
-    return list(_private(layer, "_non_trainable_variables"))
+    return [v for v in _private(layer, "_non_trainable_variables") if whole_weight(v) is v]
 
 
 def seed_generators(layer: Any) -> list[Any]:
@@ -103,6 +103,11 @@ def producers(model: Any) -> dict[int, list[int]]:
     return feeds
 
 
+def is_uninitialized(variable: Any) -> bool:
+    """Whether a variable has no value yet, since it was made inside a stateless scope."""
+    return _private(variable, "_value") is None
+
+
 def entry_layer() -> Any:
     """Return the outermost layer that is being called right now, or None."""
     from keras.src.backend.common import global_state
@@ -141,6 +146,127 @@ def glimpse(variable: Any) -> Any:
         return np.asarray(value)
     except (TypeError, RuntimeError):  # bfloat16 or another device, on PyTorch
         return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+# Weights made of parts ----------------------------------------------------------------------------
+
+
+def whole_weight(variable: Any) -> Any:
+    """Return the parametrized weight that a variable is the base or a part of; else the variable itself."""
+    return getattr(variable, "frostline_weight", variable)
+
+
+def whole_weights(variables: Iterable[Any]) -> list[Any]:
+    """Return variables with each parametrized weight once, in the place of its first part or base."""
+    return list({id(whole): whole for whole in map(whole_weight, variables)}.values())
+
+
+def same_storage(variable: Any, kind: type) -> Any:
+    """Return another variable, of class `kind`, that holds the same tensor; nothing is copied."""
+    twin = object.__new__(kind)
+    # What TensorFlow's checkpoints note about an object is about that object.
+    vars(twin).update((k, v) for k, v in vars(variable).items() if not k.startswith("_self_"))
+    return twin
+
+
+def let_go(variable: Any) -> None:
+    """Take the tensor away from a variable whose value is from now on computed."""
+    _private(variable, "_value")
+    variable._value = None
+
+
+def hold(variable: Any, other: Any) -> None:
+    """Give a variable the tensor that another one holds; nothing is copied."""
+    variable._value = _private(other, "_value")
+
+
+def rename_beside(variable: Any, other: Any) -> None:
+    """Give a variable a path beside that of another one."""
+    above = _private(other, "_path").rpartition("/")[0]
+    variable._path = f"{above}/{variable.name}" if above else variable.name
+
+
+def has_value(variable: Any) -> bool:
+    """Return whether a variable holds a tensor: one that waits for its initializer does not."""
+    return _private(variable, "_value") is not None
+
+
+@contextmanager
+def uncast() -> Iterator[None]:
+    """Read variables in their own dtype, whatever the mixed precision of the layer that is called."""
+    from keras.src import backend
+
+    with _private(backend, "AutocastScope")(None):
+        yield
+
+
+def track_parts(layer: Any, weight: Any, parts: Iterable[Any], base: Any) -> None:
+    """Let a layer own the parts and the base of a weight in the place of the weight itself."""
+    own = _private(layer, "_trainable_variables")
+    place = _place(own, weight)
+    _replace_tracked(layer, "trainable_variables", own, place, 1, list(parts))
+    statistics = _private(layer, "_non_trainable_variables")
+    _replace_tracked(layer, "non_trainable_variables", statistics, len(statistics), 0, [base])
+
+
+def track_whole(layer: Any, weight: Any, parts: Iterable[Any], base: Any) -> None:
+    """Undo `track_parts`."""
+    held = list(parts)
+    own, statistics = _private(layer, "_trainable_variables"), _private(layer, "_non_trainable_variables")
+    _replace_tracked(layer, "trainable_variables", own, _place(own, held[0]), len(held), [weight])
+    _replace_tracked(layer, "non_trainable_variables", statistics, _place(statistics, base), 1, [])
+
+
+def owns(layer: Any, weight: Any) -> bool:
+    """Return whether a layer itself created a variable as trainable, or was given it."""
+    return any(v is weight for v in _private(layer, "_trainable_variables"))
+
+
+def _place(variables: list[Any], variable: Any) -> int:
+    # Not `index`: variables compare element by element.
+    return next(n for n, v in enumerate(variables) if v is variable)
+
+
+def _replace_tracked(layer: Any, store: str, held: list[Any], place: int, count: int, new: list[Any]) -> None:
+    ids = _private(layer, "_tracker").stored_ids[store]
+    ids.difference_update(id(v) for v in held[place : place + count])
+    ids.update(id(v) for v in new)
+    held[place : place + count] = new
+
+
+def has_parts(layer: Any) -> bool:
+    """Return whether a layer owns parts of weights."""
+    return any(whole_weight(v) is not v for v in _private(layer, "_trainable_variables"))
+
+
+@contextmanager
+def tracked_whole(layer: Any) -> Iterator[None]:
+    """Let a layer own whole weights for a moment, in their old order, as in files and plain models."""
+    held = [_private(layer, "_trainable_variables"), _private(layer, "_non_trainable_variables")]
+    before = [list(variables) for variables in held]
+    plain = own_weights(layer), own_statistics(layer)
+    try:
+        for variables, whole in zip(held, plain, strict=True):
+            variables[:] = whole
+        yield
+    finally:
+        for variables, parts in zip(held, before, strict=True):
+            variables[:] = parts
+
+
+def with_mask(tensor: Any, mask: Any) -> Any:
+    """Return a tensor that carries a mask to the layers behind."""
+    from keras.src import backend
+
+    _private(backend, "set_keras_mask")(tensor, mask)
+    return tensor
+
+
+def renew_parameters(layers: Iterable[Any]) -> None:
+    """Let the PyTorch modules that layers are see the variables that the layers own now."""
+    for layer in layers:
+        if hasattr(layer, "_torch_params"):
+            layer._track_variables()
 
 
 # Trainers ---------------------------------------------------------------------------------------
@@ -283,26 +409,64 @@ def steps_counted_from(optimizer: Any, joined: int) -> Iterator[None]:
         object.__setattr__(optimizer, "_iterations", counter)
 
 
-def replace_method(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -> None:
+_INNERMOST_FIRST = ("weights", "")
+"""Who may replace one method at the same time, and in which order their replacements are nested."""
+
+
+def replace_method(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any], *, by: str = "") -> None:
     """Put `make(original)` in the place of a method of this one object.
 
-    The object's configuration, class and files do not know of it. `restore_method` undoes it.
+    The object's configuration, class and files do not know of it. `restore_method` undoes it. Those named in
+    `_INNERMOST_FIRST` can replace the same method and undo that in any order.
     """
-    restore_method(owner, name)
-    method = make(_private(owner, name))
-    method.frostline_replaces = vars(owner).get(name)
+    held = vars(owner).get(name)
+    _install(owner, name, _beneath(held), {**_makers(held), by: make})
+
+
+def restore_method(owner: Any, name: str, *, by: str = "") -> None:
+    """Undo `replace_method`, if it was called; a replacement by somebody else stays."""
+    held = vars(owner).get(name)
+    makers = _makers(held)
+    if by in makers:
+        _install(owner, name, _beneath(held), {key: make for key, make in makers.items() if key != by})
+
+
+def restore_held(owner: Any, name: str, then: Any, *, by: str = "") -> None:
+    """Put back what `vars(owner).get(name)` was then; what others than `by` replaced since, or undid, stays."""
+    now = _makers(vars(owner).get(name))
+    others = {key: make for key, make in now.items() if key != by}
+    wanted = others | {key: make for key, make in _makers(then).items() if key == by}
+    if wanted == _makers(then):
+        _hold(owner, name, then)
+    else:
+        _install(owner, name, _beneath(then), wanted)
+
+
+def _makers(held: Any) -> dict[str, Callable[..., Any]]:
+    return dict(getattr(held, "frostline_makers", {}))
+
+
+def _beneath(held: Any) -> Any:
+    return getattr(held, "frostline_replaces", held)
+
+
+def _install(owner: Any, name: str, beneath: Any, makers: dict[str, Callable[..., Any]]) -> None:
+    _hold(owner, name, beneath)
+    if not makers:
+        return
+    method = _private(owner, name)
+    for key in sorted(makers, key=_INNERMOST_FIRST.index):
+        method = makers[key](method)
+    method.frostline_replaces = beneath
+    method.frostline_makers = makers
     object.__setattr__(owner, name, method)
 
 
-def restore_method(owner: Any, name: str) -> None:
-    """Undo `replace_method`, if it was called; a replacement by somebody else stays."""
-    held = vars(owner).get(name)
-    if not hasattr(held, "frostline_replaces"):
-        return
-    if held.frostline_replaces is None:
-        del vars(owner)[name]
+def _hold(owner: Any, name: str, held: Any) -> None:
+    if held is None:
+        vars(owner).pop(name, None)
     else:
-        object.__setattr__(owner, name, held.frostline_replaces)
+        object.__setattr__(owner, name, held)
 
 
 def finish_averages(model: Any) -> None:
@@ -311,6 +475,14 @@ def finish_averages(model: Any) -> None:
     if optimizer.built and getattr(optimizer_chain(optimizer)[-1], "use_ema", False):
         optimizer.finalize_variable_values(model.trainable_variables)
         unshare(model)
+
+
+def decay_alike(optimizer: Any, weight: Any, parts: Iterable[Any]) -> None:
+    """Exclude parts of a weight from weight decay where the weight itself was excluded as an object."""
+    excluded = getattr(optimizer_chain(optimizer)[-1], "_exclude_from_weight_decay", None) or set()
+    key = variable_key(optimizer)
+    if key(weight) in excluded:
+        excluded.update(key(part) for part in parts)
 
 
 def update_hooks() -> tuple[str, str]:

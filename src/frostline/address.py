@@ -68,6 +68,14 @@ class Weight:
         """How many bytes its values take."""
         return self.size * itemsize(self.dtype)
 
+    @property
+    def targets(self) -> tuple[tuple[str, Any], ...]:
+        """What an optimizer updates, with addresses: the variable, or the parts of a parametrized weight."""
+        combination = getattr(self.variable, "combination", None)
+        if combination is None:
+            return ((self.address, self.variable),)
+        return tuple((f"{self.address}:{name}", part) for name, part in combination.parts.items())
+
     def numpy(self) -> npt.NDArray[Any]:
         """Return its present value as an array of its shape (`bfloat16` as a NumPy extension type)."""
         import keras

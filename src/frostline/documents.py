@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -45,6 +45,10 @@ class Format:
     quote: str
     several: str
 
+    def raising(self, error: type[FrostlineError]) -> Format:
+        """Return the same format with another class of errors."""
+        return replace(self, in_file=error, in_data=error)
+
 
 @dataclass(frozen=True)
 class Document:
@@ -63,10 +67,6 @@ class Document:
     format: Format
     lines: Mapping[Location, int] = field(default_factory=dict)
     base: Location = ()
-
-    def part(self, at: Location, format_: Format) -> Document:
-        """Return what stands at a place as a document of its own, with other words in its messages."""
-        return Document(self.source, _get(self.data, at), format_, self.lines, (*self.base, *at))
 
     def error(self, at: Location, what: str, **more: str | None) -> FrostlineError:
         """Return the error for a mistake at a place; `more` as for `FrostlineError`."""
@@ -106,7 +106,9 @@ class Document:
         )
         at = _place(self.data, first)
         if first["type"] in ("extra_forbidden", "invalid_key"):
-            known = [f.alias or name for name, f in self.format.model_at(self.data, at[:-1]).model_fields.items()]
+            known = [
+                f.alias or name for name, f in self.format.model_at(self.data, at[:-1]).model_fields.items()
+            ]
             close = near(str(at[-1]), known, most=1)
             return self.error(
                 at,

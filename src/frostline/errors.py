@@ -10,9 +10,11 @@ FrostlineError
 │   ├── UncompiledModelError
 │   ├── LayerInCallError    `call` makes layers that the model does not own
 │   └── ModelFileError      a model, plan or receipt that could not be loaded or written
+├── ParametrizationError    a weight that cannot be split into a frozen base and trained parts as asked
 ├── OptimizerError          an optimizer that cannot be brought under a plan
 ├── TrainingError           training that could not do what the plan says
 │   ├── NoGradientError     nothing that should train received a gradient
+│   ├── NotFiniteError      the loss is NaN or infinite
 │   ├── VerificationError   frozen numbers changed
 │   └── ResumeError         a folder whose run cannot be continued by this call
 ├── RunError                a run that cannot be started or gone on with
@@ -111,6 +113,10 @@ class ModelFileError(ModelError):
     """A file that could not be loaded or written."""
 
 
+class ParametrizationError(FrostlineError):
+    """A weight that cannot be split into a frozen base and trained parts as asked."""
+
+
 class OptimizerError(FrostlineError):
     """An optimizer that cannot be brought under a plan."""
 
@@ -121,6 +127,10 @@ class TrainingError(FrostlineError):
 
 class NoGradientError(TrainingError):
     """Nothing that the plan trains received a gradient."""
+
+
+class NotFiniteError(TrainingError):
+    """The loss is NaN or infinite."""
 
 
 class VerificationError(TrainingError):

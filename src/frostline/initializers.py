@@ -54,7 +54,7 @@ _SQUARES: dict[str, float] = {
     "soft_shrink": 0.419279,
     "tanh_shrink": 0.182883,
 }
-"""The mean of `f(z)` squared over standard normal `z`; `tests/backends/test_initializers.py` integrates them."""
+"""The mean of `f(z)` squared over standard normal `z`; `test_initializers.py` integrates them."""
 
 _KNOWN = (*_GLOROT_SUITS, "selu", *_SQUARES)
 _ALSO = {"swish": "silu", "hard_swish": "hard_silu"}
@@ -104,8 +104,8 @@ class RecommendedInitializer:
 def recommended_initializer(activation: str | Callable[..., Any] | None) -> RecommendedInitializer:
     """Say which initializer suits the kernel in front of an activation.
 
-    Three cases. Linear layers and saturating activations take Glorot's, which keeps the variance of values and
-    of gradients alike near zero. SELU takes LeCun's, which its fixed point requires. All others take He's
+    Three cases. Linear layers and saturating activations take Glorot's, which keeps the variance of values
+    and of gradients alike near zero. SELU takes LeCun's, which its fixed point requires. All others take He's
     condition: the variance `1 / (fan_in * E[f(z)^2])`, `z` standard normal, keeps the second moment of the
     values from layer to layer; for ReLU that is `he_normal`. For a function of your own the mean is found by
     numerical integration.
@@ -125,8 +125,8 @@ def recommended_initializer(activation: str | Callable[..., Any] | None) -> Reco
 
     Example:
         >>> advice = recommended_initializer("relu")
-        >>> advice.name, advice.source
-        ('he_normal', 'He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015, equations 10 and 15')
+        >>> advice.name, type(advice.make()).__name__
+        ('he_normal', 'HeNormal')
         >>> print(recommended_initializer("gelu"))
         gelu: variance_scaling: truncated normal, variance 2.352 / fan_in
           keeps the mean square of the values from layer to layer
@@ -218,6 +218,6 @@ def _no_mean(name: str, received: str) -> LayerError:
     return LayerError(
         f"no initializer follows from the activation {name!r}",
         received=received,
-        expected="a function that maps each element of a tensor on its own to a finite number, not all to zero",
+        expected="a function of each element of a tensor on its own, finite, and not zero throughout",
         remedy="name the initializer: kernel_initializer='glorot_uniform'",
     )

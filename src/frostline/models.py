@@ -78,7 +78,13 @@ def _configured() -> str | None:
 
 
 def load_model(
-    name: str, *, backend: str | None = None, imports: Iterable[str] = (), safe_mode: bool = True
+    name: str,
+    *,
+    backend: str | None = None,
+    imports: Iterable[str] = (),
+    safe_mode: bool = True,
+    folder: Path | None = None,
+    compiled: bool = False,
 ) -> Any:
     """Load a model.
 
@@ -87,6 +93,8 @@ def load_model(
         backend: Keras backend to use.
         imports: Modules to import first, for custom layers.
         safe_mode: Whether to refuse `.keras` files that contain Python code.
+        folder: Where modules are looked for besides the installed ones; without it, the current folder.
+        compiled: Whether the model comes with the optimizer and loss in its file.
 
     Returns:
         A `keras.Model`.
@@ -95,16 +103,23 @@ def load_model(
         FrostlineError: The backend is not there.
         ModelFileError: There is no such model, or it cannot be loaded; says why and what to do.
     """
+    by_function = names_function(name)
     path = Path(name)
-    by_function = path.suffix != ".keras" and ":" in name
     if not by_function:
-        _require_archive(path)
+        require_archive(path)
     choose_backend(backend)
-    modules = [_import(module) for module in imports]
-    return _from_function(name) if by_function else _from_archive(path, safe_mode, modules)
+    folder = folder or Path.cwd()
+    modules = [_import(module, folder) for module in imports]
+    return _from_function(name, folder) if by_function else _from_archive(path, safe_mode, modules, compiled)
 
 
-def _require_archive(path: Path) -> None:
+def names_function(name: str) -> bool:
+    """Whether a model's name is `module:function` and no file."""
+    return Path(name).suffix != ".keras" and ":" in name
+
+
+def require_archive(path: Path) -> None:
+    """Raise `ModelFileError` where a file is not there or is no whole `.keras` archive; without Keras."""
     if not path.exists():
         beside = (
             sorted(p.name for p in path.parent.glob("*.keras") if p.is_file()) if path.parent.is_dir() else []
@@ -143,7 +158,7 @@ def _require_archive(path: Path) -> None:
         )
 
 
-def _from_archive(path: Path, safe_mode: bool, modules: Iterable[ModuleType]) -> Any:
+def _from_archive(path: Path, safe_mode: bool, modules: Iterable[ModuleType], compiled: bool) -> Any:
     import keras
 
     if "frostline.demo" in _config_text(path):
@@ -151,9 +166,9 @@ def _from_archive(path: Path, safe_mode: bool, modules: Iterable[ModuleType]) ->
     if "frostline.layers" in _config_text(path):
         importlib.import_module("frostline.layers")
     try:
-        # What is looked at here are weights: the saved optimizer and loss, perhaps custom, are not needed.
+        # Where only weights are looked at, the saved optimizer and loss, perhaps custom, are not needed.
         return keras.saving.load_model(
-            path, safe_mode=safe_mode, custom_objects=_defined_in(modules), compile=False
+            path, safe_mode=safe_mode, custom_objects=_defined_in(modules), compile=compiled
         )
     except Exception as error:
         received, remedy = _reason(error)
@@ -193,25 +208,11 @@ def _config_text(path: Path) -> str:
         return archive.read("config.json").decode("utf-8", "replace")
 
 
-def _from_function(name: str) -> Any:
+def _from_function(name: str, folder: Path) -> Any:
     import keras
 
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise ModelFileError(
-            f"{name!r} names no function",
-            expected="a .keras file, or module:function",
-        )
-    module = _import(module_name)
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        callables = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
-        close = near(function_name, callables)
-        raise ModelFileError(
-            f"the module {module_name!r} has no function {function_name!r}",
-            remedy=f"did you mean {listed(f'{module_name}:{n}' for n in close)}?" if close else None,
-        )
-    model = _called(function, name)
+    function = find_function(name, folder)
+    model = called(function, name)
     if not isinstance(model, keras.Layer):
         raise ModelFileError(
             f"{name} did not return a Keras model",
@@ -221,16 +222,41 @@ def _from_function(name: str) -> Any:
     return model
 
 
-def _import(name: str) -> Any:
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+def find_function(name: str, folder: Path, *, wanted: str = "a .keras file, or module:function") -> Any:
+    """Import what `module:function` names.
+
+    Args:
+        name: The name.
+        folder: Where modules are looked for besides the installed ones.
+        wanted: What the name should have been, for the message.
+
+    Raises:
+        ModelFileError: There is no such module or function, or it cannot be imported; says why.
+    """
+    module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise ModelFileError(f"{name!r} names no function", expected=wanted)
+    module = _import(module_name, folder)
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        callables = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
+        close = near(function_name, callables)
+        raise ModelFileError(
+            f"the module {module_name!r} has no function {function_name!r}",
+            remedy=f"did you mean {listed(f'{module_name}:{n}' for n in close)}?" if close else None,
+        )
+    return function
+
+
+def _import(name: str, folder: Path) -> Any:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name.split(".")[0] and error.name != name:
             raise _user_error(f"the module {name!r} cannot be imported", error) from error
-        scripts = [p.stem for p in Path.cwd().glob("*.py")]
+        scripts = [p.stem for p in folder.glob("*.py")]
         close = near(name, scripts)
         raise ModelFileError(
             f"there is no module {name!r}",
@@ -241,9 +267,10 @@ def _import(name: str) -> Any:
         raise _user_error(f"the module {name!r} cannot be imported", error) from error
 
 
-def _called(function: Callable[[], Any], name: str) -> Any:
+def called(function: Callable[..., Any], name: str, **arguments: Any) -> Any:
+    """Call a function of the user's; where it fails, raise `ModelFileError` with the line of its file."""
     try:
-        return function()
+        return function(**arguments)
     except FrostlineError:
         raise
     except Exception as error:

@@ -37,12 +37,9 @@ def calls_of(layers: Iterable[Any]) -> list[tuple[Any, Any]]:
 
 
 def restore_calls(calls: Iterable[tuple[Any, Any]]) -> None:
-    """Put back what `calls_of` returned."""
+    """Put back what `calls_of` returned; what others than plans replaced since stays."""
     for layer, call in calls:
-        if call is None:
-            vars(layer).pop("call", None)
-        else:
-            object.__setattr__(layer, "call", call)
+        _keras.restore_held(layer, "call", call)
 
 
 def _wrapped(call: Callable[..., Any], mode: LayerMode) -> Callable[..., Any]:

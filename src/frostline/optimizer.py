@@ -169,7 +169,7 @@ def remember(optimizer: Any, memory: Memory) -> None:
 def named_variables(optimizer: Any) -> dict[str, Any]:
     """Return all variables of an optimizer under a plan, by names that are the same in every process."""
     chain = _keras.optimizer_chain(optimizer)
-    named = {}
+    named: dict[str, Any] = {}
     for depth, part in enumerate(chain):
         per_weight, scalars = _slots_and_scalars(part)
         named |= {f"{depth}/{v.name}": v for v in _keras.optimizer_counters(part)}
@@ -304,8 +304,6 @@ def _value(variable: Any) -> Array:
     import keras
 
     return np.array(keras.ops.convert_to_numpy(variable))
-
-
 
 
 # Groups -----------------------------------------------------------------------------------------

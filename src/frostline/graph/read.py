@@ -7,13 +7,14 @@ A reader is a module `from_<backend>` with two functions: `read(subject) -> Trac
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from frostline.errors import FrostlineError
 from frostline.graph.ir import Builder, Graph, Kind, Where
 
 
@@ -155,13 +156,30 @@ def measure(subject: Subject) -> Measured:
     return reader().measure(subject)
 
 
-def departed(subject: Subject, operation: str, layer: str | None, where: Where | None, error: str) -> Trace:
+def require_loss(value: Any) -> Any:
+    """Return what a loss function returned, if it can be a loss at all.
+
+    Raises:
+        FrostlineError: It is None, a string, or a nest of values.
+    """
+    if value is None or isinstance(value, str | bytes | list | tuple | dict):
+        raise FrostlineError(
+            "the function returned no loss",
+            received=f"{value!r}" if value is None else f"a {type(value).__name__}",
+            expected="one scalar tensor",
+            remedy="return the loss from the function, and nothing else",
+        )
+    return value
+
+
+def departed(
+    names: Iterable[str], operation: str, layer: str | None, where: Where | None, error: str
+) -> Trace:
     """Return the trace of a computation that left the framework, where the framework shows no more than that.
 
     Every weight then leads to that place, and the loss comes from it: it gives a gradient to none.
     """
     build = Builder()
-    names = [source.name for source in subject.variables if source.kind == "weight"]
     weights = [build.leaf("weight", name) for name in names]
     left = build.node(
         operation, [(w, "left_framework") for w in weights], layer=layer, where=where, differentiable=False

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from frostline import _keras
 from frostline.graph.places import here
 from frostline.graph.read import Stranger, Subject, Write
 
@@ -37,11 +38,16 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
         self._addresses = dict(subject.layers)
         self._knows_layers = bool(subject.layers)
         self._held: list[Any] = []
+        self._filled: dict[int, Any] = {}
         self._stack: list[str] = []
         self.writes: list[Write] = []
         self.strangers: list[Stranger] = []
         self.read: dict[int, tuple[Any, str | None]] = {}
         """Every Keras variable that was read, by its `id`: the variable, and the layer that read it first."""
+        self.fill: Callable[[Any], Any] | None = None
+        """Given a variable that a layer made during the computation, the value to read for it."""
+        self.failed_in: str | None = None
+        """Address of the innermost layer whose call raised."""
 
     @property
     def layer(self) -> str | None:
@@ -52,7 +58,19 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
         """As Keras has it; called for each variable that is read."""
         if id(variable) not in self.read:
             self.read[id(variable)] = variable, self.layer
+            if self.fill is not None and _keras.is_uninitialized(variable):
+                self._filled[id(variable)] = self.fill(variable)
+                self.state_mapping[id(variable)] = self._filled[id(variable)]
         return super().get_current_value(variable)
+
+    def stand_in(self, values: Iterable[tuple[Any, Any]]) -> None:
+        """Let variables read as these tensors, inside the scope, from now on."""
+        for variable, value in values:
+            self.state_mapping[id(variable)] = value
+
+    def value_of(self, variable: Any) -> Any:
+        """Return what a variable read as that nobody assigned to, also after the scope was left."""
+        return self._filled.get(id(variable), variable.value)
 
     def add_update(self, update: tuple[Any, Any]) -> None:
         """As Keras has it; called for each variable that is assigned to."""
@@ -79,6 +97,9 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
             try:
                 with self._around(address):
                     return original(layer, *arguments, **options)
+            except BaseException:
+                self.failed_in = self.failed_in or address
+                raise
             finally:
                 self._stack.pop()
 

@@ -104,6 +104,8 @@ class FunctionData(_Strict):
 
 
 def _kind_of(value: Any) -> str | None:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_unset=True)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "<fraction>"
     kinds = [kind for kind in KINDS if isinstance(value, dict) and kind in value]

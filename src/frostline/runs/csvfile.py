@@ -41,7 +41,9 @@ def check_csv(path: Path, source: CsvData) -> Columns:
     with _opened(path, source) as rows:
         names = tuple(name.strip() for name in next(rows, []))
     if not names:
-        raise DataError(f"{str(path)!r} is empty", expected="a line of column names, then one line per sample")
+        raise DataError(
+            f"{str(path)!r} is empty", expected="a line of column names, then one line per sample"
+        )
     for name in names:
         if names.count(name) > 1:
             raise DataError(

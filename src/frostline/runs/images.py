@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 
 from frostline.errors import DataError, RunError, listed, near
 from frostline.runs.configdata import ImagesData
@@ -147,8 +148,16 @@ def load_images(folder: Path, source: ImagesData, input_shape: Sequence[int | No
             classes=classes,
             source=str(folder),
             rows=files,
+            digest=_digest(folder, paths),
         )
     )
+
+
+def _digest(folder: Path, paths: Sequence[Path]) -> str:
+    hasher = blake3()
+    for path in paths:
+        hasher.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
+    return f"blake3 of the names and sizes of {len(paths)} images: {hasher.hexdigest()}"
 
 
 def _files(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,9 @@ class Samples:
         weight: The weight of each sample in the loss, of shape `(samples,)`.
         classes: The label behind each number in `y`; empty where `y` holds no labels.
         source: Names the data in messages.
-        digests: Of what was read, for the receipt.
-        where: Names a sample in messages: `line 7` for a row of a table.
+        digest: Of the files, where the samples are read from them batch by batch.
+        rows: What each sample is in its source: the line of a table, the file of an image; None where it is
+            its number.
     """
 
     x: Any
@@ -34,7 +34,7 @@ class Samples:
     weight: Any = None
     classes: tuple[str, ...] = ()
     source: str = "the data"
-    digests: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
     rows: Any = None
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Samples:
         rows = np.arange(len(self)) if self.rows is None else self.rows
         return replace(
             self,
-            x=mapped(self.x, lambda v: v[chosen]),
+            x=mapped(self.x, lambda v: v[chosen] if isinstance(v, np.ndarray) else v.only(chosen)),
             y=None if self.y is None else mapped(self.y, lambda v: v[chosen]),
             weight=None if self.weight is None else self.weight[chosen],
             rows=rows[chosen],
@@ -92,8 +92,6 @@ class Stream:
 
     data: Any
     source: str
-
-    classes: tuple[str, ...] = ()
 
 
 def leaves(tree: Any) -> list[tuple[str, Any]]:
@@ -145,4 +143,5 @@ def require_samples(samples: Samples) -> Samples:
 
 def one_hot(labels: npt.NDArray[Any], classes: int) -> npt.NDArray[np.float32]:
     """Return labels of shape `(samples,)` as rows of zeros with a single 1."""
-    return np.eye(classes, dtype="float32")[labels]
+    rows: npt.NDArray[np.float32] = np.eye(classes, dtype="float32")[labels]
+    return rows

@@ -111,7 +111,11 @@ def read(place: Path) -> Checkpoint:
         stored = safetensors.load(raw)
     except SafetensorError as problem:
         raise ValueError(f"{_ARRAYS}: {problem}") from None
-    arrays = {name: stored[name].view(_dtype(dtype)).reshape(shape) for name, dtype, shape in state["dtypes"]}
+    # Copies, since what stands in `raw` cannot be written to, which PyTorch warns of.
+    arrays = {
+        name: np.array(stored[name].view(_dtype(dtype)).reshape(shape))
+        for name, dtype, shape in state["dtypes"]
+    }
     return Checkpoint(state["epoch"], state["state"], arrays, state["finished"])
 
 

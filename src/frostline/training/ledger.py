@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,6 +78,33 @@ class Ledger:
             verification = replace(verification, no_gradient=missing)
         self.records.append(record)
         self.runs.append(PhaseRun(name, resolution, epochs, verification))
+
+    def to_data(self) -> dict[str, Any]:
+        """Return what was written down as plain data, for JSON."""
+        closed = [
+            [run.name, run.epochs, list(run.verification.no_gradient) if run.verification else []]
+            for run in self.runs
+        ]
+        return {
+            "before": self.before.to_data() if self.before is not None else None,
+            "records": [record.to_data() for record in self.records],
+            "closed": closed,
+        }
+
+    @classmethod
+    def from_data(cls, model: Any, data: Mapping[str, Any], resolutions: Sequence[Resolution]) -> Ledger:
+        """Make a ledger from plain data, the reverse of `to_data`; phases that ended do so in order."""
+        before = Fingerprint.from_data(data["before"]) if data["before"] is not None else None
+        ledger = cls(model, before, records=[PhaseRecord.from_data(one) for one in data["records"]])
+        starts = (before, *(record.after for record in ledger.records))
+        for number, (name, epochs, missing) in enumerate(data["closed"]):
+            verification, start = None, starts[number] if before is not None else None
+            if start is not None:
+                record = ledger.records[number]
+                found = compare(start, record.after, record.trained, record.moving)
+                verification = replace(found, no_gradient=tuple(missing))
+            ledger.runs.append(PhaseRun(name, resolutions[number], epochs, verification))
+        return ledger
 
 
 def no_gradient(model: Any, missing: Iterable[str]) -> NoGradientError:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from frostline import _keras
-from frostline._version import __version__
-from frostline.applying import apply, keep_functions
+from frostline.applying import keep_functions
 from frostline.errors import ModelError, PlanError, UncompiledModelError
 from frostline.plan import Plan
 from frostline.receipt import Receipt
 from frostline.resolution import Resolution, resolve
 from frostline.schedule import Schedule
-from frostline.training.ledger import Ledger, PhaseRun, no_gradient
+from frostline.training.account import receipt_of, versions
+from frostline.training.job import Job, Progress
+from frostline.training.ledger import PhaseRun, no_gradient
 from frostline.training.watch import layers_made_in_call
-from frostline.verification import Verification, digest_array, fingerprint_of
+from frostline.verification import Verification
+
+Preparation = Callable[[list[Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,8 @@ class Run:
         verification: What the guard found; None with `guard=False`.
         receipt: The same in a form that others can check; None with `guard=False`.
         phases: The phases of a schedule, or the one plan, in order.
+        resumed: The epoch, counted from 0, that a run went on with after it had been interrupted; None where
+            it began here. Of a run that had been finished before, the number of its epochs.
     """
 
     history: Any
@@ -44,6 +45,7 @@ class Run:
     verification: Verification | None
     receipt: Receipt | None
     phases: tuple[PhaseRun, ...]
+    resumed: int | None = None
 
 
 def fit(
@@ -54,6 +56,8 @@ def fit(
     *,
     guard: bool = True,
     keep_state: bool = True,
+    stop_on_nan: bool = True,
+    resume: str | os.PathLike[str] | None = None,
     **arguments: Any,
 ) -> Run:
     """Train a compiled model under a plan, and prove that nothing else moved.
@@ -69,7 +73,15 @@ def fit(
         guard: Whether to take fingerprints before and after and to fail where a frozen number changed.
         keep_state: Whether the optimizer's slots of weights that stop training are kept for when they train
             again.
+        stop_on_nan: Whether to stop in the epoch in which the loss becomes NaN or infinite, with an error
+            that names the first such batch. Infinite losses are left to loss scaling where there is any.
+        resume: A folder for checkpoints, one at the start and one at the end of each epoch. Where it holds
+            the checkpoints of this very run, killed at any moment, the run goes on with the epoch that it was
+            in, and ends with the numbers of an undisturbed one: weights, slots, phase, seeds, order of data,
+            history and receipt. Where it holds the finished run, its end is put on the model and returned.
+            Give the same model, plan, data and arguments again; see "Resuming" below.
         **arguments: All else that `model.fit` takes; with a schedule, all but `epochs` and `initial_epoch`.
+            Callbacks that have a method `on_phase_begin(phase)` are told when a phase of it begins.
 
     Returns:
         A `Run`.
@@ -83,7 +95,19 @@ def fit(
         LayerInCallError: The model makes layers while it is called.
         TrainingError: A callback changed trainable flags by hand.
         NoGradientError: No weight that should train received a gradient.
+        NotFiniteError: The loss became NaN or infinite (with `stop_on_nan`).
         VerificationError: A frozen number changed (with `guard`).
+        ResumeError: The folder holds another run, is in use by one, or cannot be written to.
+
+    Resuming:
+        Weights that train may have any values when a run goes on, they are restored; frozen ones must be as
+        they were. A checkpoint that cannot be read is discarded with a warning, and the one before is used.
+        Going on with arrays costs nothing. Every other source of data, and arrays with `steps_per_epoch`, are
+        read again from the beginning, without training, up to the epoch that comes next, so that whatever
+        state they have is right; make them anew in the same way. What callbacks remember is restored for
+        `EarlyStopping`, `ReduceLROnPlateau`, `ModelCheckpoint`, for `CSVLogger`, which appends, and for those
+        with methods `state_dict` and `load_state_dict`. A checkpoint takes as much room, and time to write, as
+        all weights that train in any phase and the optimizer's slots; the last two are kept.
 
     Example:
         >>> import keras, numpy as np
@@ -96,29 +120,78 @@ def fit(
     _require_compiled(model)
     if isinstance(plan, Schedule):
         _refuse_epochs(arguments)
-    resolutions = _resolutions(model, plan)
-    apply(model, resolutions[0], keep_state=keep_state)
-    ledger = Ledger(model, fingerprint_of(resolutions[0].inventory) if guard else None)
-    started, clock = datetime.now(UTC), time.monotonic()
-    if isinstance(plan, Schedule):
-        history = _fit_phases(model, plan, resolutions, ledger, x, y, arguments, keep_state)
+    job = Job(model, plan, _resolutions(model, plan), x, y, arguments, guard, keep_state, stop_on_nan)
+    if resume is not None:
+        from frostline.training.resuming import fit_resumably
+
+        return fit_resumably(job, Path(resume))
+    progress = job.begin()
+    return run_of(job, progress, train(job, progress))
+
+
+def train(job: Job, progress: Progress, prepare: Preparation | None = None) -> Any:
+    """Call `model.fit` and close the books.
+
+    Args:
+        job: What to do.
+        progress: How far it is; its plan is on the model.
+        prepare: Gets the callbacks, the user's and ours, and returns arguments for `model.fit` that go before
+            all others.
+
+    Returns:
+        The `keras.callbacks.History`.
+    """
+    from frostline.training.finite import FiniteWatch
+    from frostline.training.flags import guarded
+
+    arguments, switch = dict(job.arguments), progress.switch
+    callbacks = guarded(arguments.get("callbacks"))
+    if job.stop_on_nan:
+        callbacks.insert(0, FiniteWatch(job.x, job.y))
+    if switch is not None:
+        switch.listeners = tuple(c for c in callbacks if hasattr(c, "on_phase_begin"))
+        callbacks.append(switch)
+        arguments["epochs"] = switch.most_epochs
+    if prepare is not None:
+        arguments |= prepare(callbacks)
+    elif callbacks:
+        arguments["callbacks"] = callbacks
+    resolution = job.resolutions[switch.number if switch is not None else 0]
+    history = _fit(job.model, resolution, job.x, job.y, arguments)
+    if switch is not None:
+        progress.ledger.close(switch.phase.name, switch.resolution, switch.epochs, stepped=switch.stepped)
+        history.history["phase"] = switch.phase_of_epoch
     else:
-        history = _fit(model, resolutions[0], x, y, arguments | _guarded(arguments))
-        ledger.close(model.name, resolutions[0], len(history.epoch), stepped=bool(history.epoch))
-    if ledger.before is None:
-        return Run(history, ledger.runs[-1].resolution, None, None, tuple(ledger.runs))
-    receipt = _receipt(
-        ledger,
-        plan,
-        data=_data_digests(x, y, arguments.get("sample_weight")),
-        started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - clock, 3),
-    )
-    missing = tuple(
-        dict.fromkeys(a for r in ledger.runs if r.verification for a in r.verification.no_gradient)
-    )
-    verification = replace(receipt.verification, no_gradient=missing)
-    return Run(history, ledger.runs[-1].resolution, verification, receipt, tuple(ledger.runs))
+        epochs = len(history.epoch)
+        progress.ledger.close(job.model.name, resolution, epochs, stepped=bool(epochs))
+    return history
+
+
+def run_of(
+    job: Job,
+    progress: Progress,
+    history: Any,
+    told: Mapping[str, Any] | None = None,
+    *,
+    resumed: int | None = None,
+) -> Run:
+    """Return what a job did, after its end.
+
+    Args:
+        job: What was to be done.
+        progress: With all phases closed.
+        history: What `train` returned.
+        told: `versions` and `seconds` for the receipt, in place of those of this process.
+        resumed: As `Run` has it.
+    """
+    runs = tuple(progress.ledger.runs)
+    if progress.ledger.before is None:
+        return Run(history, runs[-1].resolution, None, None, runs, resumed)
+    told = told or {"versions": versions(), "seconds": progress.seconds}
+    receipt = receipt_of(progress.ledger, job.plan, data=job.data(), started=progress.started, **told)
+    missing = dict.fromkeys(a for run in runs if run.verification for a in run.verification.no_gradient)
+    verification = replace(receipt.verification, no_gradient=tuple(missing))
+    return Run(history, runs[-1].resolution, verification, receipt, runs, resumed)
 
 
 def _resolutions(model: Any, plan: Plan | Resolution | Schedule) -> tuple[Resolution, ...]:
@@ -147,27 +220,6 @@ def _fit(model: Any, resolution: Resolution, x: Any, y: Any, arguments: dict[str
     return history
 
 
-def _fit_phases(
-    model: Any,
-    schedule: Schedule,
-    resolutions: tuple[Resolution, ...],
-    ledger: Ledger,
-    x: Any,
-    y: Any,
-    arguments: dict[str, Any],
-    keep_state: bool,
-) -> Any:
-    from frostline.training.phases import most_epochs, phase_switch
-
-    switch = phase_switch(schedule, resolutions, ledger, keep_state=keep_state)
-    callbacks = [*_guarded(arguments).get("callbacks", ()), switch]
-    arguments = {**arguments, "callbacks": callbacks, "epochs": most_epochs(schedule)}
-    history = _fit(model, resolutions[0], x, y, arguments)
-    ledger.close(switch.phase.name, switch.resolution, switch.epochs, stepped=switch.stepped)
-    history.history["phase"] = switch.phase_of_epoch
-    return history
-
-
 def _refuse_epochs(arguments: dict[str, Any]) -> None:
     for name in ("epochs", "initial_epoch"):
         if name in arguments:
@@ -176,30 +228,6 @@ def _refuse_epochs(arguments: dict[str, Any]) -> None:
                 received=f"{name}={arguments[name]!r}",
                 remedy="leave it out, or give the phases other epochs",
             )
-
-
-def _guarded(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the callbacks among the arguments of `fit` with a guard behind them; nothing without any."""
-    from frostline.training.flags import guarded
-
-    callbacks = guarded(arguments.get("callbacks"))
-    return {"callbacks": callbacks} if callbacks else {}
-
-
-def _receipt(ledger: Ledger, plan: Plan | Resolution | Schedule, **more: Any) -> Receipt:
-    assert ledger.before is not None
-    records = ledger.records
-    return Receipt(
-        model=ledger.model.name,
-        plan=_plan_data(plan.plan if isinstance(plan, Resolution) else plan),
-        trained=tuple(dict.fromkeys(a for record in records for a in record.trained)),
-        moving=tuple(dict.fromkeys(a for record in records for a in record.moving)),
-        before=ledger.before,
-        after=records[-1].after,
-        versions=versions(),
-        phases=tuple(records) if isinstance(plan, Schedule) else (),
-        **more,
-    )
 
 
 def _require_compiled(model: Any) -> None:
@@ -231,42 +259,3 @@ def _explained(model: Any, resolution: Resolution) -> Iterator[None]:
             if not any(text in str(error) for text in said):
                 raise
             raise no_gradient(model, [d.weight.address for d in resolution.trained]) from error
-
-
-def _plan_data(plan: Plan | Schedule) -> Any:
-    try:
-        return plan.to_data()
-    except PlanError:
-        return str(plan)
-
-
-def _data_digests(*parts: Any) -> dict[str, str]:
-    """Digest what was trained on; data that cannot be read twice gets a reason instead."""
-    import keras
-
-    digests = {}
-    for name, part in zip(("x", "y", "sample_weight"), parts, strict=True):
-        for path, value in keras.tree.flatten_with_path(part):
-            key = "/".join((name, *map(str, path)))
-            if isinstance(value, np.ndarray) and value.dtype != object:
-                digests[key] = f"blake3:{digest_array(value)}"
-            elif keras.ops.is_tensor(value):
-                digests[key] = f"blake3:{digest_array(keras.ops.convert_to_numpy(value))}"
-            elif value is not None:
-                digests[key] = f"not digested: {type(value).__name__} may give other data the next time"
-    return digests
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of all that decides the numbers of a run."""
-    import keras
-
-    backend = keras.backend.backend()
-    found = {"frostline": __version__, "keras": keras.__version__, "numpy": np.__version__}
-    for name in (backend, f"{backend}-cpu"):
-        try:
-            found[backend] = metadata.version(name)
-            break
-        except metadata.PackageNotFoundError:
-            continue
-    return {**found, "backend": backend, "python": platform.python_version()}

@@ -6,17 +6,22 @@ one piece. The plan changes in a callback, between two steps, which `apply` allo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from frostline import _keras
+from frostline.address import Weight
 from frostline.applying import apply
 from frostline.errors import PlanError, listed, near
 from frostline.resolution import Resolution
 from frostline.schedule import Phase, Schedule
 from frostline.training.ledger import Ledger
+
+_PLACE = ("number", "epochs", "steps", "waited", "best", "counts")
+"""What says where a schedule stands, beside the best values."""
 
 
 class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
@@ -37,6 +42,7 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._schedule = schedule
         self._resolutions = resolutions
         self._ledger = ledger
+        self.listeners: tuple[Any, ...] = ()
         self.phase_of_epoch: list[str] = []
         self._number = 0
         self._begin(within_epoch=False)
@@ -61,10 +67,32 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         """Whether any step ran in that phase: one that begins behind an epoch's last step may be stopped."""
         return bool(self._epochs or self._steps)
 
+    @property
+    def most_epochs(self) -> int:
+        """How many epochs the schedule can take at most."""
+        return most_epochs(self._schedule)
+
+    @property
+    def number(self) -> int:
+        """The place of that phase in the schedule, from 0."""
+        return self._number
+
+    def to_data(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return, between two epochs, where the schedule stands, as plain data and as arrays by address."""
+        data = {name: getattr(self, f"_{name}") for name in _PLACE}
+        return {**data, "phase_of_epoch": list(self.phase_of_epoch)}, dict(self._best_values)
+
+    def go_to(self, data: Mapping[str, Any], best_values: Mapping[str, Any]) -> None:
+        """Go to the place in the schedule that `to_data` returned; the plan there is not applied."""
+        for name in _PLACE:
+            setattr(self, f"_{name}", data[name])
+        self.phase_of_epoch = list(data["phase_of_epoch"])
+        self._best_values: dict[str, Any] = dict(best_values)
+
     def _begin(self, *, within_epoch: bool) -> None:
         self._epochs = self._steps = self._waited = 0
         self._best: float | None = None
-        self._best_values: list[tuple[Any, Any]] = []
+        self._best_values = {}
         # A phase that begins within an epoch counts its own from the next one on.
         self._counts = not within_epoch
 
@@ -104,14 +132,14 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         if phase.until.improves(value, self._best):
             self._best, self._waited = value, 0
             if phase.restore_best:
-                self._best_values = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in self._changing()]
+                self._best_values = {w.address: np.array(w.numpy()) for w in self._changing()}
             return False
         self._waited += 1
         return self._waited >= phase.until.patience
 
-    def _changing(self) -> list[Any]:
+    def _changing(self) -> list[Weight]:
         every = (*self.resolution.trained, *(d for d in self.resolution.statistics if d.trains))
-        return [decision.weight.variable for decision in every]
+        return [decision.weight for decision in every]
 
     def _end(self, *, within_epoch: bool) -> None:
         _keras.settle(self.model)
@@ -126,14 +154,23 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._number += 1
         self._begin(within_epoch=within_epoch)
         apply(self.model, self.resolution, keep_state=self._keep_state)
+        self._tell()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Say which phase begins."""
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            listener.on_phase_begin(self.phase)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Restore the best weights once more, behind the averages that `fit` ends with."""
         self._restore_best()
 
     def _restore_best(self) -> None:
-        for variable, value in self._best_values:
-            variable.assign(value)
+        for address, value in self._best_values.items():
+            self.resolution.inventory.by_address[address].variable.assign(value)
 
 
 class StepwisePhaseSwitch(PhaseSwitch):

@@ -12,7 +12,7 @@ import torch
 def capture() -> dict[str, npt.NDArray[Any]]:
     """Return the state of the generator of the processor, and of each GPU in use, by name."""
     states = {"torch": torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states |= {f"torch/{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
     return {name: np.array(state.numpy()) for name, state in states.items()}
 

@@ -38,7 +38,7 @@ class Randomness:
         version, numbers, gauss = random.getstate()
         arrays = {"python": np.array(numbers, np.uint64)}
         state: dict[str, Any] = {"seed": _keras.random_seed(), "python": [version, gauss]}
-        state["numpy"] = _taken_out(np.random.get_state(legacy=False), "numpy", arrays)  # noqa: NPY002
+        state["numpy"] = _taken_out(np.random.get_state(legacy=False), "numpy", arrays)
         generator = _keras.global_seed_state()
         if generator is not None:
             arrays["keras"] = np.array(keras.ops.convert_to_numpy(generator))
@@ -59,7 +59,7 @@ class Randomness:
             keras.utils.set_random_seed(seed)
         version, gauss = self.state["python"]
         random.setstate((version, tuple(int(n) for n in self.arrays["python"]), gauss))
-        np.random.set_state(_put_in(self.state["numpy"], "numpy", self.arrays))  # noqa: NPY002
+        np.random.set_state(_put_in(self.state["numpy"], "numpy", self.arrays))
         if "keras" in self.arrays:
             _keras.make_global_seed_state().assign(self.arrays["keras"])
         if "torch" in self.arrays:

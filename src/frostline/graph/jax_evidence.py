@@ -1,0 +1,165 @@
+"""Which inputs of one JAX equation a gradient comes back to: asked of JAX, not looked up in a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jax.extend import core
+
+from frostline.graph.ir import Reason
+
+Passing = tuple[tuple[Reason | None, ...], ...]
+"""For each output the reason of each input; None where a gradient passes, and where one end is an integer."""
+
+CUSTOM = ("custom_jvp_call", "custom_vjp_call")
+
+_known: dict[Any, Passing] = {}
+"""Answers by primitive and dtypes. The parameters of a primitive that holds no function of the user's decide
+shapes and axes, not whether there is a derivative."""
+
+
+def passing(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Passing:
+    """Say why no gradient passes from each output of an equation to each of its inputs.
+
+    Args:
+        jaxpr: What holds the equation.
+        equation: The equation.
+    """
+    name = equation.primitive.name
+    if name == "stop_gradient":
+        return tuple(tuple("stop_gradient" for _ in equation.invars) for _ in equation.outvars)
+    if not any(is_differentiable(out) for out in equation.outvars):
+        return tuple(tuple(None for _ in equation.invars) for _ in equation.outvars)
+    if any(True for _ in core.jaxprs_in_params(equation.params)) or name in CUSTOM:
+        return _asked(jaxpr, equation)
+    key = (equation.primitive, _dtypes(equation.invars), _dtypes(equation.outvars))
+    if key not in _known:
+        _known[key] = _asked(jaxpr, equation)
+    return _known[key]
+
+
+def is_differentiable(atom: Any) -> bool:
+    """Whether a variable of a jaxpr is of a floating or complex dtype."""
+    dtype = getattr(atom.aval, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+
+
+def _dtypes(atoms: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(str(getattr(atom.aval, "dtype", atom.aval)) for atom in atoms)
+
+
+def _asked(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Passing:
+    """Differentiate the equation alone, by one input after the other."""
+    name = equation.primitive.name
+    function, atoms = _alone(jaxpr, equation)
+    by_backward = name in CUSTOM
+    refused: Reason = "left_framework" if "callback" in name else "unregistered"
+    silent: Reason = "zero_gradient" if by_backward else "not_differentiable"
+    reasons: dict[Any, list[Reason | None]] = {}
+    for place, atom in enumerate(atoms):
+        if not is_differentiable(atom):
+            continue
+        try:
+            ask = _backward if by_backward else _forward
+            passes = ask(function, [_spec(atom) for atom in atoms], place)
+            reasons[atom] = [None if one else silent for one in passes]
+        except (NotImplementedError, ValueError, TypeError):
+            reasons[atom] = [refused] * len(equation.outvars)
+    nothing: list[Reason | None] = [None] * len(equation.outvars)
+    columns = [nothing if isinstance(a, core.Literal) else reasons.get(a, nothing) for a in equation.invars]
+    return tuple(tuple(column[out] for column in columns) for out in range(len(equation.outvars)))
+
+
+def _alone(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> tuple[Callable[..., Any], list[Any]]:
+    """The equation as a function of its inputs, each once, and those inputs."""
+    atoms = list(dict.fromkeys(atom for atom in equation.invars if not isinstance(atom, core.Literal)))
+    single: Any = jaxpr
+    single = single.replace(constvars=[], invars=atoms, outvars=list(equation.outvars), eqns=[equation])
+    return core.jaxpr_as_fun(core.ClosedJaxpr(single, ())), atoms
+
+
+def _spec(atom: Any) -> Any:
+    return jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype)  # type: ignore[no-untyped-call]
+
+
+def _forward(function: Callable[..., Any], specs: list[Any], place: int) -> list[bool]:
+    """For each output, whether its tangent is anything but a symbolic zero when input `place` has one."""
+    seen: list[bool] = []
+
+    @jax.custom_jvp
+    def probe(*outputs: Any) -> Any:
+        return outputs
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        seen[:] = [not isinstance(tangent, SymbolicZero) for tangent in tangents]
+        return primals, tangents
+
+    probe.defjvp(rule, symbolic_zeros=True)
+
+    def differentiated(*values: Any) -> Any:
+        def by_one(value: Any) -> Any:
+            return probe(*function(*values[:place], value, *values[place + 1 :]))
+
+        return jax.jvp(by_one, (values[place],), (values[place],))
+
+    outputs = jax.eval_shape(differentiated, *specs)[0]
+    # JAX does not even ask the rule where no output has a tangent.
+    return seen or [False] * len(outputs)
+
+
+def _backward(function: Callable[..., Any], specs: list[Any], place: int) -> list[bool]:
+    """For each output, whether what comes back to input `place` depends on what comes to that output."""
+    outputs = jax.eval_shape(function, *specs)
+    kept = [index for index, out in enumerate(outputs) if jnp.issubdtype(out.dtype, jnp.inexact)]
+
+    def differentiated(cotangents: Any, *values: Any) -> Any:
+        def by_one(value: Any) -> Any:
+            results = function(*values[:place], value, *values[place + 1 :])
+            return [results[index] for index in kept]
+
+        return jax.vjp(by_one, values[place])[1](cotangents)[0]
+
+    closed = jax.make_jaxpr(differentiated)([outputs[index] for index in kept], *specs)
+    depends = _dependence(closed.jaxpr)[0]
+    return [index in kept and kept.index(index) in depends for index in range(len(outputs))]
+
+
+def _dependence(jaxpr: core.Jaxpr) -> list[frozenset[int]]:
+    """For each output of a jaxpr the places of the inputs that its values depend on."""
+    found: dict[Any, frozenset[int]] = {var: frozenset({place}) for place, var in enumerate(jaxpr.invars)}
+
+    def of(atom: Any) -> frozenset[int]:
+        return frozenset() if isinstance(atom, core.Literal) else found.get(atom, frozenset())
+
+    for equation in jaxpr.eqns:
+        inner = body(equation)
+        inputs = [of(atom) for atom in equation.invars]
+        if inner is None or equation.primitive.name in CUSTOM:
+            results = [frozenset[int]().union(*inputs)] * len(equation.outvars)
+        else:
+            needed = _dependence(inner.jaxpr)
+            results = [frozenset[int]().union(*(inputs[place] for place in places)) for places in needed]
+        found.update(zip(equation.outvars, results, strict=True))
+    return [of(atom) for atom in jaxpr.outvars]
+
+
+def body(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
+    """Return the one jaxpr that an equation does nothing but run (`jit`, `checkpoint`), or None."""
+    if equation.primitive.name in ("scan", "while", "cond"):
+        return None
+    for parameter in ("jaxpr", "call_jaxpr"):
+        inner = equation.params.get(parameter)
+        if isinstance(inner, core.Jaxpr):
+            inner = core.ClosedJaxpr(inner, ()) if not inner.constvars else None
+        if inner is None or not isinstance(inner, core.ClosedJaxpr):
+            continue
+        same_ends = (len(inner.jaxpr.invars), len(inner.jaxpr.outvars)) == (
+            len(equation.invars),
+            len(equation.outvars),
+        )
+        return inner if same_ends else None
+    return None

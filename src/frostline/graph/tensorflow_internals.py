@@ -1,0 +1,100 @@
+"""Every private name of TensorFlow that the reader relies on, one small function each.
+
+Tried on TensorFlow 2.21; `tests/backends/test_from_tensorflow.py` fails when a name goes away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.eager import context, lift_to_graph
+from tensorflow.python.framework import ops
+from tensorflow.python.ops import stateful_random_ops
+
+FuncGraph: Any = tf.__internal__.FuncGraph
+SymbolicTensor: Any = tf.__internal__.SymbolicTensor
+
+
+def gradient_function(operation: Any) -> Callable[..., Any] | None:
+    """Return what computes the gradients of an operation, None where it is declared to have none.
+
+    Raises:
+        LookupError: TensorFlow knows no gradient for it.
+    """
+    found: Callable[..., Any] | None = ops.get_gradient_function(operation)
+    return found
+
+
+def usual_gradient_function(operation: Any) -> Callable[..., Any] | None:
+    """Return what computes the gradients of operations of its type, unless overridden for one of them."""
+    try:
+        found: Callable[..., Any] | None = ops.gradient_registry.lookup(operation.type)
+    except LookupError:
+        return None
+    return found
+
+
+def called_graph(operation: Any, function: Any) -> Any:
+    """Return the graph of a function that an operation calls, given the value of its attribute."""
+    graph = operation.graph
+    while graph is not None:
+        found = graph._get_function(function.name)
+        if found is not None:
+            return found.graph
+        graph = getattr(graph, "outer_graph", None)
+    raise KeyError(function.name)
+
+
+def same_handle(tensor: Any, like: Any) -> None:
+    """Note on a variant or resource tensor what `like` is known to hold."""
+    handle = getattr(like, "_handle_data", None)
+    if handle is not None:
+        tensor._handle_data = handle
+
+
+def evaluated(tensor: Any) -> Any:
+    """Compute a tensor of an unfinished graph from what the graph captured."""
+    captured = list(tensor.graph.internal_captures)
+
+    def lifted() -> Any:
+        graph = tf.compat.v1.get_default_graph()
+        copies = lift_to_graph.lift_to_graph([tensor], graph, sources=captured, handle_captures=True)
+        return copies[tensor]
+
+    with tf.init_scope():
+        return tf.function(lifted, autograph=False).get_concrete_function()()
+
+
+FUNCTION: type = type(tf.function(lambda: None))
+"""The class of what `tf.function` makes."""
+
+
+def wants_autograph(function: Any) -> bool:
+    """Whether a function made by `tf.function` has its Python loops and conditions translated."""
+    return bool(getattr(function, "_autograph", True))
+
+
+@contextmanager
+def random_numbers_kept() -> Iterator[None]:
+    """Let what is drawn inside leave TensorFlow's global generators as they were.
+
+    The kernels of the older random operations count by themselves, one for each pair of seeds. Another global
+    seed keeps them from counting on.
+    """
+    eager = context.context()
+    seeds = eager._seed, getattr(eager, "_rng", None)
+    generator = stateful_random_ops.global_generator
+    state = generator.state.read_value() if generator is not None else None
+    if seeds[1] is not None:
+        eager._seed, eager._rng = ~int(seeds[0]) & 0x7FFFFFFF, Random(0)
+    try:
+        yield
+    finally:
+        if seeds[1] is not None:
+            eager._seed, eager._rng = seeds
+        if generator is not None:
+            generator.state.assign(state)

@@ -1,0 +1,228 @@
+"""Word vectors in text files, as GloVe, word2vec and fastText publish them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from frostline.errors import LayerError, MatrixFileError, listed
+from frostline.layers.matrices import require_file
+
+_BLANKS = re.compile(r"[ \t]+")
+_HEADER = re.compile(rb"^\s*(\d+)[ \t]+(\d+)\s*$")
+_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class WordVectors:
+    """Words, and a vector for each.
+
+    Attributes:
+        words: The words, one for each row.
+        matrix: float32 of shape (words, dimension).
+        missing: Rows of words that the file does not have, all zeros; only where a vocabulary was given.
+    """
+
+    words: tuple[str, ...]
+    matrix: npt.NDArray[np.float32]
+    missing: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None) -> WordVectors:
+    r"""Read word vectors from a text file: on each line a word and its numbers, parted by blanks.
+
+    A first line `count dimension`, as word2vec and fastText write it, is held against the rest. Words may
+    have blanks in them, as some of GloVe do. The numbers go into one float32 array, line by line.
+
+    Args:
+        path: A `.txt` or `.vec` file in UTF-8.
+        vocabulary: The words to read, in the order of the rows, such as
+            `keras.layers.StringLookup.get_vocabulary()`; by default all, in the order of the file.
+
+    Returns:
+        `WordVectors`.
+
+    Raises:
+        MatrixFileError: A line has too many numbers or too few, something that is no number, or a word that
+            stood before; the message names file and line. Or the file is not there, is empty, or ends early.
+        LayerError: The vocabulary has a word twice.
+
+    Source:
+        Formats: Pennington, Socher and Manning, "GloVe", EMNLP 2014; Mikolov, Chen, Corrado and Dean,
+            "Efficient
+        Estimation of Word Representations in Vector Space", 2013.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("tiny.txt").write_text("the 0.5 1.0\nsea 0.0 -2.0\n")
+        >>> vectors = read_word_vectors("tiny.txt", vocabulary=["sea", "foam"])
+        >>> vectors.matrix.tolist(), vectors.missing
+        ([[0.0, -2.0], [0.0, 0.0]], (1,))
+    """
+    path = Path(path)
+    require_file(path)
+    rows = _rows_of(vocabulary)
+    with path.open("rb") as file:
+        layout = _layout(path, file)
+        matrix = np.zeros((layout.count if rows is None else len(rows), layout.dimension), "float32")
+        words: dict[str, int] = {}
+        for line, word, fields in _lines(path, file, layout):
+            row = len(words) if rows is None else rows.get(word)
+            if row is None:
+                continue
+            if word in words:
+                raise MatrixFileError(
+                    f"{str(path)!r}, line {line}: the word {word!r} stands on line {words[word]} already",
+                    expected="each word once",
+                )
+            words[word] = line
+            matrix[row] = _numbers(path, line, fields)
+    if rows is None:
+        return WordVectors(tuple(words), matrix)
+    return WordVectors(tuple(rows), matrix, tuple(row for word, row in rows.items() if word not in words))
+
+
+def _rows_of(vocabulary: Sequence[str] | None) -> dict[str, int] | None:
+    if vocabulary is None:
+        return None
+    rows = {str(word): row for row, word in enumerate(vocabulary)}
+    if len(rows) == len(vocabulary) and rows:
+        return rows
+    twice = [word for word, count in Counter(map(str, vocabulary)).items() if count > 1]
+    raise LayerError(
+        "the vocabulary has words more than once" if rows else "the vocabulary is empty",
+        received=listed(map(repr, twice)) if rows else None,
+        expected="the word of each row, each once",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the first lines of a file tell of the rest."""
+
+    first: int
+    """The line of the first word, from 1."""
+    count: int
+    dimension: int
+
+
+def _layout(path: Path, file: BinaryIO) -> _Layout:
+    header = _HEADER.match(first := file.readline())
+    second = file.readline()
+    file.seek(0)
+    lines = _count_lines(file)
+    file.seek(0)
+    if not first.strip():
+        raise MatrixFileError(
+            f"{str(path)!r} has no word vectors",
+            received="an empty first line" if lines else "an empty file",
+            expected="a word and its numbers on each line",
+        )
+    # `7 3` may be the vector of the word `7`: a header is followed by lines that fit it, or by longer ones.
+    if header is None or (len(second.split()) == 2 and int(header[2]) != 1):
+        return _Layout(1, lines, _dimension(path, first))
+    count, dimension = int(header[1]), int(header[2])
+    if count != lines - 1 or dimension < 1:
+        raise MatrixFileError(
+            f"{str(path)!r} does not hold what its first line says",
+            received=f"{lines - 1:,} lines after it",
+            expected=f"{count:,} vectors of {dimension} numbers",
+            remedy="get or unpack the file again: it seems cut off" if count > lines - 1 else None,
+        )
+    return _Layout(2, count, dimension)
+
+
+def _dimension(path: Path, first: bytes) -> int:
+    dimension = len(first.split()) - 1
+    if dimension < 1:
+        raise MatrixFileError(
+            f"{str(path)!r}, line 1: a word without numbers",
+            received=_shown(first),
+            expected="a word and its numbers on each line",
+        )
+    return dimension
+
+
+def _count_lines(file: BinaryIO) -> int:
+    """Count the lines, empty ones at the end left out."""
+    count, end = 0, 0
+    for number, line in enumerate(file, 1):
+        count = number
+        if line.strip():
+            end = number
+    return min(count, end)
+
+
+def _lines(path: Path, file: BinaryIO, layout: _Layout) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield the number of each line, its word, and its numbers as text."""
+    for line, raw in enumerate(file, 1):
+        if line < layout.first:
+            continue
+        if line >= layout.first + layout.count:
+            return
+        try:
+            text = raw.decode("utf-8").strip(" \t\r\n")
+        except UnicodeDecodeError as error:
+            raise MatrixFileError(
+                f"{str(path)!r}, line {line}: this is not text in UTF-8",
+                received=f"byte {error.object[error.start]:#04x}",
+            ) from None
+        if "\t" in text or "  " in text:
+            text = _BLANKS.sub(" ", text)
+        word, *fields = text.rsplit(" ", layout.dimension)
+        if len(fields) != layout.dimension or _ends_in_number(word):
+            found = len(text.split(" ")) - 1
+            raise MatrixFileError(
+                f"{str(path)!r}, line {line}: a word and {max(found, 0)} numbers, where others have "
+                f"{layout.dimension}",
+                received=_shown(raw),
+                expected=f"a word and {layout.dimension} numbers",
+            )
+        yield line, word, fields
+
+
+def _ends_in_number(word: str) -> bool:
+    """Whether a word with blanks in it is really a word and numbers too many."""
+    if " " not in word:
+        return False
+    try:
+        float(word.rpartition(" ")[2])
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(path: Path, line: int, fields: list[str]) -> npt.NDArray[np.float32]:
+    try:
+        numbers = np.array(fields, dtype="float32")
+    except ValueError:
+        numbers = None
+    if numbers is not None and np.isfinite(numbers).all():
+        return numbers
+    culprit = next(field for field in fields if not _is_finite(field))
+    raise MatrixFileError(
+        f"{str(path)!r}, line {line}: {culprit!r} is no finite number of 32 bits",
+        expected=f"a word and {len(fields)} numbers",
+    )
+
+
+def _is_finite(field: str) -> bool:
+    try:
+        return bool(np.isfinite(np.array([field], dtype="float32")).all())
+    except ValueError:
+        return False
+
+
+def _shown(raw: bytes) -> str:
+    text = raw.decode("utf-8", "replace").strip()
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -1,0 +1,134 @@
+"""Parametrizations that change a whole weight by few numbers: low rank, scales."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from frostline.errors import ParametrizationError
+from frostline.parametrization.base import Parametrization
+
+
+@dataclass(frozen=True)
+class LowRank(Parametrization):
+    """Adds a trained matrix of low rank to a frozen weight (LoRA): `base + alpha / rank * A @ B`.
+
+    A weight with more than two axes counts as a matrix of all axes but the last by the last one, so the
+    update of a convolution has its rank between inputs and output channels. `A` starts at random, uniform
+    within `1 / sqrt(inputs)`, and `B` at zero, as in the authors' implementation. There is no dropout.
+
+    Attributes:
+        rank: Columns of `A` and rows of `B`.
+        alpha: The update is scaled by `alpha / rank`. By default it is the rank, so the scale is 1.
+        seed: For the start of `A`; by default that of `keras.utils.set_random_seed`.
+
+    Source:
+        Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, https://arxiv.org/abs/2106.09685.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> parts = LowRank(rank=2).start(keras.ops.ones((6, 4)))
+        >>> {name: tuple(part.shape) for name, part in parts.items()}
+        {'lora_a': (6, 2), 'lora_b': (2, 4)}
+    """
+
+    rank: int = 8
+    alpha: float | None = None
+    seed: int | None = None
+
+    def check(self, shape: tuple[int, ...], dtype: str) -> None:
+        """Raise `ParametrizationError` where a weight of that shape has no update of this rank."""
+        if len(shape) < 2:
+            raise ParametrizationError(
+                "only a weight with two axes or more has an update of low rank",
+                received=f"{self}; a weight of shape {shape}",
+                remedy="train it as a whole, or with Scale()",
+            )
+        most = min(math.prod(shape[:-1]), shape[-1])
+        if not isinstance(self.rank, int) or isinstance(self.rank, bool) or not 1 <= self.rank <= most:
+            raise ParametrizationError(
+                "the rank does not fit the weight",
+                received=f"rank={self.rank!r}; a weight of shape {shape}",
+                expected=f"a whole number from 1 to {most}",
+            )
+        alpha = self.alpha
+        if alpha is not None and not (isinstance(alpha, int | float) and 0 < alpha < math.inf):
+            raise ParametrizationError(
+                "alpha must be a positive number", received=f"alpha={alpha!r}", expected="such as 16"
+            )
+
+    @property
+    def scale(self) -> float:
+        """What the product of the two matrices is multiplied by."""
+        return (self.rank if self.alpha is None else self.alpha) / self.rank
+
+    def start(self, weight: Any) -> Mapping[str, Any]:
+        """Return a random `A` and a `B` of zeros."""
+        import keras
+
+        *inputs, outputs = (int(n) for n in weight.shape)
+        limit = 1 / math.sqrt(math.prod(inputs))
+        a = keras.random.uniform(
+            (*inputs, self.rank), minval=-limit, maxval=limit, dtype="float32", seed=self.seed
+        )
+        return {"lora_a": a, "lora_b": keras.ops.zeros((self.rank, outputs), dtype="float32")}
+
+    def combine(self, base: Any, parts: Mapping[str, Any]) -> Any:
+        """Return the base and the product."""
+        from keras import ops
+
+        update = ops.matmul(parts["lora_a"], parts["lora_b"]) * self.scale
+        return base + ops.cast(update, base.dtype)
+
+    def __str__(self) -> str:
+        return f"rank {self.rank}"
+
+
+@dataclass(frozen=True)
+class Scale(Parametrization):
+    """Multiplies a frozen weight by a trained vector along one axis (IA3); it starts at one.
+
+    Along the last axis of a Dense kernel it scales the outputs, along the first the inputs.
+
+    Attributes:
+        axis: The axis of the weight.
+
+    Source:
+        Liu et al., Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning,
+        2022, https://arxiv.org/abs/2205.05638.
+
+    Example:
+        >>> import keras
+        >>> tuple(Scale().start(keras.ops.ones((6, 4)))["scale"].shape)
+        (4,)
+    """
+
+    axis: int = -1
+
+    def check(self, shape: tuple[int, ...], dtype: str) -> None:
+        """Raise `ParametrizationError` where a weight of that shape has no such axis."""
+        if not isinstance(self.axis, int) or not -len(shape) <= self.axis < len(shape):
+            raise ParametrizationError(
+                f"the weight has no axis {self.axis!r}",
+                received=f"a weight of shape {shape}",
+                expected=f"an axis from {-len(shape)} to {len(shape) - 1}" if shape else "a weight with axes",
+            )
+
+    def start(self, weight: Any) -> Mapping[str, Any]:
+        """Return a vector of ones."""
+        from keras import ops
+
+        return {"scale": ops.ones((int(weight.shape[self.axis]),), dtype="float32")}
+
+    def combine(self, base: Any, parts: Mapping[str, Any]) -> Any:
+        """Return the base, scaled."""
+        from keras import ops
+
+        shape = [1] * len(base.shape)
+        shape[self.axis] = -1
+        return base * ops.cast(ops.reshape(parts["scale"], shape), base.dtype)
+
+    def __str__(self) -> str:
+        return f"scale along axis {self.axis}"

@@ -1,0 +1,216 @@
+"""Layers that compute with a frozen base and a trained part without putting the weight together.
+
+Putting a large table together at every step costs as much as the table. An embedding looks rows up in the
+base and in the part; a layer with trained output columns computes these columns from the part, so only their
+share of the weight's gradient is computed. The layer's method is replaced on the object alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from frostline.parametrization.elements import Grid, Ids, replaced, span
+from frostline.parametrization.selections import Selection
+
+Method = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FastPath:
+    """How a layer computes with the parts of one of its weights.
+
+    Attributes:
+        name: `lookup` or `columns`.
+        method: The method of the layer that is replaced.
+        make: Makes the new method from the old one.
+    """
+
+    name: str
+    method: str
+    make: Callable[[Method], Method]
+
+
+def fast_path(layer: Any, weight: Any, combination: Any) -> FastPath | None:
+    """Return the fast path for a weight in a layer; None where the weight must be put together.
+
+    Args:
+        layer: A layer that holds the weight.
+        weight: Its variable.
+        combination: What the weight is made of, or will be.
+    """
+    import keras
+
+    how, shape = combination.how, tuple(int(n) for n in weight.shape)
+    elements = how.elements(shape)
+    if not isinstance(how, Selection) or not isinstance(elements, Grid) or len(elements.places) != 1:
+        return None
+    ((axis, ids),) = elements.places.items()
+    split = _Split(layer, combination, how.part, ids)
+    call, kinds = type(layer).call, keras.layers
+    if axis == 0 and getattr(layer, "embeddings", None) is weight:
+        if call is kinds.Embedding.call:
+            return FastPath("lookup", "call", split.embedding)
+        if call is kinds.ReversibleEmbedding.call:
+            return FastPath("lookup", "call", split.reversible_embedding)
+    if axis == len(shape) - 1 and getattr(layer, "kernel", None) is weight:
+        if call is kinds.Dense.call:
+            return FastPath("columns", "call", split.dense)
+        if call is kinds.EinsumDense.call and _output_axis(layer.equation) is not None:
+            return FastPath("columns", "call", split.einsum_dense)
+        if isinstance(layer, kinds.Conv1D | kinds.Conv2D | kinds.Conv3D) and layer.groups == 1:
+            return FastPath("columns", "convolution_op", split.convolution)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """The base and the part of a weight, and the methods that compute with both."""
+
+    layer: Any
+    combination: Any
+    name: str
+    ids: Ids
+
+    @property
+    def _part(self) -> Any:
+        return self.combination.parts[self.name].value
+
+    def _changed(self) -> bool:
+        """Whether the layer got an adapter of Keras's own or was quantized since: then its method knows."""
+        return getattr(self.layer, "lora_enabled", False) or self.layer.quantization_mode is not None
+
+    def embedding(self, call: Method) -> Method:
+        """Return the `call` of an Embedding."""
+
+        @functools.wraps(call)
+        def looked_up(inputs: Any) -> Any:
+            return call(inputs) if self._changed() or _is_sparse(inputs) else self._rows(inputs)
+
+        return looked_up
+
+    def reversible_embedding(self, call: Method) -> Method:
+        """Return the `call` of a ReversibleEmbedding, whose table is also its output projection."""
+        import keras
+
+        from frostline import _keras
+
+        layer = self.layer
+
+        @functools.wraps(call)
+        def looked_up(inputs: Any, reverse: bool = False) -> Any:
+            if self._changed() or _is_sparse(inputs) or (reverse and not layer.tie_weights):
+                return call(inputs, reverse=reverse)
+            if reverse:
+                return self._logits(inputs)
+            rows = self._rows(inputs)
+            mask = keras.layers.Embedding.compute_mask(layer, inputs)
+            return rows if mask is None else _keras.with_mask(rows, mask)
+
+        return looked_up
+
+    def _rows(self, inputs: Any) -> Any:
+        from keras import ops
+
+        ids = inputs if str(inputs.dtype).endswith(("int32", "int64")) else ops.cast(inputs, "int32")
+        size = int(self.combination.base.shape[0])
+        ids = ops.where(ids < 0, ids + size, ids)
+        place, inside = self._places(ids)
+        frozen = ops.take(self.combination.frozen(), ids, axis=0)
+        trained = ops.take(self._part, place, axis=0)
+        rows = ops.where(ops.expand_dims(inside, -1), trained, frozen)
+        return ops.cast(rows, self.layer.compute_dtype)
+
+    def _places(self, ids: Any) -> tuple[Any, Any]:
+        """Return where in the part each row is, and whether it is there at all."""
+        from keras import ops
+
+        most = len(self.ids) - 1
+        if (whole := span(self.ids)) is not None:
+            place = ids - whole[0]
+            return ops.clip(place, 0, most), ops.logical_and(place >= 0, place <= most)
+        rows = ops.convert_to_tensor(self.ids, dtype=ids.dtype)
+        place = ops.searchsorted(rows, ops.reshape(ids, (-1,)))
+        place = ops.clip(ops.reshape(place, ops.shape(ids)), 0, most)
+        return place, ops.equal(ops.take(rows, place, axis=0), ids)
+
+    def _logits(self, inputs: Any) -> Any:
+        from keras import ops
+
+        layer = self.layer
+        tables = [self.combination.frozen(), self._part]
+        if layer.reverse_dtype is not None:
+            inputs = ops.cast(inputs, layer.reverse_dtype)
+            tables = [ops.cast(table, layer.reverse_dtype) for table in tables]
+        frozen, trained = (ops.matmul(inputs, ops.transpose(table)) for table in tables)
+        logits = replaced(frozen, trained, self.ids, -1)
+        cap = layer.logit_soft_cap
+        return logits if cap is None else ops.multiply(ops.tanh(ops.divide(logits, cap)), cap)
+
+    def dense(self, call: Method) -> Method:
+        """Return the `call` of a Dense layer."""
+        from keras import ops
+
+        @functools.wraps(call)
+        def in_columns(inputs: Any, training: Any = None) -> Any:
+            if self._changed():
+                return call(inputs, training=training)
+            return self._finished(self._both(lambda kernel: ops.matmul(inputs, kernel), -1))
+
+        return in_columns
+
+    def einsum_dense(self, call: Method) -> Method:
+        """Return the `call` of an EinsumDense layer."""
+        from keras import ops
+
+        equation = self.layer.equation
+        axis = _output_axis(equation)
+        assert axis is not None
+
+        @functools.wraps(call)
+        def in_columns(inputs: Any, training: Any = None) -> Any:
+            if self._changed():
+                return call(inputs, training=training)
+            return self._finished(self._both(lambda kernel: ops.einsum(equation, inputs, kernel), axis))
+
+        return in_columns
+
+    def convolution(self, convolve: Method) -> Method:
+        """Return the `convolution_op` of a convolution, which its `call` gives the kernel."""
+        axis = 1 if self.layer.data_format == "channels_first" else -1
+
+        @functools.wraps(convolve)
+        def in_columns(inputs: Any, kernel: Any) -> Any:
+            if getattr(kernel, "combination", None) is not self.combination:
+                return convolve(inputs, kernel)
+            return self._both(lambda kernel: convolve(inputs, kernel), axis)
+
+        return in_columns
+
+    def _both(self, apply: Method, axis: int) -> Any:
+        return replaced(apply(self.combination.frozen()), apply(self._part), self.ids, axis)
+
+    def _finished(self, outputs: Any) -> Any:
+        from keras import ops
+
+        if self.layer.bias is not None:
+            outputs = ops.add(outputs, self.layer.bias)
+        return outputs if self.layer.activation is None else self.layer.activation(outputs)
+
+
+def _output_axis(equation: str) -> int | None:
+    """Return the axis of an EinsumDense's output that the last axis of its kernel makes; None if none does."""
+    operands, _, output = equation.replace(" ", "").partition("->")
+    inputs, _, kernel = operands.partition(",")
+    letter = kernel[-1]
+    if letter in inputs or letter not in output:
+        return None
+    after = output.partition(letter)[2]
+    return output.index(letter) if "..." in after else -1 - len(after)
+
+
+def _is_sparse(inputs: Any) -> bool:
+    return type(inputs).__name__ in ("SparseTensor", "RaggedTensor", "BCOO")
+

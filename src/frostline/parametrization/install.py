@@ -1,0 +1,236 @@
+"""Putting a parametrization on a weight of a model, and taking it off again."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from frostline import _keras, optimizer
+from frostline.address import Weight, inventory
+from frostline.parametrization.base import Parametrization
+from frostline.parametrization.fast import FastPath, fast_path
+from frostline.parametrization.requirements import find_weight, first_values, require_possible
+
+_SAVING = ("save_own_variables", "load_own_variables")
+
+
+@dataclass(slots=True, eq=False)
+class Parametrized:
+    """A weight that is a frozen base and trained parts, and the way back.
+
+    Attributes:
+        address: The weight's address.
+        how: The parametrization.
+        path: How layers compute with it: `lookup` (rows of an embedding, looked up), `columns` (output
+            columns of their own) or `whole` (the weight is put together at every step).
+        trained_elements: How many numbers train.
+    """
+
+    address: str
+    how: Parametrization
+    path: str
+    trained_elements: int
+    _placed: _Placed = field(repr=False)
+
+    def remove(self, *, merge: bool = True) -> None:
+        """Make the weight a plain one again; a second call does nothing.
+
+        On a compiled model the training function and the optimizer follow.
+
+        Args:
+            merge: Whether the weight keeps what was trained; else it goes back to what it was when it was
+                parametrized.
+        """
+        if getattr(self._placed.variable, "frostline_placed", None) is self._placed:
+            self._placed.remove(keep=merge)
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.how} ({self.trained_elements:,} elements, path: {self.path})"
+
+
+def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
+    """Make a weight a frozen base and a trainable part, for any weight of any layer.
+
+    The optimizer then holds slots for the part only, and gives it the values that it would give to a weight
+    of its own. All else stays: the weight has its address, shape and value; `model.save` writes a plain
+    model, with the present values in it; plans, fingerprints and reports see one weight. The part trains at
+    first, even where the weight was frozen; a plan that is applied later decides as for any weight.
+
+    Give the whole model that is trained: on a compiled one the training function and the optimizer follow.
+
+    Args:
+        model: A built Keras model or layer.
+        address: The weight's address, such as `"tokens/embeddings"`, or one of its aliases.
+        how: `Rows`, `Columns`, `Index`, `Mask`, `LowRank`, `Scale`, or one of your own.
+
+    Returns:
+        A `Parametrized`; its `remove` gives back the plain weight.
+
+    Raises:
+        ParametrizationError: There is no such weight, it cannot be parametrized, or not so. The model is as
+            before.
+        UnbuiltModelError: The model has no weights yet.
+        OptimizerError: The optimizer cannot follow. The model is as before.
+
+    Example:
+        >>> import keras
+        >>> from frostline.parametrization.selections import Rows
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(100, 8, name="tokens")])
+        >>> rows = parametrize(model, "tokens/embeddings", Rows(slice(90, None)))
+        >>> print(rows)
+        tokens/embeddings: rows 90: (80 elements, path: lookup)
+        >>> [tuple(v.shape) for v in model.trainable_variables]
+        [(10, 8)]
+        >>> rows.remove()
+        >>> [tuple(v.shape) for v in model.trainable_variables]
+        [(100, 8)]
+    """
+    from frostline.parametrization import combined
+
+    held = inventory(model)
+    weight = find_weight(held, address)
+    holders = [node for node in held.layers if _keras.owns(node.layer, weight.variable)]
+    require_possible(weight, holders, how)
+    _keras.settle(model)
+    combination = combined.split(weight.variable, how, first_values(weight, how))
+    placed = _Placed(model, weight, combination, [node.layer for node in holders])
+    placed.put_on()
+    try:
+        placed.let_optimizer_follow()
+    except BaseException:
+        placed.take_off()
+        raise
+    _keras.renew_functions(model)
+    return Parametrized(weight.address, how, placed.path, _count(combination), placed)
+
+
+def merge(model: Any) -> Any:
+    """Take every parametrization off a model, keeping what was trained.
+
+    Args:
+        model: A Keras model or layer.
+
+    Returns:
+        The same model, plain.
+
+    Example:
+        >>> import keras
+        >>> from frostline.parametrization.adapters import LowRank
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> adapted = parametrize(model, "head/kernel", LowRank(rank=1))
+        >>> [variable.name for variable in merge(model).trainable_variables]
+        ['kernel', 'bias']
+    """
+    for weight in inventory(model):
+        placed = getattr(weight.variable, "frostline_placed", None)
+        if placed is not None:
+            placed.remove(keep=True)
+    return model
+
+
+def _count(combination: Any) -> int:
+    return sum(math.prod(int(n) for n in part.shape) for part in combination.parts.values())
+
+
+def _optimizer(model: Any) -> Any:
+    return getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None
+
+
+def _as_plain(layer: Any, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that saves or loads what a layer owns, as if its weights were plain."""
+
+    @functools.wraps(method)
+    def plainly(store: Any) -> Any:
+        with _keras.tracked_whole(layer):
+            return method(store)
+
+    return plainly
+
+
+class _Placed:
+    """A combination in its place in a model: every step there, and every step back."""
+
+    def __init__(self, model: Any, weight: Weight, combination: Any, holders: list[Any]) -> None:
+        self.variable = weight.variable
+        self._model = model
+        self._address = weight.address
+        self._combination = combination
+        self._parts = list(combination.parts.values())
+        self._holders: list[tuple[Any, FastPath | None]] = [
+            (layer, fast_path(layer, weight.variable, combination)) for layer in holders
+        ]
+        self._kind = type(weight.variable)
+        self._flag = _keras.layer_flag(model)
+
+    @property
+    def path(self) -> str:
+        """How the layers that hold the weight compute with it; `whole` where they differ."""
+        names = {path.name if path else "whole" for _, path in self._holders}
+        return names.pop() if len(names) == 1 else "whole"
+
+    def put_on(self) -> None:
+        from frostline.parametrization import combined
+
+        if (opt := _optimizer(self._model)) is not None:
+            _keras.decay_alike(opt, self.variable, self._parts)
+        for layer, path in self._holders:
+            _keras.track_parts(layer, self.variable, self._parts, self._combination.base)
+            for method in _SAVING:
+                _keras.replace_method(layer, method, functools.partial(_as_plain, layer), by="weights")
+            if path is not None:
+                _keras.replace_method(layer, path.method, path.make, by="weights")
+        combined.become_combined(self.variable, self._combination)
+        self.variable.frostline_placed = self
+        # Keras trains nothing in a model whose own flag is off, whatever the flags of its weights.
+        _keras.set_layer_flag(self._model, True)
+        self._renew_parameters()
+
+    def take_off(self) -> None:
+        from frostline.parametrization import combined
+
+        combined.become_plain(self.variable, self._kind)
+        del self.variable.frostline_placed
+        for layer, path in self._holders:
+            _keras.track_whole(layer, self.variable, self._parts, self._combination.base)
+            if path is not None:
+                _keras.restore_method(layer, path.method, by="weights")
+            if not _keras.has_parts(layer):
+                for method in _SAVING:
+                    _keras.restore_method(layer, method, by="weights")
+        if not self._flag and not self.variable.trainable:
+            _keras.set_layer_flag(self._model, False)
+        self._renew_parameters()
+
+    def remove(self, *, keep: bool) -> None:
+        _keras.settle(self._model)
+        value = self._combination.value() if keep else None
+        self.take_off()
+        if keep:
+            self.variable.assign(value)
+        self.let_optimizer_follow()
+        _keras.renew_functions(self._model)
+
+    def let_optimizer_follow(self) -> None:
+        """Let the optimizer of a compiled model update what trains now; its other slots stay."""
+        opt = _optimizer(self._model)
+        if opt is None or not opt.built:
+            return
+        held = inventory(self._model).of_role("weight", "statistic")
+        addresses = {id(v): address for w in held for address, v in w.targets}
+        addresses |= {id(w.variable): w.address for w in held}
+        addresses |= {id(part): f"{self._address}:{name}" for name, part in self._combination.parts.items()}
+        known = {target.address: target for target in optimizer.targets_of(opt) or ()}
+        targets = []
+        for variable in self._model.trainable_variables:
+            address = addresses[id(variable)]
+            before = known.get(address) or known.get(address.partition(":")[0])
+            lr, decay = before.rates if before else (1.0, 1.0)
+            targets.append(optimizer.Target(address, variable, lr, decay))
+        optimizer.set_targets(opt, targets, addresses)
+        _keras.unshare(self._model)
+
+    def _renew_parameters(self) -> None:
+        _keras.renew_parameters(node.layer for node in inventory(self._model).layers)

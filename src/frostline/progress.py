@@ -1,0 +1,85 @@
+"""What a training shows of itself on a terminal: a bar with the loss and the time left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from frostline.schedule import Phase
+
+
+class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """Draws a bar while a training runs, and takes it away at the end. Draws nothing where no terminal is.
+
+    Args:
+        console: Where it draws.
+        what: Stands in front of the bar; in a schedule, the name of the phase does.
+        steps: How many steps the training takes at most; without it, what Keras knows.
+    """
+
+    async_safe = True
+    """Keras on JAX need not wait for each step on its account."""
+
+    def __init__(self, console: Console, what: str = "", steps: int | None = None) -> None:
+        super().__init__()
+        self._what, self._steps, self._phase = what, steps, ""
+        self._last, self._each = -1, 0
+        self._epoch: int | None = None
+        self._said = ""
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[said]}"),
+            TimeElapsedColumn(),
+            TextColumn("gone, left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(escape(what), total=None, said="")
+
+    def on_phase_begin(self, phase: Phase) -> None:
+        """Name the phase in front of the bar."""
+        self._phase = phase.name
+        self._describe()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begin to draw."""
+        steps, epochs = self.params.get("steps"), self.params.get("epochs")
+        self._each = steps or 0
+        total = self._steps or (steps * epochs if steps and epochs else None)
+        self._bar.update(self._task, total=total)
+        self._bar.start()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Count batches anew; a run that was interrupted begins further on."""
+        self._last = -1
+        if self._epoch is None and epoch:
+            self._bar.reset(self._task, completed=epoch * self._each)
+        self._epoch = epoch
+        self._describe()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Move on; several steps may have run at a time."""
+        done, self._last = batch - self._last, batch
+        if logs and "loss" in logs:
+            self._said = f"loss {float(logs['loss']):.4g}"
+        self._bar.update(self._task, advance=done, said=self._said)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Take the bar away."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away, also where the training failed."""
+        self._bar.stop()
+
+    def _describe(self) -> None:
+        epochs = self.params.get("epochs")
+        epoch = f"epoch {(self._epoch or 0) + 1}/{epochs}" if epochs else ""
+        self._bar.update(self._task, description=escape(f"{self._phase or self._what} {epoch}".strip()))

@@ -1,0 +1,94 @@
+"""What stops a gradient, and what to do about it: a sentence for each reason, better ones for some."""
+
+from __future__ import annotations
+
+from frostline.graph.ir import Reason
+
+_FACTS: dict[Reason, str] = {
+    "stop_gradient": "{operation} lets no gradient through",
+    "not_differentiable": "{operation} has a derivative of zero wherever it has one",
+    "integer": "{operation} gives integers or booleans, and nothing can be differentiated by those",
+    "detached": "{operation} takes the value out of the record that gradients go back through",
+    "left_framework": "{operation} takes the value out of the framework, as a NumPy array or a Python number",
+    "unregistered": "the framework has no gradient for {operation}, and raises an error when asked for one",
+    "no_grad": "{operation} runs where the recording of gradients is switched off",
+    "zero_gradient": "the custom gradient of {operation} returns zeros or nothing, whatever comes",
+}
+
+_STRAIGHT_THROUGH = (
+    "let the gradient pass as if {operation} were not there (straight-through estimator): "
+    "x + stop_gradient({operation}(x) - x)"
+)
+_SOFT_CHOICE = (
+    "choose softly: weights of softmax(x / temperature) in place of the index; or keep the hard choice and "
+    "the soft gradient: soft + stop_gradient(hard - soft)"
+)
+_SOFT_STEP = (
+    "use a smooth step, sigmoid(sharpness * (a - b)), and mix with it: step * x + (1 - step) * y. In "
+    "where(condition, x, y) gradients reach x and y, never the condition"
+)
+_KEEP_FLOATS = (
+    "keep the numbers floating; if they must be whole, round them straight through: "
+    "x + stop_gradient(round(x) - x)"
+)
+_KEEP_VALUES = (
+    "use the sorted values, which have a gradient, not the positions; or weigh all entries by a softmax"
+)
+
+_COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
+_REMEDIES: dict[tuple[Reason, str], str] = {
+    ("integer", "argmax"): _SOFT_CHOICE,
+    ("integer", "argmin"): _SOFT_CHOICE,
+    ("integer", "cast"): _KEEP_FLOATS,
+    ("integer", "top_k"): _KEEP_VALUES,
+    ("integer", "argsort"): _KEEP_VALUES,
+    ("unregistered", "while_loop"): (
+        "give the loop a fixed number of rounds (keras.ops.scan, or fori_loop with constant bounds): JAX "
+        "differentiates while_loop forwards only"
+    ),
+    **{("integer", name): _SOFT_STEP for name in _COMPARISONS},
+}
+
+_GENERAL: dict[Reason, str] = {
+    "stop_gradient": "take the stop_gradient away, or leave this weight out of what is to train",
+    "not_differentiable": _STRAIGHT_THROUGH,
+    "integer": (
+        "keep this part of the computation floating (a soft form, or a straight-through estimator), or feed "
+        "the integers in as data; ids go to an Embedding, whose table trains"
+    ),
+    "detached": "take the call away; copy a tensor that is to stay on the record with clone()",
+    "left_framework": (
+        "compute it with keras.ops or the backend's own operations; what must run outside needs a gradient "
+        "of its own (custom gradient)"
+    ),
+    "unregistered": "use operations that have a gradient, or give this one its own (custom gradient)",
+    "no_grad": "move the computation out of the block that switches recording off",
+    "zero_gradient": (
+        "mend the custom gradient: it must return the incoming gradient times the derivative, for each input"
+    ),
+}
+
+NEVER_READ = (
+    "nothing reads it while the loss is computed: use it in call, or take it out; if a layer holds it, check "
+    "that this layer is called"
+)
+NOT_IN_LOSS = "what is computed from it does not enter the loss: add that output to the loss, or take it out"
+CONSTANT_LOSS = (
+    "compute the loss inside the function, from the variables on: the forward pass, too, must run inside it "
+    "(inside the tape), not before"
+)
+ZERO = (
+    "the gradient is exactly zero on these data: look for units that are off for every sample (a ReLU with "
+    "negative input, a saturated sigmoid), for a mask or a weight of zero, and try another batch"
+)
+FROZEN = "set trainable = True on it (requires_grad_(True) on a PyTorch tensor) if it is to train"
+
+
+def fact(reason: Reason, operation: str) -> str:
+    """Say in half a sentence why no gradient passes an operation."""
+    return _FACTS[reason].format(operation=operation)
+
+
+def remedy(reason: Reason, operation: str) -> str:
+    """Say what to do about it."""
+    return _REMEDIES.get((reason, operation), _GENERAL[reason]).format(operation=operation)

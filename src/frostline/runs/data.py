@@ -1,0 +1,131 @@
+"""Loads what a config names as data, whatever its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+
+from frostline.errors import DataError, ModelFileError
+from frostline.models import called, find_function
+from frostline.runs.config import RunConfig
+from frostline.runs.configdata import CsvData, FunctionData, ImagesData, NpzData, Source
+from frostline.runs.csvfile import load_csv
+from frostline.runs.images import load_images
+from frostline.runs.npzfile import load_npz
+from frostline.runs.samples import Samples, Stream, mapped, require_samples
+
+_PARTS = ("x", "y", "sample_weight")
+
+
+def load_data(config: RunConfig, model: Any) -> tuple[Samples | Stream, Samples | Stream | None]:
+    """Load the data of a run and, where there is some, that of its validation.
+
+    Args:
+        config: Names them.
+        model: Its input says how large images are and whether features are whole numbers.
+
+    Raises:
+        DataError: They cannot be read, or do not fit one another; says the file and where in it.
+    """
+    train = _load(config, config.data.data, model)
+    fraction = config.data.validation
+    if isinstance(fraction, float):
+        if isinstance(train, Stream):
+            raise config.document.error(
+                ("validation",),
+                "data that comes in batches of its own cannot be split by a fraction",
+                received=train.source,
+                remedy="name a second function: validation: {function: module:function}",
+            )
+        return train.split(fraction, config.data.seed)
+    source = config.validation
+    if source is None:
+        return train, None
+    classes = train.classes if isinstance(train, Samples) else ()
+    if classes and isinstance(source, CsvData | ImagesData) and source.classes is None:
+        # A second file may lack a class; its labels must have the same numbers all the same.
+        source = source.model_copy(update={"classes": list(classes)})
+    return train, _load(config, source, model)
+
+
+def digest_file(path: Path) -> str:
+    """Return the BLAKE3 digest of a file, or of the names and sizes of the files in a folder."""
+    hasher = blake3()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            hasher.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\n".encode())
+    else:
+        hasher.update_mmap(path)
+    return f"blake3:{hasher.hexdigest()}"
+
+
+def _load(config: RunConfig, source: Source, model: Any) -> Samples | Stream:
+    if isinstance(source, FunctionData):
+        return _from_function(config, source)
+    if isinstance(source, NpzData):
+        return load_npz(config.file(source.npz), source)
+    if isinstance(source, CsvData):
+        return load_csv(config.file(source.csv), source, dtype=_input_dtype(model))
+    return load_images(config.file(source.images), source, _input_shape(model))
+
+
+def _from_function(config: RunConfig, source: FunctionData) -> Samples | Stream:
+    name = source.function
+    function = find_function(name, config.folder, wanted="module:function")
+    found = called(function, name, **source.arguments)
+    if isinstance(found, dict) and "x" in found and set(found) <= set(_PARTS):
+        parts = [found.get(part) for part in _PARTS]
+    elif isinstance(found, tuple) and len(found) in (2, 3):
+        parts = [*found, None][:3]
+    elif hasattr(found, "__iter__") and not isinstance(found, dict | list | tuple | str | np.ndarray):
+        return Stream(found, name)
+    else:
+        raise ModelFileError(
+            f"{name} did not return data",
+            received=_described(found),
+            expected="(x, y), (x, y, sample_weight), {'x': ..., 'y': ...}, a tf.data.Dataset, a PyDataset, "
+            "a DataLoader or another iterable of batches",
+        )
+    x, y, weight = (None if part is None else mapped(part, _array(name)) for part in parts)
+    return require_samples(Samples(x, y, weight, source=f"what {name} returned"))
+
+
+def _described(found: Any) -> str:
+    if isinstance(found, dict):
+        return f"a mapping with {', '.join(map(str, found)) or 'no keys'}"
+    kind = type(found).__name__
+    return f"a {kind} of {len(found)}" if isinstance(found, list | tuple) else f"an object of type {kind}"
+
+
+def _array(name: str) -> Any:
+    import keras
+
+    def convert(value: Any) -> Any:
+        tensor = keras.ops.is_tensor(value)
+        try:
+            return keras.ops.convert_to_numpy(value) if tensor else np.asarray(value)
+        except ValueError as error:
+            raise DataError(
+                f"what {name} returned is no array", received=str(error), expected="an array of numbers"
+            ) from None
+
+    return convert
+
+
+def _inputs(model: Any) -> list[Any]:
+    return list(getattr(model, "inputs", None) or [])
+
+
+def _input_dtype(model: Any) -> str:
+    import keras
+
+    kinds = {str(tensor.dtype) for tensor in _inputs(model)}
+    return kinds.pop() if len(kinds) == 1 and "int" in next(iter(kinds)) else str(keras.config.floatx())
+
+
+def _input_shape(model: Any) -> tuple[int | None, ...]:
+    inputs = _inputs(model)
+    return tuple(inputs[0].shape[1:]) if len(inputs) == 1 else (None, None, 3)

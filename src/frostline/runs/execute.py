@@ -1,0 +1,231 @@
+"""One run from its config to its results."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from frostline.errors import FrostlineError, OutputFolderError, RunError
+from frostline.models import names_function
+from frostline.progress import TrainingBar
+from frostline.render import count
+from frostline.runs.config import RunConfig
+from frostline.runs.folder import OutputFolder, identity_of, output_folder, require_available
+from frostline.runs.preparing import Prepared, describe, prepare
+from frostline.runs.records import EpochRecords, RunLog, write_rows
+from frostline.schedule import Schedule
+from frostline.training.loop import Run, fit
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        folder: Where its results are.
+        run: What `fit` returned.
+        last: The values of its last epoch, by name.
+        seconds: How long this process took for it.
+        resumed: Whether it went on with an interrupted one.
+    """
+
+    folder: Path
+    run: Run
+    last: Mapping[str, Any]
+    seconds: float
+    resumed: bool
+
+    def to_data(self) -> dict[str, Any]:
+        """Return it as plain data, for JSON."""
+        verified = self.run.verification
+        return {
+            "frostline": 1,
+            "output": str(self.folder),
+            "resumed": self.resumed,
+            "epochs": self.last.get("epoch"),
+            "last": dict(self.last),
+            "verified": verified.ok if verified else None,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def execute(config: RunConfig, backend: str, console: Console, *, overwrite: bool = False) -> Outcome:
+    """Train as a config says, and write the results to its folder.
+
+    An interrupted run in the folder goes on where it was.
+
+    Args:
+        config: What to do.
+        backend: Keras's backend.
+        console: Where it says what it does; with a bar, where that is a terminal.
+        overwrite: Whether to begin anew where the folder holds a run.
+
+    Raises:
+        FrostlineError: Something does not fit, or the training failed; the log has more.
+        KeyboardInterrupt: The user stopped it; the same call goes on.
+    """
+    began = time.monotonic()
+    identity = identity_of(config, backend)
+    require_available(config, identity, overwrite=overwrite)
+    log = RunLog(console)
+    with _warnings_in(log):
+        with _working(console, f"loading {config.data.model} and the data"):
+            prepared = prepare(config)
+        with output_folder(config, identity, overwrite=overwrite) as folder:
+            log.keep_in(folder / "log.txt")
+            with _failures_in(log, config):
+                _introduce(log, prepared, folder, backend)
+                run, rows = _train(prepared, folder, log)
+                _write(prepared, folder, run, rows)
+                folder.finish(identity)
+                outcome = Outcome(
+                    folder.path, run, rows[-1] if rows else {}, time.monotonic() - began, folder.resumed
+                )
+                _conclude(log, config, outcome)
+    return outcome
+
+
+def _introduce(log: RunLog, prepared: Prepared, folder: OutputFolder, backend: str) -> None:
+    config = prepared.config
+    going_on = ", going on where it was interrupted" if folder.resumed else ""
+    log.say(f"run        {config.path} -> {folder.path}{going_on}", style="bold")
+    for heading, text in describe(prepared):
+        log.say(f"{heading:<10} {text}")
+    log.say(f"on         {backend}, seed {config.data.seed}")
+    for note in dict.fromkeys(note for r in prepared.resolutions for note in r.notes):
+        log.say(f"note       {note}")
+    log.say()
+
+
+def _train(prepared: Prepared, folder: OutputFolder, log: RunLog) -> tuple[Run, list[dict[str, Any]]]:
+    phased = isinstance(prepared.config.plan, Schedule)
+    width = max(len(phase.name) for phase in prepared.phases) if phased else 0
+    records = EpochRecords(folder / "history.csv", log.say, prepared.epochs, width)
+    bar = TrainingBar(log.console, steps=prepared.all_steps)
+    drawn = [bar] if log.console.is_terminal else []
+    try:
+        run = fit(
+            prepared.model,
+            prepared.config.plan,
+            prepared.x,
+            callbacks=[*prepared.callbacks, records, *drawn],
+            verbose=0,
+            resume=folder / "checkpoints",
+            **prepared.arguments,
+        )
+    finally:
+        bar.close()
+    return run, _rows(records.rows, run)
+
+
+def _rows(rows: list[dict[str, Any]], run: Run) -> list[dict[str, Any]]:
+    """Return the rows with the phase that had most of each epoch, as the history has it."""
+    phases = run.history.history.get("phase")
+    if not phases or len(phases) != len(rows):
+        return rows
+    return [{**row, "phase": phase} for row, phase in zip(rows, phases, strict=True)]
+
+
+def _write(prepared: Prepared, folder: OutputFolder, run: Run, rows: list[dict[str, Any]]) -> None:
+    classes = getattr(prepared.train, "classes", ())
+    if classes:
+        folder.write("classes.json", json.dumps(list(classes), indent=2, ensure_ascii=False) + "\n")
+    if rows:
+        write_rows(folder / "history.csv", rows)
+    temporary = folder / ".run.model.keras"
+    try:
+        prepared.model.save(temporary)
+        temporary.replace(folder / "model.keras")
+    except OSError as error:
+        raise OutputFolderError(
+            f"cannot write {str(folder / 'model.keras')!r}: {error.strerror or error}",
+            remedy="make room, then run the same command again: it goes on at the end of the training",
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    if run.receipt is not None:
+        run.receipt.save(folder / "receipt.json")
+
+
+def _conclude(log: RunLog, config: RunConfig, outcome: Outcome) -> None:
+    log.say()
+    log.say(f"finished in {_duration(outcome.seconds)}", style="bold green")
+    log.say(_verdict(outcome.run))
+    folder = outcome.folder
+    log.say(f"written to {folder}: model.keras, receipt.json, history.csv, log.txt")
+    before = "" if names_function(config.data.model) else f" --before {config.model}"
+    log.say(f"check it: frostline verify {folder / 'receipt.json'}{before} --after {folder / 'model.keras'}")
+
+
+def _verdict(run: Run) -> str:
+    verification = run.verification
+    if verification is None:
+        return "not verified"
+    trained, intact = (len(verification.of(outcome)) for outcome in ("trained", "intact"))
+    each = ", in each phase" if len(run.phases) > 1 else ""
+    held = f"{count(intact, 'weight')} held over the whole run, {trained} trained"
+    return f"verified: every frozen number is bit-identical{each} ({held})"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+@contextmanager
+def _working(console: Console, what: str) -> Iterator[None]:
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(escape(what)):
+        yield
+
+
+@contextmanager
+def _failures_in(log: RunLog, config: RunConfig) -> Iterator[None]:
+    """Keep every failure in the log; what no check foresaw becomes an error that names the log."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.note("interrupted")
+        raise
+    except FrostlineError as error:
+        log.note(f"failed: {error}")
+        raise
+    except Exception as error:
+        log.note(traceback.format_exc())
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise RunError(
+            "the training failed inside Keras or the code that the run uses",
+            received=f"{type(error).__name__}: {first[:300]}",
+            remedy=f"the whole error is in {config.output / 'log.txt'}",
+        ) from error
+
+
+@contextmanager
+def _warnings_in(log: RunLog) -> Iterator[None]:
+    """Say warnings as lines of the log, each once, without the place in the code that they came from."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = str(message)
+        if text not in said:
+            said.add(text)
+            log.say(f"warning: {text}", style="yellow")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

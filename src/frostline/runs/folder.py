@@ -1,0 +1,302 @@
+"""The output folder of a run: one run at a time, gone on with after an interruption, never overwritten.
+
+run.yaml        the config, as it was
+plan.yaml       the plan that it names or holds
+run.json        what the run is, and whether it is finished
+log.txt         everything that was said
+history.csv     one line for each epoch
+checkpoints/    where an interrupted run goes on; removed at the end
+model.keras     the trained model
+receipt.json    what moved, for `frostline verify`
+classes.json    the label behind each output, where the data has labels
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from frostline.errors import OutputFolderError, listed
+from frostline.files import read_text, write_atomically
+from frostline.runs.config import RunConfig
+from frostline.runs.configdata import KINDS
+from frostline.runs.data import digest_file
+
+SCHEMA = 1
+Status = Literal["running", "finished"]
+
+_OWN = (
+    *("run.yaml", "run.json", "plan.yaml", "log.txt", "history.csv", "checkpoints"),
+    *("model.keras", "receipt.json", "classes.json"),
+)
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFolder:
+    """The folder of a run that has it for itself.
+
+    Attributes:
+        path: The folder.
+        resumed: Whether an interrupted run goes on in it.
+    """
+
+    path: Path
+    resumed: bool
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the run whole."""
+        write_atomically(self.path / name, text.encode(), OutputFolderError)
+
+    def note(self, identity: Mapping[str, Any], status: Status) -> None:
+        """Write down what the run is and how far it is."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        data = {"frostline_run": SCHEMA, "status": status, "noted": now, **identity}
+        self.write("run.json", json.dumps(data, indent=2) + "\n")
+
+    def finish(self, identity: Mapping[str, Any]) -> None:
+        """Write down that the run is over; nothing is left to go on with."""
+        self.note(identity, "finished")
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+
+
+@contextmanager
+def output_folder(
+    config: RunConfig, identity: Mapping[str, Any], *, overwrite: bool
+) -> Iterator[OutputFolder]:
+    """Take the output folder of a run until the end of the block.
+
+    Args:
+        config: Names it.
+        identity: What the run is, from `identity_of`.
+        overwrite: Whether to begin anew where there is a run, finished or not.
+
+    Raises:
+        OutputFolderError: It is in use by another process, holds a finished run, an unfinished one that was
+            another, or files of no run, or cannot be written to. Nothing in it has changed then.
+    """
+    path = config.output
+    _make(path)
+    with _lock(path):
+        folder = OutputFolder(path, require_available(config, identity, overwrite=overwrite))
+        if not folder.resumed:
+            _clear(path)
+            folder.write("run.yaml", config.path.read_text(encoding="utf-8"))
+            config.plan.save(path / "plan.yaml")
+        folder.note(identity, "running")
+        yield folder
+
+
+def require_available(config: RunConfig, identity: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Look whether a run may write to its folder, without touching anything.
+
+    Args:
+        config: Names the folder.
+        identity: What the run is.
+        overwrite: Whether to begin anew where there is a run.
+
+    Returns:
+        Whether an interrupted run goes on there. One without a single whole epoch begins anew.
+
+    Raises:
+        OutputFolderError: It holds a finished run, an unfinished one that was another, or files of no run.
+    """
+    path = config.output
+    state = _state(path)
+    if state is None:
+        _require_free(path)
+        return False
+    if overwrite:
+        return False
+    _require_unfinished(config, state)
+    if not (path / "history.csv").exists():
+        return False
+    _require_same(path, state, identity)
+    return True
+
+
+def identity_of(config: RunConfig, backend: str) -> dict[str, Any]:
+    """Return what must be the same for an interrupted run to go on: settings, and digests of its files."""
+    settings = config.data.model_dump(mode="json", by_alias=True, exclude_none=True)
+    settings.pop("output")
+    settings["plan"] = config.plan.to_data()
+    return {"settings": settings, "backend": backend, "files": _digests(config)}
+
+
+def _digests(config: RunConfig) -> dict[str, str]:
+    named = [config.data.model]
+    for source in (config.data.data, config.validation):
+        if source is None:
+            continue
+        kind = next(kind for kind in KINDS if hasattr(source, kind))
+        named.append(getattr(source, kind))
+    named += config.data.callbacks
+    found = {}
+    for name in named:
+        path = config.file(name)
+        if not path.exists() and ":" in name:
+            # The module of a function, where it is the user's own.
+            path = config.folder / f"{name.partition(':')[0].replace('.', '/')}.py"
+        if path.exists():
+            found[name] = digest_file(path)
+    return found
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputFolderError(
+            f"the output folder {str(path)!r} cannot be made: {error.strerror}",
+            remedy="name another folder under output:",
+        ) from None
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Keep other processes out. The system lets go of the lock when this one ends, however it does."""
+    try:
+        stream = (path / _LOCK).open("a+")
+    except OSError as error:
+        raise OutputFolderError(
+            f"the output folder {str(path)!r} cannot be written to: {error.strerror}",
+            expected="a folder that you may write to",
+            remedy="name another folder under output:",
+        ) from None
+    with stream:
+        if not _locked(stream):
+            stream.seek(0)
+            raise OutputFolderError(
+                f"the output folder {str(path)!r} is in use by another run",
+                received=f"process {stream.read().strip() or 'unknown'} writes to it",
+                remedy="wait until it ends, or name another folder under output:",
+            )
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def _locked(stream: Any) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return _locked_on_windows(stream)
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _locked_on_windows(stream: Any) -> bool:
+    msvcrt: Any = __import__("msvcrt")
+    try:
+        # One byte behind the number of the process, so that others can read it.
+        stream.seek(100)
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+    except OSError:
+        return False
+    return True
+
+
+def _state(path: Path) -> dict[str, Any] | None:
+    """Return what run.json says; None where there is none."""
+    if not (path / "run.json").exists():
+        return None
+    text = read_text(path / "run.json", OutputFolderError, "run record")
+    try:
+        state = json.loads(text)
+    except ValueError:
+        state = None
+    if not isinstance(state, dict) or state.get("frostline_run") != SCHEMA:
+        raise OutputFolderError(
+            f"{str(path / 'run.json')!r} is no run record that this version can read",
+            remedy="name another folder under output:, or remove this one",
+        )
+    return state
+
+
+def _require_free(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise OutputFolderError(
+            f"the output folder {str(path)!r} is a file", remedy="name another folder under output:"
+        )
+    present = path.iterdir() if path.is_dir() else ()
+    # A run that was killed at once leaves its lock, its config and its plan.
+    begun = (_LOCK, "run.yaml", "plan.yaml", "log.txt")
+    others = sorted(p.name for p in present if p.name not in begun and not p.name.startswith(".run."))
+    if others:
+        raise OutputFolderError(
+            f"the output folder {str(path)!r} holds files that are of no run",
+            received=listed(others),
+            expected="a folder that is empty or not there yet",
+            remedy="name another folder under output:",
+        )
+
+
+def _require_unfinished(config: RunConfig, state: Mapping[str, Any]) -> None:
+    if state.get("status") == "finished":
+        raise OutputFolderError(
+            f"the output folder {str(config.output)!r} holds a finished run",
+            received=f"finished {state.get('noted')}",
+            remedy="name another folder under output:, or replace that run with --overwrite",
+        )
+
+
+def _require_same(path: Path, state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse to go on with another run than the one that was interrupted."""
+    # As JSON has it, where a tuple is a list.
+    now = json.loads(json.dumps(identity))
+    changes = list(_changes(state.get("settings", {}), now["settings"]))
+    changes += [f"backend: {now['backend']}, was {state.get('backend')}"] * (
+        now["backend"] != state.get("backend")
+    )
+    files = state.get("files", {})
+    changes += [f"{name} has other contents" for name, d in now["files"].items() if files.get(name, d) != d]
+    if changes:
+        raise OutputFolderError(
+            f"the output folder {str(path)!r} holds an unfinished run that began otherwise",
+            received="; ".join(changes[:6]) + (f"; and {len(changes) - 6} more" if changes[6:] else ""),
+            expected="the same config and files, to go on with it",
+            remedy="undo the change, name another folder under output:, or begin anew with --overwrite",
+        )
+
+
+def _changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys((*old, *new)):
+            name = f"{at} {key}".strip()
+            yield from _changes(old.get(key), new.get(key), name)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _changes(one, other, f"{at} {number + 1}")
+    elif old != new:
+        yield f"{at}: {_short(new)}, was {_short(old)}"
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _clear(path: Path) -> None:
+    """Remove what an earlier run left, its record last: a kill in between leaves an unfinished run."""
+    for name in sorted(_OWN, key="run.json".__eq__):
+        target = path / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""What a run writes down while it goes: every epoch in a table, everything that was said in a log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from frostline.errors import OutputFolderError
+from frostline.files import write_atomically
+from frostline.schedule import Phase
+
+
+class RunLog:
+    """Says lines on a console and, once there is a folder, keeps them in its log with the time of day.
+
+    Args:
+        console: Where lines are printed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._path: Path | None = None
+
+    def keep_in(self, path: Path) -> None:
+        """Append every line from now on to a file."""
+        self._path = path
+
+    def say(self, text: str = "", *, style: str = "") -> None:
+        """Print a line and keep it."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """Keep lines without printing them."""
+        if self._path is None or not text:
+            return
+        clock = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        try:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.writelines(f"{clock}  {line}\n" for line in text.splitlines())
+        except OSError as error:
+            raise OutputFolderError(f"cannot write {str(self._path)!r}: {error.strerror}") from None
+
+
+class EpochRecords(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """One line for each epoch, in a CSV file that is whole at any moment, and on the console.
+
+    CSV and not JSON, since a table is what it is: spreadsheets, pandas and `cut` read it as it stands.
+
+    Args:
+        path: The file.
+        say: Gets a line of text for each epoch.
+        epochs: How many epochs the run takes at most.
+        width: Of the longest name of a phase.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None], epochs: int, width: int) -> None:
+        super().__init__()
+        self.rows: list[dict[str, Any]] = []
+        self._path, self._say, self._epochs, self._width = path, say, epochs, width
+        self._phase: Phase | None = None
+
+    def on_phase_begin(self, phase: Phase) -> None:
+        """Remember in which phase an epoch is."""
+        self._phase = phase
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Look at the clock."""
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the line down and say it."""
+        phase, seconds = self._phase, time.monotonic() - self._began
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rate *= phase.lr if phase else 1
+        values = {name: _figure(logs[name]) for name in sorted(logs or (), key=_place)}
+        values.pop("learning_rate", None)
+        row = {"phase": phase.name} if phase else {}
+        times = {"learning_rate": _figure(rate), "seconds": round(seconds, 3)}
+        self.rows.append({"epoch": epoch + 1, **row, **values, **times})
+        write_rows(self._path, self.rows)
+        name = f"{phase.name:<{self._width}}  " if phase else ""
+        said = "  ".join(f"{name} {value:<6.4g}" for name, value in values.items())
+        place = f"epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
+        self._say(f"{name}{place}  {said}  lr {rate:.3g}  {seconds:.2f} s")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint is to keep."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on behind the epochs of a checkpoint."""
+        self.rows = [dict(row) for row in state["rows"]]
+
+
+def _place(name: str) -> tuple[bool, bool, str]:
+    """Sort the loss before metrics, and all of training before all of validation."""
+    return name.startswith("val_"), not name.endswith("loss"), name
+
+
+def _figure(value: Any) -> float:
+    """Return a number of the model's precision without the digits that a longer type adds."""
+    return float(str(np.float32(value)))
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows as CSV; columns in the order in which they first come."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, stream.getvalue().encode(), OutputFolderError)

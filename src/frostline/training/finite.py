@@ -1,0 +1,118 @@
+"""Stopping where the loss is no number any more, and saying which batch did it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from frostline import _keras
+from frostline.errors import NotFiniteError, listed
+
+
+class FiniteWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """Notes the first batch after which the loss is NaN or infinite, and raises at the end of that epoch.
+
+    Comes before all other callbacks, so that none of them saves what training has spoilt. Keras makes the
+    loss of every batch readable in any case, on JAX in a thread of its own; looking at it costs nothing.
+
+    Args:
+        x: What is trained on, to be searched for the cause.
+        y: The targets.
+        kept: What to say about a checkpoint that is still good.
+    """
+
+    async_safe = True
+    """Keras on JAX then does not wait for every step."""
+
+    def __init__(self, x: Any, y: Any, *, kept: str | None = None) -> None:
+        super().__init__()
+        self._x, self._y, self._kept = x, y, kept
+        self._bad: int | None = None
+
+    def set_model(self, model: Any) -> None:
+        """Keep the model: on JAX `self.model` writes values into it, which is not for another thread."""
+        super().set_model(model)
+        self._held = model
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Begin to count anew."""
+        self._epoch, self._bad = epoch, None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Note the first batch whose loss is no number, and end the epoch there."""
+        loss = (logs or {}).get("loss")
+        if loss is None or math.isfinite(loss) or self._is_overflow(loss):
+            return
+        # Batches are looked at in no certain order on JAX.
+        self._bad = batch if self._bad is None else min(batch, self._bad)
+        self._held.stop_training = True
+
+    def _is_overflow(self, loss: float) -> bool:
+        """Whether loss scaling takes care of it: it leaves out steps that overflow."""
+        return math.isinf(loss) and len(_keras.optimizer_chain(self._held.optimizer)) > 1
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Spare the validation."""
+        self._require_finite()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Raise where the loss is no number."""
+        self._require_finite()
+
+    def _require_finite(self) -> None:
+        if self._bad is None:
+            return
+        _keras.settle(self._held)
+        together = self._held.steps_per_execution
+        batches = f"batch {self._bad + 1}"
+        if together > 1:
+            batches = f"one of the batches {max(self._bad - together + 2, 1)} to {self._bad + 1}"
+        causes = [*_not_finite("x", self._x), *_not_finite("y", self._y)]
+        raise NotFiniteError(
+            f"the loss of the model {self._held.name!r} is no number after {batches} of epoch "
+            f"{self._epoch + 1}, so training was stopped there",
+            received="; ".join(causes) or _unseen(self._x, self._y),
+            expected="data without NaN and infinity, and steps that do not diverge",
+            remedy="; ".join(
+                (
+                    "mend or leave out these samples"
+                    if causes
+                    else "look at that batch, lower the learning rate, or set clipnorm=1.0",
+                    self._kept or "the weights are spoilt: load the model again",
+                )
+            ),
+        )
+
+
+def _not_finite(name: str, part: Any) -> Iterator[str]:
+    for path, values in keras.tree.flatten_with_path(part):
+        where = "/".join((name, *map(str, path)))
+        bad = _bad_samples(values)
+        if bad is not None and len(bad):
+            what = f"{len(bad)} of {len(values)} samples"
+            yield f"{where} has NaN or infinity in {what}: {listed(map(str, bad), most=5)}"
+
+
+def _bad_samples(values: Any) -> Any:
+    """Return the numbers of the samples that are not finite; None for what cannot be searched."""
+    if keras.ops.is_tensor(values):
+        values = keras.ops.convert_to_numpy(values)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fV" or not values.ndim:
+        return None
+    finite = np.isfinite(values.astype("float32") if values.dtype.kind == "V" else values)
+    return np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1))
+
+
+def _unseen(*parts: Any) -> str:
+    flat = [one for part in parts for one in keras.tree.flatten(part) if one is not None]
+    kinds = sorted({type(one).__name__ for one in flat if _bad_samples(one) is None and not _is_exact(one)})
+    return f"data as {listed(kinds)}, which cannot be searched" if kinds else "data that are all finite"
+
+
+def _is_exact(values: Any) -> bool:
+    """Whether these are integers or the like, which are always finite."""
+    return isinstance(values, np.ndarray) and values.dtype.kind in "biuSU"

@@ -1,0 +1,90 @@
+"""What `fit` was asked to do, and how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from frostline.applying import apply
+from frostline.plan import Plan
+from frostline.resolution import Resolution
+from frostline.schedule import Schedule
+from frostline.training.account import data_digests
+from frostline.training.ledger import Ledger
+from frostline.verification import fingerprint_of
+
+if TYPE_CHECKING:
+    from frostline.training.phases import PhaseSwitch
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What `fit` was asked to do.
+
+    Attributes:
+        model: The compiled model.
+        plan: What it is to train under.
+        resolutions: What that decided for each phase, or the one decision of a plan.
+        x: As for `model.fit`.
+        y: As for `model.fit`.
+        arguments: All else for `model.fit`, as the user gave it.
+        guard: Whether to take fingerprints.
+        keep_state: Whether slots of weights that stop training are kept.
+        stop_on_nan: Whether a loss that is no number ends it.
+    """
+
+    model: Any
+    plan: Plan | Resolution | Schedule
+    resolutions: tuple[Resolution, ...]
+    x: Any
+    y: Any
+    arguments: Mapping[str, Any]
+    guard: bool
+    keep_state: bool
+    stop_on_nan: bool
+
+    def data(self) -> dict[str, str]:
+        """Return digests of what is trained on."""
+        return data_digests({"x": self.x, "y": self.y, "sample_weight": self.arguments.get("sample_weight")})
+
+    def begin(self) -> Progress:
+        """Put the first plan on the model and open the books."""
+        apply(self.model, self.resolutions[0], keep_state=self.keep_state)
+        before = fingerprint_of(self.resolutions[0].inventory) if self.guard else None
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        return Progress.of(self, Ledger(self.model, before), started)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        ledger: What happened in the phases that have ended.
+        switch: The callback that ends phases; None without a schedule.
+        started: When training began, ISO 8601, UTC.
+        clock: The monotonic time at which it would have begun had it never been interrupted.
+    """
+
+    ledger: Ledger
+    switch: PhaseSwitch | None
+    started: str
+    clock: float
+
+    @classmethod
+    def of(cls, job: Job, ledger: Ledger, started: str, seconds: float = 0.0) -> Progress:
+        """Return the progress of a job that has taken some seconds so far."""
+        switch = None
+        if isinstance(job.plan, Schedule):
+            from frostline.training.phases import phase_switch
+
+            switch = phase_switch(job.plan, job.resolutions, ledger, keep_state=job.keep_state)
+        return cls(ledger, switch, started, time.monotonic() - seconds)
+
+    @property
+    def seconds(self) -> float:
+        """How long training has taken, over all processes."""
+        return round(time.monotonic() - self.clock, 3)

@@ -1,0 +1,21 @@
+"""A hard choice, made with a one-hot vector: it is the argmax that cuts."""
+
+import keras
+from keras import ops
+
+EXPECT = {"kernel": ("cut", "integer"), "head": "trains"}
+OPERATION = "argmax"
+X = ops.reshape(ops.arange(8, dtype="float32"), (2, 4)) / 8
+
+
+def case():
+    kernel = keras.Variable(ops.ones((4, 3)) * ops.arange(3, dtype="float32"), name="kernel")
+    head = keras.Variable(ops.ones((3, 3)), name="head")
+
+    def loss():
+        logits = ops.matmul(X, kernel)
+        chosen = ops.argmax(logits, axis=-1)  # cut
+        hard = ops.one_hot(chosen, 3)
+        return ops.mean(ops.matmul(hard, head))
+
+    return loss, [kernel, head]

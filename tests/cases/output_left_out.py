@@ -1,0 +1,18 @@
+"""What is computed from a weight does not enter the loss."""
+
+import keras
+from keras import ops
+
+EXPECT = {"kernel": "unused", "head": "trains"}
+X = ops.reshape(ops.arange(8, dtype="float32"), (2, 4)) / 8
+
+
+def case():
+    kernel = keras.Variable(ops.ones((4, 3)) * ops.arange(3, dtype="float32"), name="kernel")
+    head = keras.Variable(ops.ones((3, 3)), name="head")
+
+    def loss():
+        _ = ops.matmul(X, kernel)
+        return ops.mean(X[:, :3] @ head)
+
+    return loss, [kernel, head]

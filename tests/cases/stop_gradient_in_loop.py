@@ -1,0 +1,21 @@
+"""A Python loop whose last round stops the gradient."""
+
+import keras
+from keras import ops
+
+EXPECT = {"kernel": ("cut", "stop_gradient"), "head": "trains"}
+OPERATION = "stop_gradient"
+X = ops.reshape(ops.arange(8, dtype="float32"), (2, 4)) / 8
+
+
+def case():
+    kernel = keras.Variable(ops.ones((4, 3)) * ops.arange(3, dtype="float32"), name="kernel")
+    head = keras.Variable(ops.ones((3, 3)), name="head")
+
+    def loss():
+        hidden = ops.matmul(X, kernel)
+        for _ in range(3):
+            hidden = ops.stop_gradient(ops.tanh(hidden))  # cut
+        return ops.mean(hidden @ head)
+
+    return loss, [kernel, head]
