@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("planfile", "memory", "notes"),
     ("resolution",),
     ("presets", "modes", "optimizer"),
+    ("parametrization",),
     ("applying", "layers", "starter"),
     ("verification", "custom_loop"),
     ("receipt",),
@@ -62,6 +63,7 @@ DEFERRING = {"cli"}
 """May import inside functions, so that `--help` is quick. Nobody else needs to."""
 
 KERAS_AT_TOP = {
+    "parametrization/combined.py",
     "graph/watching.py",
     "training/finite.py",
     "training/flags.py",

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from frostline.explaining import explain
     from frostline.explanation import Explanation, Explanations
     from frostline.initializers import recommended_initializer
+    from frostline.parametrization.adapters import LowRank, Scale
+    from frostline.parametrization.base import Parametrization
+    from frostline.parametrization.install import Parametrized, merge, parametrize
+    from frostline.parametrization.selections import Columns, Index, Mask, Rows
     from frostline.plan import Plan, Rule
     from frostline.plandata import plan_schema
     from frostline.presets import (
@@ -39,19 +43,27 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "Applied": "applying",
+    "Columns": "parametrization.selections",
     "Decision": "resolution",
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Fingerprint": "verification",
     "FrostlineError": "errors",
+    "Index": "parametrization.selections",
     "Inventory": "address",
+    "LowRank": "parametrization.adapters",
+    "Mask": "parametrization.selections",
+    "Parametrization": "parametrization.base",
+    "Parametrized": "parametrization.install",
     "Phase": "schedule",
     "Plan": "plan",
     "Plateau": "schedule",
     "Receipt": "receipt",
     "Resolution": "resolution",
+    "Rows": "parametrization.selections",
     "Rule": "plan",
     "Run": "training.loop",
+    "Scale": "parametrization.adapters",
     "Schedule": "schedule",
     "Selector": "select",
     "Verification": "verification",
@@ -69,7 +81,9 @@ _EXPORTS = {
     "layerwise_lr_decay": "presets",
     "linear_probe": "presets",
     "lp_ft": "presets",
+    "merge": "parametrization.install",
     "optimizer_for": "custom_loop.obey",
+    "parametrize": "parametrization.install",
     "plan_schema": "plandata",
     "recommended_initializer": "initializers",
     "resolve": "resolution",
@@ -82,19 +96,27 @@ _PACKAGES = ("layers",)
 
 __all__ = [
     "Applied",
+    "Columns",
     "Decision",
     "Explanation",
     "Explanations",
     "Fingerprint",
     "FrostlineError",
+    "Index",
     "Inventory",
+    "LowRank",
+    "Mask",
+    "Parametrization",
+    "Parametrized",
     "Phase",
     "Plan",
     "Plateau",
     "Receipt",
     "Resolution",
+    "Rows",
     "Rule",
     "Run",
+    "Scale",
     "Schedule",
     "Selector",
     "Verification",
@@ -114,7 +136,9 @@ __all__ = [
     "layerwise_lr_decay",
     "linear_probe",
     "lp_ft",
+    "merge",
     "optimizer_for",
+    "parametrize",
     "plan_schema",
     "recommended_initializer",
     "resolve",

@@ -163,7 +163,7 @@ def whole_weights(variables: Iterable[Any]) -> list[Any]:
 
 def same_storage(variable: Any, kind: type) -> Any:
     """Return another variable, of class `kind`, that holds the same tensor; nothing is copied."""
-    twin = object.__new__(kind)
+    twin: Any = object.__new__(kind)
     # What TensorFlow's checkpoints note about an object is about that object.
     vars(twin).update((k, v) for k, v in vars(variable).items() if not k.startswith("_self_"))
     return twin
@@ -432,7 +432,7 @@ def restore_method(owner: Any, name: str, *, by: str = "") -> None:
 
 
 def restore_held(owner: Any, name: str, then: Any, *, by: str = "") -> None:
-    """Put back what `vars(owner).get(name)` was then; what others than `by` replaced since, or undid, stays."""
+    """Put back what `vars(owner).get(name)` was then; what others than `by` did since stays."""
     now = _makers(vars(owner).get(name))
     others = {key: make for key, make in now.items() if key != by}
     wanted = others | {key: make for key, make in _makers(then).items() if key == by}

@@ -69,12 +69,51 @@ class Weight:
         return self.size * itemsize(self.dtype)
 
     @property
+    def combination(self) -> Any:
+        """What a parametrized weight is made of: `how`, `base`, `parts`, `path`; None for a plain one."""
+        return getattr(self.variable, "combination", None)
+
+    @property
+    def storage(self) -> Any:
+        """The variable that holds a tensor of its shape: itself, or the base of a parametrized weight."""
+        return self.variable if self.combination is None else self.combination.base
+
+    def frozen_values(self) -> npt.NDArray[Any] | None:
+        """Return what of a parametrized weight stays fixed, as an array of its shape; None for a plain one.
+
+        That is its base, with zeros where the trained elements stand.
+        """
+        if self.combination is None:
+            return None
+        values: npt.NDArray[Any] = _keras.glimpse(self.combination.base).copy()
+        elements = self.combination.how.elements(self.shape)
+        if elements is not None:
+            elements.fill(values, 0)
+        return values
+
+    @property
     def targets(self) -> tuple[tuple[str, Any], ...]:
         """What an optimizer updates, with addresses: the variable, or the parts of a parametrized weight."""
-        combination = getattr(self.variable, "combination", None)
-        if combination is None:
+        if self.combination is None:
             return ((self.address, self.variable),)
-        return tuple((f"{self.address}:{name}", part) for name, part in combination.parts.items())
+        return tuple((f"{self.address}:{name}", part) for name, part in self.combination.parts.items())
+
+    @property
+    def trained_size(self) -> int:
+        """How many numbers an optimizer updates for it: its size, or that of its parts."""
+        return sum(math.prod(int(n) for n in variable.shape) for _, variable in self.targets)
+
+    @property
+    def replaced_size(self) -> int:
+        """How many of its own elements training replaces: none where parts are added to or multiply it."""
+        made_of = self.combination
+        return self.trained_size if made_of is None or made_of.how.keeps_elements else 0
+
+    @property
+    def part(self) -> str:
+        """What of it trains, and how layers compute with it, in words; empty for a plain weight."""
+        made_of = self.combination
+        return f"{made_of.how}, {made_of.path}" if made_of is not None else ""
 
     def numpy(self) -> npt.NDArray[Any]:
         """Return its present value as an array of its shape (`bfloat16` as a NumPy extension type)."""

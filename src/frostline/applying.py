@@ -176,7 +176,7 @@ def _optimizer(model: Any) -> Any:
 
 def _require_same_model(model: Any, resolution: Resolution) -> None:
     decided = {id(w.variable) for w in resolution.inventory.of_role("weight", "statistic")}
-    if decided == {id(v) for v in model.weights}:
+    if decided == {id(_keras.whole_weight(v)) for v in model.weights}:
         return
     raise PlanError(
         f"the resolution was made for another model, {resolution.inventory.model_name!r}",
@@ -260,9 +260,9 @@ def _layer_flags(resolution: Resolution, trained: set[str]) -> Iterator[tuple[La
 
 
 def _targets(model: Any, resolution: Resolution) -> tuple[optimizer.Target, ...]:
-    by_id = {id(d.weight.variable): d for d in resolution.trained}
-    decisions = [by_id[id(v)] for v in model.trainable_variables]
-    return tuple(optimizer.Target(d.weight.address, d.weight.variable, d.lr, d.decay) for d in decisions)
+    by_id = {id(v): (address, d) for d in resolution.trained for address, v in d.weight.targets}
+    decisions = [(v, *by_id[id(v)]) for v in model.trainable_variables]
+    return tuple(optimizer.Target(address, v, d.lr, d.decay) for v, address, d in decisions)
 
 
 def bring_under(opt: Any, model: Any, resolution: Resolution) -> bool:
@@ -289,7 +289,7 @@ def _flagged(
 
 def _addresses(resolution: Resolution) -> dict[int, str]:
     roles = resolution.inventory.of_role("weight", "statistic")
-    return {id(w.variable): w.address for w in roles}
+    return {id(v): address for w in roles for address, v in ((w.address, w.variable), *w.targets)}
 
 
 def _retarget(model: Any, resolution: Resolution, targets: tuple[optimizer.Target, ...]) -> bool:

@@ -29,14 +29,15 @@ class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._what, self._steps, self._phase = what, steps, ""
         self._last, self._each = -1, 0
         self._epoch: int | None = None
-        self._said = ""
+        self._said, self._factor = "", 1.0
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[said]}"),
             TimeElapsedColumn(),
-            TextColumn("gone, left"),
+            TextColumn("gone,"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -45,8 +46,9 @@ class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
     def on_phase_begin(self, phase: Phase) -> None:
         """Name the phase in front of the bar."""
-        self._phase = phase.name
-        self._describe()
+        self._phase, self._factor = phase.name, phase.lr
+        if self._epoch is None:
+            self._describe()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Begin to draw."""
@@ -82,4 +84,11 @@ class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     def _describe(self) -> None:
         epochs = self.params.get("epochs")
         epoch = f"epoch {(self._epoch or 0) + 1}/{epochs}" if epochs else ""
-        self._bar.update(self._task, description=escape(f"{self._phase or self._what} {epoch}".strip()))
+        rate = f"lr {learning_rate(self.model) * self._factor:.3g}"
+        parts = (self._phase or self._what, epoch, rate)
+        self._bar.update(self._task, description=escape("  ".join(filter(None, parts))))
+
+
+def learning_rate(model: Any) -> float:
+    """Return the learning rate of a model as it is now; between epochs, or before them."""
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))

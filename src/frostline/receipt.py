@@ -240,7 +240,7 @@ def _differences(name: str, claimed: Fingerprint, found: Fingerprint) -> list[st
         problems.append(f"the model {name} training lacks {listed(missing)}")
     if extra := [a for a in two if a not in one]:
         problems.append(f"the model {name} training has {listed(extra)}, which the receipt does not know")
-    if other := [a for a in one if a in two and one[a] != two[a]]:
+    if other := [a for a in one if a in two and not one[a].same_values(two[a])]:
         problems.append(
             f"the model {name} training has other values than the receipt says in "
             f"{count(len(other), 'variable')}: {listed(other)}"

@@ -15,6 +15,7 @@ from rich.text import Text
 
 STYLES = {
     "trains": "bold green",
+    "partial": "green",
     "frozen": "cyan",
     "held": "cyan",
     "moves": "yellow",

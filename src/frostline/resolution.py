@@ -39,9 +39,10 @@ class Decision:
 
     @property
     def status(self) -> str:
-        """`trains` or `frozen`; for a statistic, `moves` or `held`."""
+        """`trains`, `partial` or `frozen`; for a statistic, `moves` or `held`."""
         if self.weight.role == "weight":
-            return "trains" if self.trains else "frozen"
+            trains = "partial" if self.weight.part else "trains"
+            return trains if self.trains else "frozen"
         return "moves" if self.trains else "held"
 
 
@@ -106,12 +107,12 @@ class Resolution(Rendered):
     @property
     def trained_elements(self) -> int:
         """How many numbers train."""
-        return sum(d.weight.size for d in self.trained)
+        return sum(d.weight.trained_size for d in self.trained)
 
     @property
     def frozen_elements(self) -> int:
         """How many numbers stay fixed, statistics not counted."""
-        return sum(d.weight.size for d in self.frozen)
+        return sum(d.weight.size - (d.weight.replaced_size if d.trains else 0) for d in self.decisions)
 
     def optimizer_memory(self, optimizer: Any) -> int:
         """Return how many bytes of slots an optimizer needs for what trains.
@@ -122,7 +123,7 @@ class Resolution(Rendered):
         Raises:
             OptimizerError: It has no configuration to make a copy from.
         """
-        return memory.slot_bytes(optimizer, [d.weight.variable for d in self.trained])
+        return memory.slot_bytes(optimizer, [v for d in self.trained for _, v in d.weight.targets])
 
     def to_data(self) -> dict[str, Any]:
         """Return the resolution as plain data, for JSON."""
@@ -177,7 +178,7 @@ class Resolution(Rendered):
             lines.append(f"run in inference mode: {names} ({count(len(forced), 'layer')} in all)")
         if self._optimizer is not None:
             name = type(self._optimizer).__name__
-            every = [d.weight.variable for d in self.decisions]
+            every = [d.weight.storage for d in self.decisions]
             lines.append(
                 f"optimizer memory ({name}): {bytes_text(self.optimizer_memory(self._optimizer))}, "
                 f"against {bytes_text(memory.slot_bytes(self._optimizer, every))} if all trained"
@@ -364,6 +365,8 @@ def _decision_data(decision: Decision) -> dict[str, Any]:
         data["aliases"] = list(weight.aliases)
     if decision.trains and weight.role == "weight":
         data |= {"lr": decision.lr, "decay": decision.decay}
+    if weight.part:
+        data["part"] = {"elements": weight.trained_size, "what": weight.part}
     return data
 
 
@@ -378,7 +381,7 @@ def _groups(resolution: Resolution, full: bool) -> Iterator[list[Decision]]:
         yield from ([d] for d in sorted(every, key=lambda d: place[d.weight.address]))
         return
     moving = [d for d in resolution.statistics if d.trains]
-    for _, run in groupby((*resolution.decisions, *moving), key=lambda d: (d.status, d.why)):
+    for _, run in groupby((*resolution.decisions, *moving), key=lambda d: (d.status, d.why, d.weight.part)):
         yield list(run)
 
 
@@ -389,7 +392,8 @@ def _row(resolution: Resolution, group: list[Decision]) -> tuple[str, str, str, 
         shape = " x ".join(map(str, first.weight.shape)) or "scalar"
         name = first.weight.address
         name += f" (also {listed(first.weight.aliases, most=2)})" if first.weight.aliases else ""
-        return name, shape, elements, first.status, first.why
+        part = f" ({first.weight.part}: {first.weight.trained_size:,})" if first.weight.part else ""
+        return name, shape, elements, first.status, first.why + part
     noun = "weight" if first.weight.role == "weight" else "statistic"
     return _span(resolution, group), count(len(group), noun), elements, first.status, first.why
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,12 +18,13 @@ from frostline.plan import Plan
 from frostline.render import Rendered, count, stacked, table
 from frostline.resolution import Resolution, resolve
 
-Outcome = Literal["intact", "changed", "trained", "unmoved", "moved", "held", "state", "missing"]
+Outcome = Literal["intact", "changed", "trained", "partial", "unmoved", "moved", "held", "state", "missing"]
 
 _MEANING: dict[Outcome, str] = {
     "intact": "frozen, every bit as before",
     "changed": "frozen, yet its bits changed",
     "trained": "planned to train, and moved",
+    "partial": "planned to train in part; that moved, the rest has every bit as before",
     "unmoved": "planned to train, and did not move",
     "moved": "statistic of a layer in training mode, and moved",
     "held": "statistic, every bit as before",
@@ -41,28 +42,38 @@ class Digest:
         shape: Its shape.
         dtype: Its dtype.
         blake3: BLAKE3 digest, in hexadecimal, of its bytes in C order, little endian.
+        frozen: For a parametrized weight the same of its base, with zeros where trained elements stand.
+        part: For a parametrized weight what of it trains, in words.
     """
 
     role: Role
     shape: tuple[int, ...]
     dtype: str
     blake3: str
+    frozen: str = ""
+    part: str = ""
 
     def to_data(self) -> dict[str, Any]:
         """Return the digest as plain data, for JSON."""
-        return {
+        data = {
             "role": self.role,
             "shape": list(self.shape),
             "dtype": self.dtype,
             "blake3": self.blake3,
         }
+        return data | ({"frozen": self.frozen, "part": self.part} if self.frozen else {})
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Digest:
         """Make a digest from plain data, the reverse of `to_data`."""
         if data["role"] not in get_args(Role):
             raise ValueError(f"unknown role {data['role']!r}")
-        return cls(data["role"], tuple(data["shape"]), str(data["dtype"]), str(data["blake3"]))
+        plain = data["role"], tuple(data["shape"]), str(data["dtype"]), str(data["blake3"])
+        return cls(*plain, str(data.get("frozen", "")), str(data.get("part", "")))
+
+    def same_values(self, other: Digest) -> bool:
+        """Return whether another digest is of the same values, parametrized or not."""
+        return replace(self, frozen="", part="") == replace(other, frozen="", part="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +155,12 @@ def fingerprint_of(weights: Iterable[Weight]) -> Fingerprint:
 
 
 def _digest(weight: Weight) -> Digest:
-    return Digest(weight.role, weight.shape, weight.dtype, digest_array(_keras.glimpse(weight.variable)))
+    values = digest_array(_keras.glimpse(weight.variable))
+    frozen = weight.frozen_values()
+    if frozen is None:
+        return Digest(weight.role, weight.shape, weight.dtype, values)
+    part = str(weight.combination.how)
+    return Digest(weight.role, weight.shape, weight.dtype, values, digest_array(frozen), part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,13 +304,28 @@ def compare(
     return Verification(tuple(_finding(a, before.get(a), after.get(a), allowed) for a in addresses))
 
 
+def _frozen_of(address: str, old: Digest, new: Digest) -> str:
+    """Return the digest of what stayed frozen, if both fingerprints speak of the same elements."""
+    if old.part == new.part:
+        return new.frozen
+    raise FrostlineError(
+        f"whether frozen elements of {address!r} changed cannot be told: the two fingerprints were taken "
+        "under different parametrizations",
+        received=f"{old.part or 'a plain weight'} before, {new.part or 'a plain weight'} after",
+        remedy="take the first after fl.parametrize, and the second before remove or fl.merge",
+    )
+
+
 def _finding(address: str, old: Digest | None, new: Digest | None, allowed: set[str]) -> Finding:
     role = (new or old).role  # type: ignore[union-attr]
     if role in ("seed", "metric"):
         return Finding(address, role, "state", False)
     if old is None or new is None:
         return Finding(address, role, "missing", True)
-    same = old == new
+    same = old.same_values(new)
+    if address in allowed and not same and (old.frozen or new.frozen):
+        held = old.frozen == _frozen_of(address, old, new)
+        return Finding(address, role, "partial" if held else "changed", not held)
     outcomes: dict[tuple[bool, bool, bool], Outcome] = {
         (True, True, True): "unmoved",
         (True, True, False): "trained",

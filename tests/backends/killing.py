@@ -2,7 +2,8 @@
 
     python killing.py FOLDER KILLS_IN_EACH_PHASE SEED
 
-Every run has a process of its own, forked from this one, which has imported the backend and run nothing on it.
+Every run has a process of its own, forked from this one, which has imported the backend and run nothing
+on it.
 """
 
 import json
@@ -15,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,29 +118,32 @@ def difference(one: Path, other: Path) -> float:
 def main(folder: Path, kills: int, seed: int) -> None:
     dice = random.Random(seed)
     whole = folder / "whole.npz"
-    assert in_a_process(lambda: train(None, whole))
+    assert in_a_process(partial(train, None, whole))
     history = json.loads(whole.with_suffix(".json").read_text())["history"]
     report = []
     for phase, (first, end) in SPANS.items():
         for number in range(kills):
             run, result = folder / f"{phase}{number}", folder / f"{phase}{number}.npz"
             step, delay = dice.randrange(first, end), dice.uniform(0, 0.02)
-            killed = not in_a_process(lambda: train(run, result, KillAt(step, delay)))  # noqa: B023
-            if killed:
-                assert in_a_process(lambda: train(run, result))  # noqa: B023
+            deaths = 0
+            kill: KillAt | None = KillAt(step, delay)
+            while not in_a_process(partial(train, run, result, kill)):
+                deaths += 1
+                # Some die again after they were resumed.
+                kill = KillAt(dice.randrange(6), 0.0) if dice.random() < 0.25 else None
             told = json.loads(result.with_suffix(".json").read_text())
             report.append(
                 {
                     "phase": phase,
                     "step": step,
-                    "killed": killed,
+                    "deaths": deaths,
                     "resumed": told["resumed"],
                     "difference": difference(result, whole),
                     "same history": told["history"] == history,
                     "problems": told["problems"],
                 }
             )
-    print(json.dumps(report))
+    sys.stdout.write(json.dumps(report))
 
 
 if __name__ == "__main__":

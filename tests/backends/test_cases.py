@@ -11,6 +11,7 @@ import frostline as fl
 from backends import case_files
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
 @pytest.mark.parametrize("name", case_files.names())
 def test_case(name: str) -> None:
     case = case_files.load(name)

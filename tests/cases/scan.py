@@ -13,8 +13,8 @@ def case():
 
     def loss():
         def step(carried, row):
-            carried = ops.tanh(carried @ kernel[:3] + row[:3])
-            return carried, carried @ head
+            carried = ops.tanh(ops.matmul(carried, kernel[:3]) + row[:3])
+            return carried, ops.matmul(carried, head)
 
         _, outputs = ops.scan(step, ops.zeros((3,)), X)
         return ops.mean(outputs)

@@ -14,8 +14,8 @@ def case():
 
     def loss():
         def step(carried, row):
-            carried = ops.stop_gradient(carried @ kernel[:3] + row[:3])  # cut
-            return carried, carried @ head
+            carried = ops.stop_gradient(ops.matmul(carried, kernel[:3]) + row[:3])  # cut
+            return carried, ops.matmul(carried, head)
 
         _, outputs = ops.scan(step, ops.zeros((3,)), X)
         return ops.mean(outputs)

@@ -1,4 +1,4 @@
-"""The reader for TensorFlow: traces the loss into a graph, asks operations for their gradients, translates."""
+"""The reader for TensorFlow: traces a loss into a graph, asks operations for their gradients, translates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def read(subject: Subject) -> Trace:
     except (AttributeError, NotImplementedError, TypeError) as error:
         if "symbolic" not in str(error).lower():
             raise
-        return departed(subject, "numpy", recording.watch.failed_in, place_of_error(error), str(error))
+        weights = [source.name for source in subject.variables if source.kind == "weight"]
+        return departed(weights, "numpy", recording.watch.failed_in, place_of_error(error), str(error))
     translation = _Translation(subject, recording)
     graph = translation.graph()
     watch = recording.watch
@@ -46,7 +47,7 @@ class _Translation:
         self._unread = dict.fromkeys(source.name for source in subject.variables if source.kind == "weight")
         self._sources = _sources(subject, recording)
         self._departed: list[int] = []
-        self._waiting = list(recording.departures)
+        self._waiting = list(recording.asking.departures)
         self._written: dict[int, int] = {}
         self._unregistered: dict[int, Any] = {}
 
@@ -69,7 +70,7 @@ class _Translation:
     # Walking --------------------------------------------------------------------------------------
 
     def _walk(self, graph: Any, values: dict[int, int], layer: str | None, at: int | None) -> None:
-        """Translate the operations of a graph. An inner one is called by operation number `at` of the outermost."""
+        """Translate the operations of a graph, those of an inner one as part of operation `at` outside."""
         operations = graph.get_operations()
         layers = self._recording.layers_of(graph, layer)
         for number, (operation, own) in enumerate(zip(operations, layers, strict=True)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,15 +82,15 @@ class Gradients:
         inputs = operation.inputs
         if not differentiable(operation.outputs[output]) or not any(map(differentiable, inputs)):
             # Integers at either end: the graph knows that by itself.
-            return (None,) * len(inputs)
+            return _alike(None, inputs)
         if operation.type in _BY_NAME:
-            return (_BY_NAME[operation.type],) * len(inputs)
+            return _alike(_BY_NAME[operation.type], inputs)
         try:
             function = internals.gradient_function(operation)
         except LookupError:
-            return ("unregistered",) * len(inputs)
+            return _alike("unregistered", inputs)
         if function is None:
-            return ("not_differentiable",) * len(inputs)
+            return _alike("not_differentiable", inputs)
         # The function itself stands in the key, so that its `id` cannot come back as another's.
         key = (
             function,
@@ -113,6 +113,10 @@ def is_custom(operation: Any) -> bool:
     return function is not None and function is not internals.usual_gradient_function(operation)
 
 
+def _alike(reason: Reason | None, inputs: Sequence[Any]) -> tuple[Reason | None, ...]:
+    return (reason,) * len(inputs)
+
+
 def _called(operation: Any, output: int, function: Callable[..., Any]) -> tuple[Reason | None, ...]:
     """Call a gradient function in a graph that is thrown away, and look at what it returns for each input."""
     missing: Reason = "zero_gradient" if is_custom(operation) else "not_differentiable"
@@ -123,10 +127,10 @@ def _called(operation: Any, output: int, function: Callable[..., Any]) -> tuple[
         try:
             gradients = function(operation, *incoming)
         except (LookupError, NotImplementedError):
-            return ("unregistered",) * len(operation.inputs)
+            return _alike("unregistered", operation.inputs)
         except Exception:
             # A gradient that raises raises in training too, and says there why.
-            return (None,) * len(operation.inputs)
+            return _alike(None, operation.inputs)
         gradients = gradients if isinstance(gradients, list | tuple) else [gradients]
         alone = sum(differentiable(tensor) for tensor in operation.outputs) == 1
         zeros = _Zeros()

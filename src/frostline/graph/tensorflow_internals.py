@@ -72,6 +72,9 @@ def evaluated(tensor: Any) -> Any:
 FUNCTION: type = type(tf.function(lambda: None))
 """The class of what `tf.function` makes."""
 
+VARIABLE: Any = type(tf.Variable(0.0, trainable=False))
+"""The class of ordinary variables, of which `tf.Variable` is a base."""
+
 
 def wants_autograph(function: Any) -> bool:
     """Whether a function made by `tf.function` has its Python loops and conditions translated."""

@@ -13,7 +13,8 @@ import tensorflow as tf
 from frostline.graph import tensorflow_internals as internals
 from frostline.graph.places import computed_for_frostline
 from frostline.graph.read import Measured, Source, Subject
-from frostline.graph.tensorflow_recording import functions_inlined, native, placed, replaced
+from frostline.graph.tensorflow_asking import replaced
+from frostline.graph.tensorflow_recording import functions_inlined, native, placed
 from frostline.graph.watching import Watch
 
 _WRITING = ("assign", "batch_scatter", "scatter")
@@ -63,7 +64,7 @@ def _dense(gradient: Any, target: Any) -> npt.NDArray[Any] | None:
 def _variables_kept() -> Iterator[None]:
     """Give variables of TensorFlow back the values that they had; a `Watch` does so for those of Keras."""
     held: dict[int, tuple[Any, Any]] = {}
-    kind = type(tf.Variable(0.0, trainable=False))
+    kind = internals.VARIABLE
 
     def keeping(name: str) -> Callable[..., Any]:
         usual = getattr(kind, name)

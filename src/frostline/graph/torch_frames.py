@@ -22,7 +22,9 @@ _BENEATH = tuple(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__
 _KERAS = os.path.dirname(os.path.abspath(keras.__file__))
 _OPERATIONS = tuple(os.path.join(_KERAS, "src", part) + os.sep for part in ("ops", "backend"))
 
-_users: dict[CodeType, bool] = {}
+_LIBRARY, _PYTORCH, _USER, _END = range(4)
+_kinds: dict[CodeType, int] = {_ENTRY: _END}
+"""What a function is: the user's own, PyTorch's or Frostline's, another library's, or where Frostline began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,18 @@ class Caller:
     def now(cls) -> Caller:
         """Look at the stack."""
         frame = inspect.currentframe()
-        inner, innermost = None, ""
-        while frame is not None and frame.f_code is not _ENTRY:
+        inner, innermost, kinds = None, None, _kinds
+        while frame is not None:
             code = frame.f_code
-            if not innermost and not code.co_filename.startswith(_BENEATH):
-                innermost = code.co_name
-            if _is_users(code):
-                return cls(frame, inner, innermost)
+            kind = kinds[code] if code in kinds else _kind_of(code)
+            if kind == _USER:
+                return cls(frame, inner, innermost.co_name if innermost else "")
+            if kind == _END:
+                break
+            if kind == _LIBRARY and innermost is None:
+                innermost = code
             inner, frame = code, frame.f_back
-        return cls(None, inner, innermost)
+        return cls(None, inner, innermost.co_name if innermost else "")
 
     @property
     def where(self) -> Where | None:
@@ -64,10 +69,11 @@ class Caller:
         frame = self.frame
         while frame is not None and frame.f_code not in (_APPLY, _ENTRY):
             frame = frame.f_back
-        inside = frame is not None and frame.f_code is _APPLY
-        while inside and frame is not None and not _is_users(frame.f_code):
-            frame = None if frame.f_code is _ENTRY else frame.f_back
-        return _where(frame if inside else self.frame)
+        if frame is None or frame.f_code is _ENTRY:
+            return self.where
+        while frame is not None and _kind_of(frame.f_code) not in (_USER, _END):
+            frame = frame.f_back
+        return None if frame is None or frame.f_code is _ENTRY else _where(frame)
 
     def computed(self, given: Any) -> bool:
         """Whether a call was given arrays, or numbers that the user's code computed: not its literals.
@@ -83,10 +89,13 @@ class Caller:
         return any(value not in self.frame.f_code.co_consts for value in values)
 
 
-def _is_users(code: CodeType) -> bool:
-    if code not in _users:
-        _users[code] = is_users(code.co_filename)
-    return _users[code]
+def _kind_of(code: CodeType) -> int:
+    if code not in _kinds:
+        if is_users(code.co_filename):
+            _kinds[code] = _USER
+        else:
+            _kinds[code] = _PYTORCH if code.co_filename.startswith(_BENEATH) else _LIBRARY
+    return _kinds[code]
 
 
 def _where(frame: FrameType | None) -> Where | None:

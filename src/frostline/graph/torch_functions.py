@@ -104,6 +104,7 @@ TAKE_NUMBERS = frozenset(
 
 _REASONS: dict[str, Reason] = {
     "detach": "detached",
+    "grad": "detached",
     "data": "detached",
     "tensor": "detached",
     "new_tensor": "detached",
@@ -129,6 +130,8 @@ _NAMES = {
     "double": "cast",
     "eq": "equal",
     "float": "cast",
+    "CustomGradientFunction": "custom_gradient",
+    "floordiv": "floor_divide",
     "ge": "greater_equal",
     "gt": "greater",
     "half": "cast",

@@ -22,7 +22,7 @@ from frostline.graph.ir import Builder, Graph, Kind, Leaf, Reason, Where
 from frostline.graph.torch_autograd import Record, Slot, is_custom, kind_of, repeats_forward, slot_of
 from frostline.graph.torch_frames import Caller
 from frostline.graph.torch_originals import Originals
-from frostline.graph.torch_values import Use, Values, is_differentiable, tensors_in, writes_to
+from frostline.graph.torch_values import Use, Values, is_differentiable, tensors_in
 
 Input = tuple[int, Slot | None]
 """A value that an operation takes, and its place in PyTorch's record."""
@@ -158,7 +158,7 @@ class Recorder:
 
     def _note(self, name: str, given: Any, uses: list[Use], result: Any) -> None:
         taken = {id(use.tensor): use for use in uses}
-        written = {key for key, use in taken.items() if writes_to(use.tensor) != use.version}
+        written = {key for key, use in taken.items() if use.is_outdated(functions.may_write(name))}
         made = {id(tensor): tensor for tensor in tensors_in(result) if id(tensor) not in taken}
         made |= {key: taken[key].tensor for key in written if not isinstance(taken[key].slot, int)}
         if any(tensor.is_meta for tensor in made.values()):
@@ -260,7 +260,7 @@ class Recorder:
             if kind == "constant" and use.slot is not None:
                 kind = "foreign"
             return self._leaf(use, kind, name, Caller.now().where)
-        known = shared if use.slot is None else self._passed_on("Parameter", [shared], "detached")
+        known = shared if use.slot is None else self._passed_on("Parameter", [shared], "detached", Caller.now().where)
         self._values.learn(use.tensor, known)
         return known
 

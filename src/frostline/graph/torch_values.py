@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch._C import _functorch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import TensorWeakRef
 
 from frostline.graph.torch_autograd import Slot, slot_of
@@ -26,8 +27,14 @@ class Use:
         """Note a tensor as it is now."""
         return cls(tensor, slot_of(tensor), writes_to(tensor))
 
+    def is_outdated(self, look_at_record: bool) -> bool:
+        """Whether the tensor was written to since, or taken to another place in PyTorch's record."""
+        if writes_to(self.tensor) != self.version:
+            return True
+        return look_at_record and isinstance(self.slot, tuple) and slot_of(self.tensor) != self.slot
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     tensor: TensorWeakRef
     value: int
@@ -46,16 +53,15 @@ class Values:
         self.by_slot: dict[Slot, int] = {}
         self.made_by: dict[Any, int] = {}
         self._objects: dict[int, _Seen] = {}
-        self._memory: dict[int, _Seen] = {}
+        self._memory: dict[int, tuple[StorageWeakRef, int]] = {}
         self._held: list[torch.Tensor] = []
 
     def learn(self, tensor: torch.Tensor, value: int) -> None:
         """Note that a tensor now holds this value."""
-        seen = _Seen(TensorWeakRef(tensor), value, writes_to(tensor))
-        self._objects[id(tensor)] = seen
+        self._objects[id(tensor)] = _Seen(TensorWeakRef(tensor), value, writes_to(tensor))
         memory = _memory_of(tensor)
-        if memory:
-            self._memory[memory] = seen
+        if memory is not None:
+            self._memory[memory.data_ptr()] = StorageWeakRef(memory), value
 
     def learn_slot(self, slot: Slot | None, tensor: torch.Tensor, value: int) -> None:
         """Note that a place in PyTorch's record holds this value."""
@@ -78,8 +84,9 @@ class Values:
 
     def of_memory(self, tensor: torch.Tensor) -> int | None:
         """Return the value that was last put into the memory of a tensor."""
-        seen = self._memory.get(_memory_of(tensor))
-        return seen.value if seen is not None and seen.tensor() is not None else None
+        memory = _memory_of(tensor)
+        block, value = self._memory.get(memory.data_ptr(), (None, None)) if memory is not None else (None, None)
+        return None if block is None or block.expired() else value
 
 
 def writes_to(tensor: torch.Tensor) -> int:
@@ -105,8 +112,9 @@ def is_differentiable(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
 
 
-def _memory_of(tensor: torch.Tensor) -> int:
+def _memory_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     try:
-        return int(tensor.untyped_storage().data_ptr())
+        memory = tensor.untyped_storage()
+        return memory if memory.data_ptr() else None
     except (NotImplementedError, RuntimeError):  # sparse and other tensors without one block of memory
-        return 0
+        return None

@@ -99,8 +99,10 @@ def shape_of(function: Function, shape: tuple[int | None, ...]) -> tuple[int | N
         return tuple(layer.compute_output_shape(shape))
     except (TypeError, ValueError, NotImplementedError) as error:
         name = getattr(function, "__name__", type(function).__name__)
+        # Lambda hides what went wrong behind a sentence of its own.
+        cause = error.__context__ or error
         raise LayerError(
             f"the function {name!r} gives no result for an input of shape {shape}",
-            received=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            received=f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0]}",
             expected="a function of one tensor that gives one tensor",
         ) from error

@@ -64,6 +64,7 @@ class Parametrization(ABC):
 
     def check(self, shape: tuple[int, ...], dtype: str) -> None:
         """Raise `ParametrizationError` where this cannot be done to a weight of that shape and dtype."""
+        return
 
     def elements(self, shape: tuple[int, ...]) -> Elements | None:
         """Return the elements of a weight of that shape that the parts hold; None where it is not so."""

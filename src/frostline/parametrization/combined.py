@@ -19,7 +19,7 @@ from frostline import _keras
 from frostline.parametrization.base import Parametrization
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Combination:
     """What a parametrized weight is made of.
 
@@ -28,12 +28,14 @@ class Combination:
         base: The variable of the frozen values.
         parts: The trained variables, by name.
         was_trainable: The flag of the weight before.
+        path: How layers compute with it: `lookup`, `columns` or `whole`.
     """
 
     how: Parametrization
     base: Any
     parts: Mapping[str, Any]
     was_trainable: bool
+    path: str = "whole"
 
     def frozen(self) -> Any:
         """Return the value of the base, cut from differentiation, in the dtype that is asked for now."""
@@ -46,7 +48,7 @@ class Combination:
             return self.how.combine(self.frozen(), parts | dict(values or {}))
 
 
-class FrozenBase(keras.Variable):
+class FrozenBase(keras.Variable):  # type: ignore[misc]
     """The frozen values of a parametrized weight. Its flag cannot be set, so nobody trains it by mistake."""
 
     @property
@@ -59,7 +61,7 @@ class FrozenBase(keras.Variable):
         """Do nothing: `model.trainable = True` and loops over `model.weights` mean weights."""
 
 
-class CombinedVariable(keras.Variable):
+class CombinedVariable(keras.Variable):  # type: ignore[misc]
     """A weight whose value is computed. Made by a change of class, never by its constructor."""
 
     combination: Combination
@@ -176,6 +178,4 @@ def _projection(
         return constraint
     elements = combination.how.elements(tuple(int(n) for n in combination.base.shape))
     assert elements is not None
-    return lambda value: elements.take(
-        constraint(combination.value({name: ops.convert_to_tensor(value)}))
-    )
+    return lambda value: elements.take(constraint(combination.value({name: ops.convert_to_tensor(value)})))

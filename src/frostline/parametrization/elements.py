@@ -158,7 +158,6 @@ def _interleaved(tensor: Any, part: Any, ids: Ids, axis: int, size: int) -> Any:
     shape[axis] = size
     kept = np.reshape(order < size, shape)
 
-    @ops.custom_gradient
     def put(whole: Any, part: Any) -> Any:
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any]:
             # PyTorch gives the gradient by name, the others as the only argument.
@@ -168,7 +167,7 @@ def _interleaved(tensor: Any, part: Any, ids: Ids, axis: int, size: int) -> Any:
 
         return ops.take(ops.concatenate([whole, part], axis=axis), order, axis=axis), gradient
 
-    return put(tensor, part)
+    return ops.custom_gradient(put)(tensor, part)
 
 
 def _cut(tensor: Any, first: int, after: int, axis: int) -> Any:

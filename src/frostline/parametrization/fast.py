@@ -201,7 +201,7 @@ class _Split:
 
 
 def _output_axis(equation: str) -> int | None:
-    """Return the axis of an EinsumDense's output that the last axis of its kernel makes; None if none does."""
+    """Return the axis of an EinsumDense's output that the last axis of its kernel makes, if there is one."""
     operands, _, output = equation.replace(" ", "").partition("->")
     inputs, _, kernel = operands.partition(",")
     letter = kernel[-1]
@@ -213,4 +213,3 @@ def _output_axis(equation: str) -> int | None:
 
 def _is_sparse(inputs: Any) -> bool:
     return type(inputs).__name__ in ("SparseTensor", "RaggedTensor", "BCOO")
-

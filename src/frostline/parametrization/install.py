@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,7 +103,7 @@ def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
         placed.take_off()
         raise
     _keras.renew_functions(model)
-    return Parametrized(weight.address, how, placed.path, _count(combination), placed)
+    return Parametrized(weight.address, how, combination.path, weight.trained_size, placed)
 
 
 def merge(model: Any) -> Any:
@@ -125,14 +124,9 @@ def merge(model: Any) -> Any:
         ['kernel', 'bias']
     """
     for weight in inventory(model):
-        placed = getattr(weight.variable, "frostline_placed", None)
-        if placed is not None:
-            placed.remove(keep=True)
+        if weight.combination is not None:
+            weight.variable.frostline_placed.remove(keep=True)
     return model
-
-
-def _count(combination: Any) -> int:
-    return sum(math.prod(int(n) for n in part.shape) for part in combination.parts.values())
 
 
 def _optimizer(model: Any) -> Any:
@@ -162,14 +156,10 @@ class _Placed:
         self._holders: list[tuple[Any, FastPath | None]] = [
             (layer, fast_path(layer, weight.variable, combination)) for layer in holders
         ]
+        names = {path.name if path else "whole" for _, path in self._holders}
+        combination.path = names.pop() if len(names) == 1 else "whole"
         self._kind = type(weight.variable)
         self._flag = _keras.layer_flag(model)
-
-    @property
-    def path(self) -> str:
-        """How the layers that hold the weight compute with it; `whole` where they differ."""
-        names = {path.name if path else "whole" for _, path in self._holders}
-        return names.pop() if len(names) == 1 else "whole"
 
     def put_on(self) -> None:
         from frostline.parametrization import combined

@@ -110,7 +110,9 @@ def first_values(weight: Weight, how: Parametrization) -> dict[str, Any]:
         if not isinstance(parts, Mapping) or not parts or not all(map(_is_name, parts)):
             raise ParametrizationError(
                 f"{type(how).__name__}.start must return the parts by name",
-                received=f"names {listed(map(repr, parts))}" if isinstance(parts, Mapping) else _described(parts),
+                received=f"names {listed(map(repr, parts))}"
+                if isinstance(parts, Mapping)
+                else _described(parts),
                 expected="a dict with at least one part; names of letters, digits and _",
             )
         arrays = {name: keras.ops.convert_to_numpy(part).copy() for name, part in parts.items()}
@@ -139,6 +141,8 @@ def _is_name(name: Any) -> bool:
 def _described(thing: Any) -> str:
     if isinstance(thing, type):
         return f"the class {thing.__name__} itself"
+    if isinstance(thing, Mapping):
+        return f"the names {listed(map(repr, thing))}" if thing else "no part"
     if isinstance(thing, list | tuple):
         return f"{len(thing)} things: {listed(map(str, thing))}"
     return f"an object of type {type(thing).__name__}"

@@ -151,12 +151,13 @@ class Mask(Selection):
     def _require_fit(self, shape: tuple[int, ...]) -> None:
         mask = self.mask
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            kind = f"of dtype {mask.dtype}" if isinstance(mask, np.ndarray) else f"of type {type(mask).__name__}"
+            array = isinstance(mask, np.ndarray)
+            kind = f"a mask of dtype {mask.dtype}" if array else f"an object of type {type(mask).__name__}"
             raise ParametrizationError(
                 "a mask must be a boolean array, True where an element trains",
-                received=f"a mask {kind}",
+                received=kind,
                 expected=f"a NumPy array of shape {shape} and dtype bool",
-                remedy="write it as a comparison: mask = scores > 0" if isinstance(mask, np.ndarray) else None,
+                remedy="write it as a comparison: mask = scores > 0" if array else None,
             )
         if mask.shape != shape:
             raise ParametrizationError(

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from frostline.errors import OutputFolderError
 from frostline.files import write_atomically
+from frostline.progress import learning_rate
 from frostline.schedule import Phase
 
 
@@ -81,8 +82,7 @@ class EpochRecords(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the line down and say it."""
         phase, seconds = self._phase, time.monotonic() - self._began
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        rate *= phase.lr if phase else 1
+        rate = learning_rate(self.model) * (phase.lr if phase else 1)
         values = {name: _figure(logs[name]) for name in sorted(logs or (), key=_place)}
         values.pop("learning_rate", None)
         row = {"phase": phase.name} if phase else {}

@@ -90,7 +90,8 @@ def read(place: Path) -> Checkpoint:
     """Read one checkpoint.
 
     Raises:
-        ValueError: It cannot be used; says why in one phrase.
+        ValueError: It is damaged; says why in one phrase.
+        ResumeError: It is whole, and of another version.
     """
     try:
         state = json.loads((place / _STATE).read_bytes())
@@ -104,7 +105,12 @@ def read(place: Path) -> Checkpoint:
     if not isinstance(state, dict) or state.pop("blake3", None) != _digest(state):
         raise ValueError(f"{_STATE} is not what was written")
     if state["frostline_checkpoint"] != SCHEMA:
-        raise ValueError(f"it has version {state['frostline_checkpoint']}, and this Frostline reads {SCHEMA}")
+        raise ResumeError(
+            f"the checkpoint {str(place)!r} was written by another version of Frostline",
+            received=f"a checkpoint of version {state['frostline_checkpoint']}",
+            expected=f"one of version {SCHEMA}",
+            remedy="go on with the version that wrote it, or name another folder",
+        )
     if blake3(raw, max_threads=blake3.AUTO).hexdigest() != state["arrays"]:
         raise ValueError(f"{_ARRAYS} is not what was written")
     try:
@@ -143,18 +149,18 @@ def held(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / _LOCK).open("a+") as lock:
-            _lock(lock, folder)
-            for leftover in folder.glob(f".{_EPOCH}*"):
-                _remove(leftover)
-            _remove(*folder.glob(f".{_FINISHED}.*"))
-            yield
+        lock = (folder / _LOCK).open("a+")
     except OSError as problem:
         raise ResumeError(
             f"the folder {str(folder)!r} cannot be used for checkpoints: {problem.strerror}",
             expected="a folder that exists or can be made, and that you may write to",
             remedy="name another folder",
         ) from None
+    with lock:
+        _lock(lock, folder)
+        # What a run that was killed had not finished writing.
+        _remove(*folder.glob(f".{_EPOCH}*"), *folder.glob(f".{_FINISHED}.*"))
+        yield
 
 
 def _lock(lock: Any, folder: Path) -> None:

@@ -106,8 +106,8 @@ def fit(
         read again from the beginning, without training, up to the epoch that comes next, so that whatever
         state they have is right; make them anew in the same way. What callbacks remember is restored for
         `EarlyStopping`, `ReduceLROnPlateau`, `ModelCheckpoint`, for `CSVLogger`, which appends, and for those
-        with methods `state_dict` and `load_state_dict`. A checkpoint takes as much room, and time to write, as
-        all weights that train in any phase and the optimizer's slots; the last two are kept.
+        with methods `state_dict` and `load_state_dict`. A checkpoint costs the room and the time to write all
+        weights that train in any phase and the optimizer's slots; the last two are kept.
 
     Example:
         >>> import keras, numpy as np
