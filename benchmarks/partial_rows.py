@@ -150,9 +150,7 @@ def peak() -> float:
 
 
 def in_fresh_process(*options: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, __file__, *options], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, __file__, *options], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -164,12 +162,8 @@ def alone(arm: str, rows: int, case: str, rounds: int) -> dict[str, float]:
 def report(case: str, rounds: int, peers: tuple[str, ...]) -> dict[str, Any]:
     pair = (LIMIT, OURS)
     ask = ("--case", case, "--rounds", str(rounds))
-    small, large = (
-        in_fresh_process(*ask, "--rows", str(rows), "--arms", *pair) for rows in (SMALL, LARGE)
-    )
-    single = {
-        arm: in_fresh_process(*ask, "--rows", str(LARGE), "--alone", arm) for arm in (*pair, *peers)
-    }
+    small, large = (in_fresh_process(*ask, "--rows", str(rows), "--arms", *pair) for rows in (SMALL, LARGE))
+    single = {arm: in_fresh_process(*ask, "--rows", str(LARGE), "--alone", arm) for arm in (*pair, *peers)}
     table_mb = LARGE * WIDTH * 4 / 1e6
     return {
         "milliseconds_a_step": {

@@ -33,13 +33,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("schedule",),
     ("plandata",),
-    ("planfile", "memory", "notes"),
+    ("planfile", "memory", "notes", "groups"),
     ("resolution",),
     ("presets", "modes", "optimizer"),
     ("parametrization",),
     ("applying", "layers", "starter"),
     ("verification", "custom_loop"),
     ("receipt",),
+    ("auditing",),
     ("training",),
     ("models", "progress"),
     ("runs",),
@@ -64,12 +65,18 @@ DEFERRING = {"cli"}
 
 KERAS_AT_TOP = {
     "parametrization/combined.py",
+    "graph/tensorflow_recording.py",
+    "graph/from_torch.py",
+    "graph/torch_frames.py",
+    "graph/torch_recorder.py",
     "graph/watching.py",
     "training/finite.py",
     "training/flags.py",
     "training/phases.py",
     "progress.py",
     "runs/batches.py",
+    "runs/estimate.py",
+    "runs/execute.py",
     "runs/records.py",
     "training/recorder.py",
     "training/rereading.py",
@@ -81,6 +88,9 @@ WHOLE = {"demo"}
 """May `import frostline` as its users do."""
 
 BACKEND_FILES = {
+    "auditing/step_on_jax.py",
+    "auditing/step_on_tensorflow.py",
+    "auditing/step_on_torch.py",
     "custom_loop/on_jax.py",
     "custom_loop/on_tensorflow.py",
     "graph/from_jax.py",
@@ -88,12 +98,34 @@ BACKEND_FILES = {
     "graph/from_torch.py",
     "graph/jax_evidence.py",
     "graph/jax_walk.py",
+    "graph/tensorflow_asking.py",
+    "graph/tensorflow_gradients.py",
+    "graph/tensorflow_internals.py",
+    "graph/tensorflow_measuring.py",
+    "graph/tensorflow_operations.py",
+    "graph/tensorflow_recording.py",
+    "graph/torch_autograd.py",
+    "graph/torch_frames.py",
+    "graph/torch_functions.py",
+    "graph/torch_graph.py",
+    "graph/torch_internals.py",
+    "graph/torch_originals.py",
+    "graph/torch_recorder.py",
+    "graph/torch_values.py",
     "training/random_torch.py",
 }
 """Files that may import a backend."""
 
 PRIVATE = {
     "applying.py": {"_before": "of another Applied, undone together with this one"},
+    "graph/tensorflow_internals.py": {
+        name: "of TensorFlow, which names no other way"
+        for name in ("_autograph", "_get_function", "_handle_data", "_rng", "_seed")
+    },
+    "graph/torch_internals.py": {
+        name: "of PyTorch, which names no other way"
+        for name in ("_base", "_input_metadata", "_saved_rounding_mode", "_saved_self", "_version")
+    },
     "notes.py": {"_parameters": "of torch.nn.Module, which Keras layers are on PyTorch"},
 }
 """Private names of others, outside `_keras.py`."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from frostline import layers
     from frostline.address import Inventory, Weight, inventory
     from frostline.applying import Applied, applied, apply
+    from frostline.auditing.asking import why
+    from frostline.auditing.finding import Finding
+    from frostline.auditing.looking import Audit, audit
     from frostline.custom_loop.obey import optimizer_for
     from frostline.errors import FrostlineError
     from frostline.explaining import explain
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     )
     from frostline.receipt import Receipt
     from frostline.resolution import Decision, Resolution, resolve
+    from frostline.runs.configdata import run_schema
     from frostline.schedule import Phase, Plateau, Schedule
     from frostline.select import Selector, selector
     from frostline.training.loop import Run, fit
@@ -43,10 +47,12 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "Applied": "applying",
+    "Audit": "auditing.looking",
     "Columns": "parametrization.selections",
     "Decision": "resolution",
     "Explanation": "explanation",
     "Explanations": "explanation",
+    "Finding": "auditing.finding",
     "Fingerprint": "verification",
     "FrostlineError": "errors",
     "Index": "parametrization.selections",
@@ -70,6 +76,7 @@ _EXPORTS = {
     "Weight": "address",
     "applied": "applying",
     "apply": "applying",
+    "audit": "auditing.looking",
     "bitfit": "presets",
     "discriminative": "presets",
     "explain": "explaining",
@@ -87,8 +94,10 @@ _EXPORTS = {
     "plan_schema": "plandata",
     "recommended_initializer": "initializers",
     "resolve": "resolution",
+    "run_schema": "runs.configdata",
     "selector": "select",
     "verify": "verification",
+    "why": "auditing.asking",
 }
 
 _PACKAGES = ("layers",)
@@ -96,10 +105,12 @@ _PACKAGES = ("layers",)
 
 __all__ = [
     "Applied",
+    "Audit",
     "Columns",
     "Decision",
     "Explanation",
     "Explanations",
+    "Finding",
     "Fingerprint",
     "FrostlineError",
     "Index",
@@ -124,6 +135,7 @@ __all__ = [
     "__version__",
     "applied",
     "apply",
+    "audit",
     "bitfit",
     "discriminative",
     "explain",
@@ -142,8 +154,10 @@ __all__ = [
     "plan_schema",
     "recommended_initializer",
     "resolve",
+    "run_schema",
     "selector",
     "verify",
+    "why",
 ]
 
 

@@ -103,11 +103,6 @@ def producers(model: Any) -> dict[int, list[int]]:
     return feeds
 
 
-def is_uninitialized(variable: Any) -> bool:
-    """Whether a variable has no value yet, since it was made inside a stateless scope."""
-    return _private(variable, "_value") is None
-
-
 def entry_layer() -> Any:
     """Return the outermost layer that is being called right now, or None."""
     from keras.src.backend.common import global_state
@@ -299,6 +294,17 @@ def training_done(model: Any) -> tuple[Any, int] | None:
     return function, int(keras.ops.convert_to_numpy(optimizer_counters(optimizer_chain(optimizer)[-1])[0]))
 
 
+def call_for_training(model: Any, x: Any) -> Any:
+    """Call a model as its training step does: with `training=True` where it takes that."""
+    return model(x, training=True) if _private(model, "_call_has_training_arg") else model(x)
+
+
+def compute_loss(model: Any, x: Any, y: Any, predicted: Any, sample_weight: Any) -> Any:
+    """Return the loss that a training step of the model computes, `add_loss` and penalties included."""
+    compute = _private(model, "_compute_loss")
+    return compute(x=x, y=y, y_pred=predicted, sample_weight=sample_weight, training=True)
+
+
 def settle(model: Any) -> None:
     """Bring the values that a running `fit` holds outside the variables back into them (JAX only)."""
     sync = getattr(model, "jax_state_sync", None)
@@ -485,9 +491,44 @@ def decay_alike(optimizer: Any, weight: Any, parts: Iterable[Any]) -> None:
         excluded.update(key(part) for part in parts)
 
 
-def update_hooks() -> tuple[str, str]:
-    """Return the names of the optimizer's methods for the update step and for weight decay."""
-    return "_backend_update_step", "_apply_weight_decay"
+def update_hooks() -> tuple[str, str, str]:
+    """Return the names of the optimizer's methods for the update step, for weight decay and for averages."""
+    return "_backend_update_step", "_apply_weight_decay", "_update_model_variables_moving_average"
+
+
+@contextmanager
+def averages_at(optimizer: Any, places: list[int]) -> Iterator[None]:
+    """Let the optimizer's averages (EMA) be those of the weights at some places alone."""
+    if not optimizer.use_ema:
+        yield
+        return
+    averages = _private(optimizer, "_model_variables_moving_average")
+    object.__setattr__(optimizer, "_model_variables_moving_average", [averages[n] for n in places])
+    try:
+        yield
+    finally:
+        object.__setattr__(optimizer, "_model_variables_moving_average", averages)
+
+
+def set_momentum_product(optimizer: Any, *, ahead: int = 0) -> None:
+    """Set the product of momenta that Nadam keeps for all weights to what its step counter says.
+
+    Nadam multiplies it at each step. A weight that joined late needs the product of its own steps, and one
+    number cannot be that of all.
+    """
+    import keras
+
+    if not isinstance(optimizer, keras.optimizers.Nadam):
+        return
+    steps = np.arange(1, _MOST_PRODUCTS)
+    factors = optimizer.beta_1 * (1.0 - 0.5 * 0.96**steps)
+    products = np.concatenate([[1.0], np.cumprod(factors)])
+    products = products[: np.searchsorted(-products, -1e-37) + 1].astype("float32")
+    made = keras.ops.minimum(keras.ops.cast(optimizer.iterations, "int32") + ahead, len(products) - 1)
+    _private(optimizer, "_u_product").assign(keras.ops.take(keras.ops.convert_to_tensor(products), made))
+
+
+_MOST_PRODUCTS = 100_000
 
 
 @contextmanager

@@ -170,6 +170,22 @@ def applied(model: Any, plan: Plan | Resolution) -> Iterator[Resolution]:
         done.undo()
 
 
+@contextmanager
+def flags_applied(model: Any, resolution: Resolution) -> Iterator[None]:
+    """Set the flags and modes of a resolution inside a `with` block, and leave the optimizer alone.
+
+    For looking at a model as it would be under a plan, without training it.
+    """
+    _require_same_model(model, resolution)
+    before = _Flags.of(model, resolution)
+    try:
+        _set_flags(resolution)
+        modes.set_modes(resolution)
+        yield
+    finally:
+        before.restore()
+
+
 def _optimizer(model: Any) -> Any:
     return getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None
 

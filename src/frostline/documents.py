@@ -100,10 +100,14 @@ class Document:
 
     def _from_validation(self, error: ValidationError) -> FrostlineError:
         # A misspelled key is both unknown and missing: say the former.
-        first = min(
-            error.errors(),
-            key=lambda e: (self.line(_place(self.data, e)) or 0, e["type"] == "missing"),
-        )
+        every = error.errors()
+        strange = {_place(self.data, e)[:-1] for e in every if e["type"] == "extra_forbidden"}
+
+        def order(e: Any) -> tuple[bool, int, bool]:
+            at, missing = _place(self.data, e), e["type"] == "missing"
+            return missing and at[:-1] in strange, self.line(at) or 0, missing
+
+        first = min(every, key=order)
         at = _place(self.data, first)
         if first["type"] in ("extra_forbidden", "invalid_key"):
             known = [

@@ -21,6 +21,7 @@ FrostlineError
 │   ├── RunConfigError      its config cannot mean what it says, with the file and the line
 │   ├── DataError           data that cannot be read, or that does not fit the model
 │   └── OutputFolderError   its folder is in use, finished, of another run, or cannot be written
+├── AuditError              a model and a batch of which nothing can be said
 ├── LayerError              a layer given what it cannot use
 │   └── MatrixFileError     a file of numbers that cannot be read, with the line where there is one
 ├── MissingDataError        the demo's data packages are not installed
@@ -155,6 +156,10 @@ class OutputFolderError(RunError):
 
 class ResumeError(TrainingError):
     """A folder whose run cannot be continued by this call."""
+
+
+class AuditError(FrostlineError):
+    """A model and a batch of which nothing can be said."""
 
 
 class LayerError(FrostlineError):

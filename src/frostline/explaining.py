@@ -47,6 +47,8 @@ def explain(loss_fn: Callable[..., Any], variables: Any) -> Explanations:
     """
     subject, frozen = _subject(loss_fn, variables)
     trace = read.trace(subject)
+    if not trace.graph.weights:
+        raise FrostlineError("there is no variable to explain", received=repr(variables))
     measured = read.measure(subject)
     diagnosis = Diagnosis(trace, measured, frozen)
     notes = []
@@ -68,8 +70,6 @@ def _subject(loss_fn: Callable[..., Any], variables: Any) -> tuple[Subject, set[
         _require_takes(loss_fn, 1, "the pytree of variables")
         return Subject(loss_fn, arguments=(Argument(variables, "weight"),)), set()
     _require_takes(loss_fn, 0, "no arguments")
-    if not named:
-        raise FrostlineError("there is no variable to explain", received=repr(variables))
     for name, variable in named:
         _require_variable(name, variable)
     frozen = {name for name, variable in named if not _is_meant_to_train(variable)}

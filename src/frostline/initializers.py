@@ -32,32 +32,36 @@ _GLOROT_SUITS = (
     "log_softmax",
     "sparsemax",
     "glu",
+    "exponential",
 )
-"""What is linear about zero, saturates, or mixes several units into one."""
+"""What is linear about zero, saturates, mixes several units into one, or grows too fast for any variance."""
 
-_SQUARES: dict[str, float] = {
-    "relu": 1 / 2,
-    "relu6": 1 / 2,
-    "leaky_relu": (1 + 0.2**2) / 2,
-    "elu": 0.644945,
-    "celu": 0.644945,
-    "gelu": 0.425221,
-    "silu": 0.355776,
-    "mish": 0.452346,
-    "hard_silu": 0.331569,
-    "softplus": 0.921248,
-    "squareplus": 1.5,
-    "sparse_plus": 0.524844,
-    "log_sigmoid": 0.921248,
-    "exponential": math.exp(2),
-    "hard_shrink": 0.969095,
-    "soft_shrink": 0.419279,
-    "tanh_shrink": 0.182883,
+_SCALES: dict[str, float] = {
+    "relu": 2.0,
+    "relu6": 2.0,
+    "leaky_relu": 2 / (1 + 0.2**2),
+    "elu": 1.550519,
+    "celu": 1.550519,
+    "gelu": 2.0,
+    "silu": 2.0,
+    "mish": 2.0,
+    "hard_silu": 2.0,
+    "softplus": 1.085487,
+    "squareplus": 2 / 3,
+    "sparse_plus": 1.905330,
+    "log_sigmoid": 1.085487,
+    "hard_shrink": 1.0,
+    "soft_shrink": 1.0,
+    "tanh_shrink": 1.0,
 }
-"""The mean of `f(z)` squared over standard normal `z`; `test_initializers.py` integrates them."""
+"""What `find_scale` finds for them; `test_initializers.py` compares."""
 
-_KNOWN = (*_GLOROT_SUITS, "selu", *_SQUARES)
+_SHRINKING = ("gelu", "silu", "mish", "hard_silu", "hard_shrink", "soft_shrink", "tanh_shrink")
+"""Those of which no scale keeps the mean square in a stable way."""
+
+_KNOWN = (*_GLOROT_SUITS, "selu", *_SCALES)
 _ALSO = {"swish": "silu", "hard_swish": "hard_silu"}
+_NAMES = {2.0: "he_normal", 1.0: "lecun_normal"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +101,19 @@ class RecommendedInitializer:
         return keras.initializers.VarianceScaling(self.scale, self.mode, self.distribution, seed)
 
     def __str__(self) -> str:
-        how = f"{self.name}: {self.distribution.replace('_', ' ')}, variance {self.scale:.4g} / {self.mode}"
+        how = f"{self.name}, {self.distribution.replace('_', ' ')}, variance {self.scale:.4g} / {self.mode}"
         return f"{self.activation}: {how}\n  {self.why}\n  {self.source}"
 
 
 def recommended_initializer(activation: str | Callable[..., Any] | None) -> RecommendedInitializer:
     """Say which initializer suits the kernel in front of an activation.
 
-    Three cases. Linear layers and saturating activations take Glorot's, which keeps the variance of values
-    and of gradients alike near zero. SELU takes LeCun's, which its fixed point requires. All others take He's
-    condition: the variance `1 / (fan_in * E[f(z)^2])`, `z` standard normal, keeps the second moment of the
-    values from layer to layer; for ReLU that is `he_normal`. For a function of your own the mean is found by
-    numerical integration.
+    Three cases. Linear layers and saturating activations take Glorot's, which keeps the variance of values and
+    of gradients alike near zero. SELU takes LeCun's, which its fixed point requires. All others take He's
+    condition: weights of variance `1 / (fan_in * E[f(z)^2])`, `z` standard normal, keep the mean square of the
+    values from layer to layer; for ReLU that is `he_normal`. Where a small excess would grow from layer to layer,
+    as with GELU and SiLU, the same condition is taken for large values, to which they are ReLU: then no value
+    grows, but small ones shrink. For a function of your own the means are found by numerical integration.
 
     Args:
         activation: The name of a Keras activation, a function that maps each element of a tensor on its own,
@@ -127,13 +132,13 @@ def recommended_initializer(activation: str | Callable[..., Any] | None) -> Reco
         >>> advice = recommended_initializer("relu")
         >>> advice.name, type(advice.make()).__name__
         ('he_normal', 'HeNormal')
-        >>> print(recommended_initializer("gelu"))
-        gelu: variance_scaling: truncated normal, variance 2.352 / fan_in
+        >>> print(recommended_initializer("elu"))
+        elu: variance_scaling, truncated normal, variance 1.551 / fan_in
           keeps the mean square of the values from layer to layer
           He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015, equations 10 and 15
     """
-    name = _name(activation)
-    if name in _GLOROT_SUITS:
+    name, published = _identify(activation)
+    if published and name in _GLOROT_SUITS:
         return RecommendedInitializer(
             name,
             "glorot_uniform",
@@ -143,7 +148,7 @@ def recommended_initializer(activation: str | Callable[..., Any] | None) -> Reco
             GLOROT,
             "keeps the variance of values and of gradients where the activation is nearly linear",
         )
-    if name == "selu":
+    if published and name == "selu":
         return RecommendedInitializer(
             name,
             "lecun_normal",
@@ -153,27 +158,28 @@ def recommended_initializer(activation: str | Callable[..., Any] | None) -> Reco
             SELF_NORMALIZING,
             "its fixed point of mean 0 and variance 1 holds for weights of variance 1 / fan_in",
         )
-    known = _SQUARES.get(name)
-    square = known if known is not None else _mean_square(name, activation)
+    scale, stable = (_SCALES[name], name not in _SHRINKING) if published else find_scale(activation, name)
     return RecommendedInitializer(
         name,
-        "he_normal" if square == 0.5 else "variance_scaling",
-        1 / square,
+        _NAMES.get(scale, "variance_scaling"),
+        scale,
         "fan_in",
         "truncated_normal",
         HE,
-        "keeps the mean square of the values from layer to layer",
+        "keeps the mean square of the values from layer to layer"
+        if stable
+        else "keeps large values from growing; small ones shrink, so that deep stacks need normalization",
     )
 
 
-def _name(activation: Any) -> str:
-    """Return the name of a Keras activation, or of a function; refuse what is neither."""
+def _identify(activation: Any) -> tuple[str, bool]:
+    """Return the name of an activation, and whether it is one of Keras; refuse what is no activation."""
     if activation is None:
-        return "linear"
+        return "linear", True
     if isinstance(activation, str):
         name = _ALSO.get(activation, activation)
         if name in _KNOWN:
-            return name
+            return name, True
         close = near(activation, (*_KNOWN, *_ALSO))
         raise LayerError(
             f"there is no activation {activation!r}",
@@ -186,35 +192,57 @@ def _name(activation: Any) -> str:
             received=f"an object of type {type(activation).__name__}",
             expected="the name of a Keras activation, a function, or None",
         )
-    return _keras_name(activation) or str(getattr(activation, "__name__", type(activation).__name__))
-
-
-def _keras_name(function: Callable[..., Any]) -> str | None:
-    """Return the name under which Keras has this very function."""
     import keras
 
-    name = str(getattr(function, "__name__", ""))
-    return name if name in _KNOWN and getattr(keras.activations, name, None) is function else None
+    name = str(getattr(activation, "__name__", type(activation).__name__))
+    return name, name in _KNOWN and getattr(keras.activations, name, None) is activation
 
 
-def _mean_square(name: str, function: Any) -> float:
-    """Integrate `f(z)` squared over standard normal `z`."""
+def find_scale(function: Any, name: str) -> tuple[float, bool]:
+    """Find the `scale` with which weights of variance `scale / fan_in` keep the mean square of the values.
+
+    A layer takes pre-activations of mean square q to `scale * E[f(sqrt(q) z)^2]`. The scale that keeps q = 1 is
+    the one if q slightly above 1 comes back to it; else the one that keeps q in the limit of large q.
+
+    Args:
+        function: A function of each element of a tensor.
+        name: Its name, for messages.
+
+    Returns:
+        The scale, and whether it is the first of the two.
+
+    Raises:
+        LayerError: There is no such scale.
+    """
+    at_one, below, above = (q / _mean_square(function, q, name) for q in (1.0, 0.9, 1.1))
+    if above >= below * (1 - 1e-4):
+        return at_one, True
+    far, farther = (q / _mean_square(function, q, name) for q in (1e6, 1e7))
+    if abs(farther / far - 1) > 0.01:
+        raise _no_scale(name, "a mean square that grows faster than that of its input, whatever the weights")
+    return farther, False
+
+
+def _mean_square(function: Any, q: float, name: str) -> float:
+    """Integrate `f(sqrt(q) z)` squared over standard normal `z`."""
     import keras
 
     points = np.linspace(-12.0, 12.0, 24_001)
     weights = np.exp(-np.square(points) / 2)
     try:
-        values = function(keras.ops.convert_to_tensor(points.astype("float32")))
-        squares = np.square(np.asarray(keras.ops.convert_to_numpy(values), dtype="float64"))
-        mean = float((weights * squares).sum() / weights.sum()) if squares.shape == points.shape else math.nan
+        given = keras.ops.convert_to_tensor((math.sqrt(q) * points).astype("float32"))
+        values = np.asarray(keras.ops.convert_to_numpy(function(given)), dtype="float64")
     except Exception as error:
-        raise _no_mean(name, f"it raised {type(error).__name__}: {error}") from error
+        raise _no_scale(name, f"it raised {type(error).__name__}: {error}") from error
+    if values.shape != points.shape:
+        raise _no_scale(name, f"a result of shape {values.shape} for an input of shape {points.shape}")
+    mean = float((weights * np.square(values)).sum() / weights.sum())
     if not (math.isfinite(mean) and mean > 1e-12):
-        raise _no_mean(name, f"a mean square of {mean:.4g} over standard normal inputs")
+        raise _no_scale(name, f"a mean square of {mean:.4g} for standard normal inputs")
     return mean
 
 
-def _no_mean(name: str, received: str) -> LayerError:
+def _no_scale(name: str, received: str) -> LayerError:
     return LayerError(
         f"no initializer follows from the activation {name!r}",
         received=received,

@@ -7,7 +7,7 @@ rate of that group and with the step count since the group joined, as PyTorch co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from frostline import _keras
 from frostline.errors import OptimizerError, listed
+from frostline.groups import Group, set_groups
 
 Array = npt.NDArray[Any]
 
@@ -61,15 +62,6 @@ class _State:
 
 
 _states: WeakKeyDictionary[Any, _State] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Weights that share a learning rate, a decay and the step at which they joined."""
-
-    lr: float
-    decay: float
-    joined: int
 
 
 def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[int, str]) -> bool:
@@ -306,62 +298,7 @@ def _value(variable: Any) -> Array:
     return np.array(keras.ops.convert_to_numpy(variable))
 
 
-# Groups -----------------------------------------------------------------------------------------
-
-
 def _set_groups(optimizer: Any, targets: Sequence[Target], state: _State) -> None:
-    """Let the update step run once per group, or as it is where there is one plain group."""
     key = _keras.variable_key(optimizer)
-    groups = {key(t.variable): _Group(t.lr, t.decay, state.joined.get(t.address, 0)) for t in targets}
-    update, decay = _keras.update_hooks()
-    if set(groups.values()) <= {_Group(1.0, 1.0, 0)}:
-        _keras.restore_method(optimizer, update)
-        _keras.restore_method(optimizer, decay)
-        return
-    grouping = _Grouping(optimizer, groups, key)
-    _keras.replace_method(optimizer, update, grouping.update_step)
-    _keras.replace_method(optimizer, decay, grouping.weight_decay)
-
-
-class _Grouping:
-    """The update step and the weight decay of an optimizer, run group by group."""
-
-    def __init__(self, optimizer: Any, groups: Mapping[Any, _Group], key: Callable[[Any], Any]) -> None:
-        self._optimizer = optimizer
-        self._groups = groups
-        self._key = key
-
-    def _split(self, variables: Sequence[Any]) -> dict[_Group, list[int]]:
-        found: dict[_Group, list[int]] = {}
-        for place, variable in enumerate(variables):
-            found.setdefault(self._groups[self._key(variable)], []).append(place)
-        return found
-
-    def update_step(self, original: Callable[..., Any]) -> Callable[..., None]:
-        """Return an update step that gives each group its learning rate and its own count of steps."""
-
-        def grouped(grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
-            import keras
-
-            scalars = _slots_and_scalars(self._optimizer)[1].values()
-            before = [(scalar, keras.ops.copy(scalar)) for scalar in scalars]
-            for number, (group, places) in enumerate(self._split(variables).items()):
-                if number > 0:
-                    # Scalars that all weights share (Nadam's product) move once a step, not once a group.
-                    for scalar, value in before:
-                        scalar.assign(value)
-                rate = learning_rate if group.lr == 1 else keras.ops.multiply(learning_rate, group.lr)
-                with _keras.steps_counted_from(self._optimizer, group.joined):
-                    original([grads[n] for n in places], [variables[n] for n in places], rate)
-
-        return grouped
-
-    def weight_decay(self, original: Callable[..., Any]) -> Callable[..., None]:
-        """Return a weight decay that gives each group its share: rate times multiplier times decay."""
-
-        def grouped(variables: Sequence[Any]) -> None:
-            for group, places in self._split(variables).items():
-                with _keras.decay_scaled_by(self._optimizer, group.lr * group.decay):
-                    original([variables[n] for n in places])
-
-        return grouped
+    groups = {key(t.variable): Group(t.lr, t.decay, state.joined.get(t.address, 0)) for t in targets}
+    set_groups(optimizer, groups, lambda: list(_slots_and_scalars(optimizer)[1].values()))

@@ -92,3 +92,15 @@ def fact(reason: Reason, operation: str) -> str:
 def remedy(reason: Reason, operation: str) -> str:
     """Say what to do about it."""
     return _REMEDIES.get((reason, operation), _GENERAL[reason]).format(operation=operation)
+
+
+_STANDING = {
+    "frozen": FROZEN,
+    "leaks": "let its layer run in inference mode: fl.fit does so for layers whose weights are all frozen",
+    "stale": "compile the model again, or train it with fl.fit, which renews the training function",
+}
+
+
+def standing_remedy(status: str) -> str:
+    """Say what to do about a weight of which the gradient graph alone does not decide."""
+    return _STANDING.get(status, "")

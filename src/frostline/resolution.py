@@ -302,7 +302,7 @@ def _modes(held: Inventory, plan: Plan, frozen: frozenset[str]) -> tuple[LayerMo
     """Say how each layer of the frozen parts runs that can tell training from inference."""
     modes = []
     for node in held.layers:
-        if node.address in frozen and node.takes_training:
+        if node.address in frozen and node.takes_training and not node.constant:
             keeps = any(held.by_address[a].role == "statistic" for a in node.own)
             policy = plan.batchnorm if keeps else plan.stochastic
             modes.append(LayerMode(node.address, keeps, forced=policy == "inference"))

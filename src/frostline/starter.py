@@ -24,6 +24,9 @@ batchnorm: inference
 # How dropout and noise run inside frozen blocks: inference (off) or active.
 stochastic: inference
 
+{rules}"""
+
+_RULES = """\
 # Rules in order; the last one that picks a weight decides. A selector is a glob on addresses (* within a
 # segment, ** across segments, {{a,b}}, [0-9]), or re:, type:, first:3, last:3, layer:NAME.
 rules:
@@ -59,12 +62,17 @@ def starter_plan(model: Any) -> str:
         UnbuiltModelError: The model has no weights yet.
         ModelError: It has no layer whose weights could train.
     """
+    rules = starter_rules(model)
+    return _TEXT.format(model=inventory(model).model_name, rules=rules)
+
+
+def starter_rules(model: Any) -> str:
+    """Return the rules of such a plan, with their comments; arguments and errors as for `starter_plan`."""
     held = inventory(model)
     if not held.top:
         raise ModelError(f"the model {held.model_name!r} has no layer with weights that could train")
     resolution = linear_probe().resolve(model)
-    return _TEXT.format(
-        model=held.model_name,
+    return _RULES.format(
         head=_quoted(_all_in(held.top[-1])),
         head_count=len(resolution.trained),
         head_elements=resolution.trained_elements,

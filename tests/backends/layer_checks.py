@@ -209,7 +209,7 @@ def train_beside_twin(
     model = keras.Model(inputs, outputs)
     before = []
     for one, other in pairs():
-        other.assign(one)
+        other.assign(exact(one))
         before.append(exact(one))
     y = numbers(len(x), *outputs[0].shape[1:], seed=6)
     # Eager on TensorFlow: a step takes less time than its tracing.
@@ -240,7 +240,7 @@ def gradients(function: Callable[..., Any], *values: np.ndarray, jit: bool = Fal
     def loss(*tensors: Any) -> Any:
         result = keras.ops.cast(function(*tensors), "float32")
         weights = np.arange(1, 1 + np.prod(result.shape), dtype="float32").reshape(result.shape)
-        return keras.ops.sum(result * weights)
+        return keras.ops.sum(result * keras.ops.convert_to_tensor(weights))
 
     compute = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND](loss, jit)
     first, second = compute(*values), compute(*values)
@@ -280,7 +280,10 @@ def _torch(loss: Callable[..., Any], jit: bool) -> Callable[..., list[np.ndarray
         if not loss_value.requires_grad:
             return [np.zeros_like(v) for v in values]
         loss_value.backward()
-        found = [np.zeros_like(v) if t.grad is None else t.grad.numpy() for t, v in zip(tensors, values, strict=True)]
+        found = [
+            np.zeros_like(v) if t.grad is None else t.grad.numpy()
+            for t, v in zip(tensors, values, strict=True)
+        ]
         return [np.array(g) for g in found]
 
     return run

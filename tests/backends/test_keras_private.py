@@ -164,6 +164,14 @@ def test_glimpse_is_what_keras_converts_to(dtype: str) -> None:
     assert seen.tobytes() == expected.tobytes()
 
 
+def test_a_variable_made_in_a_stateless_scope_has_no_value_yet() -> None:
+    assert _keras.has_value(variable())
+    with keras.StatelessScope():
+        made = keras.Variable("ones", shape=(2,), name="made")
+        assert not _keras.has_value(made)
+    assert _keras.has_value(made)
+
+
 # Trainers -------------------------------------------------------------------------------------------
 
 
@@ -273,6 +281,19 @@ def test_averages_are_finished_as_fit_does() -> None:
     assert not plain.optimizer.built
 
 
+def test_call_for_training_and_compute_loss_are_what_fit_minimizes() -> None:
+    model = compiled(two_dense_with_penalty(), keras.optimizers.SGD(0.0))
+    x, y = small_models.data_for(model)
+    predicted = _keras.call_for_training(model, x)
+    loss = _keras.compute_loss(model, x, y, predicted, None)
+    logs = model.train_on_batch(x, y, return_dict=True)
+    assert keras.ops.convert_to_numpy(loss) == pytest.approx(float(logs["loss"]), rel=1e-5)
+
+
+def two_dense_with_penalty() -> keras.Model:
+    return small_models.two_dense(regularizer="l2")
+
+
 def test_training_done_names_the_function_and_its_steps() -> None:
     model = compiled(small_models.sequential())
     assert _keras.training_done(model) is None
@@ -378,7 +399,8 @@ def test_a_method_replaced_by_somebody_else_stays() -> None:
 
 def test_the_hooks_of_an_optimizer_are_called_at_each_step() -> None:
     weight = variable()
-    optimizer = built_adam(weight)
+    optimizer = keras.optimizers.Adam(0.5, weight_decay=0.5, use_ema=True)
+    optimizer.build([weight])
     called = []
     for name in _keras.update_hooks():
 
@@ -392,6 +414,35 @@ def test_the_hooks_of_an_optimizer_are_called_at_each_step() -> None:
         _keras.replace_method(optimizer, name, noting)
     optimizer.apply([keras.ops.ones(2)], [weight])
     assert sorted(called) == sorted(_keras.update_hooks())
+
+
+def test_averages_are_those_of_some_weights_for_a_while() -> None:
+    optimizer = keras.optimizers.SGD(0.1, use_ema=True)
+    optimizer.build([variable(), variable()])
+    every = optimizer._model_variables_moving_average
+    with _keras.averages_at(optimizer, [1]):
+        assert optimizer._model_variables_moving_average == [every[1]]
+    assert optimizer._model_variables_moving_average is every
+    plain = built_adam(variable())
+    with _keras.averages_at(plain, [0]):
+        pass
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5])
+def test_the_momentum_product_of_nadam_follows_its_steps(steps: int) -> None:
+    weight = variable()
+    optimizer = keras.optimizers.Nadam(0.1)
+    optimizer.build([weight])
+    for _ in range(steps):
+        optimizer.apply([keras.ops.ones(2)], [weight])
+    expected = float(keras.ops.convert_to_numpy(optimizer._u_product))
+    optimizer._u_product.assign(0.5)
+    _keras.set_momentum_product(optimizer)
+    assert float(keras.ops.convert_to_numpy(optimizer._u_product)) == pytest.approx(expected, rel=1e-6)
+    optimizer._iterations.assign(10**6)
+    _keras.set_momentum_product(optimizer, ahead=1)
+    assert float(keras.ops.convert_to_numpy(optimizer._u_product)) < 1e-36
+    _keras.set_momentum_product(built_adam(weight))
 
 
 def test_decay_is_scaled_for_a_while() -> None:

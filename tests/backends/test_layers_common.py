@@ -57,9 +57,7 @@ if BACKEND != "jax":  # where it has to be switched on for the whole process
     width=st.sampled_from((2, 4)),
     policy=st.sampled_from(POLICIES),
 )
-def test_numbers_shapes_and_configurations(
-    name: str, leading: list[int], width: int, policy: str
-) -> None:
+def test_numbers_shapes_and_configurations(name: str, leading: list[int], width: int, policy: str) -> None:
     """Any shape and dtype: the numbers are those of NumPy, the shape and dtype those announced, and a copy made
     from the configuration and the weights computes the same bits."""
     case = CASES[name]
@@ -101,9 +99,7 @@ def test_nests_and_integers_pass_unchanged(name: str) -> None:
 
 def harsh() -> Any:
     """An optimizer that moves all that it can reach."""
-    return keras.optimizers.AdamW(
-        0.05, weight_decay=0.5, use_ema=True, ema_momentum=0.5, global_clipnorm=0.1
-    )
+    return keras.optimizers.AdamW(0.05, weight_decay=0.5, use_ema=True, ema_momentum=0.5, global_clipnorm=0.1)
 
 
 @every_case
@@ -224,7 +220,10 @@ def test_the_command_line_loads_them(tmp_path: Path) -> None:
     model_of(CASES["FixedBiasDense"]).save(tmp_path / "model.keras")
     code = "from frostline.models import load_model; import sys; print(load_model(sys.argv[1]).name)"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "model.keras")], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path / "model.keras")],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout == "net\n"
 

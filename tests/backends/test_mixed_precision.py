@@ -1,4 +1,4 @@
-"""Plans under mixed precision: what is frozen keeps every bit, what trains gets what Keras alone would give it.
+"""Plans under mixed precision: what is frozen keeps every bit, what trains gets what Keras alone gives.
 
 Kernels and slots are float32 there; the forward pass, and with it the gradients, is in half precision.
 """
@@ -26,6 +26,8 @@ from backends.checks import (
 from backends.small_models import compiled, data_for, square_layers
 from frostline import Phase, Plan, Schedule, _keras
 
+EAGER = keras.backend.backend() == "tensorflow"
+"""There a few eager steps take less time than tracing one does."""
 POLICIES = ("mixed_float16", "mixed_bfloat16")
 each_policy = pytest.mark.parametrize("policy", POLICIES)
 
@@ -79,18 +81,19 @@ def _quick_compilation() -> Any:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@each_policy
-@pytest.mark.parametrize("name", INNER)
+@pytest.mark.parametrize(
+    ("policy", "name"), [*(("mixed_float16", name) for name in INNER), ("mixed_bfloat16", "ema")]
+)
 def test_a_schedule_is_obeyed(policy: str, name: str) -> None:
-    """Values stay float32 and finite, frozen bits stay, slots are of trained weights, and leavers stop dead."""
+    """Values stay float32 and finite, frozen bits stay, slots are of trained weights, leavers stop dead."""
     model = network(policy)
     scaled = keras.optimizers.LossScaleOptimizer(INNER[name](), initial_scale=64.0, dynamic_growth_steps=4)
-    compiled(model, optimizer=scaled)
+    model.compile(scaled, "mse", run_eagerly=EAGER and name != "ema")
     run = frostline_fit(model, SCHEDULE)
     picked = [
         weights_in(model, "c"),
         weights_in(model, "b", "c"),
-        {"a/kernel", "b/kernel", "b/bias"},
+        {"a/kernel", "b/kernel"},
         all_weights(model),
     ]
     assert [set(p.verification.of("trained")) for p in run.phases] == picked
@@ -113,31 +116,30 @@ def require_slots_of_inner(model: keras.Model, trained: set[str]) -> None:
     assert [tuple(v.shape) for v in outer.variables] == [tuple(v.shape) for v in fresh.variables]
 
 
-@each_policy
-@pytest.mark.parametrize("name", ["accumulation", "ema", "global_clipnorm"])
-def test_the_loss_scale_does_not_change_the_numbers(policy: str, name: str) -> None:
-    """A scale that is a power of two is exact where nothing overflows: with it and without, bit for bit alike."""
-    models = [network(policy) for _ in range(2)]
-    models[0].compile(INNER[name](), "mse", auto_scale_loss=False)
-    models[1].compile(keras.optimizers.LossScaleOptimizer(INNER[name](), initial_scale=8.0), "mse")
-    for model in models:
-        frostline_fit(model, SCHEDULE)
-    for address, value in values(models[0]).items():
-        np.testing.assert_allclose(values(models[1])[address], value, rtol=2e-3, atol=2e-4, err_msg=address)
-
-
-@each_policy
 @pytest.mark.parametrize("name", ["accumulation", "global_clipnorm"])
-def test_the_numbers_are_those_of_float32_but_for_rounding(policy: str, name: str) -> None:
-    models = [network(policy), square_layers()]
+def test_the_numbers_are_those_of_float32_but_for_rounding(name: str) -> None:
+    """With the loss scaled and without."""
+    models = [network("mixed_float16"), network("mixed_bfloat16"), square_layers()]
     for model in models:
-        model.compile(INNER[name](), "mse")
+        optimizer = INNER[name]()
+        if model is models[0]:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=8.0)
+        model.compile(optimizer, "mse", run_eagerly=EAGER)
         frostline_fit(model, SCHEDULE)
-    epsilon = 2.0**-8 if policy == "mixed_bfloat16" else 2.0**-11
-    for address, value in values(models[1]).items():
-        np.testing.assert_allclose(values(models[0])[address], value, atol=20 * epsilon, err_msg=address)
-    wrapped = isinstance(models[0].optimizer, keras.optimizers.LossScaleOptimizer)
-    assert wrapped == (policy == "mixed_float16"), "Keras itself scales the loss under float16"
+    for model, epsilon in zip(models, (2.0**-11, 2.0**-8), strict=False):
+        for address, value in values(models[2]).items():
+            np.testing.assert_allclose(values(model)[address], value, atol=20 * epsilon, err_msg=address)
+
+
+def test_keras_scales_the_loss_itself_under_float16() -> None:
+    """And what it wraps is brought under the plan."""
+    model = network("mixed_float16")
+    model.compile("adam", "mse", run_eagerly=EAGER)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    # Its scale of 2 ** 15 overflows for a step or two.
+    run = frostline_fit(model, Plan().train("b/**"), epochs=3)
+    assert set(run.verification.of("trained")) == weights_in(model, "b")
+    require_slots_of_inner(model, weights_in(model, "b"))
 
 
 @each_policy
@@ -147,7 +149,7 @@ def test_trained_weights_equal_a_model_frozen_by_hand(policy: str) -> None:
     by_hand.get_layer("a").trainable = False
     for one in (model, by_hand):
         scaled = keras.optimizers.LossScaleOptimizer(INNER["ema"](), initial_scale=64.0)
-        compiled(one, optimizer=scaled)
+        one.compile(scaled, "mse", run_eagerly=EAGER)
     frostline_fit(model, Plan(default="train").freeze("a/**"), epochs=3)
     x, y = data_for(by_hand)
     by_hand.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
@@ -175,5 +177,5 @@ def test_a_step_that_overflows_is_left_out() -> None:
     scaled.dynamic_scale.assign(8.0)
     model.train_on_batch(x, y)
     moved = np.abs(values(model)["b/kernel"] - before["b/kernel"])
-    # Adam's first step is as long as its rate, whatever the gradient.
-    np.testing.assert_allclose(moved, 0.02, rtol=1e-3)
+    # Adam's first step is as long as its rate, whatever the gradient; the fifth would be longer.
+    np.testing.assert_allclose(moved, 0.02, rtol=0.05)

@@ -402,21 +402,11 @@ def optax_fitted(setting: Setting, phase: Phase, norm: float | None = None) -> V
             value = value if name == "head" else jnp.tanh(value)
         return jnp.mean((value - data()[1]) ** 2)
 
-    def transformation(group: Group) -> Any:
-        rate = setting.lr * group.lr
-        if setting.name == "SGD":
-            return optax.sgd(rate, momentum=setting.extra["momentum"])
-        if setting.name == "Adam":
-            return optax.adam(rate, eps=EPSILON)
-        if setting.name == "RMSprop":
-            return optax.rmsprop(rate, decay=setting.extra["rho"], eps=setting.extra["epsilon"])
-        return optax.adamw(rate, eps=EPSILON, weight_decay=setting.extra["weight_decay"] * group.decay)
-
     def label(address: str) -> str:
         return address.split("/")[0] if address.split("/")[0] in phase.multipliers else "frozen"
 
     values = {a: jnp.asarray(v) for a, v in start().items()}
-    transforms = {name: transformation(group) for name, group in phase.multipliers.items()}
+    transforms = {name: _optax_group(setting, group) for name, group in phase.multipliers.items()}
     groups = {**transforms, "frozen": optax.set_to_zero()}
     optimizer = optax.partition(groups, {a: label(a) for a in values})
     if norm is not None:
@@ -433,6 +423,21 @@ def optax_fitted(setting: Setting, phase: Phase, norm: float | None = None) -> V
     for _ in range(phase.steps):
         values, state = step(values, state)
     return {a: np.asarray(v) for a, v in values.items()}
+
+
+def _optax_group(setting: Setting, group: Group) -> Any:
+    import optax
+
+    rate, extra = setting.lr * group.lr, setting.extra
+    match setting.name:
+        case "SGD":
+            return optax.sgd(rate, momentum=extra["momentum"])
+        case "Adam":
+            return optax.adam(rate, eps=EPSILON)
+        case "RMSprop":
+            return optax.rmsprop(rate, decay=extra["rho"], eps=extra["epsilon"])
+        case _:
+            return optax.adamw(rate, eps=EPSILON, weight_decay=extra["weight_decay"] * group.decay)
 
 
 @on_jax

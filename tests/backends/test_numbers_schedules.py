@@ -75,11 +75,8 @@ def numpy_schedule(setting: Setting, extra: dict[str, Any]) -> Values:
     averages: Values = {}
     gathered: list[Values] = []
     rows = batches()
-    first = True
     for _, multipliers, steps in PHASES:
         trained = [a for a in values if a.split("/")[0] in multipliers]
-        # Who joins late begins its average where it stands.
-        averages |= {a: values[a] for a in trained if a not in averages}
         for _ in range(steps):
             gradients = numpy_gradients(values, next(rows))
             gathered.append({a: gradients[a] for a in trained})
@@ -92,9 +89,9 @@ def numpy_schedule(setting: Setting, extra: dict[str, Any]) -> Values:
                     group = multipliers[a.split("/")[0]]
                     values[a] = numpy_step(setting, group, values[a], clipped[a], slots[a], counts[a])
             if momentum is not None:
-                weight = 0.0 if first else momentum
-                averages |= {a: weight * averages[a] + (1 - weight) * values[a] for a in trained}
-            first = False
+                # The first own step of a weight is all of its average.
+                known = {a: averages.get(a, values[a]) for a in trained}
+                averages |= {a: momentum * v + (1 - momentum) * values[a] for a, v in known.items()}
         if momentum is not None:
             values |= {a: averages[a] for a in trained}
     return values

@@ -15,9 +15,8 @@ EXPECT = {
 def chosen(asked, one, both):
     if asked > 1.0:  # cut asked
         value = one * tf.stop_gradient(both)  # cut both_branches
-    else:
-        value = tf.sign(both)  # cut both_branches
-    return value
+        return value + one
+    return tf.sign(both)  # cut both_branches
 
 
 @tf.function(jit_compile=True)

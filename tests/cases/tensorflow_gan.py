@@ -1,4 +1,4 @@
-"""The generator's step of a GAN: the critic's weights are live in it, so its optimizer must not be given them."""
+"""The generator's step of a GAN: the critic is live in it, so its optimizer must not be given it."""
 
 import tensorflow as tf
 

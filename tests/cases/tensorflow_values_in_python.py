@@ -18,8 +18,8 @@ def case():
     asked, averaged, printed, branched, scale = variables = [tf.Variable(2.0, name=name) for name in names]
 
     def loss():
-        total = float(asked * 3.0) * scale  # cut asked
-        total += tf.convert_to_tensor(np.mean(averaged * 3.0)) * scale  # cut averaged
+        total = float(asked) * scale  # cut asked
+        total += tf.convert_to_tensor(np.mean(averaged)) * scale  # cut averaged
         text = f"{printed * 1.0:.3f}"
         for part in printed * tf.ones(3):
             total += part * len(text)

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 BACKENDS = ("tensorflow",)
 EXPECT = {
-    "start": ("cut", "stop_gradient"),
+    "start": ("cut", "stop_gradient", "integer"),
     "step": "trains",
     "limit": ("cut", "integer"),
     "carried": "trains",
@@ -19,7 +19,7 @@ def case():
 
     def loss():
         def more(count, value, kept):
-            return value < limit  # cut limit
+            return value < limit  # cut
 
         def turn(count, value, kept):
             return count + 1, tf.stop_gradient(value) + step, kept * 2.0  # cut start

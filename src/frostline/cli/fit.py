@@ -40,9 +40,13 @@ def run(
     """
     from frostline.models import choose_backend
     from frostline.runs.config import load_run
+    from frostline.runs.folder import identity_of, require_available
 
     read = load_run(config)
     chosen = choose_backend(backend or read.data.backend)
+    identity = identity_of(read, chosen)
+    if not dry_run:
+        require_available(read, identity, overwrite=overwrite)
     with options.working("starting Keras", quiet=json):
         from frostline.runs import estimate, execute
 
@@ -54,7 +58,7 @@ def run(
             options.show(estimated)
         return
     try:
-        outcome = execute.execute(read, chosen, options.console(to_errors=json), overwrite=overwrite)
+        outcome = execute.execute(read, identity, options.console(to_errors=json), overwrite=overwrite)
     except KeyboardInterrupt:
         options.say(f"interrupted; to go on: {shlex.join(['frostline', 'fit', str(config)])}")
         raise typer.Exit(INTERRUPTED) from None

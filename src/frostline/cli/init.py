@@ -9,40 +9,81 @@ from typing import Annotated
 import typer
 
 from frostline.cli import options
-from frostline.errors import PlanFileError
+from frostline.errors import PlanFileError, RunConfigError
 
 NAME = "init"
-EXAMPLE = "Example: frostline init model.keras --out plan.yaml"
+EXAMPLE = (
+    "Example: frostline init model.keras --out plan.yaml; frostline init --run model.keras data.csv "
+    "--out run.yaml"
+)
 
 
 def run(
     model: options.Model,
-    out: Annotated[Path, typer.Option(help="The plan file to write; - prints it.")] = Path("plan.yaml"),
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA]",
+            show_default=False,
+            help="With --run: a .npz or .csv file, a folder of images by class, or module:function.",
+        ),
+    ] = None,
+    whole_run: Annotated[
+        bool, typer.Option("--run", help="Write a run config for `frostline fit` in place of a plan.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file to write; - prints it. Default: plan.yaml, with --run run.yaml.",
+            show_default=False,
+        ),
+    ] = None,
     force: options.Force = False,
     backend: options.Backend = None,
     imports: options.Import = None,
     unsafe: options.UnsafeMode = False,
 ) -> None:
-    """Write a commented plan for a model.
+    """Write a commented plan for a model, or with --run a whole training run.
 
     Its head trains; further rules stand ready as comments.
     """
+    noun = "run config" if whole_run else "plan"
+    out = out or Path("run.yaml" if whole_run else "plan.yaml")
+    if whole_run != (data is not None):
+        raise RunConfigError(
+            "a run config needs data" if whole_run else "a plan needs no data",
+            received=None if data is None else f"the data {data!r}",
+            remedy="frostline init --run MODEL DATA" if whole_run else "leave it out, or add --run",
+        )
     printing = str(out) == "-"
     if out.suffix == ".json":
         raise PlanFileError(
-            f"a commented plan cannot be written to {str(out)!r}: JSON has no comments",
+            f"a commented {noun} cannot be written to {str(out)!r}: JSON has no comments",
             remedy=f"write {str(out.with_suffix('.yaml'))!r}",
         )
     if not printing:
         options.refuse_overwriting(out, force=force)
     loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=printing)
     from frostline.files import write_atomically
-    from frostline.starter import starter_plan
 
-    text = starter_plan(loaded)
+    if data is None:
+        from frostline.starter import starter_plan
+
+        text = starter_plan(loaded)
+        command = ["frostline", "plan", model, str(out)]
+        said = "see what it trains with"
+    else:
+        from frostline.runs.starter import starter_run
+
+        folder = Path.cwd() if printing else out.parent
+        output = "run" if printing else f"{out.stem}-output"
+        text = starter_run(
+            loaded, model, data, folder=folder, output=output, imports=imports or (), unsafe=unsafe
+        )
+        command = ["frostline", "fit", str(out), "--dry-run"]
+        said = "see what it would take with"
     if printing:
         typer.echo(text, nl=False)
         return
     write_atomically(out, text.encode(), PlanFileError)
-    command = ["frostline", "plan", model, str(out)]
-    options.say(f"wrote {out}; see what it trains with: {shlex.join(command)}")
+    options.say(f"wrote {out}; {said}: {shlex.join(command)}")

@@ -7,10 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from frostline.graph.flow import Flow
 from frostline.graph.ir import Builder, Graph, Leaf, Reason
 from frostline.graph.places import place_of_error
 from frostline.graph.read import Source, Subject, Trace, departed
-from frostline.graph.tensorflow_gradients import VALUELESS, Gradients, differentiable, is_custom
+from frostline.graph.tensorflow_gradients import VALUELESS, differentiable, is_custom, reasons
 from frostline.graph.tensorflow_measuring import measure
 from frostline.graph.tensorflow_operations import called_graphs, holds_floats, nbytes, operation_name, place
 from frostline.graph.tensorflow_recording import Recording, native
@@ -43,8 +44,7 @@ class _Translation:
     def __init__(self, subject: Subject, recording: Recording) -> None:
         self._recording = recording
         self._build = Builder()
-        self._gradients = Gradients()
-        self._unread = dict.fromkeys(source.name for source in subject.variables if source.kind == "weight")
+        self._unread = {source.name: source for source in subject.variables if source.kind == "weight"}
         self._sources = _sources(subject, recording)
         self._departed: list[int] = []
         self._waiting = list(recording.asking.departures)
@@ -56,14 +56,16 @@ class _Translation:
         recording = self._recording
         values: dict[int, int] = {}
         self._walk(recording, values, None, None)
-        for name in self._unread:
-            self._build.leaf("weight", name)
+        for name, source in self._unread.items():
+            held = native(source.variable)
+            self._build.leaf("weight", name, differentiable=held is None or differentiable(held))
         return self._build.graph(values[id(recording.loss)])
 
     def error(self, graph: Graph) -> str:
         """Return what TensorFlow says where a gradient would have to cross an operation that has none."""
+        live = Flow(graph).live if self._unregistered else bytearray()
         for index, operation in self._unregistered.items():
-            if _stems_from_weight(graph, index):
+            if live[index] and _stems_from_weight(graph, index):
                 return f"No gradient defined for operation {operation.name!r} (op type: {operation.type})"
         return ""
 
@@ -73,50 +75,65 @@ class _Translation:
         """Translate the operations of a graph, those of an inner one as part of operation `at` outside."""
         operations = graph.get_operations()
         layers = self._recording.layers_of(graph, layer)
-        for number, (operation, own) in enumerate(zip(operations, layers, strict=True)):
+        numbers = {id(operation): number for number, operation in enumerate(operations)}
+        done = bytearray(len(operations))
+
+        def visit(number: int) -> None:
+            done[number] = 1
+            for tensor in operations[number].inputs:
+                # Asked for the gradient of a loop, TensorFlow gives it inputs that are made after it.
+                if id(tensor) not in values:
+                    visit(numbers[id(tensor.op)])
+            self._operation(operations[number], values, layers[number], number if at is None else at)
+
+        for number in range(len(operations)):
             if at is None:
                 self._depart(number, values)
-            handler = _HANDLERS.get(operation.type)
-            if handler is not None:
-                handler(self, operation, values, own, number if at is None else at)
-            elif operation.outputs:
-                self._plain(operation, values, own)
-            elif operation.inputs and operation.inputs[0].dtype == tf.resource:
-                self.assign(operation, values, own)
+            if not done[number]:
+                visit(number)
+
+    def _operation(self, operation: Any, values: dict[int, int], layer: str | None, at: int) -> None:
+        handler = _HANDLERS.get(operation.type)
+        if handler is not None:
+            handler(self, operation, values, layer, at)
+        elif operation.outputs:
+            self._plain(operation, values, layer)
+        elif operation.inputs and operation.inputs[0].dtype == tf.resource:
+            self.assign(operation, values, layer)
 
     def _depart(self, number: int, values: dict[int, int]) -> None:
         while self._waiting and self._waiting[0].at <= number:
             left = self._waiting.pop(0)
-            inputs: list[int | tuple[int, Reason | None]] = [(values[id(left.tensor)], "left_framework")]
-            self._departed.append(
-                self._build.node(
-                    left.operation, inputs, layer=left.layer, where=left.where, differentiable=False
-                )
+            index = self._build.node(
+                left.operation,
+                [(values[id(left.tensor)], "left_framework")],
+                layer=left.layer,
+                where=left.where,
+                differentiable=False,
             )
+            self._departed.append(index)
 
     def _plain(self, operation: Any, values: dict[int, int], layer: str | None) -> None:
         where = place(operation)
         given = [values[id(tensor)] for tensor in operation.inputs]
         custom = operation.type == "IdentityN" and is_custom(operation)
         for output, tensor in enumerate(operation.outputs):
-            if operation.type in VALUELESS:
-                inputs: list[int | tuple[int, Reason | None]] = []
-            else:
-                reasons = self._gradients.reasons(operation, output)
-                inputs = list(zip(given, reasons, strict=True))
+            inputs: list[tuple[int, Reason | None]] = []
+            if operation.type not in VALUELESS:
+                inputs = list(zip(given, reasons(operation, output), strict=True))
             if custom:
                 # TensorFlow runs the function, then puts an identity behind it that takes the results and the
                 # arguments. A value comes from its own result alone, gradients go to the arguments.
-                inputs = [entry for n, entry in enumerate(inputs) if n == output or entry[1] is None]  # type: ignore[index]
+                inputs = [(i, why) for n, (i, why) in enumerate(inputs) if n == output or why is None]
             index = self._build.node(
                 "custom_gradient" if custom else operation_name(operation.type),
-                inputs,
+                [*inputs],
                 layer=layer,
                 where=where,
                 differentiable=holds_floats(operation, tensor),
             )
             values[id(tensor)] = index
-            if any(isinstance(entry, tuple) and entry[1] == "unregistered" for entry in inputs):
+            if any(why == "unregistered" for _, why in inputs):
                 self._unregistered[index] = operation
 
     # Leaves ---------------------------------------------------------------------------------------
@@ -127,13 +144,13 @@ class _Translation:
             return
         source = self._sources.get(id(tensor))
         if source is not None:
-            if source.kind == "weight":
-                self._unread.pop(source.name, None)
+            self._unread.pop(source.name, None)
+            held = native(source.variable) if tensor.dtype == tf.resource else tensor
             values[id(tensor)] = self._build.leaf(
                 source.kind,
                 source.name,
-                nbytes=nbytes(tensor),
-                differentiable=tensor.dtype == tf.resource or differentiable(tensor),
+                nbytes=nbytes(held),
+                differentiable=differentiable(held),
                 layer=layer,
                 where=place(operation),
             )

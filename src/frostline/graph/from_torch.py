@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from frostline import _keras
 from frostline.graph.ir import Kind
 from frostline.graph.places import computed_for_frostline
-from frostline.graph.read import Measured, Subject, Trace
+from frostline.graph.read import Measured, Subject, Trace, require_loss
 from frostline.graph.torch_originals import Originals, Restoring
 from frostline.graph.torch_recorder import Recorder
 from frostline.graph.torch_values import is_differentiable
@@ -31,23 +31,32 @@ class _Named:
     name: str
     tensor: torch.Tensor
 
-_GRADIENT_ERRORS = ("require grad", "requires grad", "derivative", "backward")
-"""Words of the errors that PyTorch raises where there is no gradient to compute."""
-
 
 def read(subject: Subject) -> Trace:
-    """Run the computation once and note what runs. Functions compiled by `torch.compile` run as plain Python."""
+    """Run the computation once, and note what runs.
+
+    Functions compiled by `torch.compile` run as plain Python meanwhile. Captured tensors that are written to
+    get their values back at the end, and so do the random generators.
+    """
     arguments, named = _tensors_of(subject)
+    known = {id(source.variable) for source in subject.variables}
     originals = Originals()
-    with ExitStack() as stack:
-        watch = _Watch(subject, lambda tensor, name: recorder.name(tensor, "foreign", name))
-        recorder = Recorder(lambda: watch.layer, originals)
+
+    def strange(tensor: torch.Tensor) -> str:
+        with _keras.uncast():
+            held = (v for v, _ in watch.read.values() if id(v) not in known and watch.value_of(v) is tensor)
+            return next((str(variable.path) for variable in held), "")
+
+    recorder = Recorder(lambda: watch.layer, strange, originals)
+    watch = Watch(subject, around=recorder.in_layer)
+    watch.fill = _first_value
+    with _sandbox(named, originals):
         for one in named:
-            recorder.name(one.tensor, one.kind, one.name)
-        _enter(stack, named, originals)
+            recorder.grown.name(one.tensor, one.kind, one.name)
         with watch, recorder:
-            result = computed_for_frostline(subject.loss, *arguments)
-        return Trace(recorder.graph(result), tuple(watch.writes), tuple(watch.strangers), recorder.error)
+            loss = computed_for_frostline(subject.loss, *arguments)
+        graph = recorder.graph(require_loss(loss))
+    return Trace(graph, tuple(watch.writes), tuple(watch.strangers), recorder.error)
 
 
 def measure(subject: Subject) -> Measured:
@@ -55,29 +64,32 @@ def measure(subject: Subject) -> Measured:
     arguments, named = _tensors_of(subject)
     weights = {one.name: one.tensor for one in named if one.kind == "weight"}
     originals = Originals()
-    with ExitStack() as stack:
-        _enter(stack, named, originals)
+    with _sandbox(named, originals):
         try:
-            with _Watch(subject), Restoring(originals):
-                loss = subject.loss(*arguments)
-                gradients = _gradients(loss, weights)
+            with Watch(subject), Restoring(originals):
+                loss = require_loss(subject.loss(*arguments))
         except RuntimeError as error:
-            if not any(phrase in str(error) for phrase in _GRADIENT_ERRORS):
+            if "requires grad" not in str(error):  # nothing to do with gradients: the user's own
                 raise
             return Measured(float("nan"), {}, str(error))
-    return Measured(float(loss.detach().sum() if isinstance(loss, torch.Tensor) else np.sum(loss)), gradients)
+        if not isinstance(loss, torch.Tensor):
+            return Measured(float(np.sum(loss)), dict.fromkeys(weights))
+        try:
+            gradients = _gradients(loss, weights)
+        except RuntimeError as error:
+            return Measured(float("nan"), {}, str(error))
+        return Measured(float(loss.detach().sum()), gradients)
 
 
-def _gradients(loss: Any, weights: dict[str, torch.Tensor]) -> dict[str, npt.NDArray[Any] | None]:
-    if not isinstance(loss, torch.Tensor):
-        return dict.fromkeys(weights)
+def _gradients(loss: torch.Tensor, weights: dict[str, torch.Tensor]) -> dict[str, npt.NDArray[Any] | None]:
+    found: dict[str, npt.NDArray[Any] | None] = dict.fromkeys(weights)
     wanted = {name: tensor for name, tensor in weights.items() if is_differentiable(tensor)}
-    found = torch.autograd.grad(loss.sum(), list(wanted.values()), allow_unused=True)
-    gradients: dict[str, npt.NDArray[Any] | None] = dict.fromkeys(weights)
-    for name, gradient in zip(wanted, found, strict=True):
-        if gradient is not None:
-            gradients[name] = keras.ops.convert_to_numpy(gradient.to_dense())
-    return gradients
+    if loss.requires_grad and wanted:
+        given = torch.autograd.grad(loss.sum(), list(wanted.values()), allow_unused=True)
+        for name, gradient in zip(wanted, given, strict=True):
+            if gradient is not None:
+                found[name] = keras.ops.convert_to_numpy(gradient.to_dense())
+    return found
 
 
 # What the computation gets -------------------------------------------------------------------------
@@ -112,49 +124,24 @@ def _as_tensor(value: Any) -> Any:
 # The scopes that it runs in ------------------------------------------------------------------------
 
 
-def _enter(stack: ExitStack, named: list[_Named], originals: Originals) -> None:
-    """Let gradients be recorded by all weights, and put everything back at the end."""
-    stack.callback(originals.restore)
-    stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
-    stack.enter_context(torch.enable_grad())
-    if "torch._dynamo" in sys.modules:  # else nothing is compiled; importing it takes seconds
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
-    for one in named:
-        held = one.kind == "weight" and is_differentiable(one.tensor) and not one.tensor.requires_grad
-        if held:
-            one.tensor.requires_grad_(True)
-            stack.callback(one.tensor.requires_grad_, False)
+@contextmanager
+def _sandbox(named: list[_Named], originals: Originals) -> Iterator[None]:
+    """Let gradients be recorded for all weights, and put everything back at the end."""
+    with ExitStack() as stack:
+        stack.callback(originals.restore)
+        stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
+        stack.enter_context(torch.enable_grad())
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled; importing it takes seconds
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        for one in named:
+            if one.kind == "weight" and is_differentiable(one.tensor) and not one.tensor.requires_grad:
+                one.tensor.requires_grad_(True)
+                stack.callback(one.tensor.requires_grad_, False)
+        yield
 
 
-class _Watch(Watch):
-    """Notes Keras variables that nobody named, and gives those without a value one, as they are made in `call`."""
-
-    def __init__(self, subject: Subject, strange: Callable[[torch.Tensor, str], Any] | None = None) -> None:
-        super().__init__(subject)
-        self._strange = strange
-        self._looking = False
-        self._met = {id(source.variable): source.variable for source in subject.variables}
-        self._fresh: dict[int, torch.Tensor] = {}
-
-    def get_current_value(self, variable: Any) -> Any:
-        """As Keras has it."""
-        if self._looking:
-            return None
-        found = super().get_current_value(variable)
-        if id(variable) not in self._met:
-            self._met[id(variable)] = variable
-            self._meet(variable)
-        return self._fresh.get(id(variable)) if found is None else found
-
-    def _meet(self, variable: Any) -> None:
-        self._looking = True
-        try:
-            with _keras.uncast():
-                tensor = variable.value
-        finally:
-            self._looking = False
-        if not _keras.has_value(variable):
-            trains = variable.trainable and is_differentiable(tensor)
-            tensor = self._fresh[id(variable)] = torch.nn.Parameter(tensor.detach(), requires_grad=trains)
-        if self._strange and isinstance(tensor, torch.nn.Parameter):
-            self._strange(tensor, variable.path)
+def _first_value(variable: keras.Variable) -> torch.Tensor:
+    """Return a first value for a variable that a layer makes during the computation."""
+    with _keras.uncast():
+        value = variable.value.detach()
+    return torch.nn.Parameter(value, requires_grad=variable.trainable and is_differentiable(value))

@@ -6,7 +6,7 @@ would, and noted: what Python does with them cannot be followed.
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,7 +82,8 @@ class Asking:
         methods |= {
             "numpy": self._numpy(),
             "__iter__": self._iteration(),
-            "__format__": lambda self, layout: str(self),
+            "__format__": lambda tensor, layout: str(tensor),
+            "__len__": _length,
         }
         with replaced(tensor, methods), replaced(variable, {"numpy": self._numpy_of_variable()}):
             yield
@@ -147,9 +148,15 @@ class Asking:
         return iterated
 
 
+def _length(tensor: Any) -> int:
+    if not tensor.shape.rank or tensor.shape[0] is None:
+        raise TypeError("a symbolic tensor of unknown length has no len()")
+    return int(tensor.shape[0])
+
+
 def _by_user() -> bool:
     """Whether user code asks, not a library that wants to know whether it could."""
-    frame = sys._getframe(1)
+    frame = inspect.currentframe()
     while frame is not None:
         file, name = frame.f_code.co_filename, frame.f_code.co_name
         if is_users(file):
@@ -157,7 +164,7 @@ def _by_user() -> bool:
         transparent = name in _PASSING_ON or file == __file__ or file.startswith((_NUMPY, "<__array"))
         if not transparent:
             return False
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 

@@ -67,41 +67,34 @@ def differentiable(tensor: Any) -> bool:
     return bool(tensor.dtype.is_floating or tensor.dtype.is_complex or tensor.dtype == tf.variant)
 
 
-class Gradients:
-    """Answers by evidence: an input without a gradient is one for which the registered function returns none.
+_known: dict[tuple[Any, ...], tuple[Reason | None, ...]] = {}
+"""What operations without a gradient of their own answered before."""
 
-    Answers are kept by gradient function and dtypes. The functions of custom gradients are never the same, so
-    each is called.
+
+def reasons(operation: Any, output: int) -> tuple[Reason | None, ...]:
+    """Say for each input why no gradient comes to it from an output, None where one does.
+
+    By evidence: an input without a gradient is one for which the registered function returns none, or zeros.
     """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], tuple[Reason | None, ...]] = {}
-
-    def reasons(self, operation: Any, output: int) -> tuple[Reason | None, ...]:
-        """Say for each input why no gradient comes to it from this output, None where one does."""
-        inputs = operation.inputs
-        if not differentiable(operation.outputs[output]) or not any(map(differentiable, inputs)):
-            # Integers at either end: the graph knows that by itself.
-            return _alike(None, inputs)
-        if operation.type in _BY_NAME:
-            return _alike(_BY_NAME[operation.type], inputs)
-        try:
-            function = internals.gradient_function(operation)
-        except LookupError:
-            return _alike("unregistered", inputs)
-        if function is None:
-            return _alike("not_differentiable", inputs)
-        # The function itself stands in the key, so that its `id` cannot come back as another's.
-        key = (
-            function,
-            operation.type,
-            output,
-            tuple(tensor.dtype for tensor in inputs),
-            len(operation.outputs),
-        )
-        if key not in self._known:
-            self._known[key] = _called(operation, output, function)
-        return self._known[key]
+    inputs = operation.inputs
+    if not differentiable(operation.outputs[output]) or not any(map(differentiable, inputs)):
+        # Integers at either end: the graph knows that by itself.
+        return _alike(None, inputs)
+    if operation.type in _BY_NAME:
+        return _alike(_BY_NAME[operation.type], inputs)
+    try:
+        function = internals.gradient_function(operation)
+    except LookupError:
+        return _alike("unregistered", inputs)
+    if function is None:
+        return _alike("not_differentiable", inputs)
+    if function is not internals.usual_gradient_function(operation):
+        return _called(operation, output, function, "zero_gradient")
+    dtypes = tuple(tensor.dtype for tensor in inputs)
+    key = (operation.type, output, dtypes, len(operation.outputs))
+    if key not in _known:
+        _known[key] = _called(operation, output, function, "not_differentiable")
+    return _known[key]
 
 
 def is_custom(operation: Any) -> bool:
@@ -117,9 +110,10 @@ def _alike(reason: Reason | None, inputs: Sequence[Any]) -> tuple[Reason | None,
     return (reason,) * len(inputs)
 
 
-def _called(operation: Any, output: int, function: Callable[..., Any]) -> tuple[Reason | None, ...]:
+def _called(
+    operation: Any, output: int, function: Callable[..., Any], missing: Reason
+) -> tuple[Reason | None, ...]:
     """Call a gradient function in a graph that is thrown away, and look at what it returns for each input."""
-    missing: Reason = "zero_gradient" if is_custom(operation) else "not_differentiable"
     with operation.graph.as_default():
         scratch = internals.FuncGraph("frostline_gradient")
     with scratch.as_default():

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context, lift_to_graph
 from tensorflow.python.framework import ops
@@ -91,7 +92,8 @@ def random_numbers_kept() -> Iterator[None]:
     eager = context.context()
     seeds = eager._seed, getattr(eager, "_rng", None)
     generator = stateful_random_ops.global_generator
-    state = generator.state.read_value() if generator is not None else None
+    # A copy: drawing changes the state in place, also for those who have read it.
+    state = np.array(generator.state) if generator is not None else None
     if seeds[1] is not None:
         eager._seed, eager._rng = ~int(seeds[0]) & 0x7FFFFFFF, Random(0)
     try:

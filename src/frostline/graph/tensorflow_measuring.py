@@ -34,8 +34,8 @@ def measure(subject: Subject) -> Measured:
     arguments = [placed(argument, put) for argument in subject.arguments]
     try:
         with (
-            _variables_kept(),
             internals.random_numbers_kept(),
+            _variables_kept(),
             functions_inlined(),
             tf.GradientTape() as tape,
         ):

@@ -14,11 +14,11 @@ from frostline.graph.places import place_of
 from frostline.graph.tensorflow_gradients import differentiable
 
 _NAMES = {
-    "AddV2": "add",
     "ArgMax": "argmax",
     "ArgMin": "argmin",
     "BatchMatMul": "matmul",
     "BiasAdd": "add",
+    "DepthwiseConv2dNative": "depthwise_conv",
     "EagerPyFunc": "py_function",
     "MatMul": "matmul",
     "Mul": "multiply",
@@ -39,7 +39,7 @@ _NAMES = {
 def operation_name(kind: str) -> str:
     """Return what users call a type of operation: `argmax` for `ArgMax`, `concat` for `ConcatV2`."""
     plain = re.sub(r"V\d$", "", kind)
-    return _NAMES.get(kind) or _NAMES.get(plain) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain).lower()
+    return _NAMES.get(plain) or re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\dD)(?=[A-Z])", "_", plain).lower()
 
 
 def called_graphs(operation: Any, attribute: str) -> list[Any]:

@@ -1,7 +1,7 @@
 """Tracing a computation into a graph of TensorFlow, with the layer that each operation belongs to.
 
-Functions made by `tf.function` run as the Python that they are, in the graph of their caller. TensorFlow would
-keep traces of their own, and use them for the user's next call.
+Functions made by `tf.function` run as the Python that they are, in the graph of their caller: TensorFlow
+would keep traces of their own, and use them for the user's next call.
 """
 
 from __future__ import annotations

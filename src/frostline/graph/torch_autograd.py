@@ -1,7 +1,7 @@
 """What PyTorch's own record of a computation says: to which earlier values a gradient comes back.
 
-A tensor that requires a gradient names the node that made it (`grad_fn`), and each node those before it. Where
-a node hands back zeros whatever comes, as that of `round` does, PyTorch's record goes on; ours ends there.
+A tensor that requires a gradient names the node that made it (`grad_fn`), and each node those before it.
+Where a node hands back zeros whatever comes, as that of `round` does, the record goes on, but no gradient.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from frostline.graph.ir import Reason
+from frostline.graph.torch_internals import is_of_complex, random_gradients, rounds_quotient
 
 Slot = tuple[Any, int] | int
 """A differentiable value: a node of the record and the number of its output, or the `id` of a leaf tensor."""
@@ -102,9 +103,9 @@ class Record:
     def _reason(self, node: Any, kind: str, place: int) -> Reason | None:
         if kind in _ZERO or (kind == "Copysign" and place == 1):
             return "not_differentiable"
-        if kind == "Sgn" and not node._saved_self.is_complex():
+        if kind == "Sgn" and not is_of_complex(node):
             return "not_differentiable"
-        if kind == "Div" and getattr(node, "_saved_rounding_mode", None) is not None:
+        if kind == "Div" and rounds_quotient(node):
             return "not_differentiable"
         if kind in ("NotImplemented", "Error"):
             return "unregistered"
@@ -126,7 +127,7 @@ def _given_by(node: Any) -> list[Reason | None]:
         return everything_passes
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), _ZeroTimes():
         try:
-            given = node.apply(*(_random(output) for output in node._input_metadata))
+            given = node.apply(*random_gradients(node))
         except Exception:  # whatever a user's function raises, the measured step will say it
             return everything_passes
     given = given if isinstance(given, tuple | list) else (given,)
@@ -137,11 +138,6 @@ def _given_by(node: Any) -> list[Reason | None]:
     ]
 
 
-def _random(output: Any) -> torch.Tensor:
-    number = torch.rand(tuple(output.shape), dtype=output.dtype, device=output.device)
-    return (number + 0.5).requires_grad_()
-
-
 def _is_given(gradient: Any) -> bool:
     if gradient is None:
         return False
@@ -150,7 +146,7 @@ def _is_given(gradient: Any) -> bool:
     return depends or bool(gradient.detach().count_nonzero())
 
 
-class _ZeroTimes(TorchFunctionMode):  # type: ignore[misc]
+class _ZeroTimes(TorchFunctionMode):
     """A product with the number zero does not depend on its other factor."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import numbers
-import os
 from dataclasses import dataclass
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -13,18 +13,18 @@ import keras
 import numpy as np
 import torch
 
+from frostline.graph import watching
 from frostline.graph.ir import Where
 from frostline.graph.places import computed_for_frostline, is_users
 
 _ENTRY = computed_for_frostline.__code__
 _APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
-_BENEATH = tuple(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, torch.__file__))
-_KERAS = os.path.dirname(os.path.abspath(keras.__file__))
-_OPERATIONS = tuple(os.path.join(_KERAS, "src", part) + os.sep for part in ("ops", "backend"))
+_BENEATH = tuple(f"{Path(file).resolve().parent}/" for file in (__file__, torch.__file__))
+_OPERATIONS = tuple(f"{Path(keras.__file__).resolve().parent}/src/{part}/" for part in ("ops", "backend"))
 
-_LIBRARY, _PYTORCH, _USER, _END = range(4)
+_LIBRARY, _BELOW, _USER, _LAYER, _END = range(5)
 _kinds: dict[CodeType, int] = {_ENTRY: _END}
-"""What a function is: the user's own, PyTorch's or Frostline's, another library's, or where Frostline began."""
+"""Whose a function is: a library's, PyTorch's or Frostline's, the user's; or it calls a layer or the loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +42,36 @@ class Caller:
     library_function: str
 
     @classmethod
-    def now(cls) -> Caller:
-        """Look at the stack."""
-        frame = inspect.currentframe()
-        inner, innermost, kinds = None, None, _kinds
+    def now(cls, of_layers: list[Caller], start: FrameType | None = None) -> Caller:
+        """Look at the stack.
+
+        Args:
+            of_layers: The callers of the layers that are being called, outermost first. Their part of the
+                stack is not walked again.
+            start: Where to begin, if not here.
+        """
+        frame = start or inspect.currentframe()
+        inner, library, kinds = None, None, _kinds
         while frame is not None:
             code = frame.f_code
             kind = kinds[code] if code in kinds else _kind_of(code)
-            if kind == _USER:
-                return cls(frame, inner, innermost.co_name if innermost else "")
-            if kind == _END:
+            if kind >= _USER:
                 break
-            if kind == _LIBRARY and innermost is None:
-                innermost = code
+            if kind == _LIBRARY and library is None:
+                library = code
             inner, frame = code, frame.f_back
-        return cls(None, inner, innermost.co_name if innermost else "")
+        name = library.co_name if library else ""
+        if frame is None or kind == _END:
+            return cls(None, inner, name)
+        if kind == _LAYER:
+            return cls(of_layers[-1].frame, of_layers[-1].inner, name)
+        return cls(frame, inner, name)
 
     @property
     def where(self) -> Where | None:
         """The user's line."""
-        return _where(self.frame)
+        frame = self.frame
+        return Where(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name) if frame else None
 
     @property
     def of_custom_function(self) -> Where | None:
@@ -73,7 +83,7 @@ class Caller:
             return self.where
         while frame is not None and _kind_of(frame.f_code) not in (_USER, _END):
             frame = frame.f_back
-        return None if frame is None or frame.f_code is _ENTRY else _where(frame)
+        return None if frame is None or frame.f_code is _ENTRY else Caller(frame, None, "").where
 
     def computed(self, given: Any) -> bool:
         """Whether a call was given arrays, or numbers that the user's code computed: not its literals.
@@ -91,15 +101,14 @@ class Caller:
 
 def _kind_of(code: CodeType) -> int:
     if code not in _kinds:
-        if is_users(code.co_filename):
+        file = code.co_filename
+        if file == watching.__file__ and code.co_name == "followed":
+            _kinds[code] = _LAYER
+        elif is_users(file):
             _kinds[code] = _USER
         else:
-            _kinds[code] = _PYTORCH if code.co_filename.startswith(_BENEATH) else _LIBRARY
+            _kinds[code] = _BELOW if file.startswith(_BENEATH) else _LIBRARY
     return _kinds[code]
-
-
-def _where(frame: FrameType | None) -> Where | None:
-    return Where(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name) if frame else None
 
 
 def _from_python(nest: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,22 +13,17 @@ from frostline.graph.torch_values import Use
 DEPARTURES = frozenset(
     {
         "__array__",
-        "__bool__",
         "__complex__",
-        "__contains__",
         "__dlpack__",
         "__float__",
         "__index__",
         "__int__",
-        "allclose",
-        "equal",
-        "is_nonzero",
         "item",
         "numpy",
         "tolist",
     }
 )
-"""Turn a tensor into a Python number or a NumPy array."""
+"""Turn a tensor into a Python number or a NumPy array. `if tensor:` does not: no value comes of it."""
 
 FROM_PYTHON = frozenset(
     {
@@ -118,56 +114,74 @@ _REASONS: dict[str, Reason] = {
     "sign": "not_differentiable",
     "trunc": "not_differentiable",
     "floor_divide": "unregistered",
-    "floordiv": "unregistered",
     "heaviside": "unregistered",
 }
 
 _NAMES = {
+    "CustomGradientFunction": "custom_gradient",
+    "amax": "max",
+    "amin": "min",
+    "array": "numpy",
+    "bmm": "matmul",
     "bool": "cast",
     "cat": "concatenate",
     "concat": "concatenate",
     "div": "divide",
     "double": "cast",
     "eq": "equal",
-    "float": "cast",
-    "CustomGradientFunction": "custom_gradient",
     "floordiv": "floor_divide",
     "ge": "greater_equal",
     "gt": "greater",
     "half": "cast",
-    "int": "cast",
     "le": "less_equal",
     "long": "cast",
     "lt": "less",
+    "mm": "matmul",
     "mul": "multiply",
     "ne": "not_equal",
     "sub": "subtract",
+    "take_along_dim": "take_along_axis",
     "to": "cast",
     "topk": "top_k",
+    "truediv": "divide",
     "type": "cast",
 }
+
+_ATTRIBUTES_WITH_VALUES = frozenset({"data", "grad", "T", "H", "mT", "mH", "real", "imag"})
+
+_TELL_NO_VALUES = frozenset(
+    {
+        "dim",
+        "element_size",
+        "get_device",
+        "is_complex",
+        "is_contiguous",
+        "is_floating_point",
+        "numel",
+        "size",
+        "stride",
+    }
+)
 
 _WRITE_WITHOUT_SAYING = frozenset({"batch_norm", "instance_norm", "native_batch_norm"})
 
 
+@cache
 def called(func: Any) -> str:
     """Return the name of a function of PyTorch, that of the attribute for one that is read."""
     name = str(getattr(func, "__name__", type(func).__name__))
     if name in ("__get__", "__set__"):
-        return str(getattr(func.__self__, "__name__", name))
-    return name.partition(".")[0]
+        name = str(getattr(func.__self__, "__name__", name))
+        return name if name in _ATTRIBUTES_WITH_VALUES else ""
+    name = name.partition(".")[0]
+    return "" if name in _TELL_NO_VALUES else name
 
 
+@cache
 def operation(name: str) -> str:
     """Return what users call an operation, alike on all backends where it is the same."""
     bare = name.strip("_")
     return _NAMES.get(bare, bare)
-
-
-def departure(name: str) -> str:
-    """Return what users call a way out of PyTorch."""
-    bare = name.strip("_")
-    return "numpy" if bare == "array" else bare
 
 
 def reason_by_name(name: str, given: tuple[Any, Any]) -> Reason | None:
@@ -177,9 +191,10 @@ def reason_by_name(name: str, given: tuple[Any, Any]) -> Reason | None:
         return "left_framework"  # a list of tensors is read number by number
     if named.get("rounding_mode") is not None:
         return "not_differentiable"
-    return _REASONS.get(name.strip("_"))
+    return _REASONS.get(operation(name))
 
 
+@cache
 def may_write(name: str) -> bool:
     """Whether a function may write to the memory of what it is given."""
     in_place = name.endswith("_") and not name.endswith("__")

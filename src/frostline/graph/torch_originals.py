@@ -16,8 +16,8 @@ from frostline.graph.torch_values import tensors_in
 class Originals:
     """Tensors as they were before they were written to.
 
-    Keras variables do not need it: they are read through a scope of their own. The buffers of a PyTorch module,
-    such as the moving statistics of its batch normalization, do.
+    Keras variables do not need it: they are read through a scope of their own. The buffers of a PyTorch
+    module, such as the moving statistics of its batch normalization, do.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Originals:
         self._kept.clear()
 
 
-class Restoring(TorchFunctionMode):  # type: ignore[misc]
+class Restoring(TorchFunctionMode):
     """Notes what runs inside it writes to, and keeps how that was."""
 
     def __init__(self, originals: Originals) -> None:
@@ -50,7 +50,7 @@ class Restoring(TorchFunctionMode):  # type: ignore[misc]
         if functions.may_write(functions.called(func)):
             self._originals.keep(t for t in tensors_in((args, kwargs)) if not self._is_made(t))
         result = func(*args, **kwargs)
-        self._made.update((id(t), TensorWeakRef(t)) for t in tensors_in(result) if t.grad_fn is None)
+        self._made.update((id(t), TensorWeakRef(t)) for t in tensors_in((result,)) if t.grad_fn is None)
         return result
 
     def _is_made(self, tensor: torch.Tensor) -> bool:

@@ -1,22 +1,21 @@
-"""Which value of the graph a PyTorch tensor holds: by its place in PyTorch's record, as an object, or by its memory."""
+"""Which value of the graph a PyTorch tensor holds: by PyTorch's record, as an object, or by its memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._C import _functorch
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import TensorWeakRef
 
 from frostline.graph.torch_autograd import Slot, slot_of
+from frostline.graph.torch_internals import unwrapped, writes_to
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A tensor as it was when an operation took it: its place in PyTorch's record, and the writes to it so far."""
+    """A tensor as it was when an operation took it: its place in PyTorch's record, and the writes to it."""
 
     tensor: torch.Tensor
     slot: Slot | None
@@ -27,11 +26,13 @@ class Use:
         """Note a tensor as it is now."""
         return cls(tensor, slot_of(tensor), writes_to(tensor))
 
-    def is_outdated(self, look_at_record: bool) -> bool:
-        """Whether the tensor was written to since, or taken to another place in PyTorch's record."""
-        if writes_to(self.tensor) != self.version:
-            return True
-        return look_at_record and isinstance(self.slot, tuple) and slot_of(self.tensor) != self.slot
+    def is_written(self) -> bool:
+        """Whether the memory of the tensor was written to since."""
+        return writes_to(self.tensor) != self.version
+
+    def is_moved(self) -> bool:
+        """Whether it had a place in PyTorch's record that it has no longer, as after `detach_`."""
+        return isinstance(self.slot, tuple) and slot_of(self.tensor) != self.slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,11 @@ class _Seen:
     tensor: TensorWeakRef
     value: int
     version: int
+    memory: int
 
 
 class Values:
-    """The values of the graph by tensor. Holds no tensor that the computation itself would let go.
+    """The values of the graph by tensor. Keeps no tensor alive that the computation itself would let go.
 
     Attributes:
         by_slot: Values by their place in PyTorch's record.
@@ -52,59 +54,56 @@ class Values:
     def __init__(self) -> None:
         self.by_slot: dict[Slot, int] = {}
         self.made_by: dict[Any, int] = {}
-        self._objects: dict[int, _Seen] = {}
-        self._memory: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._seen: dict[int, _Seen] = {}
         self._held: list[torch.Tensor] = []
 
     def learn(self, tensor: torch.Tensor, value: int) -> None:
         """Note that a tensor now holds this value."""
-        self._objects[id(tensor)] = _Seen(TensorWeakRef(tensor), value, writes_to(tensor))
-        memory = _memory_of(tensor)
-        if memory is not None:
-            self._memory[memory.data_ptr()] = StorageWeakRef(memory), value
+        self._seen.pop(id(tensor), None)  # the latest stands last
+        self._seen[id(tensor)] = _Seen(TensorWeakRef(tensor), value, writes_to(tensor), _memory_of(tensor))
 
-    def learn_slot(self, slot: Slot | None, tensor: torch.Tensor, value: int) -> None:
+    def learn_slot(self, slot: Slot, tensor: torch.Tensor, value: int) -> None:
         """Note that a place in PyTorch's record holds this value."""
-        if slot is None:
-            return
         self.by_slot[slot] = value
         if isinstance(slot, tuple):
             self.made_by.setdefault(slot[0], value)
         else:
             self._held.append(tensor)  # its `id` must stay its own
 
-    def of_object(self, use: Use) -> int | None:
+    def of_object(self, tensor: torch.Tensor) -> int | None:
         """Return the value of this very tensor, None where it is new."""
-        seen = self._objects.get(id(use.tensor))
-        return seen.value if seen is not None and seen.tensor() is use.tensor else None
+        seen = self._seen.get(id(tensor))
+        return seen.value if seen is not None and seen.tensor() is tensor else None
 
     def is_written_since(self, use: Use) -> bool:
         """Whether a known tensor was written to through another one that shares its memory."""
-        return self._objects[id(use.tensor)].version != use.version
+        return self._seen[id(use.tensor)].version != use.version
 
     def of_memory(self, tensor: torch.Tensor) -> int | None:
-        """Return the value that was last put into the memory of a tensor."""
+        """Return the value of the tensor learnt last among those that share the memory of this one."""
         memory = _memory_of(tensor)
-        block, value = self._memory.get(memory.data_ptr(), (None, None)) if memory is not None else (None, None)
-        return None if block is None or block.expired() else value
+        if memory:
+            for seen in reversed(self._seen.values()):
+                if seen.memory == memory and seen.tensor() is not None:
+                    return seen.value
+        return None
 
 
-def writes_to(tensor: torch.Tensor) -> int:
-    """Return how often the memory of a tensor was written to."""
-    return 0 if tensor.is_inference() else tensor._version
+def tensors_in(nest: Iterable[Any]) -> list[torch.Tensor]:
+    """Return the tensors in a nest of lists, tuples and dictionaries, those of `vmap` unwrapped."""
+    found: list[torch.Tensor] = []
+    _collect(nest, found)
+    return found
 
 
-def tensors_in(nest: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors in a nest of lists, tuples and dictionaries, those of `vmap` without their wrapping."""
-    if isinstance(nest, torch.Tensor):
-        while _functorch.is_functorch_wrapped_tensor(nest):
-            nest = _functorch.get_unwrapped(nest)
-        yield nest
-    elif isinstance(nest, tuple | list):
-        for part in nest:
-            yield from tensors_in(part)
-    elif isinstance(nest, dict):
-        yield from tensors_in(list(nest.values()))
+def _collect(nest: Iterable[Any], found: list[torch.Tensor]) -> None:
+    for part in nest:
+        if isinstance(part, torch.Tensor):
+            found.append(unwrapped(part))
+        elif isinstance(part, tuple | list):
+            _collect(part, found)
+        elif isinstance(part, dict):
+            _collect(part.values(), found)
 
 
 def is_differentiable(tensor: torch.Tensor) -> bool:
@@ -112,9 +111,8 @@ def is_differentiable(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
 
 
-def _memory_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+def _memory_of(tensor: torch.Tensor) -> int:
     try:
-        memory = tensor.untyped_storage()
-        return memory if memory.data_ptr() else None
+        return tensor.untyped_storage().data_ptr()
     except (NotImplementedError, RuntimeError):  # sparse and other tensors without one block of memory
-        return None
+        return 0

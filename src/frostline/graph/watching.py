@@ -39,6 +39,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
         self._knows_layers = bool(subject.layers)
         self._held: list[Any] = []
         self._filled: dict[int, Any] = {}
+        self._asking: set[int] = set()
         self._stack: list[str] = []
         self.writes: list[Write] = []
         self.strangers: list[Stranger] = []
@@ -55,13 +56,25 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
         return self._stack[-1] if self._stack else None
 
     def get_current_value(self, variable: Any) -> Any:
-        """As Keras has it; called for each variable that is read."""
-        if id(variable) not in self.read:
-            self.read[id(variable)] = variable, self.layer
-            if self.fill is not None and _keras.is_uninitialized(variable):
-                self._filled[id(variable)] = self.fill(variable)
-                self.state_mapping[id(variable)] = self._filled[id(variable)]
-        return super().get_current_value(variable)
+        """Return what a variable reads as here; called for each variable that is read.
+
+        Keras answers None for one that it was given no value for. Its regularizers cannot do with that.
+        """
+        key = id(variable)
+        if key in self._asking:
+            return None
+        self.read.setdefault(key, (variable, self.layer))
+        if key in self.state_mapping:
+            return self.state_mapping[key]
+        self._asking.add(key)
+        try:
+            if _keras.has_value(variable):
+                return variable.value
+            self._filled[key] = self.fill(variable) if self.fill else variable.value
+        finally:
+            self._asking.discard(key)
+        self.state_mapping[key] = self._filled[key]
+        return self._filled[key]
 
     def stand_in(self, values: Iterable[tuple[Any, Any]]) -> None:
         """Let variables read as these tensors, inside the scope, from now on."""

@@ -147,7 +147,7 @@ class FrozenStatistics(keras.layers.Layer):  # type: ignore[misc]  # Keras ships
                 received=f"an input of shape {tuple(input_shape)}: {size} features along axis {self.axis}",
                 expected=f"{len(given)} features" if given is not None else "a known number of features",
             )
-        for name in _NAMES:
+        for name in ("gamma", "beta", "mean", "variance"):  # as BatchNormalization has them
             setattr(self, name, self._variable(name, (size,)))
         self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={self.axis: size})
         self.built = True
@@ -160,8 +160,11 @@ class FrozenStatistics(keras.layers.Layer):  # type: ignore[misc]  # Keras ships
             return self.add_weight(name=name, shape=shape, initializer=starting_at(values), autocast=False)
         return hold(self, name, shape, values, autocast=False)
 
-    def call(self, inputs: Any) -> Any:
-        """Compute the output; see the class for shapes."""
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Compute the output; see the class for shapes.
+
+        `training` and `mask` are those of `BatchNormalization.call`, whose place this takes; nothing depends on them.
+        """
         # As BatchNormalization does: half precision overflows here.
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         mean, variance, gamma, beta = (

@@ -99,8 +99,8 @@ class PretrainedEmbedding(keras.layers.Layer):  # type: ignore[misc]  # Keras sh
         else:
             given, missing = _read(matrix, vocabulary, tensor)
             self.input_dim, self.output_dim = _sizes(given, input_dim, output_dim)
-            missing = tuple(row for row in missing if not (mask_zero and row == 0))
             table = self._with_new_rows(given, missing)
+            missing = tuple(row for row in missing if not self._is_padding(row))
         added = tuple(range(self.input_dim, self.input_dim + self.oov_rows))
         self.out_of_vocabulary = (*missing, *added)
         """The rows that began without a vector; known where the layer was made from a matrix."""
@@ -110,18 +110,21 @@ class PretrainedEmbedding(keras.layers.Layer):  # type: ignore[misc]  # Keras sh
             self._make(table)
             self.built = True
 
+    def _is_padding(self, row: int) -> bool:
+        return self.mask_zero and row == 0
+
     def _with_new_rows(self, given: Array, missing: tuple[int, ...]) -> Array:
         """Return the matrix with rows in place of what it lacks."""
         if not missing and not self.oov_rows:
             return given
         table = np.concatenate([given, np.zeros((self.oov_rows, given.shape[1]), given.dtype)])
         table = table if table.dtype.kind == "f" else table.astype("float32")
-        new = [*missing, *range(len(given), len(table))]
+        new = [row for row in (*missing, *range(len(given), len(table))) if not self._is_padding(row)]
         if self.oov_initializer == "mean":
             known = np.setdiff1d(np.arange(len(given)), missing)
-            if len(known):
+            if len(known) and new:
                 table[new] = given[known].mean(axis=0, dtype="float64")
-        else:
+        elif new:
             drawn = self.oov_initializer((len(new), given.shape[1]), dtype="float32")
             table[new] = ops.convert_to_numpy(drawn)
         return table

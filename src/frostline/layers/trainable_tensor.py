@@ -114,10 +114,10 @@ class TrainableTensor(keras.layers.Layer):  # type: ignore[misc]  # Keras ships 
         """Return the shape of the output."""
         if input_shape is None:
             return self.shape
-        while not (input_shape and (input_shape[0] is None or isinstance(input_shape[0], int))):
-            values = input_shape.values() if isinstance(input_shape, dict) else input_shape
-            input_shape = next(iter(values))
-        return (input_shape[0], *self.shape)
+        first = input_shape
+        while isinstance(first, dict) or isinstance(first[0], dict | tuple | list):
+            first = first[min(first)] if isinstance(first, dict) else first[0]
+        return (first[0], *self.shape)
 
     def get_config(self) -> dict[str, Any]:
         """Return the configuration."""

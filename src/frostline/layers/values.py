@@ -43,7 +43,8 @@ def starting_at(values: Array | float | None) -> Callable[..., Any]:
         if given is None:
             given = math.nan if "float" in keras.backend.standardize_dtype(dtype) else 0
         if isinstance(given, np.ndarray) and given.shape == tuple(shape):
-            return keras.ops.convert_to_tensor(np.ascontiguousarray(given), dtype=dtype)
+            # A copy: PyTorch would train the array of the caller in its place.
+            return keras.ops.convert_to_tensor(np.array(given, order="C"), dtype=dtype)
         return keras.ops.full(shape, given, dtype=dtype)
 
     return initializer

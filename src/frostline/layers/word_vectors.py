@@ -204,7 +204,8 @@ def _ends_in_number(word: str) -> bool:
 
 def _numbers(path: Path, line: int, fields: list[str]) -> npt.NDArray[np.float32]:
     try:
-        numbers = np.array(fields, dtype="float32")
+        with np.errstate(over="ignore"):
+            numbers = np.array(fields, dtype="float32")
     except ValueError:
         numbers = None
     if numbers is not None and np.isfinite(numbers).all():
@@ -218,7 +219,8 @@ def _numbers(path: Path, line: int, fields: list[str]) -> npt.NDArray[np.float32
 
 def _is_finite(field: str) -> bool:
     try:
-        return bool(np.isfinite(np.array([field], dtype="float32")).all())
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(np.array([field], dtype="float32")).all())
     except ValueError:
         return False
 

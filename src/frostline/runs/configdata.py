@@ -6,7 +6,16 @@ import json
 import re
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from frostline.plandata import PlateauData, plan_schema
@@ -18,6 +27,16 @@ _ABSENT = cast(Any, None)
 
 Text = Annotated[str, Field(min_length=1)]
 Backend = Literal["jax", "torch", "tensorflow"]
+
+
+def _function_name(value: str) -> str:
+    module, _, function = value.partition(":")
+    if not module or not function:
+        raise PydanticCustomError("function", "module:function")
+    return value
+
+
+FunctionName = Annotated[str, AfterValidator(_function_name), Field(pattern=r"^[^:]+:.+$")]
 
 _LIST = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
 _COLUMNS = WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _LIST]})
@@ -94,13 +113,8 @@ class ImagesData(_Strict):
 class FunctionData(_Strict):
     """A Python function that returns the data."""
 
-    function: Text = Field(description="module:function; modules beside the config are found.")
+    function: FunctionName = Field(description="module:function; modules beside the config are found.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="What it is called with.")
-
-    @field_validator("function")
-    @classmethod
-    def _spelled(cls, value: str) -> str:
-        return _function_name(value)
 
 
 def _kind_of(value: Any) -> str | None:
@@ -173,7 +187,7 @@ class RunData(_Strict):
     output: Text = Field(description="The folder to write to.")
     stop_early: StopEarlyData = Field(_ABSENT, description="End when a value stops improving.")
     reduce_lr: ReduceLrData = Field(_ABSENT, description="Lower the rate when a value stops improving.")
-    callbacks: list[Text] = Field(
+    callbacks: list[FunctionName] = Field(
         default_factory=list, description="module:function, each returns a Keras callback."
     )
     backend: Backend = Field(_ABSENT, description="Keras backend; else as for all commands.")
@@ -195,18 +209,6 @@ class RunData(_Strict):
         if not isinstance(value, dict) and not (isinstance(value, str) and value):
             raise PydanticCustomError("plan", "the path of a plan file, or a mapping with rules")
         return value
-
-    @field_validator("callbacks")
-    @classmethod
-    def _functions(cls, value: list[str]) -> list[str]:
-        return [_function_name(name) for name in value]
-
-
-def _function_name(value: str) -> str:
-    module, _, function = value.partition(":")
-    if not module or not function:
-        raise PydanticCustomError("function", "module:function")
-    return value
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 from rich.console import Console
 from rich.markup import escape
 
@@ -20,7 +21,7 @@ from frostline.models import names_function
 from frostline.progress import TrainingBar
 from frostline.render import count
 from frostline.runs.config import RunConfig
-from frostline.runs.folder import OutputFolder, identity_of, output_folder, require_available
+from frostline.runs.folder import OutputFolder, output_folder
 from frostline.runs.preparing import Prepared, describe, prepare
 from frostline.runs.records import EpochRecords, RunLog, write_rows
 from frostline.schedule import Schedule
@@ -59,14 +60,16 @@ class Outcome:
         }
 
 
-def execute(config: RunConfig, backend: str, console: Console, *, overwrite: bool = False) -> Outcome:
+def execute(
+    config: RunConfig, identity: Mapping[str, Any], console: Console, *, overwrite: bool = False
+) -> Outcome:
     """Train as a config says, and write the results to its folder.
 
     An interrupted run in the folder goes on where it was.
 
     Args:
         config: What to do.
-        backend: Keras's backend.
+        identity: What the run is, from `identity_of`.
         console: Where it says what it does; with a bar, where that is a terminal.
         overwrite: Whether to begin anew where the folder holds a run.
 
@@ -75,8 +78,6 @@ def execute(config: RunConfig, backend: str, console: Console, *, overwrite: boo
         KeyboardInterrupt: The user stopped it; the same call goes on.
     """
     began = time.monotonic()
-    identity = identity_of(config, backend)
-    require_available(config, identity, overwrite=overwrite)
     log = RunLog(console)
     with _warnings_in(log):
         with _working(console, f"loading {config.data.model} and the data"):
@@ -84,7 +85,7 @@ def execute(config: RunConfig, backend: str, console: Console, *, overwrite: boo
         with output_folder(config, identity, overwrite=overwrite) as folder:
             log.keep_in(folder / "log.txt")
             with _failures_in(log, config):
-                _introduce(log, prepared, folder, backend)
+                _introduce(log, prepared, folder)
                 run, rows = _train(prepared, folder, log)
                 _write(prepared, folder, run, rows)
                 folder.finish(identity)
@@ -95,13 +96,13 @@ def execute(config: RunConfig, backend: str, console: Console, *, overwrite: boo
     return outcome
 
 
-def _introduce(log: RunLog, prepared: Prepared, folder: OutputFolder, backend: str) -> None:
+def _introduce(log: RunLog, prepared: Prepared, folder: OutputFolder) -> None:
     config = prepared.config
     going_on = ", going on where it was interrupted" if folder.resumed else ""
     log.say(f"run        {config.path} -> {folder.path}{going_on}", style="bold")
     for heading, text in describe(prepared):
         log.say(f"{heading:<10} {text}")
-    log.say(f"on         {backend}, seed {config.data.seed}")
+    log.say(f"on         {keras.backend.backend()}, seed {config.data.seed}")
     for note in dict.fromkeys(note for r in prepared.resolutions for note in r.notes):
         log.say(f"note       {note}")
     log.say()

@@ -14,7 +14,6 @@ classes.json    the label behind each output, where the data has labels
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from frostline.files import read_text, write_atomically
 from frostline.runs.config import RunConfig
 from frostline.runs.configdata import KINDS
 from frostline.runs.data import digest_file
+from frostline.runs.lock import LOCK, locked, require_unlocked
 
 SCHEMA = 1
 Status = Literal["running", "finished"]
@@ -36,7 +36,6 @@ _OWN = (
     *("run.yaml", "run.json", "plan.yaml", "log.txt", "history.csv", "checkpoints"),
     *("model.keras", "receipt.json", "classes.json"),
 )
-_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +86,8 @@ def output_folder(
     """
     path = config.output
     _make(path)
-    with _lock(path):
-        folder = OutputFolder(path, require_available(config, identity, overwrite=overwrite))
+    with locked(path):
+        folder = OutputFolder(path, require_available(config, identity, overwrite=overwrite, held=True))
         if not folder.resumed:
             _clear(path)
             folder.write("run.yaml", config.path.read_text(encoding="utf-8"))
@@ -97,21 +96,27 @@ def output_folder(
         yield folder
 
 
-def require_available(config: RunConfig, identity: Mapping[str, Any], *, overwrite: bool) -> bool:
+def require_available(
+    config: RunConfig, identity: Mapping[str, Any], *, overwrite: bool, held: bool = False
+) -> bool:
     """Look whether a run may write to its folder, without touching anything.
 
     Args:
         config: Names the folder.
         identity: What the run is.
         overwrite: Whether to begin anew where there is a run.
+        held: Whether this process has the lock of the folder.
 
     Returns:
         Whether an interrupted run goes on there. One without a single whole epoch begins anew.
 
     Raises:
-        OutputFolderError: It holds a finished run, an unfinished one that was another, or files of no run.
+        OutputFolderError: It is in use, holds a finished run, an unfinished one that was another, or files of
+            no run.
     """
     path = config.output
+    if not held:
+        require_unlocked(path)
     state = _state(path)
     if state is None:
         _require_free(path)
@@ -162,54 +167,6 @@ def _make(path: Path) -> None:
         ) from None
 
 
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Keep other processes out. The system lets go of the lock when this one ends, however it does."""
-    try:
-        stream = (path / _LOCK).open("a+")
-    except OSError as error:
-        raise OutputFolderError(
-            f"the output folder {str(path)!r} cannot be written to: {error.strerror}",
-            expected="a folder that you may write to",
-            remedy="name another folder under output:",
-        ) from None
-    with stream:
-        if not _locked(stream):
-            stream.seek(0)
-            raise OutputFolderError(
-                f"the output folder {str(path)!r} is in use by another run",
-                received=f"process {stream.read().strip() or 'unknown'} writes to it",
-                remedy="wait until it ends, or name another folder under output:",
-            )
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield
-
-
-def _locked(stream: Any) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return _locked_on_windows(stream)
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _locked_on_windows(stream: Any) -> bool:
-    msvcrt: Any = __import__("msvcrt")
-    try:
-        # One byte behind the number of the process, so that others can read it.
-        stream.seek(100)
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
-    return True
-
-
 def _state(path: Path) -> dict[str, Any] | None:
     """Return what run.json says; None where there is none."""
     if not (path / "run.json").exists():
@@ -234,7 +191,7 @@ def _require_free(path: Path) -> None:
         )
     present = path.iterdir() if path.is_dir() else ()
     # A run that was killed at once leaves its lock, its config and its plan.
-    begun = (_LOCK, "run.yaml", "plan.yaml", "log.txt")
+    begun = (LOCK, "run.yaml", "plan.yaml", "log.txt")
     others = sorted(p.name for p in present if p.name not in begun and not p.name.startswith(".run."))
     if others:
         raise OutputFolderError(

@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 _REMEMBERED = {
     "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch"),
     "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"),
-    "ModelCheckpoint": ("best", "epochs_since_last_save"),
+    "ModelCheckpoint": ("best",),
 }
 """Public attributes of Keras's callbacks that one epoch leaves for the next."""
 

@@ -79,6 +79,8 @@ def guarded(callbacks: Any) -> list[Any]:
 def _look_at_steps(callbacks: Sequence[Any]) -> bool:
     base = keras.callbacks.Callback
     names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    # What Keras may call from another thread, when it suits it, does not change flags.
+    callbacks = [c for c in callbacks if not getattr(c, "async_safe", False)]
     # A LambdaCallback holds functions of its own in place of methods.
     methods = ((getattr(getattr(c, name), "__func__", None), name) for c in callbacks for name in names)
     return any(method is not getattr(base, name) for method, name in methods)

@@ -102,8 +102,8 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
         yield f"the backend {now['backend']}, which was {then['backend']}"
     if then["model"] != now["model"]:
         yield f"another model: {_named(then['model'], now['model'])}"
-    elif then["frozen"] != now["frozen"]:
-        yield f"other values of frozen weights: {_named(then['frozen'], now['frozen'])}"
+    elif moved := [a for a, value in then["frozen"].items() if now["frozen"].get(a, value) != value]:
+        yield f"other values of frozen weights: {listed(moved)}"
     if then["plan"] != now["plan"]:
         yield "another plan"
     if then["optimizer"] != now["optimizer"]:

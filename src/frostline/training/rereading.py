@@ -96,7 +96,7 @@ def steps_do_nothing(model: Any) -> Iterator[Callable[[], None]]:
     results = "get_metrics_result"
     model.train_function = model.test_function = _step(model.steps_per_execution)
     # Metrics that have seen no batch have no result.
-    _keras.replace_method(model, results, lambda original: dict)
+    _keras.replace_method(model, results, lambda original: _no_results)
     active = True
 
     def end() -> None:
@@ -111,6 +111,10 @@ def steps_do_nothing(model: Any) -> Iterator[Callable[[], None]]:
         yield end
     finally:
         end()
+
+
+def _no_results() -> dict[str, Any]:
+    return {}
 
 
 def _step(batches: int) -> Callable[..., Any]:

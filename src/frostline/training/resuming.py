@@ -142,6 +142,7 @@ class _Session:
             add_progbar=verbose != 0,
             verbose=verbose,
             epochs=epochs,
+            steps=None,
             model=self._job.model,
         )
         return {"callbacks": silent, "epochs": epochs}

@@ -1,0 +1,73 @@
+"""`why`: the one question about one weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from frostline.address import Inventory, inventory
+from frostline.auditing.looking import looked_at, require_model
+from frostline.errors import AuditError, listed, near
+from frostline.explanation import Explanation
+from frostline.remedies import standing_remedy
+from frostline.select import Selector, selector
+
+
+def why(model: Any, weight: str | Selector, x: Any, y: Any = None, *, loss: Any = None) -> Explanation:
+    """Say why a weight does or does not receive a gradient: the operation, the layer and the line.
+
+    Args:
+        model: A built `keras.Model`.
+        weight: The address of a weight, or a selector that picks exactly one.
+        x: One batch of inputs, as `model.fit` takes them.
+        y: Its targets.
+        loss: The loss, in place of the compiled one, as for `audit`.
+
+    Returns:
+        An `Explanation`. Prints as a short paragraph with the line of source quoted.
+
+    Raises:
+        AuditError: There is no such weight, or there are several, or there is no loss.
+        ModelError: Not a Keras model.
+        UnbuiltModelError: Its weights do not exist yet.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> model.compile("adam", "mse")
+        >>> why(model, "head/kernel", np.ones((4, 3)), np.zeros((4, 2))).status
+        'trains'
+    """
+    require_model(model)
+    address = _address(model, inventory(model), weight)
+    with looked_at(model, x, y, loss=loss, asked=(address,)) as seen:
+        status = seen.status_of(seen.held.by_address[address])
+        explanation = seen.diagnosis.explain(address)
+        if status == explanation.status:
+            return explanation
+        write = seen.written.get(address)
+        note = f"{write.layer or model.name!r} assigns to it in call" if status == "leaks" and write else ""
+        return replace(
+            explanation, status=status, cuts=(), behind=(), remedy=standing_remedy(status), note=note
+        )
+
+
+def _address(model: Any, held: Inventory, weight: str | Selector) -> str:
+    if isinstance(weight, str) and weight in held.by_address:
+        return held.by_address[weight].address
+    picked = sorted(selector(weight).addresses(held) & {w.address for w in held.of_role("weight")})
+    if len(picked) == 1:
+        return picked[0]
+    if picked:
+        raise AuditError(
+            f"{len(picked)} weights of the model {model.name!r} are picked by {str(weight)!r}",
+            received=listed(picked, most=6),
+            expected="one weight",
+            remedy="name one of them, or ask for all: fl.audit(model, x, y)",
+        )
+    close = near(str(weight), held.by_address)
+    raise AuditError(
+        f"the model {model.name!r} has no weight {str(weight)!r}",
+        expected="the address of a weight, or a selector that picks one",
+        remedy=f"did you mean {listed(close)}?" if close else "see `frostline show MODEL`",
+    )

@@ -1,0 +1,96 @@
+"""The loss that `fit` would compute for a model and a batch, as something a reader can look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from frostline import _keras
+from frostline.address import Inventory, Weight
+from frostline.auditing import stepping
+from frostline.errors import AuditError
+from frostline.graph.ir import Kind
+from frostline.graph.read import Argument, Source, Subject
+
+
+@dataclass(frozen=True)
+class Question:
+    """A model, a batch and a loss.
+
+    Attributes:
+        model: The model.
+        held: Its weights and layers.
+        x: A batch of inputs, as `model.fit` takes it.
+        y: Its targets, or None.
+        sample_weight: Weights of its samples, or None.
+        loss: A function of targets and predictions, or the name of one of Keras's, in place of the compiled.
+    """
+
+    model: Any = field(repr=False)
+    held: Inventory = field(repr=False)
+    x: Any = field(repr=False)
+    y: Any = field(default=None, repr=False)
+    sample_weight: Any = field(default=None, repr=False)
+    loss: Any = None
+
+    def subject(self, asked: Iterable[str]) -> Subject:
+        """Return the computation, with the weights at these addresses as what is asked about.
+
+        Raises:
+            AuditError: There is no loss.
+        """
+        self._require_loss()
+        wanted = set(asked)
+
+        def sources(weight: Weight) -> Iterator[Source]:
+            kind: Kind = "weight" if weight.address in wanted else "state"
+            for name, variable in weight.targets:
+                yield Source(name, variable, kind)
+            if weight.combination is not None:
+                yield Source(f"{weight.address}:base", weight.storage, "state")
+
+        return Subject(
+            self._compute,
+            tuple(source for weight in self.held for source in sources(weight)),
+            tuple(Argument(_tensors(part), "input", name) for name, part in self._parts()),
+            {id(node.layer): node.address for node in self.held.layers},
+        )
+
+    def _parts(self) -> Iterable[tuple[str, Any]]:
+        return (("x", self.x), ("y", self.y), ("sample_weight", self.sample_weight))
+
+    def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
+        import keras
+
+        if self.loss is None and stepping.is_custom(self.model):
+            return stepping.loss_of_step(self.model, x, y, sample_weight)
+        predicted = _keras.call_for_training(self.model, x)
+        if self.loss is not None:
+            values = keras.losses.get(self.loss)(y, predicted)
+            extra = getattr(self.model, "losses", ())
+            return sum((keras.ops.sum(one) for one in extra), start=keras.ops.mean(values))
+        return _keras.compute_loss(self.model, x, y, predicted, sample_weight)
+
+    def _require_loss(self) -> None:
+        if self.loss is not None or getattr(self.model, "compiled", False):
+            return
+        raise AuditError(
+            f"the model {self.model.name!r} has no loss",
+            received="a model that is not compiled, and no loss",
+            expected="the loss that it is trained with",
+            remedy='compile the model, or say which: loss="mse", or loss=lambda y, predicted: ...',
+        )
+
+
+def _tensors(part: Any) -> Any:
+    """Turn arrays into tensors; text and what is a tensor already stays as it is."""
+    import keras
+    import numpy as np
+
+    def tensor(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.number | list) and np.asarray(value).dtype.kind in "biufc":
+            return keras.ops.convert_to_tensor(value)
+        return value
+
+    return keras.tree.map_structure(tensor, part)

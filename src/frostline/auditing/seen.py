@@ -1,0 +1,97 @@
+"""All that an audit knows of a model: what the rules look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from frostline import _keras
+from frostline.address import Inventory, Weight
+from frostline.auditing.planned import Planned
+from frostline.auditing.question import Question
+from frostline.diagnosis import Diagnosis
+from frostline.explanation import Status
+from frostline.graph.ir import Leaf
+from frostline.graph.read import Measured, Trace, Write
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one model with one batch.
+
+    Attributes:
+        model: The model.
+        question: The model, the batch and the loss.
+        planned: Which weights are to train.
+        trace: What the reader of the backend saw.
+        measured: The gradients on the batch; None where only the structure was asked about, or where
+            nothing trains.
+    """
+
+    model: Any = field(repr=False)
+    question: Question = field(repr=False)
+    planned: Planned = field(repr=False)
+    trace: Trace = field(repr=False)
+    measured: Measured | None = field(default=None, repr=False)
+
+    @property
+    def held(self) -> Inventory:
+        """The weights and layers of the model."""
+        return self.planned.held
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What the gradient graph says of each weight that is to train."""
+        return Diagnosis(self.trace, self.measured)
+
+    @cached_property
+    def written(self) -> Mapping[str, Write]:
+        """The weights and statistics that a forward pass in training assigns to, by address."""
+        by_id = {id(w.variable): w.address for w in self.held.of_role("weight", "statistic")}
+        return {
+            by_id[id(write.variable)]: write for write in self.trace.writes if id(write.variable) in by_id
+        }
+
+    @cached_property
+    def foreign(self) -> tuple[Leaf, ...]:
+        """Variables that the loss is computed from and that the model does not own."""
+        reaches = self.diagnosis.flow.reaches
+        return tuple(leaf for index, leaf in self.trace.graph.leaves("foreign") if reaches[index])
+
+    @cached_property
+    def compiled(self) -> frozenset[str] | None:
+        """Addresses of what the compiled training function and its optimizer train; None without one."""
+        optimizer = getattr(self.model, "optimizer", None)
+        if getattr(self.model, "train_function", None) is None or optimizer is None or not optimizer.built:
+            return None
+        targets = {id(v) for v in _keras.optimizer_targets(_keras.optimizer_chain(optimizer)[-1])}
+        return frozenset(w.address for w in self.weights if id(w.variable) in targets)
+
+    @cached_property
+    def weights(self) -> tuple[Weight, ...]:
+        """The weights, without statistics."""
+        return self.held.of_role("weight")
+
+    @cached_property
+    def statuses(self) -> Mapping[str, Status]:
+        """The status of each weight, of each statistic that is to stay fixed, and of foreign variables."""
+        found: dict[str, Status] = {weight.address: self.status_of(weight) for weight in self.weights}
+        for weight in self.held.of_role("statistic"):
+            if weight.address not in self.planned.moving:
+                found[weight.address] = "leaks" if weight.address in self.written else "frozen"
+        return found | {leaf.name: "untracked" for leaf in self.foreign}
+
+    def status_of(self, weight: Weight) -> Status:
+        """Return the status of one weight; if it is to train, it must have been asked about."""
+        address = weight.address
+        trains = address in self.planned.trained
+        compiled = self.compiled
+        # A plan renews what was compiled before it; flags set by hand do not.
+        if self.planned.resolution is None and compiled is not None and trains != (address in compiled):
+            return "stale"
+        if not trains:
+            return "leaks" if address in self.written else "frozen"
+        status = self.diagnosis.status(address)
+        return "partial" if status == "trains" and weight.part else status

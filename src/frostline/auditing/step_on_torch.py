@@ -1,0 +1,42 @@
+"""What a training step written by hand takes gradients of, on PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+
+
+@contextmanager
+def gradients_noted(note: Callable[[Any], None]) -> Iterator[None]:
+    """Let `backward` and `torch.autograd.grad` note the loss and give zeros, without differentiating.
+
+    PyTorch's own optimizers do nothing meanwhile.
+    """
+
+    def backward(loss: Any, *_: Any, **__: Any) -> None:
+        note(loss)
+
+    def grad(outputs: Any, inputs: Any, *_: Any, **__: Any) -> Any:
+        for one in outputs if isinstance(outputs, list | tuple) else (outputs,):
+            note(one)
+        every = inputs if isinstance(inputs, list | tuple) else (inputs,)
+        return tuple(torch.zeros_like(one) for one in every)
+
+    def step(optimizer: Any, *_: Any, **__: Any) -> None:
+        """Do nothing."""
+
+    with (
+        mock.patch.object(torch.Tensor, "backward", backward),
+        mock.patch.object(torch.autograd, "grad", grad),
+        mock.patch.object(torch.optim.Optimizer, "step", step),
+    ):
+        yield
+
+
+def arguments(model: Any, data: Any) -> tuple[Any, ...]:
+    """Return what `train_step` takes: the data."""
+    return (data,)
