@@ -142,7 +142,8 @@ def plain_layer(name: str) -> layers.Layer:
     """The layer of Keras with this name in the network."""
     match name:
         case "words":
-            return layers.Embedding(WORDS, WIDTH, embeddings_initializer="normal", name=name)
+            normal = keras.initializers.RandomNormal(stddev=0.5)
+            return layers.Embedding(WORDS, WIDTH, embeddings_initializer=normal, name=name)
         case "conv":
             return layers.Conv1D(WIDTH, 3, padding="same", use_bias=False, name=name)
         case "einsum":

@@ -8,8 +8,9 @@ change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -38,7 +39,7 @@ ABOUT_ALL = (
 class _Own:
     """What belongs to one weight."""
 
-    optimizer: Any
+    rule: _Rule
     steps: int = 0
     average: np.ndarray | None = None
     gathered: list[np.ndarray] = field(default_factory=list)
@@ -61,12 +62,14 @@ class Reference:
     smallest: float = np.inf
     _own: dict[str, _Own] = field(default_factory=dict)
     _micro: int = 0
+    _gradients: Any = None
 
     def train(
         self, plan: fl.Plan, epochs: int, best: int | None, data: tuple[np.ndarray, np.ndarray]
     ) -> None:
         """Train a phase; `best` is the epoch of it whose values come back at its end."""
         resolution = fl.apply(self.model, plan).resolution
+        self._gradients = gradients_of(self.model)
         trained = {d.weight.address: d for d in resolution.trained}
         if not self.keep_state:
             self._own = {a: own for a, own in self._own.items() if a in trained}
@@ -86,7 +89,7 @@ class Reference:
     def _step(self, trained: dict[str, Any], x: np.ndarray, y: np.ndarray) -> None:
         setting = self.setting.settings
         every = setting.get("gradient_accumulation_steps") or 1
-        found = gradients(self.model, x, y, [d.weight.variable for d in trained.values()])
+        found = self._gradients(x, y, [d.weight.variable for d in trained.values()])
         for (address, decision), gradient in zip(trained.items(), found, strict=True):
             if address not in self._own:
                 self._own[address] = _Own(self._alone(decision.weight.variable))
@@ -104,12 +107,8 @@ class Reference:
         for (address, decision), gradient in zip(trained.items(), self._clipped(means), strict=True):
             own, base = self._own[address], self.setting.settings
             own.gathered = []
-            own.optimizer.learning_rate = base["learning_rate"] * decision.lr
-            for name in DECAYS:
-                if base.get(name) is not None:
-                    setattr(own.optimizer, name, base[name] * decision.decay)
-            tensor = keras.ops.convert_to_tensor(gradient.astype("float32"))
-            own.optimizer.apply([tensor], [decision.weight.variable])
+            decays = {n: base[n] * decision.decay for n in DECAYS if base.get(n) is not None}
+            own.rule.apply(gradient, base["learning_rate"] * decision.lr, decays)
 
     def _clipped(self, found: Sequence[np.ndarray]) -> list[np.ndarray]:
         setting = self.setting.settings
@@ -138,27 +137,60 @@ class Reference:
         for address, decision in trained.items():
             decision.weight.variable.assign(self._own[address].average)
 
-    def _alone(self, variable: Any) -> Any:
+    def _alone(self, variable: Any) -> _Rule:
         settings = {name: v for name, v in self.setting.settings.items() if name not in ABOUT_ALL}
-        made = getattr(keras.optimizers, self.setting.name)(**settings)
-        made.build([variable])
-        return made
+        return _Rule(getattr(keras.optimizers, self.setting.name)(**settings), variable)
 
 
-def gradients(model: keras.Model, x: np.ndarray, y: np.ndarray, variables: list[Any]) -> list[np.ndarray]:
-    """Gradients of the mean squared error in training mode; statistics move as in a training step."""
+class _Rule:
+    """The rule of one optimizer for one weight; compiled on JAX, which is slow step by step."""
+
+    def __init__(self, optimizer: Any, variable: Any) -> None:
+        self.optimizer, self._variable = optimizer, variable
+        self._compiled: tuple[Any, Any] = (None, None)
+        optimizer.build([variable])
+
+    def apply(self, gradient: np.ndarray, rate: float, decays: dict[str, float]) -> None:
+        """Make one step."""
+        self.optimizer.learning_rate = rate
+        for name, value in decays.items():
+            setattr(self.optimizer, name, value)
+        tensor = keras.ops.convert_to_tensor(gradient.astype("float32"))
+        if keras.backend.backend() != "jax":
+            self.optimizer.apply([tensor], [self._variable])
+            return
+        import jax
+
+        if self._compiled[0] != decays:
+            self._compiled = decays, jax.jit(lambda *of: self.optimizer.stateless_apply(*of))
+        held = [v.value for v in self.optimizer.variables]
+        (value,), state = self._compiled[1](held, [tensor], [self._variable.value])
+        self._variable.assign(value)
+        for variable, value in zip(self.optimizer.variables, state, strict=True):
+            variable.assign(value)
+
+
+def gradients_of(model: keras.Model) -> Callable[..., list[np.ndarray]]:
+    """Return what gives gradients of the mean squared error in training mode, under the flags as they are.
+
+    Statistics move as in a training step.
+    """
     if keras.backend.backend() != "jax":
-        return random_models.gradients(model, x, y, variables)
+        return partial(random_models.gradients, model)
     import jax
 
-    trained = [v.value for v in model.trainable_variables]
-    places = {id(v): n for n, v in enumerate(model.trainable_variables)}
-
-    def loss(trained: Any, fixed: Any) -> tuple[Any, Any]:
+    def loss(trained: Any, fixed: Any, x: Any, y: Any) -> tuple[Any, Any]:
         predicted, fixed = model.stateless_call(trained, fixed, x, training=True)
         return keras.ops.mean(keras.ops.square(predicted - y)), fixed
 
-    found, fixed = jax.grad(loss, has_aux=True)(trained, [v.value for v in model.non_trainable_variables])
-    for variable, value in zip(model.non_trainable_variables, fixed, strict=True):
-        variable.assign(value)
-    return [np.array(found[places[id(v)]]) for v in variables]
+    compiled = jax.jit(jax.grad(loss, has_aux=True))
+
+    def found(x: np.ndarray, y: np.ndarray, variables: list[Any]) -> list[np.ndarray]:
+        trained, others = model.trainable_variables, model.non_trainable_variables
+        gradients, fixed = compiled([v.value for v in trained], [v.value for v in others], x, y)
+        for variable, value in zip(others, fixed, strict=True):
+            variable.assign(value)
+        of = {id(v): np.array(g) for v, g in zip(trained, gradients, strict=True)}
+        return [of[id(v)] for v in variables]
+
+    return found

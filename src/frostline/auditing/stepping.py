@@ -62,6 +62,7 @@ def _nothing_updated() -> Iterator[None]:
     def as_before(optimizer: Any, slots: Any, gradients: Any, weights: Any) -> Any:
         return weights, slots
 
-    stands = {"apply": nothing, "apply_gradients": nothing, "stateless_apply": as_before}
-    with mock.patch.multiple(keras.optimizers.Optimizer, **stands):
+    with mock.patch.multiple(
+        keras.optimizers.Optimizer, apply=nothing, apply_gradients=nothing, stateless_apply=as_before
+    ):
         yield

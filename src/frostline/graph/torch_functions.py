@@ -33,7 +33,6 @@ FROM_PYTHON = frozenset(
         "full",
         "full_like",
         "from_numpy",
-        "lift_fresh",
         "new_full",
         "new_tensor",
         "scalar_tensor",

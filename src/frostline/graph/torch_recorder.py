@@ -126,7 +126,9 @@ class Recorder:
         made = {id(tensor): tensor for tensor in tensors_in((result,)) if id(tensor) not in taken}
         # A leaf that requires a gradient stays a leaf, whatever is written to it without a record.
         made |= {id(use.tensor): use.tensor for use in written if not isinstance(use.slot, int)}
-        if not made:
+        if name == "lift_fresh":  # the tensor that `from_numpy` makes
+            self.grown.learn(uses[0].tensor, self._from_python(uses[0].tensor.nbytes))
+        elif not made:
             if name in functions.DEPARTURES:
                 self._departs(name, uses)
         elif not any(tensor.is_meta for tensor in made.values()):
@@ -139,11 +141,12 @@ class Recorder:
         caller = self._caller()
         inputs: list[Input] = [(self.grown.value(use), use.slot) for use in functions.that_matter(name, uses)]
         if not inputs and name in functions.FROM_PYTHON:
+            add = self._from_python if caller.computed(given) else self.grown.constant
             for tensor in made:
-                self.grown.learn(tensor, self._from_python(given, caller, tensor.nbytes))
+                self.grown.learn(tensor, add(tensor.nbytes))
             return
         if self._departures and name in functions.TAKE_NUMBERS and caller.computed(given):
-            inputs.append((self._from_python(given, caller), None))
+            inputs.append((self._from_python(), None))
         operation, reason = functions.operation(name), functions.reason_by_name(name, given)
         if reason == "detached" and caller.library_function == "stop_gradient":
             operation = reason = "stop_gradient"
@@ -183,12 +186,12 @@ class Recorder:
             inputs = [(one, None) for one in self._departures]
             self._departures = [self.grown.node("python", None, inputs, differentiable=False)]
 
-    def _from_python(self, given: Any = None, caller: Caller | None = None, nbytes: int = 0) -> int:
+    def _from_python(self, nbytes: int = 0) -> int:
         """Add a value that comes from Python, where nothing is followed: maybe from all that went there."""
-        if not self._departures or (caller is not None and not caller.computed(given)):
+        if not self._departures:
             return self.grown.constant(nbytes)
-        where = caller.where if caller is not None else None
-        return self.grown.node("constant", where, [(left, "left_framework") for left in self._departures])
+        inputs: list[tuple[int, Reason | None]] = [(left, "left_framework") for left in self._departures]
+        return self.grown.node("constant", self._caller().where, inputs)
 
 
 def _variables_read(nest: Any) -> Any:

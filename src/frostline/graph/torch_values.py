@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import TensorWeakRef
 
 from frostline.graph.torch_autograd import Slot, slot_of
@@ -41,6 +42,13 @@ class _Seen:
     value: int
     version: int
     memory: int
+    block: StorageWeakRef | None
+
+    def shares(self, memory: int) -> bool:
+        """Whether this is the memory of the tensor, or was when it went and is still in use."""
+        if self.memory != memory:
+            return False
+        return self.tensor() is not None or (self.block is not None and not self.block.expired())
 
 
 class Values:
@@ -60,7 +68,16 @@ class Values:
     def learn(self, tensor: torch.Tensor, value: int) -> None:
         """Note that a tensor now holds this value."""
         self._seen.pop(id(tensor), None)  # the latest stands last
-        self._seen[id(tensor)] = _Seen(TensorWeakRef(tensor), value, writes_to(tensor), _memory_of(tensor))
+        memory = _memory_of(tensor)
+        # What requires a gradient is found by PyTorch's record, even after the tensor has gone.
+        block = StorageWeakRef(memory) if memory is not None and not tensor.requires_grad else None
+        self._seen[id(tensor)] = _Seen(
+            TensorWeakRef(tensor),
+            value,
+            writes_to(tensor),
+            memory.data_ptr() if memory is not None else 0,
+            block,
+        )
 
     def learn_slot(self, slot: Slot, tensor: torch.Tensor, value: int) -> None:
         """Note that a place in PyTorch's record holds this value."""
@@ -82,11 +99,10 @@ class Values:
     def of_memory(self, tensor: torch.Tensor) -> int | None:
         """Return the value of the tensor learnt last among those that share the memory of this one."""
         memory = _memory_of(tensor)
-        if memory:
-            for seen in reversed(self._seen.values()):
-                if seen.memory == memory and seen.tensor() is not None:
-                    return seen.value
-        return None
+        place = memory.data_ptr() if memory is not None else 0
+        if not place:
+            return None
+        return next((seen.value for seen in reversed(self._seen.values()) if seen.shares(place)), None)
 
 
 def tensors_in(nest: Iterable[Any]) -> list[torch.Tensor]:
@@ -111,8 +127,8 @@ def is_differentiable(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
 
 
-def _memory_of(tensor: torch.Tensor) -> int:
+def _memory_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     try:
-        return tensor.untyped_storage().data_ptr()
+        return tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):  # sparse and other tensors without one block of memory
-        return 0
+        return None

@@ -142,7 +142,11 @@ def estimate(config: RunConfig) -> Estimate:
     Raises:
         FrostlineError: Something does not fit, as for the run itself.
     """
-    prepared = prepare(config)
+    return measured(prepare(config))
+
+
+def measured(prepared: Prepared) -> Estimate:
+    """Measure a few steps of each phase of a run that is ready to begin; every value is put back."""
     batches = _Sample.of(prepared)
     found = [
         _phase(prepared, batches, phase, resolution)
@@ -150,7 +154,7 @@ def estimate(config: RunConfig) -> Estimate:
     ]
     # The tables below say of each phase what a heading would.
     headings = tuple(line for line in describe(prepared) if line[0] in ("model", "data"))
-    return Estimate(config, headings, tuple(found), peak_memory())
+    return Estimate(prepared.config, headings, tuple(found), peak_memory())
 
 
 def duration(seconds: float) -> str:

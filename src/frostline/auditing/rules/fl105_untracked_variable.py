@@ -1,0 +1,82 @@
+"""FL105: a variable that the loss is computed from and that the model does not own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from frostline.auditing.finding import Finding
+from frostline.auditing.rule import Rule
+from frostline.auditing.seen import Seen
+
+
+class UntrackedVariable(Rule):
+    """Variable untracked.
+
+    What it does:
+        Finds variables that the loss is computed from and that are not among the model's: a raw
+        `tf.Variable` or `nn.Parameter`, a `keras.Variable` or a layer in a container that Keras does not
+        look into, a layer made in `call`.
+
+    Why it matters:
+        Keras trains and saves only what it tracks. The variable keeps the value that it was made with, or is
+        new at every call, and a saved model comes back without it.
+
+    Example:
+        def __init__(self):
+            self.branches = SimpleNamespace(left=keras.layers.Dense(4))
+
+    Use instead:
+        def __init__(self):
+            self.left = keras.layers.Dense(4)
+    """
+
+    code, name, severity = "FL105", "untracked-variable", "error"
+
+    def check(self, seen: Seen) -> Iterator[Finding]:
+        """Yield one finding for each variable."""
+        for leaf in seen.foreign:
+            read_in = f", read in layer {leaf.layer!r}" if leaf.layer else ""
+            yield self.finding(
+                leaf.name,
+                f"the model does not own the variable {leaf.name!r}, which the loss is computed from{read_in}",
+                "make it with self.add_weight in build; make layers in __init__, and keep them as attributes, or "
+                "in lists and dicts that are attributes",
+                where=leaf.where,
+            )
+
+    def failing(self) -> dict[str, Any]:
+        """A layer hides in a namespace."""
+        return _hiding(True)
+
+    def passing(self) -> dict[str, Any]:
+        """It is an attribute."""
+        return _hiding(False)
+
+
+def _hiding(hidden: bool) -> dict[str, Any]:
+    from types import SimpleNamespace
+
+    import keras
+    import numpy as np
+
+    class Scaled(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        def __init__(self) -> None:
+            super().__init__(name="scaled")
+            self.dense = keras.layers.Dense(2, name="inner")
+            if hidden:
+                self.inside = SimpleNamespace(dense=keras.layers.Dense(2, name="hidden"))
+
+        def build(self, input_shape: Any) -> None:
+            for layer in self.branches():
+                layer.build(input_shape)
+
+        def branches(self) -> list[Any]:
+            return [self.dense, self.inside.dense] if hidden else [self.dense]
+
+        def call(self, x: Any) -> Any:
+            return sum(layer(x) for layer in self.branches())
+
+    model = keras.Sequential([keras.Input((3,)), Scaled(), keras.layers.Dense(2, name="head")])
+    model.compile("sgd", "mse")
+    return {"model": model, "x": np.ones((4, 3), "float32"), "y": np.zeros((4, 2), "float32")}

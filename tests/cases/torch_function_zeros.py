@@ -1,0 +1,32 @@
+"""A custom `torch.autograd.Function` whose backward returns zeros."""
+
+import torch
+
+BACKENDS = ("torch",)
+EXPECT = {"kernel": ("cut", "zero_gradient"), "head": "trains"}
+OPERATION = "Doubled"
+X = torch.ones(2, 3)
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2.0 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.zeros_like(gradient)
+
+
+doubled = Doubled.apply
+
+
+def case():
+    kernel = torch.nn.Parameter(torch.ones(3, 3))
+    head = torch.nn.Parameter(torch.ones(3, 1))
+
+    def loss():
+        hidden = doubled(X @ kernel)  # cut
+        return (hidden @ head).mean()
+
+    return loss, {"kernel": kernel, "head": head}
