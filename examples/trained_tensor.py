@@ -1,4 +1,4 @@
-"""A trained tensor made in `build`: alone, with a bias, and with an activation and the initializer that suits it."""
+"""A trained tensor made in `build`: alone, with a bias, with an activation and a suitable initializer."""
 
 import keras
 import numpy as np

@@ -545,6 +545,12 @@ def decay_scaled_by(optimizer: Any, factor: float) -> Iterator[None]:
             object.__setattr__(optimizer, name, value)
 
 
+def decay_of(optimizer: Any, variable: Any) -> float:
+    """Return the weight decay that the optimizer applies to a variable, 0 where it excludes it."""
+    decay = getattr(optimizer, "weight_decay", None)
+    return float(decay) if decay and _private(optimizer, "_use_weight_decay")(variable) else 0.0
+
+
 def metric_variables(model: Any) -> Iterable[tuple[str, Any]]:
     """Yield the name of each metric of the model, with its state variables one by one."""
     for metric in getattr(model, "metrics", []):

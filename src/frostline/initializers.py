@@ -108,12 +108,13 @@ class RecommendedInitializer:
 def recommended_initializer(activation: str | Callable[..., Any] | None) -> RecommendedInitializer:
     """Say which initializer suits the kernel in front of an activation.
 
-    Three cases. Linear layers and saturating activations take Glorot's, which keeps the variance of values and
-    of gradients alike near zero. SELU takes LeCun's, which its fixed point requires. All others take He's
-    condition: weights of variance `1 / (fan_in * E[f(z)^2])`, `z` standard normal, keep the mean square of the
-    values from layer to layer; for ReLU that is `he_normal`. Where a small excess would grow from layer to layer,
-    as with GELU and SiLU, the same condition is taken for large values, to which they are ReLU: then no value
-    grows, but small ones shrink. For a function of your own the means are found by numerical integration.
+    Three cases. Linear layers and saturating activations take Glorot's, which keeps the variance of values
+    and of gradients alike near zero. SELU takes LeCun's, which its fixed point requires. All others take He's
+    condition: weights of variance `1 / (fan_in * E[f(z)^2])`, `z` standard normal, keep the mean square of
+    the values from layer to layer; for ReLU that is `he_normal`. Where a small excess would grow from layer
+    to layer, as with GELU and SiLU, the same condition is taken for large values, to which they are ReLU:
+    then no value grows, but small ones shrink. For a function of your own the means are found by numerical
+    integration.
 
     Args:
         activation: The name of a Keras activation, a function that maps each element of a tensor on its own,
@@ -201,8 +202,8 @@ def _identify(activation: Any) -> tuple[str, bool]:
 def find_scale(function: Any, name: str) -> tuple[float, bool]:
     """Find the `scale` with which weights of variance `scale / fan_in` keep the mean square of the values.
 
-    A layer takes pre-activations of mean square q to `scale * E[f(sqrt(q) z)^2]`. The scale that keeps q = 1 is
-    the one if q slightly above 1 comes back to it; else the one that keeps q in the limit of large q.
+    A layer takes pre-activations of mean square q to `scale * E[f(sqrt(q) z)^2]`. The scale that keeps q = 1
+    is the one if q slightly above 1 comes back to it; else the one that keeps q in the limit of large q.
 
     Args:
         function: A function of each element of a tensor.

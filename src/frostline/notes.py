@@ -43,13 +43,18 @@ def raw_variables(layer: Any) -> list[str]:
     return found
 
 
-def _lost_penalties(held: Inventory, trained: frozenset[str]) -> Iterator[str]:
-    lost = [
+def lost_penalties(held: Inventory, trained: frozenset[str]) -> list[str]:
+    """Return the addresses of frozen weights with a regularizer, which Keras then leaves out of the loss."""
+    weights = held.of_role("weight")
+    return [
         w.address
-        for w in held.of_role("weight")
+        for w in weights
         if w.address not in trained and getattr(w.variable, "regularizer", None) is not None
     ]
-    if lost:
+
+
+def _lost_penalties(held: Inventory, trained: frozenset[str]) -> Iterator[str]:
+    if lost := lost_penalties(held, trained):
         yield (
             f"the penalties of {count(len(lost), 'frozen weight')} leave the reported loss "
             f"({listed(lost, most=3)}): losses before and after freezing are not comparable"

@@ -246,7 +246,7 @@ def _picks(held: Inventory, plan: Plan) -> list[frozenset[str]]:
 
 def _remedy_for_statistics(held: Inventory, picked: frozenset[str]) -> str:
     if all(held.layer_by_address[held.by_address[address].layer].constant for address in picked):
-        return "tell the layer to train them when you make it, such as PretrainedEmbedding(..., train=True)"
+        return "ask the layer for it when you make it, such as PretrainedEmbedding(..., train=True)"
     return "to keep moving statistics moving in frozen layers, set batchnorm: update"
 
 

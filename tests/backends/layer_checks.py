@@ -1,11 +1,12 @@
-"""What the tests of `fl.layers` share: one instance of each layer, references in NumPy, training beside a twin.
+"""What the tests of `fl.layers` share: one of each layer, references in NumPy, training beside a twin.
 
 Import as `from backends.layer_checks import CASES`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,6 @@ class Case:
         reference: From the input, the layer's weights by name, and the width.
         held: Names of the variables that nothing trains.
         ids: Whether it takes ids.
-        width_out: Size of the last axis of the output; None for one that is not `reference`'s to tell.
     """
 
     make: Callable[..., Any]
@@ -162,21 +162,40 @@ CASES: dict[str, Case] = {
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
+@contextmanager
+def quick_compilation() -> Iterator[None]:
+    """On JAX, compile without optimizing: a few steps of a tiny model do not win that time back."""
+    if BACKEND != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
 def weights_of(layer: Any) -> Values:
     """Copies of a layer's weights, by name."""
     return {v.name: array(v) for v in layer.weights}
 
 
 def model_of(case: Case, *, width: int = 4, length: int = 3, **more: Any) -> keras.Model:
-    """Functional: a Dense `front` (not for ids), the layer as `layer`, an average, a Dense `head` with 2 outputs."""
+    """Functional: Dense `front` (not for ids), the layer as `layer`, an average, Dense `head` to 2."""
     keras.utils.set_random_seed(SEED)
     layer = case.make(width, name="layer", **more)
     if case.ids:
-        inputs = value = keras.Input((length,), dtype="int32")
+        inputs = keras.Input((length,), dtype="int32")
+        pooled = keras.layers.GlobalAveragePooling1D(name="pool")(layer(inputs))
     else:
         inputs = keras.Input((length, width))
         value = keras.layers.Dense(width, name="front")(inputs)
-    pooled = keras.layers.GlobalAveragePooling1D(name="pool")(layer(value))
+        # Beside the layer goes its input, so that `front` trains even where the layer lets no gradient through.
+        pooled = keras.layers.Concatenate(name="both")(
+            [keras.layers.GlobalAveragePooling1D()(one) for one in (layer(value), value)]
+        )
     return keras.Model(inputs, keras.layers.Dense(2, name="head", dtype="float32")(pooled), name="net")
 
 
@@ -214,7 +233,8 @@ def train_beside_twin(
     y = numbers(len(x), *outputs[0].shape[1:], seed=6)
     # Eager on TensorFlow: a step takes less time than its tracing.
     model.compile(OPTIMIZERS[optimizer](), ["mse", "mse"], run_eagerly=BACKEND == "tensorflow")
-    model.fit(x, [y, y], batch_size=len(x), epochs=STEPS, shuffle=False, verbose=0)
+    with quick_compilation():
+        model.fit(x, [y, y], batch_size=len(x), epochs=STEPS, shuffle=False, verbose=0)
     return [(b, exact(one), exact(other)) for b, (one, other) in zip(before, pairs(), strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""`frostline fit` and `frostline init --run`: whole runs, their folders, and what they say where they cannot run."""
+"""`frostline fit` and `frostline init --run`: whole runs, their folders, and what they say where none can be."""
 
 from __future__ import annotations
 
@@ -459,11 +459,11 @@ def compiled(**changes: Any) -> dict[str, Any]:
 MISUSE: dict[str, tuple[dict[str, Any], str]] = {
     "an optimizer that is not there": (
         compiled(optimizer="adm"),
-        "run.yaml, line 7: Keras has no optimizer 'adm'.\n  to mend:  did you mean adam, adamw, adamax?",
+        "run.yaml, line 7: Keras has no optimizer 'adm'.\n  to mend:  did you mean adam, nadam, adamax?",
     ),
     "an argument that is not there": (
         compiled(optimizer={"name": "sgd", "momentun": 0.9}),
-        "run.yaml, line 9: the optimizer sgd has no argument 'momentun'.\n"
+        "run.yaml, line 7: the optimizer sgd has no argument 'momentun'.\n"
         "  expected: any of learning_rate, momentum, nesterov, weight_decay, clipnorm, clipvalue, "
         "global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, "
         "gradient_accumulation_steps, name\n"
@@ -471,14 +471,14 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a loss that is not there": (
         compiled(loss="sparse_categorical_crosentropy"),
-        "run.yaml, line 11: Keras has no loss 'sparse_categorical_crosentropy'.\n"
+        "run.yaml, line 10: Keras has no loss 'sparse_categorical_crosentropy'.\n"
         "  to mend:  did you mean sparse_categorical_crossentropy, categorical_crossentropy, "
         "categorical_focal_crossentropy?",
     ),
     "a metric that is not there": (
         compiled(metrics=["acuracy"]),
-        "run.yaml, line 13: Keras has no metric 'acuracy'.\n"
-        "  to mend:  did you mean accuracy, binary_accuracy, cosine_similarity?",
+        "run.yaml, line 12: Keras has no metric 'acuracy'.\n"
+        "  to mend:  did you mean accuracy, binary_accuracy, auc?",
     ),
     "no optimizer at all": (
         {"compile": None},
@@ -520,8 +520,8 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a rule that picks nothing": (
         {"plan": {"rules": [{"train": "hed/**"}]}},
-        "run.yaml, line 15: rule 1, train 'hed/**', picks nothing in the model 'net'.\n"
-        "  to mend:  did you mean 'head/**'?",
+        "run.yaml, line 13: rule 1 (train 'hed/**') picks nothing in the model 'net'.\n"
+        "  to mend:  did you mean 'head/**', 'head/bias'? (a rule that may pick nothing needs optional: true)",
     ),
     "a phase that trains nothing": (
         {
@@ -531,7 +531,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
                 "phases": [{"name": "rest", "epochs": 1, "rules": [{"freeze": "**"}]}],
             },
         },
-        "run.yaml, line 15: the phase 'rest' trains nothing in the model 'net'.\n"
+        "run.yaml, line 13: the phase 'rest' trains nothing in the model 'net'.\n"
         "  received: default: freeze; 1. train 'head/**'; 2. freeze '**'\n"
         "  to mend:  add a rule that trains: {train: 'last:1'} trains the last layer",
     ),
@@ -543,7 +543,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
                 "phases": [{"name": "rest", "epochs": 3, "until": {"monitor": "val_acuracy"}}],
             },
         },
-        "run.yaml, line 22: 'val_acuracy' is monitored, which this training does not report.\n"
+        "run.yaml, line 20: 'val_acuracy' is monitored, which this training does not report.\n"
         "  received: it reports accuracy, loss, val_accuracy, val_loss\n"
         "  to mend:  did you mean 'val_accuracy'?",
     ),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from frostline.graph.flow import Flow
-from frostline.graph.ir import Builder, Graph, Reason
+from frostline.graph.ir import Builder, Graph, Reason, Where
 from frostline.graph.read import Source, Subject, measure, trace
 
 EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100")) // 4
@@ -51,7 +51,10 @@ INSTRUCTIONS: dict[str, Instruction] = {
     "loop": Instruction(_loop(lambda carried, b: ops.sin(carried + b)), None, None),
     "loop_stopped": Instruction(_loop(lambda c, b: ops.stop_gradient(c) + ops.sin(b)), "stop_gradient", None),
     "cond": Instruction(
-        lambda a, b: ops.cond(ops.sum(b) > 0.0, lambda: ops.sin(a), lambda: 2.0 * a), None, "integer"
+        lambda a, b: ops.cond(ops.sum(b) > 0.0, lambda: ops.sin(a), lambda: 2.0 * a),
+        None,
+        # PyTorch runs one branch, chosen by Python: the graph does not know what it was chosen by.
+        False if keras.backend.backend() == "torch" else "integer",
     ),
 }
 
@@ -87,7 +90,8 @@ def written_down(program: Program) -> Graph:
         inputs: list[tuple[int, Reason | None]] = [(first, one.first)]
         if not isinstance(one.second, bool):
             inputs.append((second, one.second))
-        build.node(name, inputs)
+        # The instructions of one name run on one line: whoever mends it mends them all.
+        build.node(name, inputs, where=Where(__file__, 1, name))
     return build.graph(build.node("mean", [len(build) - 1, len(build) - 2]))
 
 

@@ -512,3 +512,13 @@ def test_a_missing_name_is_named_by_the_others_too(call: Callable[[], Any]) -> N
         UnsupportedKerasError, match=r"^Bare has no attribute '_\w+'\.\n  received: Keras 3\."
     ):
         call()
+
+
+def test_decay_of_knows_what_is_excluded() -> None:
+    optimizer = keras.optimizers.AdamW(weight_decay=0.25)
+    plain, excluded = variable("kernel"), variable("bias")
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.build([plain, excluded])
+    assert _keras.decay_of(optimizer, plain) == 0.25
+    assert _keras.decay_of(optimizer, excluded) == 0.0
+    assert _keras.decay_of(keras.optimizers.SGD(), plain) == 0.0

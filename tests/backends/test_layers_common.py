@@ -1,4 +1,4 @@
-"""What holds for every layer of `fl.layers`: its numbers, files, masks, precision, and that what is held is held."""
+"""What holds for every layer of `fl.layers`: numbers, files, masks, precision; what is held is held."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from backends.layer_checks import (
     exact,
     model_of,
     numbers,
+    quick_compilation,
     saved_and_loaded,
     weights_of,
 )
@@ -37,6 +38,12 @@ from frostline.address import inventory
 EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100"))
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Any:
+    with quick_compilation():
+        yield
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -58,8 +65,10 @@ if BACKEND != "jax":  # where it has to be switched on for the whole process
     policy=st.sampled_from(POLICIES),
 )
 def test_numbers_shapes_and_configurations(name: str, leading: list[int], width: int, policy: str) -> None:
-    """Any shape and dtype: the numbers are those of NumPy, the shape and dtype those announced, and a copy made
-    from the configuration and the weights computes the same bits."""
+    """Any shape and dtype: the numbers of NumPy, in the shape and dtype announced.
+
+    A copy made from the configuration and the weights computes the same bits.
+    """
     case = CASES[name]
     x = case.inputs(*leading, width)
     layer = case.make(width, dtype=policy)
@@ -145,7 +154,7 @@ def test_a_plan_cannot_train_what_a_layer_holds() -> None:
         "rule 1 (train 'layer/**') picks only statistics, which no optimizer trains.\n"
         "  received: layer/embeddings\n"
         "  expected: weights made by add_weight(trainable=True)\n"
-        "  to mend:  tell the layer to train them when you make it, such as PretrainedEmbedding(..., train=True)"
+        "  to mend:  ask the layer for it when you make it, such as PretrainedEmbedding(..., train=True)"
     )
 
 

@@ -1,4 +1,4 @@
-"""`StopGradient`, `GradientScale`, `StraightThrough` and `Hybrid`: gradients against NumPy, training, misuse."""
+"""`StopGradient`, `GradientScale`, `StraightThrough`, `Hybrid`: gradients against NumPy, training, misuse."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
         "a stopped function cannot be saved: nothing tells Keras how to find it again.\n"
         "  received: the function '<lambda>'\n"
         "  expected: a function of keras.ops, or a registered one\n"
-        "  to mend:  put @keras.saving.register_keras_serializable('your_package') above a function with a name",
+        "  to mend:  put @keras.saving.register_keras_serializable('your_package') above a named function",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""`FrozenStatistics`: the bits of `BatchNormalization` in inference, training, replacing it in a model, misuse."""
+"""`FrozenStatistics`: the bits of `BatchNormalization` in inference, training, taking its place, misuse."""
 
 from __future__ import annotations
 

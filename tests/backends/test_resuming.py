@@ -20,7 +20,7 @@ import pytest
 import frostline as fl
 from backends.small_models import SEED, square_layers
 from frostline import Phase, Plan, Plateau, Schedule
-from frostline.errors import FrostlineError, ResumeError
+from frostline.errors import FrostlineError, NotFiniteError, ResumeError
 from frostline.training import checkpoint
 
 SAMPLES, BATCH, STEPS = 12, 4, 3
@@ -48,7 +48,9 @@ def random_net(optimizer: Any = None, **more: Any) -> keras.Model:
 def plain_net(optimizer: Any = None) -> keras.Model:
     """`square_layers`, compiled."""
     model = square_layers()
-    model.compile(optimizer or keras.optimizers.Adam(0.02), "mse")
+    # Tracing a few steps takes TensorFlow longer than the steps.
+    eager = keras.backend.backend() == "tensorflow"
+    model.compile(optimizer or keras.optimizers.Adam(0.02), "mse", run_eagerly=eager)
     return model
 
 
@@ -135,6 +137,19 @@ def every_moment(epochs: int) -> list[tuple[int, str]]:
 def some_moments(epochs: int) -> list[tuple[int, str]]:
     """One moment of each epoch, another each time."""
     return [(epoch, ("middle", "end", "begin")[epoch % 3]) for epoch in range(epochs)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation() -> Any:
+    """Every run is compiled anew and makes a few steps: on JAX, optimizing it costs more than it saves."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 # --- what a run's future depends on -----------------------------------------------------------
@@ -661,9 +676,36 @@ def test_another_run_is_not_continued(a_run: Path, changes: dict[str, Any], said
     assert before is None
 
 
+def test_another_rate_is_not_taken_in_silence(tmp_path: Path) -> None:
+    interrupted(tmp_path, 2)
+    with pytest.warns(UserWarning) as caught:
+        model, _ = fit_plan(tmp_path, [], make=lambda: plain_net(keras.optimizers.Adam(0.5)))
+    assert [str(one.message) for one in ours(caught)] == [
+        "the optimizer was given with a learning rate of 0.5; the run began with 0.02 and goes on with its "
+        "own, 0.02"
+    ]
+    assert state_of(model) == state_of(fit_plan(None, [], make=plain_net)[0])
+
+
 def test_another_model_is_not_continued(a_run: Path) -> None:
     with pytest.raises(ResumeError, match=r"received: another model: a/kernel, a/bias, b/kernel"):
         fit_plan(a_run, [], make=bigger, plan=Plan().train("d/**"))
+
+
+def test_a_loss_that_is_no_number_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    """And the message names the folder."""
+    poison = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: (
+            model.get_layer("c").bias.assign([np.nan] * 4) if epoch == 2 else None
+        )
+    )
+    model = plain_net()
+    with pytest.raises(NotFiniteError, match=f"the checkpoint in '{tmp_path}' is from before that epoch"):
+        fit_plan(tmp_path, [], make=lambda: model, callbacks=lambda: [poison])
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found.epoch == 2
+    assert all(np.isfinite(value).all() for name, value in found.arrays.items() if name.startswith("model/"))
 
 
 def test_another_backend_is_not_continued(tmp_path: Path) -> None:

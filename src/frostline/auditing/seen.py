@@ -13,8 +13,10 @@ from frostline.auditing.planned import Planned
 from frostline.auditing.question import Question
 from frostline.diagnosis import Diagnosis
 from frostline.explanation import Status
-from frostline.graph.ir import Leaf
+from frostline.graph.ir import Leaf, Node
 from frostline.graph.read import Measured, Trace, Write
+from frostline.plan import Plan
+from frostline.resolution import resolve
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,20 @@ class Seen:
 
     @cached_property
     def written(self) -> Mapping[str, Write]:
-        """The weights and statistics that a forward pass in training assigns to, by address."""
-        by_id = {id(w.variable): w.address for w in self.held.of_role("weight", "statistic")}
+        """What a forward pass in training assigns to, by address: weights, statistics, seeds."""
+        by_id = {id(w.variable): w.address for w in self.held.of_role("weight", "statistic", "seed")}
         return {
             by_id[id(write.variable)]: write for write in self.trace.writes if id(write.variable) in by_id
         }
+
+    @cached_property
+    def random(self) -> frozenset[str]:
+        """Addresses of the layers that draw random numbers in training."""
+        drawn = {w.layer for w in self.held.of_role("seed") if w.address in self.written}
+        nodes = self.trace.graph.nodes
+        # Keras on PyTorch leaves dropout to PyTorch's own generator.
+        dropped = {n.layer for n in nodes if isinstance(n, Node) and n.layer and n.operation == "dropout"}
+        return frozenset(drawn | dropped)
 
     @cached_property
     def foreign(self) -> tuple[Leaf, ...]:
@@ -61,13 +72,25 @@ class Seen:
         return tuple(leaf for index, leaf in self.trace.graph.leaves("foreign") if reaches[index])
 
     @cached_property
-    def compiled(self) -> frozenset[str] | None:
-        """Addresses of what the compiled training function and its optimizer train; None without one."""
+    def in_optimizer(self) -> frozenset[str] | None:
+        """Addresses of the weights that the optimizer was built for; None where it is not built."""
         optimizer = getattr(self.model, "optimizer", None)
-        if getattr(self.model, "train_function", None) is None or optimizer is None or not optimizer.built:
+        if optimizer is None or not optimizer.built:
             return None
         targets = {id(v) for v in _keras.optimizer_targets(_keras.optimizer_chain(optimizer)[-1])}
-        return frozenset(w.address for w in self.weights if id(w.variable) in targets)
+        return frozenset(w.address for w in self.weights if targets.issuperset(id(v) for _, v in w.targets))
+
+    @property
+    def compiled(self) -> frozenset[str] | None:
+        """Addresses of what the compiled training function trains; None where there is no such function."""
+        return self.in_optimizer if getattr(self.model, "train_function", None) is not None else None
+
+    @cached_property
+    def inside_frozen(self) -> frozenset[str]:
+        """Addresses of the layers inside frozen parts, those without weights between frozen ones included."""
+        trained = self.planned.trained
+        plan = Plan().train(lambda weight: weight.address in trained, optional=True)
+        return frozenset(mode.address for mode in resolve(self.model, plan).modes)
 
     @cached_property
     def weights(self) -> tuple[Weight, ...]:

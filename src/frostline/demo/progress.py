@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from frostline.progress import TrainingBar
 from frostline.render import count, table
 
 
@@ -46,37 +46,25 @@ class Stage:
     @contextmanager
     def training(self, what: str) -> Iterator[keras.callbacks.Callback]:
         """Yield a callback that draws a progress bar with the loss; plain lines where no terminal is."""
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"))
-        with Progress(
-            *columns,
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-        ) as bar:
-            drawn = _Bar(bar, what)
-            yield drawn
-        self.say(f"{what}: {drawn.summary}")
+        bar = _SummingBar(self.console, what)
+        try:
+            yield bar
+        finally:
+            bar.close()
+        self.say(f"{what}: {bar.summary}")
 
 
-class _Bar(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, bar: Progress, what: str) -> None:
-        super().__init__()
-        self._bar = bar
-        self._began = time.monotonic()
-        self.summary = ""
-        self._task = bar.add_task(what, total=None, loss="")
+class _SummingBar(TrainingBar):
+    """The bar, and one sentence about the whole training at its end."""
+
+    summary = ""
 
     def on_train_begin(self, logs: Any = None) -> None:
-        steps, epochs = self.params.get("steps"), self.params.get("epochs")
-        self._bar.update(self._task, total=steps * epochs if steps and epochs else None)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if batch % 10 == 0 and logs:
-            self._bar.update(self._task, loss=f"loss {float(logs['loss']):.3f}")
-        self._bar.update(self._task, advance=1)
+        self._began = time.monotonic()
+        super().on_train_begin(logs)
 
     def on_train_end(self, logs: Any = None) -> None:
+        super().on_train_end(logs)
         seconds = time.monotonic() - self._began
         loss = f", training loss {float(logs['loss']):.3f}" if logs else ""
         self.summary = f"{count(self.params['epochs'], 'epoch')}, {seconds:.1f} s{loss}"

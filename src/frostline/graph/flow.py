@@ -71,12 +71,22 @@ class Flow:
         return tuple(self.graph.edges[index] for index, bit in self._bits.items() if mask & bit)
 
     def behind(self, node: int) -> tuple[Edge, ...]:
-        """Return the cuts that would stand once those of `cuts` were mended; empty if none would."""
+        """Return the cuts that would stand once those of `cuts` were mended; empty if none would.
+
+        A line that runs at every turn of an unrolled loop is mended for all of them.
+        """
         cuts = self.cuts(node)
         if not cuts:
             return ()
-        mended = self.mended.union(edge.producer for edge in cuts)
-        return tuple(edge for edge in self._supposing(mended).cuts(node) if edge not in cuts)
+        places = {self._place(edge) for edge in cuts}
+        alike = [edge for edge in self.graph.edges if not edge.passes and self._place(edge) in places]
+        mended = self.mended.union(edge.producer for edge in alike)
+        return tuple(edge for edge in self._supposing(mended).cuts(node) if edge not in alike)
+
+    def _place(self, edge: Edge) -> tuple[object, ...]:
+        """What was done where: the edge itself, if that is not known."""
+        made = self.graph.nodes[edge.consumer]
+        return (edge,) if made.where is None else (made, edge.reason)
 
     def route(self, node: int) -> tuple[int, ...]:
         """Return the shortest way from this node: to the loss, to the nearest cut, or to where it ends.

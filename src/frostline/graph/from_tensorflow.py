@@ -48,6 +48,7 @@ class _Translation:
         self._sources = _sources(subject, recording)
         self._departed: list[int] = []
         self._waiting = list(recording.asking.departures)
+        self._left = [departure.tensor for departure in self._waiting]
         self._written: dict[int, int] = {}
         self._unregistered: dict[int, Any] = {}
 
@@ -118,6 +119,8 @@ class _Translation:
         given = [values[id(tensor)] for tensor in operation.inputs]
         custom = operation.type == "IdentityN" and is_custom(operation)
         for output, tensor in enumerate(operation.outputs):
+            if custom and not self._leads_on(tensor):
+                continue
             inputs: list[tuple[int, Reason | None]] = []
             if operation.type not in VALUELESS:
                 inputs = list(zip(given, reasons(operation, output), strict=True))
@@ -135,6 +138,10 @@ class _Translation:
             values[id(tensor)] = index
             if any(why == "unregistered" for _, why in inputs):
                 self._unregistered[index] = operation
+
+    def _leads_on(self, tensor: Any) -> bool:
+        ends = (self._recording.loss, *tensor.graph.outputs, *self._left)
+        return bool(tensor.consumers()) or any(tensor is end for end in ends)
 
     # Leaves ---------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils import checkpoint
 
 from frostline import _keras
 from frostline.graph.ir import Kind
@@ -19,7 +20,7 @@ from frostline.graph.places import computed_for_frostline
 from frostline.graph.read import Measured, Subject, Trace, require_loss
 from frostline.graph.torch_originals import Originals, Restoring
 from frostline.graph.torch_recorder import Recorder
-from frostline.graph.torch_values import is_differentiable
+from frostline.graph.torch_values import is_differentiable, tensors_in
 from frostline.graph.watching import Watch
 
 
@@ -39,15 +40,8 @@ def read(subject: Subject) -> Trace:
     get their values back at the end, and so do the random generators.
     """
     arguments, named = _tensors_of(subject)
-    known = {id(source.variable) for source in subject.variables}
     originals = Originals()
-
-    def strange(tensor: torch.Tensor) -> str:
-        with _keras.uncast():
-            held = (v for v, _ in watch.read.values() if id(v) not in known and watch.value_of(v) is tensor)
-            return next((str(variable.path) for variable in held), "")
-
-    recorder = Recorder(lambda: watch.layer, strange, originals)
+    recorder = Recorder(lambda: watch.layer, lambda tensor: _name_of_stranger(tensor, watch), originals)
     watch = Watch(subject, around=recorder.in_layer)
     watch.fill = _first_value
     with _sandbox(named, originals):
@@ -121,6 +115,20 @@ def _as_tensor(value: Any) -> Any:
     return keras.ops.convert_to_tensor(value) if is_array else value
 
 
+def _name_of_stranger(tensor: torch.Tensor, watch: Watch) -> str:
+    """Return what a variable that the subject does not name is called: as Keras does, or its layer."""
+    with _keras.uncast():
+        held = (variable for variable, _ in watch.read.values() if watch.value_of(variable) is tensor)
+        variable = next(held, None)
+    if variable is not None:
+        return str(variable.path)
+    if watch.called is None or not tensor.requires_grad:
+        return ""
+    attributes = {**vars(watch.called), **dict(watch.called.named_parameters())}
+    name = next((name for name, value in attributes.items() if value is tensor), "")
+    return f"{watch.layer}/{name.replace('.', '/')}" if watch.layer and name else name
+
+
 # The scopes that it runs in ------------------------------------------------------------------------
 
 
@@ -131,6 +139,7 @@ def _sandbox(named: list[_Named], originals: Originals) -> Iterator[None]:
         stack.callback(originals.restore)
         stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
         stack.enter_context(torch.enable_grad())
+        stack.enter_context(_checkpoints_entered())
         if "torch._dynamo" in sys.modules:  # else nothing is compiled; importing it takes seconds
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         for one in named:
@@ -138,6 +147,28 @@ def _sandbox(named: list[_Named], originals: Originals) -> Iterator[None]:
                 one.tensor.requires_grad_(True)
                 stack.callback(one.tensor.requires_grad_, False)
         yield
+
+
+@contextmanager
+def _checkpoints_entered() -> Iterator[None]:
+    """Let reentrant checkpoints run as the other kind, which can be followed and asked for chosen gradients.
+
+    What the reentrant kind does otherwise stays: where no argument requires a gradient, there is none.
+    """
+
+    def entered(function: Any, preserve: bool, *arguments: Any) -> Any:
+        if any(tensor.requires_grad for tensor in tensors_in(arguments)):
+            return checkpoint.checkpoint(
+                function, *arguments, use_reentrant=False, preserve_rng_state=preserve
+            )
+        with torch.no_grad():
+            return function(*arguments)
+
+    checkpoint.CheckpointFunction.apply = staticmethod(entered)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del checkpoint.CheckpointFunction.apply
 
 
 def _first_value(variable: keras.Variable) -> torch.Tensor:

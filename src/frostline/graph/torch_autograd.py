@@ -48,11 +48,6 @@ def is_custom(node: Any) -> bool:
     return hasattr(node, "needs_input_grad")
 
 
-def repeats_forward(node: Any) -> bool:
-    """Whether a node is a checkpoint that runs its function again when the gradient is asked for."""
-    return is_custom(node) and kind_of(node) == "CheckpointFunction"
-
-
 class Record:
     """PyTorch's record, read as far back as values that are known already.
 
@@ -123,7 +118,7 @@ def _given_by(node: Any) -> list[Reason | None]:
     zero too, on these data.
     """
     everything_passes: list[Reason | None] = [None] * len(node.next_functions)
-    if repeats_forward(node):  # running it would write to `grad`
+    if kind_of(node) == "CheckpointFunction":  # running it would write to `grad`
         return everything_passes
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), _ZeroTimes():
         try:

@@ -9,7 +9,7 @@ import torch
 
 from frostline.graph import torch_functions as functions
 from frostline.graph.ir import Builder, Graph, Kind, Leaf, Reason, Where
-from frostline.graph.torch_autograd import Record, Slot, is_custom, kind_of, repeats_forward, slot_of
+from frostline.graph.torch_autograd import Record, Slot, is_custom, kind_of, slot_of
 from frostline.graph.torch_values import Use, Values, is_differentiable
 
 Input = tuple[int, Slot | None]
@@ -206,17 +206,12 @@ class TorchGraph:
                 continue
             inputs = [(self._value_at(slot), reason) for slot, reason in steps]
             if raw is not None and is_custom(node):
-                inputs += self._read_beside(node, raw, {value for value, _ in inputs})
+                inputs += self._read_beside(raw, {value for value, _ in inputs})
             made = self.node(functions.operation(kind_of(node)), where, inputs)
             self._values.made_by[node] = made
 
-    def _read_beside(self, node: Any, raw: int, arguments: set[int]) -> list[tuple[int, Reason | None]]:
-        """Return what a custom function reads besides its arguments: no gradient comes back to that.
-
-        A checkpoint is different. It runs again with a record, so its operations count as recorded.
-        """
-        if repeats_forward(node):
-            return [(raw, None)]
+    def _read_beside(self, raw: int, arguments: set[int]) -> list[tuple[int, Reason | None]]:
+        """Return what a custom function reads besides its arguments: no gradient comes back to that."""
         found, waiting, met = set(), [raw], {raw} | arguments
         while waiting:
             value = waiting.pop()

@@ -48,7 +48,7 @@ class _Seen:
         """Whether this is the memory of the tensor, or was when it went and is still in use."""
         if self.memory != memory:
             return False
-        return self.tensor() is not None or (self.block is not None and not self.block.expired())
+        return self.tensor() is not None or (self.block is not None and not self.block.expired())  # type: ignore[no-untyped-call]
 
 
 class Values:
@@ -70,14 +70,11 @@ class Values:
         self._seen.pop(id(tensor), None)  # the latest stands last
         memory = _memory_of(tensor)
         # What requires a gradient is found by PyTorch's record, even after the tensor has gone.
-        block = StorageWeakRef(memory) if memory is not None and not tensor.requires_grad else None
-        self._seen[id(tensor)] = _Seen(
-            TensorWeakRef(tensor),
-            value,
-            writes_to(tensor),
-            memory.data_ptr() if memory is not None else 0,
-            block,
-        )
+        block = None
+        if memory is not None and not tensor.requires_grad:
+            block = StorageWeakRef(memory)  # type: ignore[no-untyped-call]
+        place = memory.data_ptr() if memory is not None else 0
+        self._seen[id(tensor)] = _Seen(TensorWeakRef(tensor), value, writes_to(tensor), place, block)
 
     def learn_slot(self, slot: Slot, tensor: torch.Tensor, value: int) -> None:
         """Note that a place in PyTorch's record holds this value."""

@@ -40,7 +40,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
         self._held: list[Any] = []
         self._filled: dict[int, Any] = {}
         self._asking: set[int] = set()
-        self._stack: list[str] = []
+        self._stack: list[tuple[str, Any]] = []
         self.writes: list[Write] = []
         self.strangers: list[Stranger] = []
         self.read: dict[int, tuple[Any, str | None]] = {}
@@ -53,7 +53,12 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
     @property
     def layer(self) -> str | None:
         """Address of the innermost layer that is being called now, None outside of any."""
-        return self._stack[-1] if self._stack else None
+        return self._stack[-1][0] if self._stack else None
+
+    @property
+    def called(self) -> Any:
+        """The innermost layer that is being called now, None outside of any."""
+        return self._stack[-1][1] if self._stack else None
 
     def get_current_value(self, variable: Any) -> Any:
         """Return what a variable reads as here; called for each variable that is read.
@@ -106,7 +111,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
 
         def followed(layer: Any, *arguments: Any, **options: Any) -> Any:
             address = self._address_of(layer)
-            self._stack.append(address)
+            self._stack.append((address, layer))
             try:
                 with self._around(address):
                     return original(layer, *arguments, **options)

@@ -163,7 +163,7 @@ class FrozenStatistics(keras.layers.Layer):  # type: ignore[misc]  # Keras ships
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Compute the output; see the class for shapes.
 
-        `training` and `mask` are those of `BatchNormalization.call`, whose place this takes; nothing depends on them.
+        `training` and `mask` are those of `BatchNormalization`, whose place this takes; neither matters.
         """
         # As BatchNormalization does: half precision overflows here.
         dtype = keras.backend.result_type(inputs.dtype, "float32")

@@ -56,7 +56,7 @@ def function_config(function: Function, *, what: str, own: Mapping[str, Function
         f"{what} cannot be saved: nothing tells Keras how to find it again",
         received=f"the function {name or type(function).__name__!r}",
         expected="a function of keras.ops, or a registered one",
-        remedy="put @keras.saving.register_keras_serializable('your_package') above a function with a name",
+        remedy="put @keras.saving.register_keras_serializable('your_package') above a named function",
     )
 
 

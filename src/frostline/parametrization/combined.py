@@ -19,7 +19,7 @@ from frostline import _keras
 from frostline.parametrization.base import Parametrization
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class Combination:
     """What a parametrized weight is made of.
 
@@ -27,14 +27,14 @@ class Combination:
         how: The parametrization.
         base: The variable of the frozen values.
         parts: The trained variables, by name.
-        was_trainable: The flag of the weight before.
+        flag: Whether the weight trains once it is plain again: as before, or as somebody said since.
         path: How layers compute with it: `lookup`, `columns` or `whole`.
     """
 
     how: Parametrization
     base: Any
     parts: Mapping[str, Any]
-    was_trainable: bool
+    flag: bool
     path: str = "whole"
 
     def frozen(self) -> Any:
@@ -78,6 +78,7 @@ class CombinedVariable(keras.Variable):  # type: ignore[misc]
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        self.combination.flag = bool(value)
         for part in self.combination.parts.values():
             part.trainable = value
 
@@ -137,11 +138,10 @@ def become_combined(weight: Any, combination: Combination) -> None:
 def become_plain(weight: Any, kind: type) -> None:
     """Let a variable hold its value again: that of the base."""
     combination = weight.combination
-    trainable = combination.was_trainable and weight.trainable
     _keras.hold(weight, combination.base)
     weight.__class__ = kind
     del weight.combination
-    weight.trainable = trainable
+    weight.trainable = combination.flag
 
 
 def _part(weight: Any, name: str, array: Any) -> Any:

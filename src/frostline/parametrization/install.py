@@ -133,6 +133,10 @@ def _optimizer(model: Any) -> Any:
     return getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None
 
 
+def _plan_on(model: Any) -> Any:
+    return getattr(_keras.noted(model), "resolution", None)
+
+
 def _as_plain(layer: Any, method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that saves or loads what a layer owns, as if its weights were plain."""
 
@@ -160,6 +164,7 @@ class _Placed:
         combination.path = names.pop() if len(names) == 1 else "whole"
         self._kind = type(weight.variable)
         self._flag = _keras.layer_flag(model)
+        self._plan = _plan_on(model)
 
     def put_on(self) -> None:
         from frostline.parametrization import combined
@@ -181,6 +186,9 @@ class _Placed:
     def take_off(self) -> None:
         from frostline.parametrization import combined
 
+        if _plan_on(self._model) is not self._plan:
+            # A plan came or went since, and said of the part what it would have said of the weight.
+            self._combination.flag = self.variable.trainable
         combined.become_plain(self.variable, self._kind)
         del self.variable.frostline_placed
         for layer, path in self._holders:

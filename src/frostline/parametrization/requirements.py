@@ -110,9 +110,7 @@ def first_values(weight: Weight, how: Parametrization) -> dict[str, Any]:
         if not isinstance(parts, Mapping) or not parts or not all(map(_is_name, parts)):
             raise ParametrizationError(
                 f"{type(how).__name__}.start must return the parts by name",
-                received=f"names {listed(map(repr, parts))}"
-                if isinstance(parts, Mapping)
-                else _described(parts),
+                received=_described(parts),
                 expected="a dict with at least one part; names of letters, digits and _",
             )
         arrays = {name: keras.ops.convert_to_numpy(part).copy() for name, part in parts.items()}

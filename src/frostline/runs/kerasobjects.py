@@ -87,7 +87,7 @@ def _of_keras(kind: Kind, name: str, arguments: dict[str, Any], folder: Path) ->
     classes = _classes(kind)
     found = classes.get(_plain(name)) or classes.get(_plain(_full_name(kind, name)))
     if found is None:
-        close = near(name, {_spelled(cls) for cls in classes.values()})
+        close = near(name, sorted({_spelled(cls) for cls in classes.values()}))
         raise RunError(
             f"Keras has no {kind} {name!r}",
             remedy=f"did you mean {listed(close)}?" if close else "name one of your own as module:function",

@@ -185,7 +185,8 @@ def _npz(model: Any, path: Path, shown: str) -> _Source:
 
 
 def _csv(path: Path, shown: str) -> _Source:
-    text = path.open(encoding="utf-8-sig", errors="replace").readline().rstrip("\r\n")
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        text = stream.readline().rstrip("\r\n")
     delimiter = max(",;\t|", key=text.count)
     columns = [name.strip().strip('"') for name in text.split(delimiter)]
     names = ("target", "label", "class", "y", "kind", "species", "price", "outcome")

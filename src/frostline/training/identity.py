@@ -63,8 +63,8 @@ def identity(
     validation = {"validation_data": arguments.get("validation_data")}
     found = {
         "backend": keras.backend.backend(),
-        "model": {a: [d.role, list(d.shape), d.dtype] for a, d in held.items()},
-        "frozen": {a: d.blake3 for a, d in held.items() if a not in moves},
+        "model": {a: [d.role, list(d.shape), d.dtype, d.part] for a, d in held.items()},
+        "frozen": {a: d.frozen or d.blake3 for a, d in held.items() if d.frozen or a not in moves},
         "plan": plan_data(plan),
         "optimizer": [_settings(part) for part in _keras.optimizer_chain(model.optimizer)],
         "loss": _loss(model),

@@ -129,7 +129,9 @@ def fit(
     return run_of(job, progress, train(job, progress))
 
 
-def train(job: Job, progress: Progress, prepare: Preparation | None = None) -> Any:
+def train(
+    job: Job, progress: Progress, prepare: Preparation | None = None, *, kept: str | None = None
+) -> Any:
     """Call `model.fit` and close the books.
 
     Args:
@@ -137,6 +139,7 @@ def train(job: Job, progress: Progress, prepare: Preparation | None = None) -> A
         progress: How far it is; its plan is on the model.
         prepare: Gets the callbacks, the user's and ours, and returns arguments for `model.fit` that go before
             all others.
+        kept: What to say of a checkpoint that is still good where the loss is no number any more.
 
     Returns:
         The `keras.callbacks.History`.
@@ -147,7 +150,7 @@ def train(job: Job, progress: Progress, prepare: Preparation | None = None) -> A
     arguments, switch = dict(job.arguments), progress.switch
     callbacks = guarded(arguments.get("callbacks"))
     if job.stop_on_nan:
-        callbacks.insert(0, FiniteWatch(job.x, job.y))
+        callbacks.insert(0, FiniteWatch(job.x, job.y, kept=kept))
     if switch is not None:
         switch.listeners = tuple(c for c in callbacks if hasattr(c, "on_phase_begin"))
         callbacks.append(switch)

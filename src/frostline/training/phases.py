@@ -13,7 +13,6 @@ import keras
 import numpy as np
 
 from frostline import _keras
-from frostline.address import Weight
 from frostline.applying import apply
 from frostline.errors import PlanError, listed, near
 from frostline.resolution import Resolution
@@ -132,14 +131,16 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         if phase.until.improves(value, self._best):
             self._best, self._waited = value, 0
             if phase.restore_best:
-                self._best_values = {w.address: np.array(w.numpy()) for w in self._changing()}
+                values = ((a, keras.ops.convert_to_numpy(v)) for a, v in self._changing().items())
+                self._best_values = {address: np.array(value) for address, value in values}
             return False
         self._waited += 1
         return self._waited >= phase.until.patience
 
-    def _changing(self) -> list[Weight]:
+    def _changing(self) -> dict[str, Any]:
+        """Return the variables that may change in this phase, by address."""
         every = (*self.resolution.trained, *(d for d in self.resolution.statistics if d.trains))
-        return [decision.weight for decision in every]
+        return {address: v for decision in every for address, v in decision.weight.targets}
 
     def _end(self, *, within_epoch: bool) -> None:
         _keras.settle(self.model)
@@ -169,8 +170,9 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._restore_best()
 
     def _restore_best(self) -> None:
+        changing = self._changing() if self._best_values else {}
         for address, value in self._best_values.items():
-            self.resolution.inventory.by_address[address].variable.assign(value)
+            changing[address].assign(value)
 
 
 class StepwisePhaseSwitch(PhaseSwitch):

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 
 from frostline import _keras
 
@@ -118,16 +117,16 @@ def _no_results() -> dict[str, Any]:
 
 
 def _step(batches: int) -> Callable[..., Any]:
-    """Return a step for the active backend: on TensorFlow it draws its batches itself."""
-    if keras.backend.backend() == "jax":
-        return lambda state, data: ({}, state)
-    if keras.backend.backend() == "torch":
-        return lambda data: {}
+    """Return a step for the active backend: but on PyTorch it draws its batches itself."""
 
-    def draw(iterator: Iterator[Any]) -> dict[str, np.floating[Any]]:
+    def draw(iterator: Iterator[Any]) -> dict[str, Any]:
         next(iterator)
         for _ in range(batches - 1):
             next(iterator, None)
         return {}
 
+    if keras.backend.backend() == "jax":
+        return lambda state, iterator: (draw(iterator), state)
+    if keras.backend.backend() == "torch":
+        return lambda data: {}
     return draw

@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 
+from frostline import _keras
 from frostline.errors import ResumeError
 from frostline.training import callback_states, checkpoint, rereading
 from frostline.training.account import versions
@@ -45,14 +46,16 @@ def fit_resumably(job: Job, folder: Path) -> Run:
     _refuse_backups(job)
     subject = Subject(job)
     before = fingerprint_of(job.resolutions[0].inventory)
+    rate = _rate(job.model)
     arguments = {**job.arguments, "guard": job.guard, "keep_state": job.keep_state}
-    now = identity(job.model, job.plan, before, subject.changing, job.data(), arguments)
+    now = identity(job.model, job.plan, before, [w.address for w in subject.moving], job.data(), arguments)
     with checkpoint.held(folder):
         saved = checkpoint.latest(folder)
-        session = _Session(job, folder, subject, now, saved)
+        session = _Session(job, folder, subject, {"identity": now, "rate": rate}, saved)
         if saved is None:
             return session.begin()
         require_same(str(folder), saved.state["identity"], now)
+        _warn_of_another_rate(rate, saved)
         return session.end_again(saved) if saved.finished else session.go_on(saved)
 
 
@@ -64,13 +67,14 @@ class _Session:
         job: Job,
         folder: Path,
         subject: Subject,
-        identity: dict[str, Any],
+        about: dict[str, Any],
         saved: Checkpoint | None = None,
     ) -> None:
         self._job = job
         self._folder = folder
         self._subject = subject
-        self._identity = identity
+        # The rate that the run began with goes from checkpoint to checkpoint.
+        self._about = about if saved is None else {**about, "rate": saved.state["rate"]}
         self._saved = saved
         self._first_epoch = int(job.arguments.get("initial_epoch", 0))
         self._history = keras.callbacks.History()
@@ -107,7 +111,8 @@ class _Session:
 
     def _train(self) -> Run:
         with ExitStack() as stack:
-            history = train(self._job, self._progress, partial(self._prepare, stack))
+            kept = f"the checkpoint in {str(self._folder)!r} is from before that epoch"
+            history = train(self._job, self._progress, partial(self._prepare, stack), kept=kept)
         resumed = self._saved.epoch if self._saved is not None else None
         told = {"versions": versions(), "seconds": self._progress.seconds}
         run = run_of(self._job, self._progress, history, told, resumed=resumed)
@@ -188,13 +193,31 @@ class _Session:
         records, remembered = callback_states.capture(self._callbacks, self._subject.places)
         arrays |= {f"callbacks/{name}": value for name, value in remembered.items()}
         state |= {
-            "identity": self._identity,
+            **self._about,
+            "rate now": _rate(self._job.model),
             "history": plain(self._history.history),
             "epochs": list(getattr(self._history, "epoch", ())),
             "callbacks": records,
             **more,
         }
         return Checkpoint(epoch, state, arrays, finished)
+
+
+def _rate(model: Any) -> float | None:
+    """Return the learning rate of a compiled model; None where a schedule decides it."""
+    counters = _keras.optimizer_counters(_keras.optimizer_chain(model.optimizer)[-1])
+    return float(keras.ops.convert_to_numpy(counters[1])) if len(counters) > 1 else None
+
+
+def _warn_of_another_rate(rate: float | None, saved: Checkpoint) -> None:
+    """Say that the rate of the checkpoint holds: a model that was trained before may well have another."""
+    now = saved.state["rate now"]
+    if rate not in (saved.state["rate"], now):
+        warnings.warn(
+            f"the optimizer was given with a learning rate of {rate:g}; the run began with "
+            f"{saved.state['rate']:g} and goes on with its own, {now:g}",
+            stacklevel=4,
+        )
 
 
 def _refuse_backups(job: Job) -> None:

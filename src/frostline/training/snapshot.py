@@ -30,8 +30,8 @@ class Subject:
     job: Job
 
     @cached_property
-    def changing(self) -> dict[str, Weight]:
-        """What may change in the run, by address: what trains or moves in any phase, and seeds."""
+    def moving(self) -> tuple[Weight, ...]:
+        """What may change in the run: what trains or moves in any phase, and seeds."""
         held = self.job.resolutions[0].inventory
         moves = {
             decision.weight.address
@@ -39,19 +39,25 @@ class Subject:
             for decision in (*resolution.trained, *resolution.statistics)
             if decision.trains
         }
-        return {w.address: w for w in held if w.address in moves or w.role == "seed"}
+        return tuple(w for w in held if w.address in moves or w.role == "seed")
+
+    @cached_property
+    def variables(self) -> dict[str, Any]:
+        """The variables that hold it, by address: of a parametrized weight the parts that train."""
+        return {address: variable for weight in self.moving for address, variable in weight.targets}
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where in `model.get_weights()` the weights and statistics among these stand."""
-        address_of = {id(w.variable): address for address, w in self.changing.items()}
+        """Where in `model.get_weights()` these stand."""
+        whole = {weight.address: weight.variable for weight in self.moving}
+        address_of = {id(v): address for address, v in (whole | self.variables).items()}
         weights = enumerate(self.job.model.weights)
         return {address_of[id(v)]: place for place, v in weights if id(v) in address_of}
 
     def take(self, progress: Progress) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return the state of model, optimizer, schedule and books."""
         _keras.settle(self.job.model)
-        arrays = {f"model/{address}": weight.numpy() for address, weight in self.changing.items()}
+        arrays = {f"model/{address}": _value(v) for address, v in self.variables.items()}
         variables = optimizer.named_variables(self.job.model.optimizer)
         arrays |= {f"optimizer/{name}": _value(variable) for name, variable in variables.items()}
         memory = optimizer.memory_of(self.job.model.optimizer)
@@ -80,7 +86,7 @@ class Subject:
             number = progress.switch.number
         apply(job.model, job.resolutions[number], keep_state=job.keep_state)
         for address, value in part(saved.arrays, "model/").items():
-            self.changing[address].variable.assign(value)
+            self.variables[address].assign(value)
         self._restore_optimizer(saved)
         # They may have been traced with other groups.
         _keras.renew_functions(job.model)

@@ -39,9 +39,9 @@ class UntrackedVariable(Rule):
             read_in = f", read in layer {leaf.layer!r}" if leaf.layer else ""
             yield self.finding(
                 leaf.name,
-                f"the model does not own the variable {leaf.name!r}, which the loss is computed from{read_in}",
-                "make it with self.add_weight in build; make layers in __init__, and keep them as attributes, or "
-                "in lists and dicts that are attributes",
+                f"the loss is computed from the variable {leaf.name!r}, which is not the model's{read_in}",
+                "make it with self.add_weight in build; make layers in __init__, and keep them as "
+                "attributes, or in lists and dicts that are attributes",
                 where=leaf.where,
             )
 
