@@ -80,6 +80,7 @@ KERAS_AT_TOP = {
     "runs/records.py",
     "training/recorder.py",
     "training/rereading.py",
+    "training/restoring.py",
     "training/resuming.py",
 }
 """Files, besides the demo's and the layers, that need Keras's classes to be read at all; others import them late."""

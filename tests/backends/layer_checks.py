@@ -192,7 +192,7 @@ def model_of(case: Case, *, width: int = 4, length: int = 3, **more: Any) -> ker
     else:
         inputs = keras.Input((length, width))
         value = keras.layers.Dense(width, name="front")(inputs)
-        # Beside the layer goes its input, so that `front` trains even where the layer lets no gradient through.
+        # Its input goes beside the layer, so that `front` trains even where no gradient passes the layer.
         pooled = keras.layers.Concatenate(name="both")(
             [keras.layers.GlobalAveragePooling1D()(one) for one in (layer(value), value)]
         )

@@ -1,4 +1,4 @@
-"""`frostline fit` and `frostline init --run`: whole runs, their folders, and what they say where none can be."""
+"""`frostline fit` and `frostline init --run`: whole runs, their folders, what they say where none can be."""
 
 from __future__ import annotations
 
@@ -71,6 +71,10 @@ def batches():
 
 def nothing():
     return 3
+
+
+def broken(y, predicted):
+    raise ValueError("broken on purpose")
 
 
 class Interrupting(keras.callbacks.Callback):
@@ -521,7 +525,8 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
     "a rule that picks nothing": (
         {"plan": {"rules": [{"train": "hed/**"}]}},
         "run.yaml, line 13: rule 1 (train 'hed/**') picks nothing in the model 'net'.\n"
-        "  to mend:  did you mean 'head/**', 'head/bias'? (a rule that may pick nothing needs optional: true)",
+        "  to mend:  did you mean 'head/**', 'head/bias'? (a rule that may pick nothing needs "
+        "optional: true)",
     ),
     "a phase that trains nothing": (
         {
@@ -588,15 +593,27 @@ def test_what_cannot_run(run: Runner, folder: Path, case: str) -> None:
 
 
 def test_numbers_that_are_none_stop_the_run(run: Runner) -> None:
-    x = np.zeros((16, 4), "float32")
-    x[9, 2] = np.nan
-    np.savez("holes.npz", x=x, y=np.zeros(16, "int32"))
-    write(data={"npz": "holes.npz"}, validation=None)
+    y = np.zeros((16, 3), "float32")
+    y[9, 2] = np.nan
+    np.savez("holes.npz", x=np.zeros((16, 4), "float32"), y=y)
+    write(**compiled(loss="mse", metrics=[]), data={"npz": "holes.npz"}, validation=None)
     done = run("fit", "run.yaml")
     assert done.code == 2
     assert done.err.startswith("error: the loss of the model 'net' is no number after batch ")
     assert not Path("out/model.keras").exists()
     assert "failed: the loss of the model 'net' is no number" in Path("out/log.txt").read_text()
+
+
+def test_code_of_the_user_that_fails_is_named_and_kept_in_the_log(run: Runner) -> None:
+    write(**compiled(loss="mine:broken"))
+    done = run("fit", "run.yaml")
+    assert done.code == 2
+    assert done.err.startswith("error: the training failed inside Keras or the code that the run uses.\n")
+    assert "broken on purpose" in done.err
+    assert done.err.endswith("  to mend:  the whole error is in out/log.txt\n")
+    log = Path("out/log.txt").read_text()
+    assert "Traceback (most recent call last):" in log
+    assert "in broken" in log
 
 
 def test_an_image_that_cannot_be_read(run: Runner, folder: Path) -> None:
@@ -636,7 +653,8 @@ def test_a_dry_run_as_json(run: Runner) -> None:
     (phase,) = data["phases"]
     assert (phase["epochs"], phase["steps"]) == (2, 8)
     assert phase["memory"] == {"weights": 172, "gradients": 72, "optimizer": 144}
-    assert 0 < phase["step_seconds"] < phase["first_step_seconds"] < phase["seconds"] + 1
+    assert phase["step_seconds"] > 0
+    assert phase["seconds"] >= phase["first_step_seconds"] > 0
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -14,6 +14,10 @@ from frostline.address import inventory
 from frostline.diagnosis import Diagnosis
 from frostline.graph.read import Source, Subject, measure, trace
 
+BACKEND = keras.backend.backend()
+COMPILED = ("batch_normalization", "gru", "multi_head_attention", "prelu")
+"""Measured on JAX too, where the step of each is compiled first."""
+
 SERIES, IMAGE = (5, 4), (8, 8, 4)
 
 LAYERS: dict[str, tuple[Callable[[], Any], tuple[tuple[int, ...], ...]]] = {
@@ -63,7 +67,8 @@ def test_every_weight_trains(name: str) -> None:
     )
 
     seen = trace(subject)
-    diagnosis = Diagnosis(seen, measure(subject))
+    measured = measure(subject) if BACKEND != "jax" or name in COMPILED else None
+    diagnosis = Diagnosis(seen, measured)
 
     assert {one: diagnosis.flow.standing(place) for one, place in seen.graph.weights.items()} == {
         weight.address: "trains" for weight in held.of_role("weight")
@@ -71,9 +76,10 @@ def test_every_weight_trains(name: str) -> None:
     assert {diagnosis.status(one) for one in seen.graph.weights} == {"trains"}
     assert seen.strangers == ()
     assert list(seen.graph.leaves("foreign")) == []
-    assert {write.variable.name for write in seen.writes} <= {
-        w.variable.name for w in held.of_role("statistic", "seed")
-    }
+    written = {write.variable.name for write in seen.writes}
+    statistics = {weight.variable.name for weight in held.of_role("statistic", "seed")}
+    # Keras's spectral normalization assigns the normalized kernel to the kernel itself.
+    assert written - statistics == ({"kernel"} if name == "spectral_normalization" else set())
 
 
 def test_a_named_layer_is_known_by_its_address_and_another_is_a_stranger() -> None:

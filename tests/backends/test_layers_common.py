@@ -60,7 +60,7 @@ if BACKEND != "jax":  # where it has to be switched on for the whole process
 @given(
     name=st.sampled_from(sorted(CASES)),
     # Few sizes: JAX compiles each operation anew for each.
-    leading=st.lists(st.sampled_from((1, 3)), min_size=1, max_size=3),
+    leading=st.sampled_from(([1], [3], [3, 1], [2, 3], [2, 1, 3])),
     width=st.sampled_from((2, 4)),
     policy=st.sampled_from(POLICIES),
 )

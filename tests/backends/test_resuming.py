@@ -24,6 +24,8 @@ from frostline.errors import FrostlineError, NotFiniteError, ResumeError
 from frostline.training import checkpoint
 
 SAMPLES, BATCH, STEPS = 12, 4, 3
+EAGER = keras.backend.backend() != "torch"
+"""Compiling takes longer than a few steps do; real kills happen to compiled models."""
 HEAD = Plan().train("c/**")
 
 
@@ -33,7 +35,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return tuple(rng.normal(size=(SAMPLES, 4)).astype("float32") for _ in range(2))  # type: ignore[return-value]
 
 
-def random_net(optimizer: Any = None, **more: Any) -> keras.Model:
+def random_net(optimizer: Any = None, *, eager: bool = EAGER, **more: Any) -> keras.Model:
     """Dense `a`, BatchNormalization `bn`, Dropout `drop`, Dense `b`, Dense `c`, compiled."""
     keras.utils.set_random_seed(SEED)
     inputs = keras.Input((4,))
@@ -41,16 +43,14 @@ def random_net(optimizer: Any = None, **more: Any) -> keras.Model:
     value = keras.layers.Dense(6, name="b")(keras.layers.Dropout(0.3, name="drop")(value))
     model = keras.Model(inputs, keras.layers.Dense(4, name="c")(value), name="net")
     optimizer = optimizer or keras.optimizers.AdamW(0.02, use_ema=True, ema_momentum=0.9)
-    model.compile(optimizer, "mse", **more)
+    model.compile(optimizer, "mse", run_eagerly=eager, **more)
     return model
 
 
 def plain_net(optimizer: Any = None) -> keras.Model:
     """`square_layers`, compiled."""
     model = square_layers()
-    # Tracing a few steps takes TensorFlow longer than the steps.
-    eager = keras.backend.backend() == "tensorflow"
-    model.compile(optimizer or keras.optimizers.Adam(0.02), "mse", run_eagerly=eager)
+    model.compile(optimizer or keras.optimizers.Adam(0.02), "mse", run_eagerly=EAGER)
     return model
 
 
@@ -242,7 +242,7 @@ def test_other_precisions(tmp_path: Path, policy: str) -> None:
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has one step a call there")
 @pytest.mark.parametrize("per_call", [2, 3])
 def test_several_steps_in_one_call(tmp_path: Path, per_call: int) -> None:
-    fit = partial(fit_plan, make=lambda: random_net(steps_per_execution=per_call))
+    fit = partial(fit_plan, make=lambda: random_net(eager=False, steps_per_execution=per_call))
     require_interruptible(fit, tmp_path, [(1, "end"), (2, "begin")])
 
 
@@ -293,16 +293,14 @@ def test_weights_that_nobody_seeded(tmp_path: Path) -> None:
 
 def test_a_notebook_cell_that_was_interrupted(tmp_path: Path) -> None:
     """The same model, half trained and with a changed rate, is given again."""
-    model, other = plain_net(), plain_net()
+    model = random_net(eager=False)
     reduce = [keras.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=1.0)]
     plan, common = Schedule(HEAD, PHASES[::2]), {"batch_size": BATCH, "verbose": 0, "resume": tmp_path}
     for moment in ((1, "middle"), (2, "end"), (3, "middle")):
         with pytest.raises(Interrupted):
             fl.fit(model, plan, *data(), callbacks=[*reduce, Interrupt(*moment)], **common)
     fl.fit(model, plan, *data(), callbacks=reduce, **common)
-    keras.utils.set_random_seed(SEED)
-    fl.fit(plain_net(), HEAD, *data(), verbose=0)
-    other = plain_net()
+    other = random_net(eager=False)
     fl.fit(other, plan, *data(), callbacks=reduce, **common | {"resume": None})
     assert state_of(model) == state_of(other)
 

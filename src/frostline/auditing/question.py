@@ -53,7 +53,7 @@ class Question:
         return Subject(
             self._compute,
             tuple(source for weight in self.held for source in sources(weight)),
-            tuple(Argument(_tensors(part), "input", name) for name, part in self._parts()),
+            tuple(Argument(tensors(part), "input", name) for name, part in self._parts()),
             {id(node.layer): node.address for node in self.held.layers},
         )
 
@@ -83,8 +83,8 @@ class Question:
         )
 
 
-def _tensors(part: Any) -> Any:
-    """Turn arrays into tensors; text and what is a tensor already stays as it is."""
+def tensors(part: Any) -> Any:
+    """Turn the arrays in a nest into tensors; text and what is a tensor already stays as it is."""
     import keras
     import numpy as np
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from frostline import _keras
-from frostline.address import Inventory, Weight
+from frostline.address import Inventory, LayerNode, Weight
+from frostline.auditing.copying import Copy, copied
 from frostline.auditing.planned import Planned
 from frostline.auditing.question import Question
 from frostline.diagnosis import Diagnosis
@@ -91,6 +93,73 @@ class Seen:
         trained = self.planned.trained
         plan = Plan().train(lambda weight: weight.address in trained, optional=True)
         return frozenset(mode.address for mode in resolve(self.model, plan).modes)
+
+    @cached_property
+    def custom_layers(self) -> tuple[LayerNode, ...]:
+        """The layers, the model included, whose classes are neither Keras's nor Frostline's."""
+        known = ("keras.", "keras_hub.", "frostline.layers.", "frostline.demo.")
+        return tuple(n for n in self.held.layers if not type(n.layer).__module__.startswith(known))
+
+    @cached_property
+    def copy(self) -> Copy:
+        """The model made again from its configuration."""
+        return copied(self.model, self.held, self.question.x, compare=bool(self.custom_layers))
+
+    @cached_property
+    def holding_frozen(self) -> frozenset[str]:
+        """Addresses of the layers with weights of their own, none of which is to train."""
+        weights = {w.address for w in self.weights}
+        return frozenset(
+            node.address
+            for node in self.held.layers
+            if not weights.isdisjoint(node.own) and self.planned.trained.isdisjoint(node.own)
+        )
+
+    @cached_property
+    def depends(self) -> bytearray:
+        """For each node of the graph 1 where it is computed from a weight that is to train."""
+        graph = self.trace.graph
+        found = bytearray(len(graph.nodes))
+        waiting = [index for index, _ in graph.leaves("weight")]
+        while waiting:
+            node = waiting.pop()
+            if not found[node]:
+                found[node] = 1
+                waiting.extend(graph.edges[edge].consumer for edge in graph.used_by[node])
+        return found
+
+    @cached_property
+    def backward(self) -> tuple[int, ...]:
+        """The nodes that a gradient is propagated back through, on its way to a weight that is to train."""
+        live, depends = self.diagnosis.flow.live, self.depends
+        return tuple(index for index in range(len(live)) if live[index] and depends[index])
+
+    @cached_property
+    def computing_layers(self) -> Mapping[str, int]:
+        """How many operations each layer adds to the loss."""
+        nodes, reaches = self.trace.graph.nodes, self.diagnosis.flow.reaches
+        return Counter(n.layer for i, n in enumerate(nodes) if isinstance(n, Node) and n.layer and reaches[i])
+
+    @cached_property
+    def prefix_layers(self) -> Mapping[str, int]:
+        """The same for the layers that depend on nothing that trains and on no randomness."""
+        graph = self.trace.graph
+        touched = {n.layer for i, n in enumerate(graph.nodes) if isinstance(n, Node) and self.depends[i]}
+        kept = [a for a in self.computing_layers if a not in touched and a not in self._behind_random]
+        return {address: self.computing_layers[address] for address in kept}
+
+    @cached_property
+    def _behind_random(self) -> frozenset[str]:
+        """The layers that draw random numbers, and those that are computed from them."""
+        graph = self.trace.graph
+        waiting = [i for i, n in enumerate(graph.nodes) if isinstance(n, Node) and n.layer in self.random]
+        seen: set[int] = set()
+        while waiting:
+            node = waiting.pop()
+            if node not in seen:
+                seen.add(node)
+                waiting.extend(graph.edges[edge].consumer for edge in graph.used_by[node])
+        return frozenset(n.layer for i in seen if isinstance(n := graph.nodes[i], Node) and n.layer)
 
     @cached_property
     def weights(self) -> tuple[Weight, ...]:

@@ -78,10 +78,18 @@ class Flow:
         cuts = self.cuts(node)
         if not cuts:
             return ()
-        places = {self._place(edge) for edge in cuts}
-        alike = [edge for edge in self.graph.edges if not edge.passes and self._place(edge) in places]
+        alike = {edge for cut in cuts for edge in self._stopping[self._place(cut)]}
         mended = self.mended.union(edge.producer for edge in alike)
         return tuple(edge for edge in self._supposing(mended).cuts(node) if edge not in alike)
+
+    @cached_property
+    def _stopping(self) -> dict[tuple[object, ...], list[Edge]]:
+        """The edges that no gradient passes, by what was done where."""
+        found: dict[tuple[object, ...], list[Edge]] = {}
+        for edge in self.graph.edges:
+            if not edge.passes:
+                found.setdefault(self._place(edge), []).append(edge)
+        return found
 
     def _place(self, edge: Edge) -> tuple[object, ...]:
         """What was done where: the edge itself, if that is not known."""

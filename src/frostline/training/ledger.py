@@ -12,6 +12,9 @@ from frostline.resolution import Resolution
 from frostline.training.evidence import without_gradient
 from frostline.verification import Fingerprint, Verification, compare, fingerprint
 
+RESTORED = "best weights restored"
+"""The name of what a callback put back behind the last phase."""
+
 
 @dataclass(frozen=True, slots=True)
 class PhaseRun:
@@ -46,7 +49,15 @@ class Ledger:
     runs: list[PhaseRun] = field(default_factory=list)
     records: list[PhaseRecord] = field(default_factory=list)
 
-    def close(self, name: str, resolution: Resolution, epochs: int, *, stepped: bool = True) -> None:
+    def close(
+        self,
+        name: str,
+        resolution: Resolution,
+        epochs: int,
+        *,
+        stepped: bool = True,
+        after: Fingerprint | None = None,
+    ) -> None:
         """Write down that a phase has ended.
 
         Args:
@@ -54,6 +65,7 @@ class Ledger:
             resolution: What its plan decided.
             epochs: How many epochs ended in it.
             stepped: Whether any training step ran in it.
+            after: Its fingerprint at the end of the phase; by default as the model is now.
 
         Raises:
             VerificationError: A frozen number changed.
@@ -67,7 +79,7 @@ class Ledger:
             name,
             tuple(d.weight.address for d in resolution.trained),
             tuple(d.weight.address for d in resolution.statistics if d.trains),
-            fingerprint(self.model),
+            after or fingerprint(self.model),
         )
         verification = compare(earlier, record.after, record.trained, record.moving)
         verification.require_ok()
@@ -78,6 +90,27 @@ class Ledger:
             verification = replace(verification, no_gradient=missing)
         self.records.append(record)
         self.runs.append(PhaseRun(name, resolution, epochs, verification))
+
+    def close_restored(self) -> None:
+        """Write down what callbacks put back behind the last phase, if anything.
+
+        Raises:
+            VerificationError: Something changed that no phase had trained.
+        """
+        if self.before is None:
+            return
+        earlier, now = self.records[-1].after, fingerprint(self.model)
+        every = {a for r in self.records for a in (*r.trained, *r.moving)}
+        findings = compare(earlier, now, every, ()).of("trained", "moved", "changed")
+        if not findings:
+            return
+        trained = tuple(a for r in self.records for a in r.trained if a in findings)
+        moving = tuple(a for r in self.records for a in r.moving if a in findings)
+        trained, moving = tuple(dict.fromkeys(trained)), tuple(dict.fromkeys(moving))
+        verification = compare(earlier, now, trained, moving)
+        verification.require_ok()
+        self.records.append(PhaseRecord(RESTORED, trained, moving, now))
+        self.runs.append(PhaseRun(RESTORED, self.runs[-1].resolution, 0, verification))
 
     def to_data(self) -> dict[str, Any]:
         """Return what was written down as plain data, for JSON."""
@@ -103,7 +136,9 @@ class Ledger:
                 record = ledger.records[number]
                 found = compare(start, record.after, record.trained, record.moving)
                 verification = replace(found, no_gradient=tuple(missing))
-            ledger.runs.append(PhaseRun(name, resolutions[number], epochs, verification))
+            ledger.runs.append(
+                PhaseRun(name, resolutions[min(number, len(resolutions) - 1)], epochs, verification)
+            )
         return ledger
 
 

@@ -35,9 +35,11 @@ class Run:
         resolution: What the plan decided; of a schedule, the last phase's.
         verification: What the guard found; None with `guard=False`.
         receipt: The same in a form that others can check; None with `guard=False`.
-        phases: The phases of a schedule, or the one plan, in order.
+        phases: The phases of a schedule, or the one plan, in order; behind them a record of what
+            `EarlyStopping` put back, where it did.
         resumed: The epoch, counted from 0, that a run went on with after it had been interrupted; None where
             it began here. Of a run that had been finished before, the number of its epochs.
+        not_run: The phases of a schedule that a callback stopped training before.
     """
 
     history: Any
@@ -46,6 +48,7 @@ class Run:
     receipt: Receipt | None
     phases: tuple[PhaseRun, ...]
     resumed: int | None = None
+    not_run: tuple[str, ...] = ()
 
 
 def fit(
@@ -146,11 +149,15 @@ def train(
     """
     from frostline.training.finite import FiniteWatch
     from frostline.training.flags import guarded
+    from frostline.training.restoring import BeforeRestoring, restores
 
     arguments, switch = dict(job.arguments), progress.switch
     callbacks = guarded(arguments.get("callbacks"))
     if job.stop_on_nan:
         callbacks.insert(0, FiniteWatch(job.x, job.y, kept=kept))
+    ending = BeforeRestoring() if switch is not None and job.guard and restores(callbacks) else None
+    if ending is not None:
+        callbacks.insert(0, ending)
     if switch is not None:
         switch.listeners = tuple(c for c in callbacks if hasattr(c, "on_phase_begin"))
         callbacks.append(switch)
@@ -162,7 +169,12 @@ def train(
     resolution = job.resolutions[switch.number if switch is not None else 0]
     history = _fit(job.model, resolution, job.x, job.y, arguments)
     if switch is not None:
-        progress.ledger.close(switch.phase.name, switch.resolution, switch.epochs, stepped=switch.stepped)
+        after = ending.after if ending is not None else None
+        progress.ledger.close(
+            switch.phase.name, switch.resolution, switch.epochs, stepped=switch.stepped, after=after
+        )
+        if ending is not None:
+            progress.ledger.close_restored()
         history.history["phase"] = switch.phase_of_epoch
     else:
         epochs = len(history.epoch)
@@ -188,13 +200,15 @@ def run_of(
         resumed: As `Run` has it.
     """
     runs = tuple(progress.ledger.runs)
+    names = [phase.name for phase in job.plan.phases] if isinstance(job.plan, Schedule) else []
+    not_run = tuple(name for name in names if name not in {run.name for run in runs})
     if progress.ledger.before is None:
-        return Run(history, runs[-1].resolution, None, None, runs, resumed)
+        return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run)
     told = told or {"versions": versions(), "seconds": progress.seconds}
     receipt = receipt_of(progress.ledger, job.plan, data=job.data(), started=progress.started, **told)
     missing = dict.fromkeys(a for run in runs if run.verification for a in run.verification.no_gradient)
     verification = replace(receipt.verification, no_gradient=tuple(missing))
-    return Run(history, runs[-1].resolution, verification, receipt, runs, resumed)
+    return Run(history, runs[-1].resolution, verification, receipt, runs, resumed, not_run)
 
 
 def _resolutions(model: Any, plan: Plan | Resolution | Schedule) -> tuple[Resolution, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from frostline import _keras
+from frostline import _keras, optimizer
 from frostline.errors import ResumeError
 from frostline.training import callback_states, checkpoint, rereading
 from frostline.training.account import versions
@@ -55,7 +55,7 @@ def fit_resumably(job: Job, folder: Path) -> Run:
         if saved is None:
             return session.begin()
         require_same(str(folder), saved.state["identity"], now)
-        _warn_of_another_rate(rate, saved)
+        _warn_of_another_rate(job.model, rate, saved)
         return session.end_again(saved) if saved.finished else session.go_on(saved)
 
 
@@ -209,10 +209,10 @@ def _rate(model: Any) -> float | None:
     return float(keras.ops.convert_to_numpy(counters[1])) if len(counters) > 1 else None
 
 
-def _warn_of_another_rate(rate: float | None, saved: Checkpoint) -> None:
-    """Say that the rate of the checkpoint holds: a model that was trained before may well have another."""
+def _warn_of_another_rate(model: Any, rate: float | None, saved: Checkpoint) -> None:
+    """Say that the rate of the checkpoint holds, where another was asked for and not come to by training."""
     now = saved.state["rate now"]
-    if rate not in (saved.state["rate"], now):
+    if optimizer.steps_made(model.optimizer) == 0 and rate not in (saved.state["rate"], now):
         warnings.warn(
             f"the optimizer was given with a learning rate of {rate:g}; the run began with "
             f"{saved.state['rate']:g} and goes on with its own, {now:g}",
