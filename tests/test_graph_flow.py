@@ -228,7 +228,8 @@ class Paths:
     def cuts(self, node: int) -> set[Edge]:
         found = set()
         for path in self.simple(node):
-            if not path or any(self.live(edge.producer) for edge in path):
+            past = [edge.producer for edge in path]
+            if not path or self.graph.loss in past or any(map(self.live, past)):
                 continue
             producer = self.graph.nodes[path[-1].producer]
             if (producer.differentiable or isinstance(producer, Leaf)) and self.is_end(path[-1].consumer):

@@ -119,10 +119,10 @@ BACKEND_FILES = {
 
 PRIVATE = {
     "applying.py": {"_before": "of another Applied, undone together with this one"},
-    "graph/tensorflow_internals.py": {
-        name: "of TensorFlow, which names no other way"
-        for name in ("_autograph", "_get_function", "_handle_data", "_rng", "_seed")
-    },
+    "graph/tensorflow_internals.py": dict.fromkeys(
+        ("_autograph", "_get_function", "_handle_data", "_rng", "_seed"),
+        "of TensorFlow, which names no other way",
+    ),
     "graph/torch_internals.py": {
         name: "of PyTorch, which names no other way"
         for name in ("_base", "_input_metadata", "_saved_rounding_mode", "_saved_self", "_version")
@@ -169,7 +169,7 @@ def test_an_unknown_name_is_no_attribute() -> None:
 HELP = """
 import sys
 from frostline.cli.app import main
-verbs = ("show", "plan", "init", "fit", "verify", "demo")
+verbs = ("show", "plan", "init", "audit", "why", "fit", "verify", "demo")
 for words in (["--help"], ["--version"], *([verb, "--help"] for verb in verbs)):
     sys.argv = ["frostline", *words]
     try:

@@ -299,6 +299,11 @@ def call_for_training(model: Any, x: Any) -> Any:
     return model(x, training=True) if _private(model, "_call_has_training_arg") else model(x)
 
 
+def call_for_inference(model: Any, x: Any) -> Any:
+    """Call a model as `predict` does."""
+    return model(x, training=False) if _private(model, "_call_has_training_arg") else model(x)
+
+
 def compute_loss(model: Any, x: Any, y: Any, predicted: Any, sample_weight: Any) -> Any:
     """Return the loss that a training step of the model computes, `add_loss` and penalties included."""
     compute = _private(model, "_compute_loss")

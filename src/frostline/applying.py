@@ -219,6 +219,15 @@ def keep_functions(model: Any) -> None:
     _on_model(model).trained = _keras.training_done(model)
 
 
+def functions_kept(model: Any, resolution: Resolution) -> bool:
+    """Whether the compiled functions were last used for a training under the same decisions."""
+    on_model = _on_model(model)
+    before = on_model.resolution
+    if before is None or on_model.trained is None or on_model.trained != _keras.training_done(model):
+        return False
+    return [d.weight.address for d in before.trained] == [d.weight.address for d in resolution.trained]
+
+
 class _OnModel:
     """What is on a model, and which plans can still be undone, the latest last.
 

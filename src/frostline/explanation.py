@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -182,18 +182,20 @@ class Explanations(Mapping[str, Explanation], Rendered):
             numbers=("gradient norm",),
             title=f"Gradients of a loss of {self.loss:.6g} by {count(len(self), 'variable')}",
         )
-        return stacked(drawn, *self._reasons(), *(f"note: {note}" for note in self.notes))
+        return stacked(drawn, *reasons(self.values()), *(f"note: {note}" for note in self.notes))
 
-    def _reasons(self) -> Iterator[ConsoleRenderable | str]:
-        groups: dict[Any, list[Explanation]] = {}
-        for one in self.values():
-            if one.status not in ("trains", "partial", "frozen"):
-                groups.setdefault((one.status, one.cuts, one.behind, one.remedy), []).append(one)
-        for (status, *_), members in groups.items():
-            names = listed((one.address for one in members), most=4)
-            yield ""
-            yield Text(names, style="bold").append(f": {status}", "not bold")
-            yield from members[0].details()
+
+def reasons(explanations: Iterable[Explanation]) -> Iterator[ConsoleRenderable | str]:
+    """Yield what stops the gradients of weights that should train, those with the same reasons together."""
+    groups: dict[Any, list[Explanation]] = {}
+    for one in explanations:
+        if one.status not in ("trains", "partial", "frozen"):
+            groups.setdefault((one.status, one.cuts, one.behind, one.remedy), []).append(one)
+    for (status, *_), members in groups.items():
+        names = listed((one.address for one in members), most=4)
+        yield ""
+        yield Text(names, style="bold").append(f": {status}", STYLES.get(status, ""))
+        yield from members[0].details()
 
 
 def shown(where: Where) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from frostline.schedule import Phase
 
@@ -17,7 +17,7 @@ class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
     Args:
         console: Where it draws.
-        what: Stands in front of the bar; in a schedule, the name of the phase does.
+        what: Stands in front of the bar; without it, the phase and the epoch do.
         steps: How many steps the training takes at most; without it, what Keras knows.
     """
 
@@ -29,14 +29,12 @@ class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._what, self._steps, self._phase = what, steps, ""
         self._last, self._each = -1, 0
         self._epoch: int | None = None
-        self._said, self._factor = "", 1.0
+        self._said, self._rate, self._factor = "", "", 1.0
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=14),
             TextColumn("{task.fields[said]}"),
-            TimeElapsedColumn(),
-            TextColumn("gone,"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=console,
             transient=True,
@@ -70,7 +68,7 @@ class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         """Move on; several steps may have run at a time."""
         done, self._last = batch - self._last, batch
         if logs and "loss" in logs:
-            self._said = f"loss {float(logs['loss']):.4g}"
+            self._said = f"loss {float(logs['loss']):.4g}{self._rate}"
         self._bar.update(self._task, advance=done, said=self._said)
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -82,11 +80,11 @@ class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._bar.stop()
 
     def _describe(self) -> None:
-        epochs = self.params.get("epochs")
-        epoch = f"epoch {(self._epoch or 0) + 1}/{epochs}" if epochs else ""
-        rate = f"lr {learning_rate(self.model) * self._factor:.3g}"
-        parts = (self._phase or self._what, epoch, rate)
-        self._bar.update(self._task, description=escape("  ".join(filter(None, parts))))
+        if self._what:
+            return
+        epoch = f"epoch {(self._epoch or 0) + 1}/{self.params.get('epochs') or '?'}"
+        self._rate = f"  lr {learning_rate(self.model) * self._factor:.3g}"
+        self._bar.update(self._task, description=escape(f"{self._phase} {epoch}".strip()))
 
 
 def learning_rate(model: Any) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
 import frostline as fl
 from backends.checks import Values, changed, values
@@ -24,6 +27,8 @@ from backends.command_line import Runner, contents
 from frostline.errors import RunConfigError
 from frostline.runs.config import load_run
 from frostline.runs.estimate import estimate, measured
+from frostline.runs.execute import execute
+from frostline.runs.folder import identity_of
 from frostline.runs.lock import locked
 from frostline.runs.preparing import prepare
 
@@ -259,6 +264,18 @@ def test_what_a_run_says(run: Runner) -> None:
     assert [row["phase"] for row in rows()] == ["probe", "probe", "finetune", "finetune"]
     logged = [line.split("  ", 1)[1] for line in Path("out/log.txt").read_text().splitlines()]
     assert logged == [line for line in done.lines if line]
+
+
+def test_a_terminal_shows_phase_epoch_loss_rate_and_the_time_left() -> None:
+    write(epochs=None, plan=BASE["plan"] | {"phases": PHASES})
+    drawn = io.StringIO()
+    config = load_run("run.yaml")
+    console = Console(file=drawn, force_terminal=True, width=80, color_system=None)
+    execute(config, identity_of(config, BACKEND), console)
+    seen = {line.strip() for line in re.split(r"\r|\n|\x1b\[\d*[A-Z]", drawn.getvalue())}
+    # The last state of the bar is always drawn.
+    (last,) = {line for line in seen if re.fullmatch(r"finetune epoch 4/4 .* lr 0\.001 \d\d:\d\d left", line)}
+    assert re.search(r" loss \d\.\d+  lr ", last)
 
 
 def test_json(run: Runner) -> None:

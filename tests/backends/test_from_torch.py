@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import weakref
 from collections.abc import Callable
@@ -140,6 +141,31 @@ def test_no_tensor_is_kept_that_the_computation_lets_go() -> None:
         return second.sum() + (X @ kernel).sum()
 
     assert standings(trace(asked(loss, kernel=kernel))) == {"kernel": "trains"}
+
+
+@pytest.mark.parametrize("look", [trace, measure])
+def test_nothing_is_kept_for_a_backward_pass_afterwards(look: Callable[[Subject], Any]) -> None:
+    kept = []
+
+    class Noted(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.token = layers.Identity()  # lives as long as the node in PyTorch's record
+            kept.append(weakref.ref(ctx.token))
+            return 2.0 * x
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            return 2.0 * gradient
+
+    kernel = parameter(3)
+    gc.disable()
+    try:
+        looked = look(asked(lambda: torch.tanh(Noted.apply(torch.tanh(kernel))).sum(), kernel=kernel))
+        assert looked is not None
+        assert kept[0]() is None
+    finally:
+        gc.enable()
 
 
 # Whole models --------------------------------------------------------------------------------------

@@ -290,6 +290,13 @@ def test_call_for_training_and_compute_loss_are_what_fit_minimizes() -> None:
     assert keras.ops.convert_to_numpy(loss) == pytest.approx(float(logs["loss"]), rel=1e-5)
 
 
+def test_call_for_inference_is_what_predict_gives() -> None:
+    model = small_models.nested_dropout()
+    x, _ = small_models.data_for(model)
+    called = keras.ops.convert_to_numpy(_keras.call_for_inference(model, x))
+    np.testing.assert_allclose(called, model.predict(x, verbose=0), rtol=1e-5)
+
+
 def two_dense_with_penalty() -> keras.Model:
     return small_models.two_dense(regularizer="l2")
 
@@ -465,6 +472,154 @@ def test_metrics_have_their_variables() -> None:
     assert list(_keras.metric_variables(keras.layers.Dense(2))) == []
 
 
+# Weights made of parts ----------------------------------------------------------------------------
+
+
+class Twin(keras.Variable):
+    """Of another class."""
+
+
+def split_dense() -> tuple[keras.layers.Layer, Any, Any, Any]:
+    """A Dense layer, its kernel, and a part and a base that stand for it."""
+    layer = keras.layers.Dense(2, name="a")
+    layer.build((None, 3))
+    kernel = layer.kernel
+    base = _keras.same_storage(kernel, Twin)
+    part = keras.Variable(np.ones((1, 2), "float32"), name="kernel_part")
+    for one in (base, part):
+        one.frostline_weight = kernel
+    return layer, kernel, part, base
+
+
+def test_parts_are_tracked_in_the_place_of_their_weight() -> None:
+    layer, kernel, part, base = split_dense()
+    base.trainable = False
+    assert _keras.owns(layer, kernel)
+    assert not _keras.has_parts(layer)
+    _keras.track_parts(layer, kernel, [part], base)
+    assert not _keras.owns(layer, kernel)
+    assert _keras.has_parts(layer)
+    assert [v.name for v in layer.weights] == ["kernel_part", "bias", "kernel"]
+    assert _keras.own_weights(layer)[0] is kernel
+    assert _keras.own_statistics(layer) == []
+    assert _keras.whole_weight(part) is kernel
+    assert _keras.whole_weight(layer.bias) is layer.bias
+    assert [id(v) for v in _keras.whole_weights([part, base, layer.bias])] == [id(kernel), id(layer.bias)]
+    with _keras.tracked_whole(layer):
+        assert [id(v) for v in layer.weights] == [id(kernel), id(layer.bias)]
+    assert len(layer.weights) == 3
+    _keras.track_whole(layer, kernel, [part], base)
+    assert [id(v) for v in layer.weights] == [id(kernel), id(layer.bias)]
+    layer.kernel_again = kernel
+    assert len(layer.weights) == 2
+
+
+def test_two_variables_hold_one_tensor() -> None:
+    one = variable("kernel")
+    two = _keras.same_storage(one, Twin)
+    assert type(two) is Twin
+    assert (two.path, tuple(two.shape), two.dtype) == (one.path, (2,), "float32")
+    two.assign([3.0, 4.0])
+    assert _keras.has_value(one)
+    _keras.let_go(one)
+    assert not _keras.has_value(one)
+    _keras.hold(one, two)
+    assert value_of(one).tolist() == [3.0, 4.0]
+
+
+def test_a_variable_is_renamed_beside_another() -> None:
+    layer = split_dense()[0]
+    part = variable("part")
+    _keras.rename_beside(part, layer.kernel)
+    assert part.path == "a/part"
+    _keras.rename_beside(part, variable("alone"))
+    assert part.path == "part"
+
+
+def test_variables_are_read_in_their_own_dtype() -> None:
+    seen = []
+
+    class Looks(keras.layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.scale = self.add_weight(shape=(2,), name="scale")
+
+        def call(self, inputs: Any) -> Any:
+            seen.append(keras.backend.standardize_dtype(self.scale.value.dtype))
+            with _keras.uncast():
+                seen.append(keras.backend.standardize_dtype(self.scale.value.dtype))
+            return inputs
+
+    Looks(dtype="mixed_bfloat16")(np.ones((1, 2)))
+    assert seen[-2:] == ["bfloat16", "float32"]
+
+
+def test_the_modules_of_pytorch_see_the_present_variables() -> None:
+    layer, kernel, part, base = split_dense()
+    _keras.track_parts(layer, kernel, [part], base)
+    _keras.renew_parameters([layer])
+    if BACKEND == "torch":
+        assert set(layer.torch_params) == {"kernel_part", "a/bias", "a/kernel"}
+    else:
+        assert not hasattr(layer, "torch_params")
+
+
+def test_a_mask_travels_with_a_tensor() -> None:
+    mask = np.array([True, False])
+    tensor = _keras.with_mask(keras.ops.ones((2,)), mask)
+    assert tensor._keras_mask is mask
+
+
+def test_parts_are_excluded_from_decay_with_their_weight() -> None:
+    weight, part, other = variable("w"), variable("p"), variable("o")
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_list=[weight])
+    _keras.decay_alike(optimizer, weight, [part])
+    _keras.decay_alike(optimizer, other, [other])
+    assert not optimizer._use_weight_decay(part)
+    assert optimizer._use_weight_decay(other)
+    _keras.decay_alike(keras.optimizers.SGD(0.1), weight, [part])
+
+
+def test_two_replace_one_method_and_undo_it_in_any_order() -> None:
+    def adding(text: str) -> Callable[..., Any]:
+        return lambda call: lambda: call() + text
+
+    class Owner:
+        def say(self) -> str:
+            return "a"
+
+    for first, second in (("weights", ""), ("", "weights")):
+        owner = Owner()
+        for by in (first, second):
+            _keras.replace_method(owner, "say", adding(by or "mode"), by=by)
+        assert owner.say() == "aweightsmode"
+        _keras.restore_method(owner, "say", by=first)
+        assert owner.say() == f"a{second or 'mode'}"
+        _keras.restore_method(owner, "say", by=first)
+        _keras.restore_method(owner, "say", by=second)
+        assert vars(owner) == {}
+
+
+def test_what_was_held_is_put_back_beside_what_others_replaced_since() -> None:
+    class Owner:
+        def say(self) -> str:
+            return "a"
+
+    owner = Owner()
+    then = vars(owner).get("say")
+    _keras.replace_method(owner, "say", lambda call: lambda: call() + "m")
+    held = vars(owner)["say"]
+    _keras.restore_held(owner, "say", held)
+    assert vars(owner)["say"] is held
+    _keras.replace_method(owner, "say", lambda call: lambda: call() + "w", by="weights")
+    _keras.restore_held(owner, "say", then)
+    assert owner.say() == "aw"
+    _keras.restore_held(owner, "say", held)
+    assert owner.say() == "awm"
+    _keras.restore_method(owner, "say", by="weights")
+    assert owner.say() == "am"
+
+
 # A version that lacks a name ------------------------------------------------------------------------
 
 
@@ -522,3 +677,16 @@ def test_decay_of_knows_what_is_excluded() -> None:
     assert _keras.decay_of(optimizer, plain) == 0.25
     assert _keras.decay_of(optimizer, excluded) == 0.0
     assert _keras.decay_of(keras.optimizers.SGD(), plain) == 0.0
+
+
+def test_the_global_seed_is_known() -> None:
+    keras.utils.set_random_seed(41)
+    assert _keras.random_seed() == 41
+    assert _keras.global_seed_state() is None
+    state = _keras.make_global_seed_state()
+    assert _keras.global_seed_state() is state
+    before = value_of(state)
+    first = keras.ops.convert_to_numpy(keras.random.normal((3,)))
+    assert value_of(state).tobytes() != before.tobytes()
+    state.assign(before)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(keras.random.normal((3,))), first)

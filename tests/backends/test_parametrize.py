@@ -142,8 +142,8 @@ def test_an_exported_model_predicts_the_same(tmp_path: Path) -> None:
     model = train(network(), optimizers.Adam(0.01), epochs=1)
     expected = model.predict(data()[0], verbose=0)
     model.export(str(tmp_path / "exported"), verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "exported")).serve(data()[0])
-    np.testing.assert_allclose(served, expected, rtol=1e-5, atol=1e-5)
+    served = tf.saved_model.load(str(tmp_path / "exported"))
+    np.testing.assert_allclose(served.serve(data()[0]), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="writes a TensorFlow checkpoint")
@@ -431,7 +431,7 @@ def test_a_tied_table_trains_its_rows_through_both_uses() -> None:
 
     x = np.array([[1, 2, 8, 0, 0], [3, 3, 7, 8, 0]])
     y = np.random.default_rng(0).normal(size=(2, 5, 9)).astype("float32")
-    for rows in ([2, 8], slice(6, 9), slice(0, 2)):
+    for rows in ([2, 8], slice(6, 9)):
         whole, model = compiled(tied()), compiled(tied())
         put = fl.parametrize(model, "words/embeddings", fl.Rows(rows))
         assert put.path == "lookup"

@@ -276,12 +276,31 @@ def test_whole_numbers_are_refused() -> None:
     )
 
 
-def test_a_constraint_and_low_rank_do_not_go_together() -> None:
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, kernel_constraint="non_neg", name="a")])
-    assert refusal(model, KERNEL, fl.LowRank(1)) == (
-        "'a/kernel' has a constraint, which rank 1 cannot keep.\n"
-        "  received: the constraint NonNeg\n"
-        "  to mend:  build the layer without it, or train elements: Rows, Columns, Index, Mask"
+@pytest.mark.parametrize(
+    ("constraint", "how", "received"),
+    [
+        ("non_neg", fl.LowRank(1), "the constraint NonNeg, on the weight and not on its parts"),
+        (
+            "max_norm",
+            fl.Rows([0]),
+            "the constraint MaxNorm, which takes trained and frozen elements together",
+        ),
+        (
+            keras.constraints.UnitNorm(axis=-1),
+            fl.Mask(np.eye(4, 3) > 0),
+            "the constraint UnitNorm, which takes trained and frozen elements together",
+        ),
+    ],
+)
+def test_constraints_that_parts_alone_cannot_keep_are_refused(
+    constraint: Any, how: Any, received: str
+) -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, kernel_constraint=constraint, name="a")])
+    assert refusal(model, KERNEL, how) == (
+        f"the constraint of 'a/kernel' cannot be kept by {how} alone.\n"
+        f"  received: {received}\n"
+        "  expected: NonNeg, or a norm along axes that the trained elements have in full\n"
+        "  to mend:  build the layer without the constraint"
     )
 
 

@@ -26,6 +26,8 @@ from frostline.training import checkpoint
 SAMPLES, BATCH, STEPS = 12, 4, 3
 EAGER = keras.backend.backend() != "torch"
 """Compiling takes longer than a few steps do; real kills happen to compiled models."""
+BRANCHES = keras.backend.backend() == "tensorflow"
+"""The same for optimizers that branch, which JAX compiles anew at every step that is not compiled."""
 HEAD = Plan().train("c/**")
 
 
@@ -226,7 +228,7 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
 def test_every_part_of_an_optimizer_comes_back(tmp_path: Path, make: Callable[[], Any]) -> None:
     """In the middle of an accumulation too: two epochs of three steps each take part in it."""
     phases = (Phase("head", epochs=2), Phase("back", epochs=1).train("b/**"))
-    fit = partial(fit_plan, make=lambda: random_net(make()), plan=Schedule(HEAD, phases))
+    fit = partial(fit_plan, make=lambda: random_net(make(), eager=BRANCHES), plan=Schedule(HEAD, phases))
     require_interruptible(fit, tmp_path, [(1, "middle"), (2, "middle")])
 
 
@@ -234,7 +236,8 @@ def test_every_part_of_an_optimizer_comes_back(tmp_path: Path, make: Callable[[]
 def test_other_precisions(tmp_path: Path, policy: str) -> None:
     keras.config.set_dtype_policy(policy)
     try:
-        require_interruptible(fit_plan, tmp_path, [(2, "middle")])
+        make = partial(random_net, eager=BRANCHES)
+        require_interruptible(partial(fit_plan, make=make), tmp_path, [(2, "middle")])
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -344,6 +347,26 @@ def test_early_stopping_counts_on_and_restores_its_best(tmp_path: Path) -> None:
     fit = partial(fit_plan, epochs=6, callbacks=callbacks)
     run = require_interruptible(fit, tmp_path, [*some_moments(5), (4, "train end")])
     assert run.history.epoch == [0, 1, 2, 3, 4]
+
+
+def test_a_best_epoch_in_an_earlier_phase(tmp_path: Path) -> None:
+    """What was put back behind the last phase is in the books of a finished run, too."""
+
+    class Scores(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["score"] = (3, 1, 2, 4)[epoch]
+
+    def callbacks() -> list[Any]:
+        return [Scores(), keras.callbacks.EarlyStopping("score", mode="min", restore_best_weights=True)]
+
+    phases = (*PHASES[::2], Phase("never", epochs=1))
+    fit = partial(fit_plan, make=plain_net, plan=Schedule(HEAD, phases), callbacks=callbacks)
+    run = require_interruptible(fit, tmp_path, [(1, "middle"), (2, "begin")])
+    assert [p.name for p in run.phases] == ["head", "all", "best weights restored"]
+    with pytest.warns(UserWarning, match="is finished"):
+        _, again = fit(resume=tmp_path, interrupt=[])
+    assert again.phases == run.phases
+    assert again.receipt.to_data() == run.receipt.to_data()
 
 
 def test_files_of_callbacks_go_on(tmp_path: Path) -> None:

@@ -9,11 +9,21 @@ from frostline.address import Inventory, inventory
 from frostline.auditing.looking import looked_at, require_model
 from frostline.errors import AuditError, listed, near
 from frostline.explanation import Explanation
+from frostline.plan import Plan
 from frostline.remedies import standing_remedy
+from frostline.resolution import Resolution
 from frostline.select import Selector, selector
 
 
-def why(model: Any, weight: str | Selector, x: Any, y: Any = None, *, loss: Any = None) -> Explanation:
+def why(
+    model: Any,
+    weight: str | Selector,
+    x: Any,
+    y: Any = None,
+    *,
+    loss: Any = None,
+    plan: Plan | Resolution | None = None,
+) -> Explanation:
     """Say why a weight does or does not receive a gradient: the operation, the layer and the line.
 
     Args:
@@ -22,6 +32,7 @@ def why(model: Any, weight: str | Selector, x: Any, y: Any = None, *, loss: Any 
         x: One batch of inputs, as `model.fit` takes them.
         y: Its targets.
         loss: The loss, in place of the compiled one, as for `audit`.
+        plan: Look at the model as under this plan; else as its own flags say.
 
     Returns:
         An `Explanation`. Prints as a short paragraph with the line of source quoted.
@@ -40,7 +51,7 @@ def why(model: Any, weight: str | Selector, x: Any, y: Any = None, *, loss: Any 
     """
     require_model(model)
     address = _address(model, inventory(model), weight)
-    with looked_at(model, x, y, loss=loss, asked=(address,)) as seen:
+    with looked_at(model, x, y, plan=plan, loss=loss, asked=(address,)) as seen:
         status = seen.status_of(seen.held.by_address[address])
         explanation = seen.diagnosis.explain(address)
         if status == explanation.status:

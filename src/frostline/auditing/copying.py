@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from frostline import _keras
 from frostline.address import Inventory, inventory
 from frostline.auditing.question import tensors
 
@@ -62,13 +63,10 @@ def _difference(model: Any, held: Inventory, copy: Any, again: Inventory, x: Any
     import keras
 
     for weight in again.of_role("weight", "statistic"):
-        weight.variable.assign(held.by_address[weight.address].variable)
-    pairs = zip(
-        *(keras.tree.flatten(one.predict_on_batch(x)) for one in (model, copy)),
-        strict=True,
-    )
-    found = 0.0
-    for mine, other in pairs:
+        weight.variable.assign(keras.ops.copy(held.by_address[weight.address].variable))
+    batch, found = tensors(x), 0.0
+    outputs = [keras.tree.flatten(_keras.call_for_inference(one, batch)) for one in (model, copy)]
+    for mine, other in zip(*(map(keras.ops.convert_to_numpy, flat) for flat in outputs), strict=True):
         size = float(np.max(np.abs(mine), initial=0.0)) or 1.0
         found = max(found, float(np.max(np.abs(mine - other), initial=0.0)) / size)
     return found

@@ -18,7 +18,7 @@ from frostline.auditing.question import Question
 from frostline.auditing.rule import rules
 from frostline.auditing.seen import Seen
 from frostline.errors import ModelError, listed
-from frostline.explanation import Explanation, Status, shown
+from frostline.explanation import Explanation, Status, reasons, shown
 from frostline.graph import read
 from frostline.graph.ir import Graph
 from frostline.plan import Plan
@@ -79,7 +79,7 @@ class Audit(Rendered):
         loss = f", loss {self.loss:.6g} on this batch" if self.loss == self.loss else ""
         head = Text(f"Audit of {self.model}{loss}", style="bold")
         drawn = table(("weights", "status", "count"), rows, numbers=("count",))
-        return stacked(head, drawn, *self._explained(), *self._found(), "", self._summary())
+        return stacked(head, drawn, *reasons(self.explanations.values()), *self._found(), "", self._summary())
 
     def _groups(self) -> Iterator[tuple[Status, list[str]]]:
         """Yield neighbours of one status together."""
@@ -93,16 +93,6 @@ class Audit(Rendered):
             before = status
         if before is not None:
             yield before, group
-
-    def _explained(self) -> Iterator[ConsoleRenderable | str]:
-        groups: dict[Any, list[Explanation]] = {}
-        for one in self.explanations.values():
-            groups.setdefault((one.status, one.cuts, one.behind, one.remedy), []).append(one)
-        for (status, *_), members in groups.items():
-            names = listed((one.address for one in members), most=4)
-            yield ""
-            yield Text(names, style="bold").append(f": {status}", STYLES.get(status, ""))
-            yield from members[0].details()
 
     def _found(self) -> Iterator[ConsoleRenderable | str]:
         for finding in self.findings:

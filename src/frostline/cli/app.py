@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from frostline.cli import demo, fit, init, plan, show, verify
+from frostline.cli import audit, demo, fit, init, plan, show, verify, why
 from frostline.errors import FrostlineError
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ def _frostline(
     """Decide what trains in a Keras model, see why, prove it, pay only for it."""
 
 
-for _command in (show, plan, init, fit, verify, demo):
+for _command in (show, plan, init, audit, why, fit, verify, demo):
     app.command(_command.NAME, epilog=_command.EXAMPLE)(_command.run)
 
 

@@ -23,7 +23,7 @@ def run(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             show_default=False,
             help="With --run: a .npz or .csv file, a folder of images by class, or module:function.",
         ),

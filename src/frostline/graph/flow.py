@@ -65,7 +65,7 @@ class Flow:
 
     def cuts(self, node: int) -> tuple[Edge, ...]:
         """Return the cuts between this node and the loss, the ones nearest to the loss on each route."""
-        if self.live[node]:
+        if self.live[node] or node == self.graph.loss:
             return ()
         mask = self._leads[node]
         return tuple(self.graph.edges[index] for index, bit in self._bits.items() if mask & bit)
@@ -196,6 +196,8 @@ class Flow:
         while waiting:
             node = waiting.popleft()
             queued.discard(node)
+            if node == graph.loss:
+                continue  # a route ends there
             for index in graph.made_from[node]:
                 producer = graph.edges[index].producer
                 together = leads[producer] | leads[node]

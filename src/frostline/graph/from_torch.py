@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ def read(subject: Subject) -> Trace:
     recorder = Recorder(lambda: watch.layer, lambda tensor: _name_of_stranger(tensor, watch), originals)
     watch = Watch(subject, around=recorder.in_layer)
     watch.fill = _first_value
-    with _sandbox(named, originals):
+    with _sandbox(named, originals), closing(recorder):
         for one in named:
             recorder.grown.name(one.tensor, one.kind, one.name)
         with watch, recorder:
@@ -57,10 +57,12 @@ def measure(subject: Subject) -> Measured:
     """Compute the loss and its gradients once, and leave every variable and every tensor as it was."""
     arguments, named = _tensors_of(subject)
     weights = {one.name: one.tensor for one in named if one.kind == "weight"}
+    watch = Watch(subject)
+    watch.fill = _first_value
     originals = Originals()
     with _sandbox(named, originals):
         try:
-            with Watch(subject), Restoring(originals):
+            with watch, Restoring(originals):
                 loss = require_loss(subject.loss(*arguments))
         except RuntimeError as error:
             if "requires grad" not in str(error):  # nothing to do with gradients: the user's own
@@ -82,8 +84,15 @@ def _gradients(loss: torch.Tensor, weights: dict[str, torch.Tensor]) -> dict[str
         given = torch.autograd.grad(loss.sum(), list(wanted.values()), allow_unused=True)
         for name, gradient in zip(wanted, given, strict=True):
             if gradient is not None:
-                found[name] = keras.ops.convert_to_numpy(gradient.to_dense())
+                found[name] = _array(gradient)
     return found
+
+
+def _array(gradient: torch.Tensor) -> npt.NDArray[Any]:
+    dense = gradient.to_dense()
+    if dense.dtype == torch.bfloat16:
+        return np.asarray(keras.ops.convert_to_numpy(dense))
+    return np.array(dense.numpy(force=True))  # also of the zeros that PyTorch has not made yet
 
 
 # What the computation gets -------------------------------------------------------------------------

@@ -214,7 +214,8 @@ class Walk:
 def _operation(equation: core.JaxprEqn) -> str:
     name = equation.primitive.name
     if name in CUSTOM:
-        return str(equation.params.get("name") or name)
+        # What the user called the function, without the names of those it was defined in.
+        return str(equation.params["call_jaxpr"].jaxpr.debug_info.func_name).rpartition(".")[2]
     return _NAMES.get(name, name)
 
 

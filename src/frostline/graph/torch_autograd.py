@@ -63,6 +63,11 @@ class Record:
         self.leaves: dict[int, torch.Tensor] = {}
         self._custom: dict[Any, list[Reason | None]] = {}
 
+    def forget(self) -> None:
+        """Let go of the nodes that were met."""
+        self.leaves.clear()
+        self._custom.clear()
+
     def behind(self, node: Any) -> tuple[dict[Slot, Reason | None], list[Any]]:
         """Return the known values behind a node, and the unknown nodes on the way to them, itself included.
 

@@ -59,6 +59,11 @@ class TorchGraph:
                 self._build.edge(producer, consumer, reason or left)
         return self._build.graph(loss)
 
+    def forget(self) -> None:
+        """Let go of everything but the nodes and edges: it would wait for the garbage collector otherwise."""
+        self._values.forget()
+        self._record.forget()
+
     # Adding ----------------------------------------------------------------------------------------
 
     def constant(self, nbytes: int = 0) -> int:

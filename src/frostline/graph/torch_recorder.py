@@ -84,6 +84,11 @@ class Recorder:
         is_tensor = isinstance(result, torch.Tensor)
         return self.grown.finish(self.grown.value(Use.of(result)) if is_tensor else self._from_python())
 
+    def close(self) -> None:
+        """Let go of all tensors. No graph can be had afterwards."""
+        self._unsettled.clear()
+        self.grown.forget()
+
     # Every call ------------------------------------------------------------------------------------
 
     def called(self, func: Any, types: Iterable[type], args: Any, kwargs: Any) -> Any:

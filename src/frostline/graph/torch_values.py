@@ -84,6 +84,12 @@ class Values:
         else:
             self._held.append(tensor)  # its `id` must stay its own
 
+    def forget(self) -> None:
+        """Let go of PyTorch's record, and with it of all that is kept for a backward pass."""
+        for held in (self.by_slot, self.made_by, self._seen):
+            held.clear()
+        self._held.clear()
+
     def of_object(self, tensor: torch.Tensor) -> int | None:
         """Return the value of this very tensor, None where it is new."""
         seen = self._seen.get(id(tensor))

@@ -105,10 +105,9 @@ class PretrainedEmbedding(keras.layers.Layer):  # type: ignore[misc]  # Keras sh
         self.out_of_vocabulary = (*missing, *added)
         """The rows that began without a vector; known where the layer was made from a matrix."""
         self._rows = trained_rows(train, self.input_dim + self.oov_rows, self.out_of_vocabulary)
-        if table is not None:
-            # At once, as keras.layers.Embedding does with weights: so the matrix need not be kept twice.
-            self._make(table)
-            self.built = True
+        # At once, as keras.layers.Embedding does with weights: so the matrix need not be kept twice.
+        self._make(table)
+        self.built = True
 
     def _is_padding(self, row: int) -> bool:
         return self.mask_zero and row == 0
@@ -130,9 +129,7 @@ class PretrainedEmbedding(keras.layers.Layer):  # type: ignore[misc]  # Keras sh
         return table
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the variables; values come with the weights."""
-        if not self.built:
-            self._make(None)
+        """Make nothing: the variables exist since the layer was made."""
         self.built = True
 
     def _make(self, table: Array | None) -> None:
@@ -173,7 +170,7 @@ class PretrainedEmbedding(keras.layers.Layer):  # type: ignore[misc]  # Keras sh
             ids = ops.cast(ids, "int32")
         found = ops.take(self._table, ids, axis=0)
         if self._rows.some:
-            trained, place = self._rows.places(ids, self._row_ids)
+            trained, place = self._rows.places(ids, self._row_ids, self.input_dim + self.oov_rows)
             values = ops.take(self._trained, place, axis=0)
             found = ops.where(ops.expand_dims(trained, -1), values, found)
         return ops.cast(found, self.compute_dtype)

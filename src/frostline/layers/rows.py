@@ -41,21 +41,24 @@ class TrainedRows:
             return self.kind == "all"
         return {"start": self.start, "count": self.count} if self.kind == "range" else {"count": self.count}
 
-    def places(self, ids: Any, row_ids: Any) -> tuple[Any, Any]:
+    def places(self, ids: Any, row_ids: Any, rows: int) -> tuple[Any, Any]:
         """Find ids among the trained rows.
 
         Args:
             ids: int tensor of any shape.
             row_ids: The trained rows as a tensor, where they are a list.
+            rows: How many rows the table has.
 
         Returns:
             A bool tensor, true where an id is that of a trained row, and an int tensor with its place among
             them, valid everywhere, right where the first is true.
         """
         if self.kind == "range":
-            place = ops.subtract(ids, self.start)
-            inside = ops.logical_and(ops.greater_equal(place, 0), ops.less(place, self.count))
-            return inside, ops.clip(place, 0, self.count - 1)
+            end = self.start + self.count
+            inside = ops.greater_equal(ids, self.start) if self.start else ops.less(ids, end)
+            if self.start and end < rows:
+                inside = ops.logical_and(inside, ops.less(ids, end))
+            return inside, ops.clip(ops.subtract(ids, self.start), 0, self.count - 1)
         known = ops.cast(row_ids, "int32")
         flat = ops.reshape(ops.cast(ids, "int32"), (-1,))
         place = ops.clip(ops.cast(ops.searchsorted(known, flat), "int32"), 0, self.count - 1)

@@ -122,7 +122,7 @@ def split(weight: Any, how: Parametrization, values: Mapping[str, Any]) -> Combi
     first = next(iter(parts))
     for name, part in parts.items():
         part.regularizer = _penalty(weight.regularizer, combination, name) if name == first else None
-        part.constraint = _projection(weight.constraint, combination, name)
+        part.constraint = weight.constraint
     return combination
 
 
@@ -167,15 +167,9 @@ def _penalty(
         return None
     if combination.how.keeps_elements and type(regularizer) in _ELEMENTWISE_PENALTIES:
         return regularizer
-    return lambda value: regularizer(combination.value({name: ops.convert_to_tensor(value)}))
 
+    def penalty(value: Any) -> Any:
+        value = value.value if isinstance(value, keras.Variable) else value
+        return regularizer(combination.value({name: value}))
 
-def _projection(
-    constraint: Callable[[Any], Any] | None, combination: Combination, name: str
-) -> Callable[[Any], Any] | None:
-    """Return what a constraint on the weight does to a part: it moves the trained elements only."""
-    if constraint is None or isinstance(constraint, keras.constraints.NonNeg):
-        return constraint
-    elements = combination.how.elements(tuple(int(n) for n in combination.base.shape))
-    assert elements is not None
-    return lambda value: elements.take(constraint(combination.value({name: ops.convert_to_tensor(value)})))
+    return penalty

@@ -10,6 +10,7 @@ from frostline import _keras
 from frostline.address import Inventory, LayerNode, Weight
 from frostline.errors import ParametrizationError, listed, near
 from frostline.parametrization.base import Parametrization
+from frostline.parametrization.elements import Elements, Grid
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -88,12 +89,39 @@ def require_possible(weight: Weight, holders: Sequence[LayerNode], how: Any) -> 
             remedy="parametrize outside of a stateless scope, after the model is built",
         )
     how.check(weight.shape, weight.dtype)
-    if not how.keeps_elements and getattr(weight.variable, "constraint", None) is not None:
-        raise ParametrizationError(
-            f"{weight.address!r} has a constraint, which {how} cannot keep",
-            received=f"the constraint {type(weight.variable.constraint).__name__}",
-            remedy="build the layer without it, or train elements: Rows, Columns, Index, Mask",
-        )
+    _require_constraint_kept(weight, how)
+
+
+def _require_constraint_kept(weight: Weight, how: Parametrization) -> None:
+    """Check that the weight's constraint can be kept by moving the trained elements alone."""
+    constraint = getattr(weight.variable, "constraint", None)
+    if constraint is None or _acts_on_part(constraint, how.elements(weight.shape)):
+        return
+    together = "which takes trained and frozen elements together"
+    apart = "on the weight and not on its parts"
+    raise ParametrizationError(
+        f"the constraint of {weight.address!r} cannot be kept by {how} alone",
+        received=f"the constraint {type(constraint).__name__}, {together if how.keeps_elements else apart}",
+        expected="NonNeg, or a norm along axes that the trained elements have in full",
+        remedy="build the layer without the constraint",
+    )
+
+
+def _acts_on_part(constraint: Any, elements: Elements | None) -> bool:
+    import keras
+
+    if elements is None:
+        return False
+    kinds = keras.constraints
+    if isinstance(constraint, kinds.NonNeg):
+        return True
+    if not isinstance(elements, Grid):
+        return False
+    if not isinstance(constraint, kinds.MaxNorm | kinds.UnitNorm | kinds.MinMaxNorm):
+        return not elements.places
+    axes = constraint.axis if isinstance(constraint.axis, list | tuple) else [constraint.axis]
+    rank = len(elements.shape)
+    return elements.places.keys().isdisjoint(axis % rank for axis in axes)
 
 
 def first_values(weight: Weight, how: Parametrization) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from frostline.applying import apply
+from frostline.applying import apply, functions_kept
+from frostline.auditing.preflight import preflight
 from frostline.plan import Plan
 from frostline.resolution import Resolution
 from frostline.schedule import Schedule
@@ -88,3 +89,17 @@ class Progress:
     def seconds(self) -> float:
         """How long training has taken, over all processes."""
         return round(time.monotonic() - self.clock, 3)
+
+
+def check_before(job: Job) -> None:
+    """Raise where a weight that some phase trains can receive no gradient.
+
+    What was trained before with the same functions is not looked at again.
+
+    Raises:
+        NoGradientError: With the explanation.
+    """
+    if functions_kept(job.model, job.resolutions[0]):
+        return
+    weights = job.arguments.get("sample_weight")
+    preflight(job.model, job.resolutions, job.x, job.y, weights)

@@ -136,9 +136,9 @@ class Ledger:
                 record = ledger.records[number]
                 found = compare(start, record.after, record.trained, record.moving)
                 verification = replace(found, no_gradient=tuple(missing))
-            ledger.runs.append(
-                PhaseRun(name, resolutions[min(number, len(resolutions) - 1)], epochs, verification)
-            )
+            # What was put back stands behind whichever phase was the last.
+            resolution = ledger.runs[-1].resolution if name == RESTORED else resolutions[number]
+            ledger.runs.append(PhaseRun(name, resolution, epochs, verification))
         return ledger
 
 

@@ -17,7 +17,7 @@ from frostline.receipt import Receipt
 from frostline.resolution import Resolution, resolve
 from frostline.schedule import Schedule
 from frostline.training.account import receipt_of, versions
-from frostline.training.job import Job, Progress
+from frostline.training.job import Job, Progress, check_before
 from frostline.training.ledger import PhaseRun, no_gradient
 from frostline.training.watch import layers_made_in_call
 from frostline.verification import Verification
@@ -60,6 +60,7 @@ def fit(
     guard: bool = True,
     keep_state: bool = True,
     stop_on_nan: bool = True,
+    preflight: bool = True,
     resume: str | os.PathLike[str] | None = None,
     **arguments: Any,
 ) -> Run:
@@ -78,6 +79,8 @@ def fit(
             again.
         stop_on_nan: Whether to stop in the epoch in which the loss becomes NaN or infinite, with an error
             that names the first such batch. Infinite losses are left to loss scaling where there is any.
+        preflight: Whether to look, before the first step, if each weight that is to train can receive a
+            gradient, and to stop with the explanation if not. Arrays, tensors and `PyDataset`s are looked at.
         resume: A folder for checkpoints, one at the start and one at the end of each epoch. Where it holds
             the checkpoints of this very run, killed at any moment, the run goes on with the epoch that it was
             in, and ends with the numbers of an undisturbed one: weights, slots, phase, seeds, order of data,
@@ -97,7 +100,8 @@ def fit(
         OptimizerError: The optimizer cannot be brought under a plan.
         LayerInCallError: The model makes layers while it is called.
         TrainingError: A callback changed trainable flags by hand.
-        NoGradientError: No weight that should train received a gradient.
+        NoGradientError: A weight that should train can receive no gradient (with `preflight`), or none of
+            them received one.
         NotFiniteError: The loss became NaN or infinite (with `stop_on_nan`).
         VerificationError: A frozen number changed (with `guard`).
         ResumeError: The folder holds another run, is in use by one, or cannot be written to.
@@ -124,6 +128,8 @@ def fit(
     if isinstance(plan, Schedule):
         _refuse_epochs(arguments)
     job = Job(model, plan, _resolutions(model, plan), x, y, arguments, guard, keep_state, stop_on_nan)
+    if preflight:
+        check_before(job)
     if resume is not None:
         from frostline.training.resuming import fit_resumably
 

@@ -1,0 +1,49 @@
+"""`frostline why`: why one weight does or does not receive a gradient."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from frostline.cli import audit, options
+
+NAME = "why"
+EXAMPLE = "Example: frostline why run.yaml head/kernel; frostline why model.keras head/kernel --data data.npz"
+
+
+def run(
+    source: audit.Source,
+    weight: Annotated[
+        str,
+        typer.Argument(
+            metavar="WEIGHT", show_default=False, help="Address of a weight, or a selector that picks one."
+        ),
+    ],
+    data: audit.Data = None,
+    loss: audit.Loss = None,
+    samples: audit.Samples = 32,
+    json: options.Json = False,
+    backend: options.Backend = None,
+    imports: options.Import = None,
+    unsafe: options.UnsafeMode = False,
+) -> None:
+    """Say why a weight does or does not receive a gradient.
+
+    The operation, the layer and the line that cut it off, and how to mend it. Exit code 1 where it cannot do
+    what is planned for it.
+    """
+    asked = audit.ask(
+        source, data, backend=backend, imports=imports, unsafe=unsafe, samples=samples, quiet=json
+    )
+    from frostline.auditing.asking import why
+
+    x, y, _ = asked.batch
+    with options.working("following the gradients", quiet=json):
+        answer = why(asked.model, weight, x, y, loss=loss, plan=asked.plan)
+    if json:
+        options.show_json({"frostline": 1, **answer.to_data()})
+    else:
+        options.show(answer)
+    if answer.status not in ("trains", "partial", "frozen"):
+        raise typer.Exit(1)
