@@ -3,8 +3,10 @@
 The limit is a layer written by hand for this one purpose: a frozen table and a trained one of ten rows. The
 peers train the whole table and undo it: a mask on the gradient, a constraint that restores rows, and plain
 full training. All arms see the same batches, 8 x 64 ids, under Adam. Those that are as fast as the limit run
-interleaved with it in one process; each arm's peak memory is that of a fresh process. Prints ratios and
-writes them as JSON; never fails on time.
+interleaved with it in one process; each arm's peak memory is that of a fresh process. The third case is a
+Dense layer of 4096 x 4096 with 64 trained columns, batch 256: what its weight gradient costs, beside that of
+the whole kernel; both are differences to a step in which the kernel is frozen. Prints ratios and writes them
+as JSON; never fails on time.
 
     KERAS_BACKEND=jax python benchmarks/partial_rows.py --rounds 5 --out rows-jax.json
 """
@@ -28,7 +30,9 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 LIMIT, OURS = "split by hand", "fl.parametrize"
 PEERS = ("gradient mask", "constraint", "full training")
-CASES = ("untied", "tied")
+CASES = ("untied", "tied", "dense")
+KERNELS = ("frozen", "whole kernel", "columns in a row", "scattered columns")
+UNITS, COLUMNS, DENSE_BATCH, DENSE_STEPS = 4096, 64, 256, 4
 SMALL, LARGE, WIDTH, NEW = 32_000, 250_000, 256, 10
 BATCH, LENGTH = 8, 64
 STEPS = {"untied": {LIMIT: 40, OURS: 40}, "tied": {LIMIT: 2, OURS: 2}}
@@ -142,6 +146,46 @@ def measure(arms: tuple[str, ...], rows: int, case: str, rounds: int) -> dict[st
     return {arm: round(statistics.median(values), 2) for arm, values in times.items()}
 
 
+def dense_network(kernel: str) -> Any:
+    """Return a Dense layer behind one that trains, so that every arm computes the gradient of the inputs."""
+    import keras
+
+    import frostline as fl
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((UNITS,))
+    dense = keras.layers.Dense(UNITS, use_bias=False, trainable=kernel == "whole kernel", name="dense")
+    model = keras.Model(inputs, dense(keras.layers.LayerNormalization()(inputs)))
+    if "columns" in kernel:
+        every = UNITS // COLUMNS if kernel.startswith("scattered") else 1
+        fl.parametrize(model, "dense/kernel", fl.Columns(slice(0, COLUMNS * every, every)))
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    return model
+
+
+def measure_dense(rounds: int) -> dict[str, Any]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    data = [rng.random((DENSE_BATCH * DENSE_STEPS, UNITS), dtype="float32") for _ in range(2)]
+    models = {kernel: dense_network(kernel) for kernel in KERNELS}
+    times: dict[str, list[float]] = {kernel: [] for kernel in KERNELS}
+    for number in range(rounds + 1):
+        for kernel in KERNELS if number % 2 else KERNELS[::-1]:
+            began = time.perf_counter()
+            models[kernel].fit(*data, batch_size=DENSE_BATCH, shuffle=False, verbose=0)
+            if number:
+                times[kernel].append(1000 * (time.perf_counter() - began) / DENSE_STEPS)
+    medians = {kernel: statistics.median(values) for kernel, values in times.items()}
+    whole = medians["whole kernel"] - medians["frozen"]
+    return {
+        "milliseconds_a_step": {kernel: round(ms, 2) for kernel, ms in medians.items()},
+        "weight_gradient_to_that_of_the_whole_kernel": {
+            kernel: round((medians[kernel] - medians["frozen"]) / whole, 3) for kernel in KERNELS[2:]
+        },
+    }
+
+
 def peak() -> float:
     """Return the peak memory of this process in MB."""
     # Not getrusage: its maximum is handed down from the process that started this one.
@@ -196,11 +240,18 @@ def main() -> None:
     if options.arms:
         print(json.dumps(measure(tuple(options.arms), options.rows, options.case, options.rounds)))
         return
+    if options.case == "dense":
+        print(json.dumps(measure_dense(options.rounds)))
+        return
     if options.alone:
         print(json.dumps(alone(options.alone, options.rows, options.case, options.rounds)))
         return
     figures: dict[str, Any] = {"backend": keras.backend.backend(), "threads": THREADS}
-    figures |= {case: report(case, options.rounds, tuple(options.peers)) for case in options.cases}
+    for case in options.cases:
+        if case == "dense":
+            figures[case] = in_fresh_process("--case", case, "--rounds", str(options.rounds))
+        else:
+            figures[case] = report(case, options.rounds, tuple(options.peers))
     text = json.dumps(figures, indent=2)
     print(text)
     if options.out:

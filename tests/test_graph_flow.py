@@ -226,14 +226,17 @@ class Paths:
         )
 
     def cuts(self, node: int) -> set[Edge]:
+        """The cuts on any way from a node, loops included, that meets no live value and no loss before."""
+        closed = {n for n in range(len(self.graph.nodes)) if n == self.graph.loss or self.live(n)}
+        reached = {node} - closed
+        for _ in self.graph.nodes:
+            reached |= {e.consumer for e in self.graph.edges if e.producer in reached} - closed
         found = set()
-        for path in self.simple(node):
-            past = [edge.producer for edge in path]
-            if not path or self.graph.loss in past or any(map(self.live, past)):
-                continue
-            producer = self.graph.nodes[path[-1].producer]
-            if (producer.differentiable or isinstance(producer, Leaf)) and self.is_end(path[-1].consumer):
-                found.add(path[-1])
+        for edge in self.graph.edges:
+            producer = self.graph.nodes[edge.producer]
+            starts = producer.differentiable or isinstance(producer, Leaf)
+            if edge.producer in reached and starts and self.is_end(edge.consumer):
+                found.add(edge)
         return found
 
 

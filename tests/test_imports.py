@@ -83,7 +83,7 @@ KERAS_AT_TOP = {
     "training/restoring.py",
     "training/resuming.py",
 }
-"""Files, besides the demo's and the layers, that need Keras's classes to be read at all; others import them late."""
+"""Files, besides the demo's and the layers, that need Keras's classes to be read at all."""
 
 WHOLE = {"demo"}
 """May `import frostline` as its users do."""

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from frostline.address import Inventory, Weight, inventory
     from frostline.applying import Applied, applied, apply
     from frostline.auditing.asking import why
+    from frostline.auditing.checking import GradientCheck, check_gradients
     from frostline.auditing.finding import Finding
+    from frostline.auditing.intermediate import Intermediates, WhatIf, intermediates, what_if
     from frostline.auditing.looking import Audit, audit
     from frostline.custom_loop.obey import optimizer_for
     from frostline.errors import FrostlineError
@@ -55,7 +57,9 @@ _EXPORTS = {
     "Finding": "auditing.finding",
     "Fingerprint": "verification",
     "FrostlineError": "errors",
+    "GradientCheck": "auditing.checking",
     "Index": "parametrization.selections",
+    "Intermediates": "auditing.intermediate",
     "Inventory": "address",
     "LowRank": "parametrization.adapters",
     "Mask": "parametrization.selections",
@@ -74,15 +78,18 @@ _EXPORTS = {
     "Selector": "select",
     "Verification": "verification",
     "Weight": "address",
+    "WhatIf": "auditing.intermediate",
     "applied": "applying",
     "apply": "applying",
     "audit": "auditing.looking",
     "bitfit": "presets",
+    "check_gradients": "auditing.checking",
     "discriminative": "presets",
     "explain": "explaining",
     "fingerprint": "verification",
     "fit": "training.loop",
     "gradual_unfreezing": "presets",
+    "intermediates": "auditing.intermediate",
     "inventory": "address",
     "last_blocks": "presets",
     "layerwise_lr_decay": "presets",
@@ -97,6 +104,7 @@ _EXPORTS = {
     "run_schema": "runs.configdata",
     "selector": "select",
     "verify": "verification",
+    "what_if": "auditing.intermediate",
     "why": "auditing.asking",
 }
 
@@ -113,7 +121,9 @@ __all__ = [
     "Finding",
     "Fingerprint",
     "FrostlineError",
+    "GradientCheck",
     "Index",
+    "Intermediates",
     "Inventory",
     "LowRank",
     "Mask",
@@ -132,16 +142,19 @@ __all__ = [
     "Selector",
     "Verification",
     "Weight",
+    "WhatIf",
     "__version__",
     "applied",
     "apply",
     "audit",
     "bitfit",
+    "check_gradients",
     "discriminative",
     "explain",
     "fingerprint",
     "fit",
     "gradual_unfreezing",
+    "intermediates",
     "inventory",
     "last_blocks",
     "layers",
@@ -157,6 +170,7 @@ __all__ = [
     "run_schema",
     "selector",
     "verify",
+    "what_if",
     "why",
 ]
 

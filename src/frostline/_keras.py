@@ -249,6 +249,24 @@ def tracked_whole(layer: Any) -> Iterator[None]:
             variables[:] = parts
 
 
+def mask_of(tensor: Any) -> Any:
+    """Return the mask that a tensor carries to the layers behind, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+@contextmanager
+def computing_in(layer: Any, dtype: str) -> Iterator[None]:
+    """Let a layer compute in another dtype; its weights keep theirs."""
+    import keras
+
+    before = _private(layer, "_dtype_policy")
+    layer._dtype_policy = keras.dtype_policies.DTypePolicy(dtype)
+    try:
+        yield
+    finally:
+        layer._dtype_policy = before
+
+
 def with_mask(tensor: Any, mask: Any) -> Any:
     """Return a tensor that carries a mask to the layers behind."""
     from keras.src import backend

@@ -253,7 +253,14 @@ def inventory(model: Any) -> Inventory:
 
 
 def _require_built(model: Any) -> None:
-    unbuilt = [layer.name for layer in _walk(model) if not layer.built]
+    import keras
+
+    # A layer without `build` makes no weights; one that a symbolic call passed by is not built yet.
+    unbuilt = [
+        layer.name
+        for layer in _walk(model)
+        if not layer.built and type(layer).build is not keras.Layer.build
+    ]
     if unbuilt:
         raise UnbuiltModelError(
             f"the model {model.name!r} is not built, so its weights do not exist yet",

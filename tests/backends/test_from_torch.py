@@ -146,11 +146,15 @@ def test_no_tensor_is_kept_that_the_computation_lets_go() -> None:
 @pytest.mark.parametrize("look", [trace, measure])
 def test_nothing_is_kept_for_a_backward_pass_afterwards(look: Callable[[Subject], Any]) -> None:
     kept = []
+    moving = keras.Variable(1.0, trainable=False)
+
+    class Token:
+        pass
 
     class Noted(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
-            ctx.token = layers.Identity()  # lives as long as the node in PyTorch's record
+            ctx.token = Token()  # lives as long as the node in PyTorch's record
             kept.append(weakref.ref(ctx.token))
             return 2.0 * x
 
@@ -159,9 +163,15 @@ def test_nothing_is_kept_for_a_backward_pass_afterwards(look: Callable[[Subject]
             return 2.0 * gradient
 
     kernel = parameter(3)
+
+    def loss() -> Any:
+        total = torch.tanh(Noted.apply(torch.tanh(kernel))).sum()
+        moving.assign(0.5 * moving + 0.5 * total)
+        return total
+
     gc.disable()
     try:
-        looked = look(asked(lambda: torch.tanh(Noted.apply(torch.tanh(kernel))).sum(), kernel=kernel))
+        looked = look(asked(loss, kernel=kernel))
         assert looked is not None
         assert kept[0]() is None
     finally:

@@ -690,3 +690,19 @@ def test_the_global_seed_is_known() -> None:
     assert value_of(state).tobytes() != before.tobytes()
     state.assign(before)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(keras.random.normal((3,))), first)
+
+
+def test_mask_of_is_what_with_mask_gave() -> None:
+    tensor, mask = keras.ops.ones((2, 3)), keras.ops.ones((2,), "bool")
+    assert _keras.mask_of(tensor) is None
+    assert _keras.mask_of(_keras.with_mask(tensor, mask)) is mask
+
+
+def test_computing_in_changes_the_dtype_of_outputs_for_a_while() -> None:
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    ones = np.ones((1, 3), "float32")
+    with _keras.computing_in(layer, "float16"):
+        assert keras.backend.standardize_dtype(layer(ones).dtype) == "float16"
+    assert keras.backend.standardize_dtype(layer(ones).dtype) == "float32"
+    assert layer.kernel.dtype == "float32"

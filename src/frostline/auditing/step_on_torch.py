@@ -1,9 +1,9 @@
-"""What a training step written by hand takes gradients of, on PyTorch."""
+"""Looking at computations without carrying them through, on PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -40,3 +40,15 @@ def gradients_noted(note: Callable[[Any], None]) -> Iterator[None]:
 def arguments(model: Any, data: Any) -> tuple[Any, ...]:
     """Return what `train_step` takes: the data."""
     return (data,)
+
+
+def wide_floats() -> AbstractContextManager[None]:
+    """Compute in float64: PyTorch always can."""
+    return nullcontext()
+
+
+@contextmanager
+def same_randomness() -> Iterator[None]:
+    """Draw the same numbers every time, from PyTorch's own generator too."""
+    with torch.random.fork_rng():
+        yield

@@ -146,7 +146,9 @@ class _Loop:
         """Begin with a plan that the optimizer has just been brought under."""
         self._model = resolution.inventory.model_name
         self._addresses = {
-            self._key(w.variable): w.address for w in resolution.inventory.of_role("weight", "statistic")
+            self._key(variable): w.address
+            for w in resolution.inventory.of_role("weight", "statistic")
+            for _, variable in w.targets
         }
         self._stateless, self._steps = False, slots.steps_made(self._optimizer)
         if self.of(self._optimizer) is not self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,11 @@ def read(subject: Subject) -> Trace:
     recorder = Recorder(lambda: watch.layer, lambda tensor: _name_of_stranger(tensor, watch), originals)
     watch = Watch(subject, around=recorder.in_layer)
     watch.fill = _first_value
-    with _sandbox(named, originals), closing(recorder):
+    with ExitStack() as stack:
+        # What was assigned to statistics hangs on the record that a backward pass would need.
+        stack.callback(watch.state_mapping.clear)
+        stack.callback(recorder.close)
+        stack.enter_context(_sandbox(named, originals))
         for one in named:
             recorder.grown.name(one.tensor, one.kind, one.name)
         with watch, recorder:

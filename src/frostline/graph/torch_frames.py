@@ -96,7 +96,8 @@ class Caller:
         inner = self.inner.co_filename if self.inner else ""
         if self.frame is None or not (inner == "" or inner.startswith((*_BENEATH, *_OPERATIONS))):
             return False
-        return any(value not in self.frame.f_code.co_consts for value in values)
+        literals = _from_python(self.frame.f_code.co_consts)
+        return any(value not in literals for value in values)
 
 
 def _kind_of(code: CodeType) -> int:

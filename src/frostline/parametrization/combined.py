@@ -41,10 +41,19 @@ class Combination:
         """Return the value of the base, cut from differentiation, in the dtype that is asked for now."""
         return ops.stop_gradient(self.base.value)
 
+    def part(self, name: str) -> Any:
+        """Return the value of a part, for computing with it.
+
+        The reshape makes its gradient dense. Keras's optimizers on TensorFlow square the entries of a sparse
+        one each on its own, which is wrong where a row was looked up more than once.
+        """
+        part = self.parts[name]
+        return ops.reshape(part.value, part.shape)
+
     def value(self, values: Mapping[str, Any] | None = None) -> Any:
         """Return the value of the weight, in its own dtype; with other values of parts, if given."""
         with _keras.uncast():
-            parts = {name: part.value for name, part in self.parts.items()}
+            parts = {name: self.part(name) for name in self.parts}
             return self.how.combine(self.frozen(), parts | dict(values or {}))
 
 

@@ -76,7 +76,7 @@ class _Split:
 
     @property
     def _part(self) -> Any:
-        return self.combination.parts[self.name].value
+        return self.combination.part(self.name)
 
     def _changed(self) -> bool:
         """Whether the layer got an adapter of Keras's own or was quantized since: then its method knows."""

@@ -41,7 +41,8 @@ class ArrayInConfig(Rule):
         import keras
 
         for node in seen.held.layers:
-            if isinstance(node.layer, keras.Model) or not node.own:
+            custom = node in seen.custom_layers
+            if isinstance(node.layer, keras.Model) or not (custom or _holds_array(node.layer)):
                 continue
             try:
                 size = _largest(node.layer.get_config())
@@ -61,6 +62,18 @@ class ArrayInConfig(Rule):
     def passing(self) -> dict[str, Any]:
         """It is set afterwards."""
         return _table(in_config=False)
+
+
+def _holds_array(layer: Any) -> bool:
+    """Whether a layer, or an initializer of its, holds an array as it was given.
+
+    Making every configuration takes time, and Keras loads TensorFlow for it, whatever the backend.
+    """
+    import keras
+
+    held = list(vars(layer).values())
+    held += [value for one in held if isinstance(one, keras.Initializer) for value in vars(one).values()]
+    return any(max(4 * _numbers(one), int(getattr(one, "nbytes", 0))) > _MOST for one in held)
 
 
 def _largest(config: Any) -> int:
