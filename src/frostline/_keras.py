@@ -255,16 +255,34 @@ def mask_of(tensor: Any) -> Any:
 
 
 @contextmanager
-def computing_in(layer: Any, dtype: str) -> Iterator[None]:
-    """Let a layer compute in another dtype; its weights keep theirs."""
+def computing_in(part: Any, dtype: str) -> Iterator[None]:
+    """Let a layer or a loss compute in another dtype, with its weights read as that; they keep their own."""
     import keras
 
-    before = _private(layer, "_dtype_policy")
-    layer._dtype_policy = keras.dtype_policies.DTypePolicy(dtype)
+    before, name = _private(part, "_dtype_policy"), vars(part).get("_dtype")
+    policy = keras.dtype_policies.DTypePolicy(dtype)
+    policy._variable_dtype = before.variable_dtype
+    object.__setattr__(part, "_dtype_policy", policy)
+    if name is not None:
+        part._dtype = dtype
     try:
         yield
     finally:
-        layer._dtype_policy = before
+        object.__setattr__(part, "_dtype_policy", before)
+        if name is not None:
+            part._dtype = name
+
+
+def losses_of(model: Any) -> list[Any]:
+    """Return the loss objects that a compiled model was given or has made; none without `compile`."""
+    import keras
+
+    compiled = getattr(model, "_compile_loss", None)
+    if compiled is None:
+        return []
+    made = [one.loss for one in getattr(compiled, "_flat_losses", None) or ()]
+    found = [compiled, *keras.tree.flatten(compiled._user_loss), *made]
+    return list({id(one): one for one in found if isinstance(one, keras.losses.Loss)}.values())
 
 
 def with_mask(tensor: Any, mask: Any) -> Any:

@@ -706,3 +706,13 @@ def test_computing_in_changes_the_dtype_of_outputs_for_a_while() -> None:
         assert keras.backend.standardize_dtype(layer(ones).dtype) == "float16"
     assert keras.backend.standardize_dtype(layer(ones).dtype) == "float32"
     assert layer.kernel.dtype == "float32"
+
+
+def test_losses_of_finds_the_losses_that_compile_was_given() -> None:
+    model, given = small_models.two_dense(), keras.losses.MeanSquaredError()
+    assert _keras.losses_of(model) == []
+    model.compile("sgd", given)
+    assert any(one is given for one in _keras.losses_of(model))
+    with _keras.computing_in(given, "float16"):
+        assert keras.backend.standardize_dtype(given(np.ones(2), np.ones(2)).dtype) == "float16"
+    assert keras.backend.standardize_dtype(given(np.ones(2), np.ones(2)).dtype) == "float32"

@@ -81,6 +81,24 @@ def test_no_callback_saves_what_is_spoilt(tmp_path: Any) -> None:
     assert file.read_bytes() == good
 
 
+def test_a_run_that_can_be_resumed_ends_with_its_last_good_checkpoint(tmp_path: Any) -> None:
+    x, y = spoilt()
+    model, undisturbed = compiled(two_dense()), compiled(two_dense())
+    settings: dict[str, Any] = {"batch_size": 4, "shuffle": False, "verbose": 0}
+    fl.fit(undisturbed, ONLY_B, x, y, epochs=2, **settings)
+
+    class Spoiling(keras.callbacks.Callback):
+        """Spoils a weight before the third epoch."""
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 2:
+                self.model.get_layer("b").bias.assign([np.nan, 0.0])
+
+    error = stopped(model, x, y, epochs=4, callbacks=[Spoiling()], resume=tmp_path / "run")
+    assert f"the model is as in the checkpoint in '{tmp_path / 'run'}' again" in str(error.remedy)
+    assert fl.fingerprint(model).combined == fl.fingerprint(undisturbed).combined
+
+
 def test_a_schedule_stops_in_the_phase_at_hand() -> None:
     schedule = fl.Schedule(ONLY_B, (fl.Phase("probe", epochs=2), fl.Phase("more", epochs=2)))
     model = compiled(two_dense())

@@ -91,7 +91,7 @@ def twice_looked_up(parametrized: bool) -> float:
     model.compile(optimizers.Adam(0.01, beta_2=0.5), keras.losses.MeanSquaredError(reduction="sum"))
     model.train_on_batch(np.array([[1, 1]]), np.zeros((1, 2, 1), "float32"))
     velocity = max(float(numpy(v).max()) for v in model.optimizer.variables if "velocity" in v.name)
-    return velocity / 0.5 / 2.0**2
+    return velocity / 0.5 / 4.0**2
 
 
 def test_keras_squares_the_entries_of_a_sparse_gradient_one_by_one() -> None:

@@ -22,8 +22,9 @@ from frostline.render import Rendered, count, stacked, table
 
 Array = npt.NDArray[Any]
 
-_STEP = 1e-3
-"""Length of a step, relative to the size of the weight. Its error falls with the square."""
+_STEP = 1e-5
+"""Length of a step, relative to the size of the weight: about the cube root of float64's precision, which
+balances the error of the step, that falls with its square, against that of rounding."""
 
 _SLACK = 10.0
 """How many times the expected error may be found. The expectation is an order of magnitude, not a bound."""
@@ -138,7 +139,7 @@ def check_gradients(
             received=f"{count(len(weights), 'weight')} that train, directions={directions!r}",
             expected="at least one weight that trains, and one direction",
         )
-    with _in_float64(held) as dtype:
+    with _in_float64(model, held) as dtype:
         subject = _subject(model, held, weights, x, y, loss)
         measured = read.measure(subject)
         if measured.error:
@@ -220,7 +221,8 @@ def _checked(
     finally:
         weight.variable.assign(value)
     error, expected, automatic, numeric = max(found, key=lambda one: one[0] / one[1])
-    return WeightCheck(weight.address, error, expected, automatic, numeric, error <= _SLACK * expected)
+    agrees = bool(error <= _SLACK * expected)
+    return WeightCheck(weight.address, float(error), float(expected), automatic, numeric, agrees)
 
 
 def _difference(
@@ -236,14 +238,14 @@ def _difference(
 
 
 @contextmanager
-def _in_float64(held: Inventory) -> Iterator[str]:
+def _in_float64(model: Any, held: Inventory) -> Iterator[str]:
     """Let all layers compute in float64 and yield the dtype that the backend really computes in."""
     import keras
 
     with ExitStack() as stack:
         stack.enter_context(_backend().wide_floats())
-        for node in held.layers:
-            stack.enter_context(_keras.computing_in(node.layer, "float64"))
+        for part in (*(node.layer for node in held.layers), *_keras.losses_of(model)):
+            stack.enter_context(_keras.computing_in(part, "float64"))
         yield str(keras.backend.standardize_dtype(keras.ops.ones((), "float64").dtype))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from frostline import _keras, optimizer
-from frostline.errors import ResumeError
+from frostline.errors import NotFiniteError, ResumeError
 from frostline.training import callback_states, checkpoint, rereading
 from frostline.training.account import versions
 from frostline.training.checkpoint import Checkpoint
@@ -111,8 +111,13 @@ class _Session:
 
     def _train(self) -> Run:
         with ExitStack() as stack:
-            kept = f"the checkpoint in {str(self._folder)!r} is from before that epoch"
-            history = train(self._job, self._progress, partial(self._prepare, stack), kept=kept)
+            kept = f"the model is as in the checkpoint in {str(self._folder)!r} again, from before that epoch"
+            try:
+                history = train(self._job, self._progress, partial(self._prepare, stack), kept=kept)
+            except NotFiniteError:
+                if (good := checkpoint.latest(self._folder)) is not None:
+                    self._subject.restore(good)
+                raise
         resumed = self._saved.epoch if self._saved is not None else None
         told = {"versions": versions(), "seconds": self._progress.seconds}
         run = run_of(self._job, self._progress, history, told, resumed=resumed)

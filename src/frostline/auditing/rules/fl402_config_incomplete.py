@@ -23,7 +23,8 @@ class ConfigIncomplete(Rule):
 
     Why it matters:
         A saved model is made again from its configuration. An argument that `get_config` does not return
-        takes its default, and the loaded model computes something else, without a word.
+        takes its default, and the loaded model computes something else, without a word. Where the copy
+        cannot be made at all, or has other weights, loading fails: only a warning.
 
     Example:
         class Scale(keras.layers.Layer):
@@ -50,11 +51,12 @@ class ConfigIncomplete(Rule):
         classes = listed(sorted({type(node.layer).__name__ for node in seen.custom_layers}), most=4)
         remedy = f"let get_config return every argument of __init__; look at {classes}"
         if seen.copy.error:
-            yield self.finding(
-                "", f"the model cannot be made again from its configuration: {seen.copy.error}", remedy
-            )
+            # Loading will say so itself: nothing goes wrong silently.
+            fact = f"the model cannot be made again from its configuration: {seen.copy.error}"
+            yield self.finding("", fact, remedy, severity="warning")
         elif not seen.copy.fits:
-            yield self.finding("", "made again from its configuration, the model has other weights", remedy)
+            fact = "made again from its configuration, the model has other weights, so its file cannot be loaded"
+            yield self.finding("", fact, remedy, severity="warning")
         elif (difference := seen.copy.difference) > 1e-4:
             yield self.finding(
                 "",
