@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -271,6 +272,15 @@ def computing_in(part: Any, dtype: str) -> Iterator[None]:
         object.__setattr__(part, "_dtype_policy", before)
         if name is not None:
             part._dtype = name
+
+
+@contextmanager
+def float64_kept() -> Iterator[None]:
+    """Keep Keras from taking float64 down to float32 where dtypes meet, as it does on JAX and PyTorch."""
+    from keras.src.backend.common import dtypes
+
+    with mock.patch.dict(_private(dtypes, "BIT64_TO_BIT32_DTYPE"), {"float64": "float64"}):
+        yield
 
 
 def losses_of(model: Any) -> list[Any]:

@@ -185,8 +185,15 @@ class Explanations(Mapping[str, Explanation], Rendered):
         return stacked(drawn, *reasons(self.values()), *(f"note: {note}" for note in self.notes))
 
 
-def reasons(explanations: Iterable[Explanation]) -> Iterator[ConsoleRenderable | str]:
-    """Yield what stops the gradients of weights that should train, those with the same reasons together."""
+def reasons(
+    explanations: Iterable[Explanation], codes: Mapping[str, str] | None = None
+) -> Iterator[ConsoleRenderable | str]:
+    """Yield what stops the gradients of weights that should train, those with the same reasons together.
+
+    Args:
+        explanations: The explanations.
+        codes: By address, the code and severity of a finding that says no more than this.
+    """
     groups: dict[Any, list[Explanation]] = {}
     for one in explanations:
         if one.status not in ("trains", "partial", "frozen"):
@@ -194,7 +201,9 @@ def reasons(explanations: Iterable[Explanation]) -> Iterator[ConsoleRenderable |
     for (status, *_), members in groups.items():
         names = listed((one.address for one in members), most=4)
         yield ""
-        yield Text(names, style="bold").append(f": {status}", STYLES.get(status, ""))
+        told = dict.fromkeys(codes[one.address] for one in members if codes and one.address in codes)
+        head = Text(names, style="bold").append(f": {status}", STYLES.get(status, ""))
+        yield head.append(f" ({listed(told)})" if told else "", "not bold")
         yield from members[0].details()
 
 

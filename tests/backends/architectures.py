@@ -1,6 +1,6 @@
 """Real architectures with random weights, each with one small batch: those of Keras, and those of KerasHub.
 
-All are classifiers or have a small Dense `head` for every output, so that every weight has a part in the loss.
+All are classifiers, or have a small Dense `head` on every output: every weight has a part in the loss.
 """
 
 from __future__ import annotations

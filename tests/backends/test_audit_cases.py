@@ -1,4 +1,4 @@
-"""Every case of `tests/cases` that is a model, through `fl.audit` and `fl.why`: status, reasons, marked line."""
+"""Every case of `tests/cases` that is a model, through `fl.audit` and `fl.why`: status, reasons, line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def mean_squared(y: Any, predicted: Any) -> Any:
 
 def models() -> list[str]:
     """The names of the cases that are models."""
-    return [n for n in case_files.names() if "def model(" in (case_files.FOLDER / f"{n}.py").read_text("utf-8")]
+    return [
+        n for n in case_files.names() if "def model(" in (case_files.FOLDER / f"{n}.py").read_text("utf-8")
+    ]
 
 
 @pytest.fixture(params=models())

@@ -5,8 +5,8 @@
 The learning rate is 1e30, so that any gradient that is not zero changes the bits of a float32 weight: nothing
 is lost in rounding, and moved means moved. One doubt remains, and is bounded. A derivative that is zero in
 exact arithmetic (of the bias of attention's keys, or of a shift in front of a BatchNormalization) comes out
-as rounding left it, a zero in one compiled function and 1e-9 in another. Only between `trains` and `zero`, and
-only where both sides put the gradient below `NOISE` of the largest, they may differ.
+as rounding left it, a zero in one compiled function and 1e-9 in another. Only between `trains` and `zero`,
+and only where both sides put the gradient below `NOISE` of the largest, they may differ.
 """
 
 from __future__ import annotations

@@ -716,3 +716,10 @@ def test_losses_of_finds_the_losses_that_compile_was_given() -> None:
     with _keras.computing_in(given, "float16"):
         assert keras.backend.standardize_dtype(given(np.ones(2), np.ones(2)).dtype) == "float16"
     assert keras.backend.standardize_dtype(given(np.ones(2), np.ones(2)).dtype) == "float32"
+
+
+def test_float64_kept_lets_two_dtypes_meet_in_float64() -> None:
+    narrowed = keras.backend.result_type("float64", "float32")
+    with _keras.float64_kept():
+        assert keras.backend.result_type("float64", "float32") == "float64"
+    assert keras.backend.result_type("float64", "float32") == narrowed

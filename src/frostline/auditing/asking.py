@@ -53,7 +53,7 @@ def why(
     address = _address(model, inventory(model), weight)
     with looked_at(model, x, y, plan=plan, loss=loss, asked=(address,)) as seen:
         status = seen.status_of(seen.held.by_address[address])
-        explanation = seen.diagnosis.explain(address)
+        explanation = seen.explain(address)
         if status == explanation.status:
             return explanation
         write = seen.written.get(address)

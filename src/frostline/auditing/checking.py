@@ -139,8 +139,10 @@ def check_gradients(
             received=f"{count(len(weights), 'weight')} that train, directions={directions!r}",
             expected="at least one weight that trains, and one direction",
         )
+    subject = _subject(model, held, weights, x, y, loss)
+    # The losses of a compiled model are made when they are first asked for, in the dtype of that moment.
+    _evaluated(subject)()
     with _in_float64(model, held) as dtype:
-        subject = _subject(model, held, weights, x, y, loss)
         measured = read.measure(subject)
         if measured.error:
             raise AuditError(
@@ -244,6 +246,10 @@ def _in_float64(model: Any, held: Inventory) -> Iterator[str]:
 
     with ExitStack() as stack:
         stack.enter_context(_backend().wide_floats())
+        stack.enter_context(_keras.float64_kept())
+        # Some of Keras's operations cast to this dtype, whatever they are given.
+        stack.callback(keras.config.set_floatx, keras.config.floatx())
+        keras.config.set_floatx("float64")
         for part in (*(node.layer for node in held.layers), *_keras.losses_of(model)):
             stack.enter_context(_keras.computing_in(part, "float64"))
         yield str(keras.backend.standardize_dtype(keras.ops.ones((), "float64").dtype))

@@ -18,7 +18,7 @@ class Copy:
     """How a copy compares with its original.
 
     Attributes:
-        error: Why it could not be made, one line; `""` where it could.
+        error: Why it could not be made, one sentence; `""` where it could.
         fits: Whether it has the same weights, by address and shape.
         trains: For each weight, by address, whether it trains in the copy.
         difference: The largest difference of outputs in inference mode, over the largest output.
@@ -50,13 +50,18 @@ def copied(model: Any, held: Inventory, x: Any, *, compare: bool) -> Copy:
                 copy(tensors(x))
         again = inventory(copy)
     except Exception as error:
-        return Copy(error=(str(error).splitlines() or [type(error).__name__])[0])
+        return Copy(error=_first_sentence(error))
     shapes = [{w.address: w.shape for w in one.of_role("weight", "statistic")} for one in (held, again)]
     if shapes[0] != shapes[1]:
         return Copy()
     flags = {id(v) for v in copy.trainable_variables}
     trains = {w.address: id(w.variable) in flags for w in again.of_role("weight")}
     return Copy("", True, trains, _difference(model, held, copy, again, x) if compare else 0.0)
+
+
+def _first_sentence(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].split(". ")[0]
 
 
 def _difference(model: Any, held: Inventory, copy: Any, again: Inventory, x: Any) -> float:

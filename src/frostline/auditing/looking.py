@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import ConsoleRenderable
+from rich.padding import Padding
 from rich.text import Text
 
 from frostline.auditing.finding import SEVERITIES, Finding, worst
@@ -83,7 +85,15 @@ class Audit(Rendered):
         loss = f", loss {self.loss:.6g} on this batch" if self.loss == self.loss else ""
         head = Text(f"Audit of {self.model}{loss}", style="bold")
         drawn = table(("weights", "status", "count"), rows, numbers=("count",))
-        return stacked(head, drawn, *reasons(self.explanations.values()), *self._found(), "", self._summary())
+        codes = {finding.address: f"{finding.code} {finding.severity}" for finding in self._told}
+        explained = reasons(self.explanations.values(), codes)
+        return stacked(head, drawn, *explained, *self._found(), "", self._summary())
+
+    @property
+    def _told(self) -> tuple[Finding, ...]:
+        """The findings that say no more than the explanation of their weight does."""
+        remedies = {address: one.remedy for address, one in self.explanations.items()}
+        return tuple(f for f in self.findings if remedies.get(f.address) == f.remedy)
 
     def _groups(self) -> Iterator[tuple[Status, list[str]]]:
         """Yield neighbours of one status together."""
@@ -100,6 +110,8 @@ class Audit(Rendered):
 
     def _found(self) -> Iterator[ConsoleRenderable | str]:
         for finding in self.findings:
+            if finding in self._told:
+                continue
             place = f" ({shown(finding.where)})" if finding.where else ""
             yield ""
             yield (
@@ -107,7 +119,7 @@ class Audit(Rendered):
                 .append(f"  {finding.address}" if finding.address else "", "bold")
                 .append(f": {finding.fact}{place}", "not bold")
             )
-            yield Text(f"  to mend: {finding.remedy}")
+            yield Padding(Text(f"to mend: {finding.remedy}"), (0, 0, 0, 2))
 
     def _summary(self) -> str:
         counts = Counter(finding.severity for finding in self.findings)
@@ -169,13 +181,20 @@ def audit(
             graph=seen.trace.graph,
             loss=seen.measured.loss if seen.measured else float("nan"),
             gradient_norms=_norms(seen),
-            explanations={a: seen.diagnosis.explain(a) for a in statuses if a in dead},
+            explanations={a: seen.explain(a) for a in statuses if a in dead},
         )
 
 
 def _norms(seen: Seen) -> dict[str, float]:
+    """Return the norms of the gradients of those that have one; a parametrized weight counts as a whole."""
     gradients = seen.measured.gradients if seen.measured else {}
-    return {address: size for address, one in gradients.items() if (size := read.norm(one)) is not None}
+    found = {}
+    for weight in seen.weights:
+        sizes = [read.norm(gradients.get(name)) for name, _ in weight.targets]
+        known = [size for size in sizes if size is not None]
+        if known:
+            found[weight.address] = math.hypot(*known)
+    return found
 
 
 @contextmanager

@@ -40,7 +40,8 @@ def planned(model: Any, plan: Plan | Resolution | None) -> Iterator[Planned]:
     if plan is None:
         held = inventory(model)
         flags = {id(v) for v in model.trainable_variables}
-        trained = frozenset(w.address for w in held.of_role("weight") if id(w.variable) in flags)
+        weights = held.of_role("weight")
+        trained = frozenset(w.address for w in weights if any(id(v) in flags for _, v in w.targets))
         yield Planned(held, trained, _moving(held), None)
         return
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
@@ -59,7 +60,8 @@ def _moving(held: Inventory) -> frozenset[str]:
     for node in held.layers:
         own = [held.by_address[address] for address in node.own]
         weights = [w for w in own if w.role == "weight"]
-        trains = any(w.variable.trainable for w in weights) if weights else _keras.layer_flag(node.layer)
+        flags = [variable.trainable for w in weights for _, variable in w.targets]
+        trains = any(flags) if weights else _keras.layer_flag(node.layer)
         if trains:
             found.update(w.address for w in own if w.role == "statistic")
     return frozenset(found)

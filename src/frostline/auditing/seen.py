@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,11 +14,14 @@ from frostline.auditing.copying import Copy, copied
 from frostline.auditing.planned import Planned
 from frostline.auditing.question import Question
 from frostline.diagnosis import Diagnosis
-from frostline.explanation import Status
+from frostline.explanation import Explanation, Status
 from frostline.graph.ir import Leaf, Node
 from frostline.graph.read import Measured, Trace, Write
 from frostline.plan import Plan
 from frostline.resolution import resolve
+
+_BEST: tuple[Status, ...] = ("trains", "zero", "cut", "unused")
+"""What may be said of a weight that is to train, the best first."""
 
 
 @dataclass(frozen=True)
@@ -185,5 +188,15 @@ class Seen:
             return "stale"
         if not trains:
             return "leaks" if address in self.written else "frozen"
-        status = self.diagnosis.status(address)
+        status = self.diagnosis.status(self._telling(weight))
         return "partial" if status == "trains" and weight.part else status
+
+    def explain(self, address: str) -> Explanation:
+        """Explain a weight that was asked about."""
+        found = self.diagnosis.explain(self._telling(self.held.by_address[address]))
+        return replace(found, address=address)
+
+    def _telling(self, weight: Weight) -> str:
+        """Return the name of what decides about a weight: itself, or the part of it that trains best."""
+        names = [name for name, _ in weight.targets]
+        return min(names, key=lambda name: _BEST.index(self.diagnosis.status(name)))

@@ -139,13 +139,21 @@ class _Split:
     def _logits(self, inputs: Any) -> Any:
         from keras import ops
 
-        layer = self.layer
-        tables = [self.combination.frozen(), self._part]
-        if layer.reverse_dtype is not None:
-            inputs = ops.cast(inputs, layer.reverse_dtype)
-            tables = [ops.cast(table, layer.reverse_dtype) for table in tables]
-        frozen, trained = (ops.matmul(inputs, ops.transpose(table)) for table in tables)
-        logits = replaced(frozen, trained, self.ids, -1)
+        layer, dtype = self.layer, self.layer.reverse_dtype
+        inputs = inputs if dtype is None else ops.cast(inputs, dtype)
+
+        def projected(table: Any) -> Any:
+            table = table if dtype is None else ops.cast(table, dtype)
+            return ops.matmul(inputs, ops.transpose(table))
+
+        frozen, part = self.combination.frozen(), self._part
+        if (whole := span(self.ids)) is not None:
+            # Logits are larger than the table: rows are left out before the product, not columns after it.
+            tables = [frozen[: whole[0]], part, frozen[whole[1] :]]
+            pieces = [projected(table) for table in tables if int(table.shape[0])]
+            logits = ops.concatenate(pieces, axis=-1)
+        else:
+            logits = replaced(projected(frozen), projected(part), self.ids, -1)
         cap = layer.logit_soft_cap
         return logits if cap is None else ops.multiply(ops.tanh(ops.divide(logits, cap)), cap)
 

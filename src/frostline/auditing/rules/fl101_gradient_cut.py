@@ -41,7 +41,7 @@ class GradientCut(Rule):
         groups: dict[tuple[Cut, ...], list[Explanation]] = {}
         for address, status in seen.statuses.items():
             if status == "cut":
-                one = seen.diagnosis.explain(address)
+                one = seen.explain(address)
                 groups.setdefault(one.cuts, []).append(one)
         for cuts, members in groups.items():
             why = "; ".join(f"{fact(cut.reason, cut.operation)}{_place(cut)}" for cut in cuts[:3])

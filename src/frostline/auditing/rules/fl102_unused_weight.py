@@ -40,7 +40,7 @@ class UnusedWeight(Rule):
             return
         for weight in seen.weights:
             if seen.statuses[weight.address] == "unused":
-                remedy = seen.diagnosis.explain(weight.address).remedy
+                remedy = seen.explain(weight.address).remedy
                 groups.setdefault((weight.layer, remedy), []).append(weight.address)
         for (_, remedy), addresses in groups.items():
             yield self.finding(

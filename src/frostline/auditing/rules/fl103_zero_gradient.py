@@ -38,7 +38,7 @@ class ZeroGradient(Rule):
             yield self.finding(
                 zero[0],
                 f"the gradient by {listed(zero, most=4)} is zero in every element on this batch",
-                seen.diagnosis.explain(zero[0]).remedy,
+                seen.explain(zero[0]).remedy,
             )
 
     def failing(self) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 from frostline.auditing.finding import Finding
 from frostline.auditing.rule import Rule
 from frostline.auditing.seen import Seen
+from frostline.errors import listed
+from frostline.graph.ir import Where
 
 
 class UntrackedVariable(Rule):
@@ -34,15 +36,18 @@ class UntrackedVariable(Rule):
     code, name, severity = "FL105", "untracked-variable", "error"
 
     def check(self, seen: Seen) -> Iterator[Finding]:
-        """Yield one finding for each variable."""
+        """Yield one finding for the variables that are read at one place."""
+        groups: dict[tuple[str | None, Where | None], list[str]] = {}
         for leaf in seen.foreign:
-            read_in = f", read in layer {leaf.layer!r}" if leaf.layer else ""
+            groups.setdefault((leaf.layer, leaf.where), []).append(leaf.name)
+        for (layer, where), names in groups.items():
+            read_in = f" (read in layer {layer!r})" if layer else ""
             yield self.finding(
-                leaf.name,
-                f"the loss is computed from the variable {leaf.name!r}, which is not the model's{read_in}",
+                names[0],
+                f"the loss is computed from what is not the model's: {listed(names, most=4)}{read_in}",
                 "make it with self.add_weight in build; make layers in __init__, and keep them as "
                 "attributes, or in lists and dicts that are attributes",
-                where=leaf.where,
+                where=where,
             )
 
     def failing(self) -> dict[str, Any]:

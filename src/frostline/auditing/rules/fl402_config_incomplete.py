@@ -55,7 +55,9 @@ class ConfigIncomplete(Rule):
             fact = f"the model cannot be made again from its configuration: {seen.copy.error}"
             yield self.finding("", fact, remedy, severity="warning")
         elif not seen.copy.fits:
-            fact = "made again from its configuration, the model has other weights, so its file cannot be loaded"
+            fact = (
+                "made again from its configuration, the model has other weights, so its file cannot be loaded"
+            )
             yield self.finding("", fact, remedy, severity="warning")
         elif (difference := seen.copy.difference) > 1e-4:
             yield self.finding(
