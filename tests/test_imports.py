@@ -123,10 +123,10 @@ PRIVATE = {
         ("_autograph", "_get_function", "_handle_data", "_rng", "_seed"),
         "of TensorFlow, which names no other way",
     ),
-    "graph/torch_internals.py": {
-        name: "of PyTorch, which names no other way"
-        for name in ("_base", "_input_metadata", "_saved_rounding_mode", "_saved_self", "_version")
-    },
+    "graph/torch_internals.py": dict.fromkeys(
+        ("_base", "_input_metadata", "_saved_rounding_mode", "_saved_self", "_version"),
+        "of PyTorch, which names no other way",
+    ),
     "notes.py": {"_parameters": "of torch.nn.Module, which Keras layers are on PyTorch"},
 }
 """Private names of others, outside `_keras.py`."""

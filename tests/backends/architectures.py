@@ -5,7 +5,6 @@ All are classifiers, or have a small Dense `head` on every output: every weight 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -141,9 +140,3 @@ def _values(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.n
     if name == "padding_mask":
         return np.ones(shape, "int32")
     return rng.normal(size=shape).astype("float32")
-
-
-MAKERS: dict[str, Callable[[], tuple[keras.Model, Batch]]] = {
-    **{name: (lambda name=name: application(name)) for name in APPLICATIONS},
-    **{name: (lambda name=name: hub(name)) for name in HUB},
-}

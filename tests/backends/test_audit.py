@@ -602,7 +602,7 @@ def everything(model: keras.Model) -> dict[str, Any]:
         "functions": [id(getattr(model, f"{n}_function", None)) for n in ("train", "test", "predict")],
         "optimizer": id(model.optimizer),
         "losses": len(model.losses),
-        "attributes": {k: id(v) for k, v in vars(model).items() if not k.startswith("_losses")},
+        "attributes": {k: id(v) for k, v in vars(model).items() if k != "_called"},
         "layers": [sorted(vars(node.layer)) for node in fl.inventory(model).layers],
         "random": (random.getstate(), str(np.random.get_state())),
         "keras": (keras.Layer.__call__, keras.Variable.assign, keras.optimizers.Optimizer.apply),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from rich.console import ConsoleRenderable
 from rich.padding import Padding
 from rich.text import Text
@@ -222,13 +224,24 @@ def looked_at(
         measured: Whether to compute the gradients, too.
     """
     require_model(model)
-    with planned(model, plan) as now:
+    with _random_state_kept(), planned(model, plan) as now:
         question = Question(model, now.held, x, y, sample_weight, loss)
         wanted = now.trained if asked is None else asked
         subject = question.subject(wanted)
         trace = read.trace(subject)
         gradients = read.measure(subject) if measured and wanted else None
         yield Seen(model, question, now, trace, gradients)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Put the states of Python's and NumPy's generators back: initializers and user code draw from them."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def require_model(model: Any) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from frostline import _keras
 from frostline.parametrization.elements import Grid, Ids, replaced, span
 from frostline.parametrization.selections import Selection
 
@@ -94,8 +95,6 @@ class _Split:
     def reversible_embedding(self, call: Method) -> Method:
         """Return the `call` of a ReversibleEmbedding, whose table is also its output projection."""
         import keras
-
-        from frostline import _keras
 
         layer = self.layer
 

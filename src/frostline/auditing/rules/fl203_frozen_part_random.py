@@ -10,6 +10,7 @@ from frostline.auditing.finding import Finding
 from frostline.auditing.rule import Rule
 from frostline.auditing.seen import Seen
 from frostline.errors import listed
+from frostline.plan import Plan
 
 
 class FrozenPartRandom(Rule):
@@ -52,8 +53,6 @@ class FrozenPartRandom(Rule):
 
     def passing(self) -> dict[str, Any]:
         """The same by a plan."""
-        from frostline.plan import Plan
-
         return arguments(_nested(), plan=Plan().train("top/**"))
 
 

@@ -10,6 +10,7 @@ from frostline.auditing.finding import Finding
 from frostline.auditing.rule import Rule
 from frostline.auditing.seen import Seen
 from frostline.errors import listed
+from frostline.plan import Plan
 
 
 class StaleFunction(Rule):
@@ -58,6 +59,4 @@ class StaleFunction(Rule):
 
     def passing(self) -> dict[str, Any]:
         """A plan does it."""
-        from frostline.plan import Plan
-
         return arguments(two_layers(), trained=True, plan=Plan().train("head/**"))
