@@ -43,8 +43,6 @@ def test_a_gradient_flows_to_the_weights_below() -> None:
     assert table["side"].weights == ("side/kernel", "side/bias")
     trained = ("a", "side", "head")
     assert set(table["head"].weights) == {f"{a}/{w}" for a in trained for w in ("kernel", "bias")}
-        f"{layer}/{w}" for layer in ("a", "side", "head") for w in ("kernel", "bias")
-    }
 
 
 def test_nothing_flows_through_what_only_frozen_weights_feed() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -86,6 +86,11 @@ class FiniteWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
                 )
             ),
         )
+
+
+def stops_already(callbacks: Sequence[Any]) -> bool:
+    """Whether a callback of the user's takes care of it."""
+    return any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
 
 
 def _not_finite(name: str, part: Any) -> Iterator[str]:

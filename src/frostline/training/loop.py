@@ -78,7 +78,8 @@ def fit(
         keep_state: Whether the optimizer's slots of weights that stop training are kept for when they train
             again.
         stop_on_nan: Whether to stop in the epoch in which the loss becomes NaN or infinite, with an error
-            that names the first such batch. Infinite losses are left to loss scaling where there is any.
+            that names the first such batch. Infinite losses are left to loss scaling where there is any, and
+            all of it to `keras.callbacks.TerminateOnNaN` where that is among the callbacks.
         preflight: Whether to look, before the first step, if each weight that is to train can receive a
             gradient, and to stop with the explanation if not. Arrays, tensors and `PyDataset`s are looked at.
         resume: A folder for checkpoints, one at the start and one at the end of each epoch. Where it holds
@@ -153,13 +154,13 @@ def train(
     Returns:
         The `keras.callbacks.History`.
     """
-    from frostline.training.finite import FiniteWatch
+    from frostline.training.finite import FiniteWatch, stops_already
     from frostline.training.flags import guarded
     from frostline.training.restoring import BeforeRestoring, restores
 
     arguments, switch = dict(job.arguments), progress.switch
     callbacks = guarded(arguments.get("callbacks"))
-    if job.stop_on_nan:
+    if job.stop_on_nan and not stops_already(callbacks):
         callbacks.insert(0, FiniteWatch(job.x, job.y, kept=kept))
     ending = BeforeRestoring() if switch is not None and job.guard and restores(callbacks) else None
     if ending is not None:
