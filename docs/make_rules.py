@@ -14,15 +14,16 @@ HEAD = """\
 
 <!-- Written by docs/make_rules.py from the docstrings of the rules. Do not edit. -->
 
-`fl.audit(model, x, y)` looks at a model as the next `fit` would train it, and reports what these rules find. Nothing is
-trained, and the model is left as it was. [why.md](why.md) shows whole answers.
+`fl.audit(model, x, y)` looks at a model as the next `fit` would train it, and reports what these rules
+find. Nothing is trained, and the model is left as it was. [why.md](why.md) shows whole answers.
 
 - **error**: training does not do what was planned.
 - **warning**: it probably does not do what was meant.
 - **note**: something is left on the table, or good to know.
 
-A finding may be milder or graver than its rule where its text says why. Codes: `FL1xx` gradient flow, `FL2xx` frozen parts
-that are not, `FL3xx` optimizer and compile, `FL4xx` saving and loading, `FL5xx` speed and memory left on the table.
+A finding may be milder or graver than its rule where its text says why. Codes: `FL1xx` gradient flow,
+`FL2xx` frozen parts that are not, `FL3xx` optimizer and compile, `FL4xx` saving and loading, `FL5xx` speed
+and memory left on the table.
 
 | code | name | severity | what it finds |
 | --- | --- | --- | --- |

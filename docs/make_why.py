@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ HEAD = """\
 
 <!-- Written by docs/make_why.py, which runs what is shown. Do not edit. -->
 
-A weight learns from its gradient: the derivative of the loss by that weight. Training computes it by going back from the
-loss through every operation on the way to the weight. Some operations let nothing back. Then the weight stands still; JAX
-and PyTorch say nothing about it, and TensorFlow says that a gradient is missing, not why.
+A weight learns from its gradient: the derivative of the loss by that weight. Training computes it by going
+back from the loss through every operation on the way to the weight. Some operations let nothing back. Then
+the weight stands still; JAX and PyTorch say nothing about it, and TensorFlow says that a gradient is
+missing, not why.
 
-Frostline says why. Ask before training, with one batch of data; nothing is trained, and the model is left as it was:
+Frostline says why (`import frostline as fl`). Ask before training, with one batch of data; nothing is
+trained, and the model is left as it was:
 
 | question | answer |
 | --- | --- |
@@ -44,9 +47,9 @@ Each weight has one status:
 | `stale` | its flag was changed after the training function was compiled | not as its flag says |
 | `untracked` | the loss is computed from it, and the model does not know it | no, and it is not saved |
 
-Below are six models and functions with the answers as they are printed (here with Keras on JAX). In the code `# cut` marks
-the line that stops the gradient, so that you can check the answer. What each code such as `FL101` means stands in
-[rules.md](rules.md).
+Below are six models and functions with the answers as they are printed (here with Keras on JAX). In the
+code `# cut` marks the line that stops the gradient, so that you can check the answer. What each code such
+as `FL101` means stands in [rules.md](rules.md).
 """
 
 
@@ -64,9 +67,13 @@ def _section(title: str, name: str, ask: Callable[[Any], tuple[str, Any]], befor
     case = case_files.load(name)
     question, answer = ask(case)
     return (
-        f"## {title}\n\n{before}\n\n```python\n{_source(case)}\n```\n\n"
-        f"```pycon\n>>> {question}\n{str(answer).rstrip()}\n```\n\n{after}\n"
+        f"## {title}\n\n{_wrapped(before)}\n\n```python\n{_source(case)}\n```\n\n"
+        f"```pycon\n>>> {question}\n{str(answer).rstrip()}\n```\n\n{_wrapped(after)}\n"
     )
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _source(case: Any) -> str:
@@ -82,7 +89,8 @@ def _audit(case: Any) -> tuple[str, Any]:
     import frostline as fl
 
     model, x, y = case.module.model()
-    return 'model, x, y = model()\n>>> fl.audit(model, x, y, loss="mse")', fl.audit(model, x, y, loss="mse")
+    shown, loss = _loss(case)
+    return f"model, x, y = model()\n>>> fl.audit(model, x, y, loss={shown})", fl.audit(model, x, y, loss=loss)
 
 
 def _why(weight: str) -> Callable[[Any], tuple[str, Any]]:
@@ -90,10 +98,15 @@ def _why(weight: str) -> Callable[[Any], tuple[str, Any]]:
         import frostline as fl
 
         model, x, y = case.module.model()
-        question = f'model, x, y = model()\n>>> fl.why(model, "{weight}", x, y, loss="mse")'
-        return question, fl.why(model, weight, x, y, loss="mse")
+        shown, loss = _loss(case)
+        question = f'model, x, y = model()\n>>> fl.why(model, "{weight}", x, y, loss={shown})'
+        return question, fl.why(model, weight, x, y, loss=loss)
 
     return ask
+
+
+def _loss(case: Any) -> tuple[str, Any]:
+    return ("loss", case.option("loss")) if case.option("loss") else ('"mse"', "mse")
 
 
 def _explain(case: Any) -> tuple[str, Any]:
@@ -107,51 +120,54 @@ CASES = (
         "A layer stops the gradient",
         "stop_gradient_in_nested_model",
         _audit,
-        "A `stop_gradient` inside a model that is itself part of another one. Nothing fails and the loss falls, since "
-        "`head` learns; `first` never does.",
-        "The answer names the line, and the route says how the weight gets there: from `first` through the layer "
-        "`stopping` to the operation that stops. `head` stands behind that place, so it trains.",
+        "A `stop_gradient` inside a model that is itself part of another one. Nothing fails and the loss "
+        "falls, since `head` learns; `first` never does.",
+        "The answer names the line, and the route says how the weight gets there: from `first` through "
+        "the layer `stopping` to the operation that stops. `head` stands behind that place, so it trains.",
     ),
     (
         "An operation without a derivative",
         "round",
         _explain,
-        "`round` is flat between its steps: a small change of its input changes nothing, so its derivative is zero "
-        "wherever it has one. This is a loss function without a model, asked about with `fl.explain`.",
-        "The remedy is the straight-through estimator: forwards the rounded value, backwards as if there were no "
-        "rounding. `floor`, `ceil` and `sign` are of the same kind.",
+        "`round` is flat between its steps: a small change of its input changes nothing, so its "
+        "derivative is zero wherever it has one. This is a loss function without a model, asked about "
+        "with `fl.explain`.",
+        "The remedy is the straight-through estimator: forwards the rounded value, backwards as if there "
+        "were no rounding. `floor`, `ceil` and `sign` are of the same kind.",
     ),
     (
         "A choice is an integer",
         "embedding_fed_by_argmax",
         _why("choose/kernel"),
-        "The model chooses an id and looks up its row. An index is an integer, and nothing can be differentiated by an "
-        "integer: the table learns, the layer that chooses does not.",
-        "The same happens with comparisons, casts to integers, `top_k`'s indices, and `one_hot` of any of these.",
+        "The model chooses an id and looks up its row. An index is an integer, and nothing can be "
+        "differentiated by an integer: the table learns, the layer that chooses does not.",
+        "The same happens with comparisons, casts to integers, `top_k`'s indices, and `one_hot` of any of"
+        " these.",
     ),
     (
         "The loss does not look at it",
         "output_of_model_left_out",
         _audit,
         "A model with two outputs, only one of which the loss is computed from.",
-        "`unused` is not `cut`: no operation stands in the way; there is no way. Layers that are made and never called "
-        "look the same, with another remedy.",
+        "`unused` is not `cut`: no operation stands in the way; there is no way. Layers that are made and"
+        " never called look the same, with another remedy.",
     ),
     (
         "The way is open, and nothing comes",
         "dead_relu",
         _why("first/kernel"),
-        "Every unit of the first layer is off for every sample: its bias is far below zero, and a ReLU is flat there.",
-        "This is a fact about these data, and not about the code: another batch may give another answer. `head/bias` "
-        "trains all the same, for it does not depend on what the units give.",
+        "Every unit of the first layer is off for every sample: its bias is far below zero, and a ReLU is"
+        " flat there.",
+        "This is a fact about these data, and not about the code: another batch may give another answer. "
+        "`head/bias` trains all the same, for it does not depend on what the units give.",
     ),
     (
         "The model does not know the variable",
         "layer_created_in_call",
         _audit,
         "A layer that is made inside `call` is a new one, with new random weights, at every call.",
-        "Such weights are computed with, and never trained or saved. Raw variables of the backend, and layers in "
-        "containers that Keras does not look into, are found in the same way.",
+        "Such weights are computed with, and never trained or saved. Raw variables of the backend, and "
+        "layers in containers that Keras does not look into, are found in the same way.",
     ),
 )
 

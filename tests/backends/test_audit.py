@@ -204,7 +204,11 @@ def test_sample_weights_are_those_of_fit() -> None:
     nothing = audited(model, sample_weight=np.zeros(8, "float32"))
     assert set(nothing.statuses.values()) == {"zero"}
     assert nothing.loss == 0
-    assert audited(model, sample_weight=np.ones(8, "float32")).ok
+    some = np.arange(8, dtype="float32")
+    for loss in ("mse", keras.losses.MeanSquaredError()):
+        assert audited(model, loss=loss, sample_weight=some).loss == pytest.approx(
+            audited(model, sample_weight=some).loss
+        )
 
 
 def two_outputs(**losses: str) -> keras.Model:
@@ -223,6 +227,24 @@ def test_several_outputs() -> None:
     answer = fl.audit(two_outputs(first="mse"), x, both)
     assert answer.of("unused") == ("second/kernel", "second/bias")
     assert answer.statuses["shared/kernel"] == "trains"
+
+
+def test_a_model_of_several_outputs_trains_after_it_was_looked_at() -> None:
+    model, (x, y) = two_outputs(first="mse", second="mae"), data_for(two_dense())
+    fl.audit(model, x, {"first": y, "second": y})
+    moved = checks.moved_by(model, lambda: model.fit(x, {"first": y, "second": y}, verbose=0))
+    assert moved == checks.all_weights(model)
+    assert fl.audit(model, x, {"first": y, "second": y}).ok
+
+
+def test_one_loss_for_several_outputs_is_refused() -> None:
+    x, y = data_for(two_dense())
+    model = two_outputs(first="mse", second="mae")
+    with pytest.raises(AuditError, match="has several outputs, and loss='mse' is for one") as caught:
+        fl.audit(model, x, [y, y], loss="mse")
+    assert "compile the model with a loss for each output" in str(caught.value)
+    both = {"first": y, "second": y}
+    assert fl.audit(model, x, both, loss=lambda y, p: sum(ops.mean((y[n] - p[n]) ** 2) for n in y)).ok
 
 
 class Penalizing(keras.Model):

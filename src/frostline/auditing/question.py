@@ -67,10 +67,31 @@ class Question:
             return stepping.loss_of_step(self.model, x, y, sample_weight)
         predicted = _keras.call_for_training(self.model, x)
         if self.loss is not None:
-            values = keras.losses.get(self.loss)(y, predicted)
             extra = getattr(self.model, "losses", ())
-            return sum((keras.ops.sum(one) for one in extra), start=keras.ops.mean(values))
+            value = self._given_loss(y, predicted, sample_weight)
+            return sum((keras.ops.sum(one) for one in extra), start=value)
         return _keras.compute_loss(self.model, x, y, predicted, sample_weight)
+
+    def _given_loss(self, y: Any, predicted: Any, sample_weight: Any) -> Any:
+        """Compute the loss that was given as `compile` would have it: a mean, with masks and weights."""
+        import keras
+
+        function = keras.losses.get(self.loss)
+        if isinstance(self.loss, str | keras.losses.Loss) and len(keras.tree.flatten(predicted)) > 1:
+            raise AuditError(
+                f"the model {self.model.name!r} has several outputs, and loss={self.loss!r} is for one",
+                expected="a function of all targets and all predictions",
+                remedy="loss=lambda y, predicted: ..., or compile the model with a loss for each output",
+            )
+        if y is None:
+            return keras.ops.mean(function(y, predicted))
+
+        class Given(keras.losses.Loss):  # type: ignore[misc]  # Keras ships no types
+            def call(self, y_true: Any, y_pred: Any) -> Any:
+                return function(y_true, y_pred)
+
+        given = function if isinstance(function, keras.losses.Loss) else Given()
+        return given(y, predicted, sample_weight)
 
     def _require_loss(self) -> None:
         if self.loss is not None or getattr(self.model, "compiled", False):

@@ -69,16 +69,25 @@ class GradientScale(Rule):
 
 
 def _sizes(seen: Seen) -> list[tuple[str, float]]:
-    """The kernels that train, in the model's order, with the root mean square of their gradients."""
+    """The kernels that train, in the model's order, with the root mean square of their gradients.
+
+    Of an attention layer only the largest: at the start the attention is nearly even, and gradients of
+    queries and keys are tiny however deep they lie.
+    """
     if seen.measured is None:
         return []
-    found = []
+    found: dict[str, tuple[str, float]] = {}
     for weight in seen.weights:
         gradient = seen.measured.gradients.get(weight.address)
-        if gradient is None or gradient.ndim < 2 or "Embedding" in weight.types or not gradient.any():
+        if gradient is None or gradient.ndim < 2 or "bias" in weight.name or not gradient.any():
             continue
-        found.append((weight.address, float(np.sqrt(np.mean(np.square(gradient, dtype="float64"))))))
-    return found
+        if "Embedding" in weight.types:
+            continue
+        size = float(np.sqrt(np.mean(np.square(gradient, dtype="float64"))))
+        attends = any("Attention" in name for name in weight.types)
+        place = weight.layer.rpartition("/")[0] if attends else weight.address
+        found[place] = max(found.get(place, ("", 0.0)), (weight.address, size), key=lambda one: one[1])
+    return list(found.values())
 
 
 def _deep(activation: str, initializer: str) -> dict[str, Any]:

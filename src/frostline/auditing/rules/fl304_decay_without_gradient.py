@@ -22,7 +22,8 @@ class DecayWithoutGradient(Rule):
 
     Why it matters:
         Decay and momentum do not ask for a gradient: rows of words that do not occur shrink towards zero at
-        every step. Zero gradient is not frozen.
+        every step. Zero gradient is not frozen. Where the whole model is trained for long, that is common
+        practice; where a few rows are to learn and the others to stay, it is not what was meant.
 
     Example:
         model.compile(keras.optimizers.AdamW(weight_decay=0.1), "mse")
@@ -31,7 +32,7 @@ class DecayWithoutGradient(Rule):
         fl.fit(model, fl.Plan(default="train").train("embed/embeddings", decay=0), x, y)
     """
 
-    code, name, severity = "FL304", "decay-without-gradient", "warning"
+    code, name, severity = "FL304", "decay-without-gradient", "note"
 
     def check(self, seen: Seen) -> Iterator[Finding]:
         """Yield one finding for each table."""
