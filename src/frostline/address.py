@@ -257,9 +257,7 @@ def _require_built(model: Any) -> None:
 
     # A layer without `build` makes no weights; one that a symbolic call passed by is not built yet.
     unbuilt = [
-        layer.name
-        for layer in _walk(model)
-        if not layer.built and type(layer).build is not keras.Layer.build
+        layer.name for layer in _walk(model) if not layer.built and type(layer).build is not keras.Layer.build
     ]
     if unbuilt:
         raise UnbuiltModelError(

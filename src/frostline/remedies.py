@@ -82,6 +82,10 @@ ZERO = (
     "negative input, a saturated sigmoid), for a mask or a weight of zero, and try another batch"
 )
 FROZEN = "set trainable = True on it (requires_grad_(True) on a PyTorch tensor) if it is to train"
+UNTRACKED = (
+    "make it with self.add_weight in build; make layers in __init__, and keep them as attributes, or in "
+    "lists and dicts that are attributes"
+)
 
 
 def fact(reason: Reason, operation: str) -> str:
@@ -97,6 +101,7 @@ def remedy(reason: Reason, operation: str) -> str:
 _STANDING = {
     "frozen": FROZEN,
     "leaks": "let its layer run in inference mode: fl.fit does so for layers whose weights are all frozen",
+    "untracked": UNTRACKED,
     "stale": "compile the model again, or train it with fl.fit, which renews the training function",
 }
 

@@ -158,6 +158,9 @@ def test_untracked_variables() -> None:
             assert answer.of("untracked") == ()
             continue
         assert len(answer.of("untracked")) == (1 if build is raw_scale else 2)
+        one = asked(compiled(build()), answer.of("untracked")[0])
+        assert one.status == "untracked"
+        assert "add_weight" in one.remedy
         assert "FL105" in codes(answer)
         assert not answer.ok
 
@@ -175,6 +178,46 @@ def test_partly_trained_weights() -> None:
     answer = audited(model)
     assert answer.statuses["a/kernel"] == "partial"
     assert answer.ok
+    one = asked(model, "a/kernel")
+    assert one.status == "partial"
+    assert one.gradient_norm == pytest.approx(answer.gradient_norms["a/kernel"])
+    cut = audited(model, loss=rounded)
+    assert cut.statuses["a/kernel"] == "cut"
+    assert {c.operation for c in cut.explanations["a/kernel"].cuts} == {"round"}
+
+
+class Bare(layers.Layer):
+    """Has neither weights nor `build`."""
+
+    def call(self, x: Any) -> Any:
+        # A pair of literals, and a number of NumPy's: the one compared with the other gives an array.
+        low, high = (-3.0, 3.0)
+        return ops.clip(x * np.float64(0.5), low, high) * ops.convert_to_tensor((1.0, 2.0, 1.0), x.dtype)
+
+
+class Holding(layers.Layer):
+    """Knows the shape of what it gives, so a symbolic call passes `bare` by."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bare = Bare(name="bare")
+        self.dense = layers.Dense(3, name="dense")
+
+    def build(self, shape: Any) -> None:
+        self.dense.build(shape)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return (*shape[:-1], 3)
+
+    def call(self, x: Any) -> Any:
+        return self.bare(self.dense(x))
+
+
+def test_a_layer_without_weights_need_not_be_built() -> None:
+    x = keras.Input((INPUTS,))
+    model = keras.Model(x, layers.Dense(OUTPUTS, name="head")(Holding(name="holding")(x)), name="model")
+    assert not model.get_layer("holding").bare.built
+    assert set(audited(compiled(model)).statuses.values()) == {"trains"}
 
 
 # The loss -----------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_frostline_round_in_loss(decay: float | None) -> None:
     model = compiled(two_dense(), optimizer=optimizer, loss=rounded_error)
     before = values(model)
     with pytest.raises(NoGradientError) as caught:
-        frostline_fit(model, fl.Plan().train("b/**"))
+        frostline_fit(model, fl.Plan().train("b/**"), preflight=False)
 
     assert str(caught.value) == NO_GRADIENT_TEXT
     assert [value.shape for value in model.get_weights()] == [(4, 3), (3,), (3, 2), (2,)]
@@ -160,7 +160,7 @@ def test_keras_weight_decay_moves_unreached_weight() -> None:
 def test_frostline_names_unreached_weights(optimizer: str) -> None:
     """`run.verification.no_gradient` names them on every backend, decayed or not."""
     model = compiled(unused_layer(), optimizer=optimizer)
-    run = frostline_fit(model, fl.Plan(default="train"))
+    run = frostline_fit(model, fl.Plan(default="train"), preflight=False)
 
     assert run.verification.no_gradient == ("unused/kernel", "unused/bias")
     assert {"used/kernel", "used/bias"} <= set(run.verification.of("trained"))

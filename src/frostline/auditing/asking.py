@@ -8,7 +8,7 @@ from typing import Any
 from frostline.address import Inventory, inventory
 from frostline.auditing.looking import looked_at, require_model
 from frostline.errors import AuditError, listed, near
-from frostline.explanation import Explanation
+from frostline.explanation import Explanation, Step
 from frostline.plan import Plan
 from frostline.remedies import standing_remedy
 from frostline.resolution import Resolution
@@ -28,7 +28,8 @@ def why(
 
     Args:
         model: A built `keras.Model`.
-        weight: The address of a weight, or a selector that picks exactly one.
+        weight: The address of a weight, or a selector that picks exactly one; or the name under which an
+            audit lists an untracked variable.
         x: One batch of inputs, as `model.fit` takes them.
         y: Its targets.
         loss: The loss, in place of the compiled one, as for `audit`.
@@ -50,7 +51,11 @@ def why(
         'trains'
     """
     require_model(model)
-    address = _address(model, inventory(model), weight)
+    held = inventory(model)
+    foreign = _untracked(model, held, weight, x, y, loss, plan)
+    if foreign is not None:
+        return foreign
+    address = _address(model, held, weight)
     with looked_at(model, x, y, plan=plan, loss=loss, asked=(address,)) as seen:
         status = seen.status_of(seen.held.by_address[address])
         explanation = seen.explain(address)
@@ -61,6 +66,22 @@ def why(
         return replace(
             explanation, status=status, cuts=(), behind=(), remedy=standing_remedy(status), note=note
         )
+
+
+def _untracked(
+    model: Any, held: Inventory, weight: str | Selector, x: Any, y: Any, loss: Any, plan: Any
+) -> Explanation | None:
+    """Explain what an audit calls untracked: a variable that the loss is computed from and nobody owns."""
+    if not isinstance(weight, str) or weight in held.by_address or selector(weight).addresses(held):
+        return None
+    if loss is None and not getattr(model, "compiled", False):
+        return None
+    with looked_at(model, x, y, plan=plan, loss=loss, asked=(), measured=False) as seen:
+        for leaf in seen.foreign:
+            if leaf.name == weight:
+                step = Step(leaf.name, leaf.layer, leaf.where)
+                return Explanation(leaf.name, "untracked", route=(step,), remedy=standing_remedy("untracked"))
+    return None
 
 
 def _address(model: Any, held: Inventory, weight: str | Selector) -> str:

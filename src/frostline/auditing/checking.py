@@ -193,7 +193,8 @@ def _evaluated(subject: Subject) -> Callable[[], float]:
     def evaluate() -> float:
         with keras.StatelessScope(collect_losses=True), _backend().same_randomness():
             value = subject.loss(*(argument.value for argument in subject.arguments))
-            return float(keras.ops.convert_to_numpy(keras.ops.sum(value)))
+            total = keras.ops.cast(keras.ops.sum(value), "float64")
+            return float(keras.ops.convert_to_numpy(total))
 
     return evaluate
 

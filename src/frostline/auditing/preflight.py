@@ -49,6 +49,8 @@ def preflight(
             asked=asked,
             measured=False,
         ) as seen:
+            if seen.trace.strangers:
+                return  # layers made in `call`, of which training has more to say
             dead = [a for a in asked if seen.diagnosis.status(a) in ("cut", "unused")]
             explained = [seen.diagnosis.explain(address) for address in dead]
     except Exception as error:

@@ -24,7 +24,7 @@ class ConstantLoss(Rule):
 
     Example:
         def loss(y, predicted):
-            return ops.mean(y ** 2)
+            return ops.mean(y**2)
 
     Use instead:
         def loss(y, predicted):

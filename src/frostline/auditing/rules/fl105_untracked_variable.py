@@ -10,6 +10,7 @@ from frostline.auditing.rule import Rule
 from frostline.auditing.seen import Seen
 from frostline.errors import listed
 from frostline.graph.ir import Where
+from frostline.remedies import UNTRACKED
 
 
 class UntrackedVariable(Rule):
@@ -45,8 +46,7 @@ class UntrackedVariable(Rule):
             yield self.finding(
                 names[0],
                 f"the loss is computed from what is not the model's: {listed(names, most=4)}{read_in}",
-                "make it with self.add_weight in build; make layers in __init__, and keep them as "
-                "attributes, or in lists and dicts that are attributes",
+                UNTRACKED,
                 where=where,
             )
 

@@ -23,7 +23,9 @@ class GradientScale(Rule):
 
     What it does:
         Compares the gradients of the kernels on this batch, root mean square of each, from the first layers
-        to the last ones. A factor of 10,000 between them is found.
+        to the last ones. A factor of 10,000 between them is found. Growth towards the first layers is not
+        reported of models with BatchNormalization: there it belongs to the start of every deep one (Yang
+        and others, 2019, arXiv:1902.08129), and the scale of a kernel in front of it does not matter.
 
     Why it matters:
         With plain SGD the first layers then stand still or are thrown far off; with Adam, epsilon swallows
@@ -49,6 +51,8 @@ class GradientScale(Rule):
         if not first or not last or 1 / _FACTOR < first / last < _FACTOR:
             return
         word = "vanish" if first < last else "explode"
+        if word == "explode" and any("BatchNormalization" in node.types for node in seen.held.layers):
+            return
         shown = sizes if len(sizes) <= 6 else [*sizes[:3], *sizes[-3:]]
         figures = ", ".join(f"{address} {size:.1e}" for address, size in shown)
         yield self.finding(

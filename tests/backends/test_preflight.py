@@ -1,0 +1,107 @@
+"""`fl.fit` looks before its first step whether each weight that is to train can receive a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import frostline as fl
+from backends.checks import changed, frostline_fit, values
+from backends.small_models import INPUTS, OUTPUTS, SEED, compiled, data_for, two_dense
+from frostline.errors import NoGradientError
+
+TEXT = """\
+the plan trains weights of the model 'rounded' that can receive no gradient:
+
+a/kernel, a/bias: cut
+  round has a derivative of zero wherever it has one
+  route: a/kernel > a > round
+  to mend: let the gradient pass as if round were not there (straight-through estimator): x +
+  stop_gradient(round(x) - x).
+  received: a plan that trains a/kernel, a/bias
+  expected: for each weight that is to train a way to the loss by operations that have a derivative
+  to mend:  mend that place, or leave these weights out of the plan; preflight=False trains all the same"""
+
+
+def rounded() -> keras.Model:
+    """Dense `a`, rounded, Dense `b`."""
+    keras.utils.set_random_seed(SEED)
+    inputs = keras.Input((INPUTS,), name="x")
+    hidden = ops.round(keras.layers.Dense(3, name="a")(inputs))
+    return compiled(keras.Model(inputs, keras.layers.Dense(OUTPUTS, name="b")(hidden), name="rounded"))
+
+
+def refused(model: keras.Model, plan: Any, **arguments: Any) -> NoGradientError:
+    before = values(model)
+    with pytest.raises(NoGradientError) as caught:
+        frostline_fit(model, plan, **arguments)
+    assert changed(model, before) == set()
+    assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 0
+    return caught.value
+
+
+def test_it_stops_with_the_explanation_before_anything_moves() -> None:
+    error = refused(rounded(), fl.Plan(default="train"))
+    assert str(error) == TEXT
+
+
+def test_a_later_phase_is_looked_at_before_the_first() -> None:
+    schedule = fl.Schedule(
+        fl.Plan().train("b/**"), (fl.Phase("head", epochs=1), fl.Phase("all", epochs=1).train("a/**"))
+    )
+    assert str(refused(rounded(), schedule)) == TEXT
+
+
+def test_a_plan_that_leaves_them_out_trains() -> None:
+    run = frostline_fit(rounded(), fl.Plan().train("b/**"))
+    assert run.verification.of("trained") == ("b/kernel", "b/bias")
+
+
+def test_whoever_insists_trains_all_the_same() -> None:
+    run = frostline_fit(rounded(), fl.Plan(default="train"), preflight=False)
+    assert run.verification.no_gradient == ("a/kernel", "a/bias")
+
+
+def test_a_pydataset_is_looked_into() -> None:
+    class Batches(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            x, y = data_for(two_dense())
+            return x[4 * index : 4 * index + 4], y[4 * index : 4 * index + 4]
+
+    model = rounded()
+    with pytest.raises(NoGradientError):
+        fl.fit(model, fl.Plan(default="train"), Batches(), verbose=0)
+
+
+def test_a_generator_is_not_consumed_for_it() -> None:
+    taken = []
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        x, y = data_for(two_dense())
+        for first in (0, 4):
+            taken.append(first)
+            yield x[first : first + 4], y[first : first + 4]
+
+    fl.fit(compiled(two_dense()), fl.Plan().train("b/**"), batches(), steps_per_epoch=2, verbose=0)
+    assert taken == [0, 4]
+
+
+def test_it_is_not_repeated_where_nothing_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    from frostline.training import job
+
+    monkeypatch.setattr(job, "preflight", lambda *_: looked.append(1))
+    model = compiled(two_dense())
+    for _ in range(3):
+        frostline_fit(model, fl.Plan().train("b/**"))
+    assert looked == [1]
+    frostline_fit(model, fl.Plan().train("a/**"))
+    assert looked == [1, 1]
