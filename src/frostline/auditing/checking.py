@@ -193,8 +193,10 @@ def _evaluated(subject: Subject) -> Callable[[], float]:
     def evaluate() -> float:
         with keras.StatelessScope(collect_losses=True), _backend().same_randomness():
             value = subject.loss(*(argument.value for argument in subject.arguments))
-            total = keras.ops.cast(keras.ops.sum(value), "float64")
-            return float(keras.ops.convert_to_numpy(total))
+            total = keras.ops.sum(value)
+            # TensorFlow cannot turn these into NumPy arrays.
+            half = keras.backend.standardize_dtype(total.dtype) in ("bfloat16", "float16")
+            return float(keras.ops.convert_to_numpy(keras.ops.cast(total, "float32") if half else total))
 
     return evaluate
 
