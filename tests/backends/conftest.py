@@ -17,9 +17,9 @@ _ended = 0
 def _garbage_collected_at_rest() -> Iterator[None]:
     """Let Python look for cycles only where no TensorFlow iterator is at work.
 
-    A `fit` that raises over a generator leaves an iterator behind, in a cycle. TensorFlow waits for its threads
-    when that is destroyed, with Python's lock held, while one of them may wait for the lock to ask the generator
-    for more: Keras's tests would hang as well.
+    A `fit` that raises over a generator leaves an iterator behind, in a cycle. TensorFlow waits for its
+    threads when that is destroyed, with Python's lock held, while one of them may wait for the lock to ask
+    the generator for more: Keras's own tests would hang as well.
     """
     if keras.backend.backend() != "tensorflow":
         yield
