@@ -723,3 +723,12 @@ def test_float64_kept_lets_two_dtypes_meet_in_float64() -> None:
     with _keras.float64_kept():
         assert keras.backend.result_type("float64", "float32") == "float64"
     assert keras.backend.result_type("float64", "float32") == narrowed
+
+
+def test_losses_left_unbuilt_builds_a_copy() -> None:
+    model = compiled(small_models.two_dense())
+    x, y = small_models.data_for(model)
+    with _keras.losses_left_unbuilt(model):
+        _keras.compute_loss(model, x, y, model(x), None)
+        assert model._compile_loss.built
+    assert not model._compile_loss.built

@@ -51,7 +51,7 @@ class Question:
                 yield Source(f"{weight.address}:base", weight.storage, "state")
 
         return Subject(
-            self._compute,
+            self._computed,
             tuple(source for weight in self.held for source in sources(weight)),
             tuple(Argument(tensors(part), "input", name) for name, part in self._parts()),
             {id(node.layer): node.address for node in self.held.layers},
@@ -59,6 +59,10 @@ class Question:
 
     def _parts(self) -> Iterable[tuple[str, Any]]:
         return (("x", self.x), ("y", self.y), ("sample_weight", self.sample_weight))
+
+    def _computed(self, *parts: Any) -> Any:
+        with _keras.losses_left_unbuilt(self.model):
+            return self._compute(*parts)
 
     def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
         import keras
