@@ -17,7 +17,7 @@ demo: $(VENV)/.demo-$(BACKEND)
 
 # Each backend in a process of its own; two at a time, since a machine of two cores is what we ask for.
 test: $(VENV)/.dev
-	$(MAKE) --no-print-directory -j2 --output-sync=target test-core test-jax test-torch test-tensorflow
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-jax test-tensorflow test-torch test-core
 
 test-core: $(VENV)/.dev
 	$(BIN)/pytest -q tests --ignore=tests/backends

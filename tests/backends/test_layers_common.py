@@ -35,7 +35,7 @@ from backends.layer_checks import (
 from frostline import _keras
 from frostline.address import inventory
 
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100" if keras.backend.backend() == "torch" else "30"))
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 

@@ -29,7 +29,7 @@ from backends.parametrized_models import (
 from frostline.parametrization.elements import Elements
 
 BACKEND = keras.backend.backend()
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100" if keras.backend.backend() == "torch" else "30"))
 BITS = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 OPTIMIZERS: dict[str, Callable[[], Any]] = {

@@ -1,6 +1,6 @@
 """What holds for every model, plan and optimizer: properties over random ones.
 
-`FROSTLINE_EXAMPLES` sets the number of examples of each property (100; `make test-all` takes 1000).
+`FROSTLINE_EXAMPLES` sets the number of examples of each property (100, or 30 where each is compiled; `make test-all` takes 1000).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from backends import random_models
 from backends.random_models import BATCH, Optimizer, Part, Recipe, expected_trained, plans, recipes
 from frostline.address import Inventory, inventory
 
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100" if keras.backend.backend() == "torch" else "30"))
 BACKEND = keras.backend.backend()
 
 every = settings(
