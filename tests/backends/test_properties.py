@@ -1,6 +1,7 @@
 """What holds for every model, plan and optimizer: properties over random ones.
 
-`FROSTLINE_EXAMPLES` sets the number of examples of each property (100, or 30 where each is compiled; `make test-all` takes 1000).
+`FROSTLINE_EXAMPLES` sets the number of examples of each property (100, or 30 where each is compiled;
+`make test-all` takes 1000).
 """
 
 from __future__ import annotations
