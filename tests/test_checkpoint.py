@@ -144,7 +144,7 @@ def test_a_newer_version_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(ResumeError, match="cannot be used for checkpoints: Permission denied"):
+    with pytest.raises(ResumeError, match="cannot be used: Permission denied"):
         checkpoint.held(tmp_path / "run").__enter__()
     tmp_path.chmod(0o700)
 
@@ -154,7 +154,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     with pytest.raises(ResumeError) as caught, checkpoint.held(tmp_path / "run"):
         pass
     assert str(caught.value) == (
-        f"the folder {str(tmp_path / 'run')!r} cannot be used for checkpoints: File exists.\n"
+        f"the checkpoint folder {str(tmp_path / 'run')!r} cannot be used: File exists.\n"
         "  expected: a folder that exists or can be made, and that you may write to\n"
         "  to mend:  name another folder"
     )
@@ -178,9 +178,9 @@ def test_a_folder_in_use(tmp_path: Path) -> None:
         with pytest.raises(ResumeError) as caught, checkpoint.held(tmp_path):
             pass
         assert str(caught.value) == (
-            f"the folder {str(tmp_path)!r} is in use by another run.\n"
-            f"  received: a lock held by process {os.getpid()}\n"
-            "  to mend:  wait for that run, end it, or name another folder"
+            f"the checkpoint folder {str(tmp_path)!r} is in use by another run.\n"
+            f"  received: process {os.getpid()} writes to it\n"
+            "  to mend:  wait until it ends, or name another folder"
         )
     with checkpoint.held(tmp_path):
         pass

@@ -20,7 +20,7 @@ ROOT = Path(frostline.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("_version", "documents", "files", "globs", "initializers", "render"),
+    ("_version", "documents", "files", "globs", "initializers", "locking", "render"),
     ("documentfile",),
     ("_keras",),
     ("address",),

@@ -3,7 +3,9 @@
 Import as `from backends.checks import changed`. The models are those of `small_models`.
 """
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -14,6 +16,27 @@ from backends.small_models import data_for, value_of
 from frostline import _keras
 
 Values = dict[str, np.ndarray]
+
+
+def examples(torch: int, jax: int | None = None, tensorflow: int | None = None) -> int:
+    """How many random examples to draw: fewer where each is compiled; `FROSTLINE_EXAMPLES` overrides it."""
+    default = {"torch": torch, "jax": jax, "tensorflow": tensorflow}[keras.backend.backend()] or torch
+    return int(os.environ.get("FROSTLINE_EXAMPLES", default))
+
+
+@contextmanager
+def quick_compilation() -> Iterator[None]:
+    """On JAX, compile without optimizing: a few steps of a tiny model do not win that time back."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def values(model: keras.Model) -> Values:

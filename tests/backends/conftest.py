@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import keras
 import pytest
 
+from backends import checks
+
 _EVERY = 40
 _ended = 0
 
@@ -31,3 +33,11 @@ def _garbage_collected_at_rest() -> Iterator[None]:
     if _ended % _EVERY == 0:
         time.sleep(0.2)
         gc.collect()
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """For modules whose models are compiled once and make a few steps."""
+    with checks.quick_compilation():
+        yield
+    keras.utils.clear_session()

@@ -5,8 +5,7 @@ Import as `from backends.layer_checks import CASES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 import frostline as fl
+from backends.checks import quick_compilation
 from frostline import layers
 
 BACKEND = keras.backend.backend()
@@ -160,21 +160,6 @@ CASES: dict[str, Case] = {
     ),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-
-
-@contextmanager
-def quick_compilation() -> Iterator[None]:
-    """On JAX, compile without optimizing: a few steps of a tiny model do not win that time back."""
-    if BACKEND != "jax":
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def weights_of(layer: Any) -> Values:

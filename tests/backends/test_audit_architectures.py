@@ -14,6 +14,7 @@ import pytest
 
 import frostline as fl
 from backends import architectures
+from backends.checks import quick_compilation
 from backends.every_layer import every_layer, wanted
 
 BACKEND = keras.backend.backend()
@@ -41,21 +42,16 @@ def _small_and_quick() -> Iterator[None]:
     Spend little on optimizing what runs once, or on threads for small tensors, and free what it took.
     """
     keras.utils.set_random_seed(0)
-    if BACKEND == "jax":
-        import jax
+    with quick_compilation():
+        if BACKEND == "torch":
+            import torch
 
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
-    elif BACKEND == "torch":
-        import torch
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        yield
-        torch.set_num_threads(threads)
-    else:
-        yield
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            yield
+            torch.set_num_threads(threads)
+        else:
+            yield
     keras.utils.clear_session()
 
 

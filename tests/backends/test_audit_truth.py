@@ -11,7 +11,6 @@ and only where both sides put the gradient below `NOISE` of the largest, they ma
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,10 +24,11 @@ from keras import ops
 
 import frostline as fl
 from backends import random_models
+from backends.checks import examples
 from backends.random_models import BATCH, WIDTH, Part, Recipe, plans, recipes
 from frostline.address import inventory
 
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "25"))
+EXAMPLES = examples(25)
 BACKEND = keras.backend.backend()
 RATE = 1e30
 NOISE = 1e-6
@@ -40,21 +40,10 @@ every = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Any:
-    """Every example is compiled once and run once: on JAX, optimizing it costs more than it saves."""
-    if BACKEND != "jax":
-        yield
-    else:
-        import jax
-
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
-    keras.utils.clear_session()
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Gradients do not exist for variables"),
+    pytest.mark.usefixtures("quick_compilation"),
+]
 
 
 # --- parts that let no gradient, or only some, pass -------------------------------------------

@@ -24,12 +24,12 @@ from rich.console import Console
 import frostline as fl
 from backends.checks import Values, changed, values
 from backends.command_line import Runner, contents
-from frostline.errors import RunConfigError
+from frostline.errors import OutputFolderError, RunConfigError
+from frostline.locking import locked
 from frostline.runs.config import load_run
 from frostline.runs.estimate import estimate, measured
 from frostline.runs.execute import execute
 from frostline.runs.folder import identity_of
-from frostline.runs.lock import locked
 from frostline.runs.preparing import prepare
 
 BACKEND = keras.backend.backend()
@@ -352,7 +352,8 @@ def test_files_of_no_run_are_not_touched(run: Runner) -> None:
 def test_a_folder_in_use_is_refused(run: Runner) -> None:
     write()
     Path("out").mkdir()
-    with locked(Path("out")):
+    elsewhere = "name another folder under output:"
+    with locked(Path("out"), OutputFolderError, "output folder", elsewhere):
         assert run.fails("fit", "run.yaml") == (
             "the output folder 'out' is in use by another run.\n"
             f"  received: process {os.getpid()} writes to it\n"
@@ -364,7 +365,8 @@ def test_a_folder_in_use_is_refused(run: Runner) -> None:
 def test_a_folder_that_cannot_be_made(run: Runner) -> None:
     write(output="data.npz/out")
     assert run.fails("fit", "run.yaml") == (
-        "the output folder 'data.npz/out' cannot be made: Not a directory.\n"
+        "the output folder 'data.npz/out' cannot be used: Not a directory.\n"
+        "  expected: a folder that exists or can be made, and that you may write to\n"
         "  to mend:  name another folder under output:"
     )
 

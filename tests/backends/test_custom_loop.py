@@ -24,6 +24,8 @@ from backends.small_models import (
 from frostline import _keras, optimizer
 from frostline.errors import OptimizerError, PlanError, UnbuiltModelError
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 BACKEND = keras.backend.backend()
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="stateless_apply is JAX's")
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.function is TensorFlow's")
@@ -60,19 +62,6 @@ def batches(model: keras.Model, epochs: int = 1) -> list[tuple[np.ndarray, np.nd
 
 
 # --- a loop does what fit does ----------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Any:
-    """On JAX, optimizing what runs a few steps costs more than it saves."""
-    if BACKEND != "jax":
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "compiled"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
+from backends.checks import examples
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Builder, Graph, Reason, Where
 from frostline.graph.read import Source, Subject, measure, trace
 
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100")) // 4
+EXAMPLES = examples(100) // 4
 WEIGHTS = 3
 Computed = Callable[[Any, Any], Any]
 

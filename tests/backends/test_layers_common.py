@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import frostline as fl
-from backends.checks import changed, values
+from backends.checks import changed, examples, values
 from backends.layer_checks import (
     BACKEND,
     CASES,
@@ -28,22 +27,18 @@ from backends.layer_checks import (
     exact,
     model_of,
     numbers,
-    quick_compilation,
     saved_and_loaded,
     weights_of,
 )
 from frostline import _keras
 from frostline.address import inventory
 
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100" if keras.backend.backend() == "torch" else "30"))
+EXAMPLES = examples(100, jax=30, tensorflow=30)
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Any:
-    with quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 # --- numbers ----------------------------------------------------------------------------------

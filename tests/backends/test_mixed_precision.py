@@ -26,6 +26,8 @@ from backends.checks import (
 from backends.small_models import compiled, data_for, square_layers
 from frostline import Phase, Plan, Schedule, _keras
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 EAGER = keras.backend.backend() == "tensorflow"
 """There a few eager steps take less time than tracing one does."""
 POLICIES = ("mixed_float16", "mixed_bfloat16")
@@ -66,19 +68,6 @@ def network(policy: str) -> keras.Model:
     for weight, other in zip(model.weights, square_layers().weights, strict=True):
         weight.assign(other)
     return model
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Any:
-    """On JAX, optimizing what runs a few steps costs more than it saves."""
-    if keras.backend.backend() != "jax":
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize(

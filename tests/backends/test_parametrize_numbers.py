@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from keras import optimizers
 
 import frostline as fl
+from backends.checks import examples
 from backends.parametrized_models import (
     HOW,
     PATHS,
@@ -29,7 +29,7 @@ from backends.parametrized_models import (
 from frostline.parametrization.elements import Elements
 
 BACKEND = keras.backend.backend()
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100" if keras.backend.backend() == "torch" else "30"))
+EXAMPLES = examples(100, jax=30, tensorflow=30)
 BITS = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 OPTIMIZERS: dict[str, Callable[[], Any]] = {

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -24,11 +23,13 @@ from hypothesis import strategies as st
 
 import frostline as fl
 from backends import random_models
+from backends.checks import examples
 from backends.random_models import BATCH, Optimizer, Part, Recipe, expected_trained, plans, recipes
 from frostline.address import Inventory, inventory
 
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", "100" if keras.backend.backend() == "torch" else "30"))
+EXAMPLES = examples(100, jax=30, tensorflow=30)
 BACKEND = keras.backend.backend()
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 every = settings(
     max_examples=EXAMPLES,
@@ -37,20 +38,6 @@ every = settings(
     # A model takes longer to draw than numbers do, and is larger.
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Any:
-    """Every example is compiled once and run three steps: on JAX, optimizing it costs more than it saves."""
-    if BACKEND != "jax":
-        yield
-    else:
-        import jax
-
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
-    keras.utils.clear_session()
 
 
 @dataclass(frozen=True)

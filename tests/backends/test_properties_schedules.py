@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -19,30 +18,18 @@ from hypothesis import strategies as st
 
 import frostline as fl
 from backends import random_models
+from backends.checks import examples
 from backends.random_models import BATCH, Optimizer, Part, Recipe, plans
 from backends.reference_training import Reference
 from frostline import Phase, Plateau, Schedule, _keras
 from frostline.address import Inventory, inventory
 
 BACKEND = keras.backend.backend()
-EXAMPLES = int(os.environ.get("FROSTLINE_EXAMPLES", {"jax": "8", "tensorflow": "15"}.get(BACKEND, "25")))
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+EXAMPLES = examples(25, jax=8, tensorflow=15)
 EPOCH = random_models.SAMPLES // BATCH
 TOLERANCE = 2e-4
 """Of values of about 1 after up to eight epochs. A wrong count of steps, rate or slot shows at 1e-2."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Any:
-    """On JAX, optimizing what runs a few steps costs more than it saves."""
-    if BACKEND != "jax":
-        yield
-    else:
-        import jax
-
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
-    keras.utils.clear_session()
 
 
 # --- cases ------------------------------------------------------------------------------------

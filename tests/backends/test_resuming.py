@@ -25,6 +25,8 @@ from frostline.parametrization.adapters import LowRank
 from frostline.parametrization.selections import Rows
 from frostline.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SAMPLES, BATCH, STEPS = 12, 4, 3
 EAGER = keras.backend.backend() != "torch"
 """Compiling takes longer than a few steps do; real kills happen to compiled models."""
@@ -141,19 +143,6 @@ def every_moment(epochs: int) -> list[tuple[int, str]]:
 def some_moments(epochs: int) -> list[tuple[int, str]]:
     """One moment of each epoch, another each time."""
     return [(epoch, ("middle", "end", "begin")[epoch % 3]) for epoch in range(epochs)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation() -> Any:
-    """Every run is compiled anew and makes a few steps: on JAX, optimizing it costs more than it saves."""
-    if keras.backend.backend() != "jax":
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 # --- what a run's future depends on -----------------------------------------------------------

@@ -342,20 +342,7 @@ def cases(draw: st.DrawFn) -> tuple[Recipe, Optimizer, Schedule]:
     return recipe, draw(random_models.optimizers()), Schedule(base, tuple(phases))
 
 
-@pytest.fixture(scope="module")
-def _quick_compilation() -> Any:
-    """Every example is compiled once and run a few steps: on JAX, optimizing it costs more than it saves."""
-    if keras.backend.backend() != "jax":
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.mark.usefixtures("_quick_compilation")
+@pytest.mark.usefixtures("quick_compilation")
 @settings(
     # Each phase is compiled twice, which takes JAX seconds.
     max_examples=5 if keras.backend.backend() == "jax" else 10,

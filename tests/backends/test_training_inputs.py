@@ -23,6 +23,8 @@ from backends.small_models import compiled, square_layers, two_dense
 from frostline import Phase, Plan, Schedule
 from frostline.errors import VerificationError
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 BACKEND = keras.backend.backend()
 SCHEDULE = Schedule(
     Plan().train("b/**"), (Phase("head", epochs=1), Phase("all", epochs=2, lr=0.5).train("**"))
@@ -31,19 +33,6 @@ RNG = np.random.default_rng(3)
 X = RNG.normal(size=(12, 4)).astype("float32")
 Y = RNG.normal(size=(12, 2)).astype("float32")
 BATCHES = [(X[n : n + 4], Y[n : n + 4]) for n in range(0, 12, 4)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Any:
-    """On JAX, optimizing what runs a few steps costs more than it saves."""
-    if BACKEND != "jax":
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def only_on(backend: str, why: str) -> None:

@@ -140,8 +140,6 @@ def check_gradients(
             expected="at least one weight that trains, and one direction",
         )
     subject = _subject(model, held, weights, x, y, loss)
-    # The losses of a compiled model are made when they are first asked for, in the dtype of that moment.
-    _evaluated(subject)()
     with _in_float64(model, held) as dtype:
         measured = read.measure(subject)
         if measured.error:

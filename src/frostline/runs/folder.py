@@ -24,12 +24,13 @@ from typing import Any, Literal
 
 from frostline.errors import OutputFolderError, listed
 from frostline.files import read_text, write_atomically
+from frostline.locking import LOCK, locked, require_unlocked
 from frostline.runs.config import RunConfig
 from frostline.runs.configdata import KINDS
 from frostline.runs.data import digest_file
-from frostline.runs.lock import LOCK, locked, require_unlocked
 
 SCHEMA = 1
+_CALLED = ("output folder", "name another folder under output:")
 Status = Literal["running", "finished"]
 
 _OWN = (
@@ -85,8 +86,7 @@ def output_folder(
             another, or files of no run, or cannot be written to. Nothing in it has changed then.
     """
     path = config.output
-    _make(path)
-    with locked(path):
+    with locked(path, OutputFolderError, *_CALLED):
         folder = OutputFolder(path, require_available(config, identity, overwrite=overwrite, held=True))
         if not folder.resumed:
             _clear(path)
@@ -116,7 +116,7 @@ def require_available(
     """
     path = config.output
     if not held:
-        require_unlocked(path)
+        require_unlocked(path, OutputFolderError, *_CALLED)
     state = _state(path)
     if state is None:
         _require_free(path)
@@ -155,16 +155,6 @@ def _digests(config: RunConfig) -> dict[str, str]:
         if path.exists():
             found[name] = digest_file(path)
     return found
-
-
-def _make(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputFolderError(
-            f"the output folder {str(path)!r} cannot be made: {error.strerror}",
-            remedy="name another folder under output:",
-        ) from None
 
 
 def _state(path: Path) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from safetensors import numpy as safetensors
 
 from frostline.errors import ResumeError
 from frostline.files import write_atomically
+from frostline.locking import locked
 
 Array = npt.NDArray[Any]
 
@@ -32,7 +33,7 @@ KEPT = 2
 """How many checkpoints stay: the last one, and the one before for when the last cannot be read."""
 
 _EPOCH, _FINISHED = "epoch-", "finished"
-_ARRAYS, _STATE, _LOCK = "arrays.safetensors", "state.json", ".lock"
+_ARRAYS, _STATE = "arrays.safetensors", "state.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,40 +148,10 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         ResumeError: Another run has it, or it cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("a+")
-    except OSError as problem:
-        raise ResumeError(
-            f"the folder {str(folder)!r} cannot be used for checkpoints: {problem.strerror}",
-            expected="a folder that exists or can be made, and that you may write to",
-            remedy="name another folder",
-        ) from None
-    with lock:
-        _lock(lock, folder)
+    with locked(folder, ResumeError, "checkpoint folder", "name another folder"):
         # What a run that was killed had not finished writing.
         _remove(*folder.glob(f".{_EPOCH}*"), *folder.glob(f".{_FINISHED}.*"))
         yield
-
-
-def _lock(lock: Any, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # on Windows nobody else is kept out
-        return
-    try:
-        # The system lets go of it when the process dies, by whatever cause.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise ResumeError(
-            f"the folder {str(folder)!r} is in use by another run",
-            received=f"a lock held by process {lock.read().strip() or 'unknown'}",
-            remedy="wait for that run, end it, or name another folder",
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
 
 
 def _candidates(folder: Path) -> list[Path]:
