@@ -1,27 +1,32 @@
-"""Runs killed with SIGKILL at random moments, and their undisturbed twin. Prints what came out as JSON.
+"""Runs killed with SIGKILL at random moments, and their undisturbed twin.
 
-    python killing.py FOLDER KILLS_IN_EACH_PHASE SEED
+    python killing.py fit|command FOLDER KILLS_IN_EACH_PHASE SEED
 
-Every run has a process of its own, forked from this one, which has imported the backend and run nothing
-on it.
+Runs are those of `fl.fit`, or of `frostline fit`, whose config takes model, data and callbacks from this
+module. Every run has a process of its own, forked from this one, which has imported the backend and run
+nothing on it. FOLDER/report.json says what came out.
 """
 
+import csv
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import yaml
 
 import frostline as fl
 from frostline import Phase, Plan, Schedule
@@ -58,8 +63,8 @@ class KillAt(keras.callbacks.Callback):
 
     def __init__(self, step: int, delay: float) -> None:
         super().__init__()
-        self._left = step
-        self._delay = delay
+        self.step = self._left = step
+        self.delay = delay
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._left == 0:
@@ -67,25 +72,80 @@ class KillAt(keras.callbacks.Callback):
         self._left -= 1
 
     def _kill(self) -> None:
-        time.sleep(self._delay)
+        time.sleep(self.delay)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(folder: Path | None, result: Path, kill: KillAt | None = None) -> None:
-    """Train to the end, or until killed, and write down what came out."""
+def arrays() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(5)
     x = rng.normal(size=(STEPS * 8, 6)).astype("float32")
-    y = rng.normal(size=(STEPS * 8, 2)).astype("float32")
+    return x, rng.normal(size=(STEPS * 8, 2)).astype("float32")
+
+
+def plateau() -> keras.callbacks.Callback:
+    return keras.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=1.0)
+
+
+def fit(folder: Path, result: Path, kill: KillAt | None = None) -> None:
+    """Train with `fl.fit` to the end, or until killed, and write down what came out."""
+    x, y = arrays()
     model = build()
-    callbacks = [keras.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=1.0)]
-    more: dict[str, Any] = {"callbacks": [*callbacks, kill] if kill else callbacks}
-    run = fl.fit(model, SCHEDULE, x, y, batch_size=8, verbose=0, resume=folder, **more)
-    variables = (*model.variables, *model.optimizer.variables)
+    callbacks = [plateau(), *([kill] if kill else [])]
+    run = fl.fit(model, SCHEDULE, x, y, batch_size=8, verbose=0, resume=folder, callbacks=callbacks)
+    problems = run.receipt.check(after=fl.fingerprint(model))
+    write(result, (*model.variables, *model.optimizer.variables), run.history.history, problems)
+
+
+CONFIG = {
+    "frostline": 1,
+    "model": "killing:build",
+    "data": {"function": "killing:arrays"},
+    "batch_size": 8,
+    "plan": SCHEDULE.to_data(),
+    "callbacks": ["killing:plateau", "killing:kill_at"],
+    "output": "out",
+}
+
+
+def kill_at() -> keras.callbacks.Callback:
+    """What the config names: a callback that kills where a file beside it says so, and once."""
+    told = Path("kill_at.json")
+    if not told.exists():
+        return keras.callbacks.Callback()
+    step, delay = json.loads(told.read_text())
+    told.unlink()
+    return KillAt(step, delay)
+
+
+def command(folder: Path, result: Path, kill: KillAt | None = None) -> None:
+    """Train with `frostline fit` to the end, or until killed, and write down what came out."""
+    from frostline.cli.app import main as frostline
+
+    folder.mkdir(exist_ok=True)
+    os.chdir(folder)
+    shutil.copy(__file__, "killing.py")
+    Path("run.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
+    if kill:
+        Path("kill_at.json").write_text(json.dumps([kill.step, kill.delay]))
+    sys.path.insert(0, str(folder))
+    for words in (["fit", "run.yaml"], ["verify", "out/receipt.json", "--after", "out/model.keras"]):
+        sys.argv = ["frostline", *words]
+        with Path("said.txt").open("a") as said, redirect_stdout(said):
+            try:
+                frostline()
+            except SystemExit as end:
+                assert not end.code, f"frostline {words[0]} ended with {end.code}"
+    with Path("out/history.csv").open(newline="") as stream:
+        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+    model = keras.saving.load_model("out/model.keras")
+    write(result, (*model.variables, *model.optimizer.variables), rows, [])
+
+
+def write(result: Path, variables: Iterable[Any], history: Any, problems: Sequence[str]) -> None:
+    """Write down what came out of a run."""
     values = {f"{n}": np.asarray(keras.ops.convert_to_numpy(v)) for n, v in enumerate(variables)}
     np.savez(result, **values)
-    problems = run.receipt.check(after=fl.fingerprint(model))
-    told = {"history": run.history.history, "resumed": run.resumed, "problems": problems}
-    result.with_suffix(".json").write_text(json.dumps(told))
+    result.with_suffix(".json").write_text(json.dumps({"history": history, "problems": list(problems)}))
 
 
 def in_a_process(work: Callable[[], None]) -> bool:
@@ -115,10 +175,10 @@ def difference(one: Path, other: Path) -> float:
     return max(float(np.abs(a[n].astype("float64") - b[n].astype("float64")).max(initial=0)) for n in a.files)
 
 
-def main(folder: Path, kills: int, seed: int) -> None:
+def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> None:
     dice = random.Random(seed)
     whole = folder / "whole.npz"
-    assert in_a_process(partial(train, None, whole))
+    assert in_a_process(partial(train, folder / "whole", whole))
     history = json.loads(whole.with_suffix(".json").read_text())["history"]
     report = []
     for phase, (first, end) in SPANS.items():
@@ -137,14 +197,14 @@ def main(folder: Path, kills: int, seed: int) -> None:
                     "phase": phase,
                     "step": step,
                     "deaths": deaths,
-                    "resumed": told["resumed"],
                     "difference": difference(result, whole),
                     "same history": told["history"] == history,
                     "problems": told["problems"],
                 }
             )
-    sys.stdout.write(json.dumps(report))
+    (folder / "report.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    ways = {"fit": fit, "command": command}
+    main(ways[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

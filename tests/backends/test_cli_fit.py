@@ -6,12 +6,8 @@ import csv
 import io
 import json
 import os
-import random
 import re
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -430,46 +426,6 @@ def test_a_run_without_a_whole_epoch_begins_anew_with_any_settings(run: Runner) 
     text = Path("run.yaml").read_text().replace("batch_size: 8", "batch_size: 4")
     Path("run.yaml").write_text(text)
     assert run("fit", "run.yaml").code == 0
-
-
-def in_a_process(folder: Path) -> subprocess.Popen[str]:
-    code = "from frostline.cli.app import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "fit", "run.yaml"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=folder,
-    )
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments(run: Runner, folder: Path) -> None:
-    phases = [PHASES[0] | {"epochs": 60}, PHASES[1] | {"epochs": 60}]
-    settings = SOURCES["arrays"] | {"epochs": None, "plan": BASE["plan"] | {"phases": phases}}
-    write(**settings)
-    chance = random.Random(BACKEND)
-    kills = {"probe": 0, "finetune": 0}
-    for _ in range(60):
-        process = in_a_process(folder)
-        assert process.stdout is not None
-        for line in process.stdout:
-            phase = line.split(" ", 1)[0]
-            if phase in kills and " epoch " in line and chance.random() < 0.4:
-                time.sleep(chance.random() / 50)
-                process.send_signal(signal.SIGKILL)
-                kills[phase] += 1
-                break
-        process.stdout.read()
-        if process.wait() == 0:
-            break
-    assert process.returncode == 0
-    assert all(kills.values())
-    killed = final()
-    assert run("verify", "out/receipt.json", "--after", "out/model.keras").code == 0
-    assert run("fit", "run.yaml", "--overwrite").code == 0
-    for address, value in final().items():
-        np.testing.assert_allclose(killed[address], value, rtol=0, atol=1e-6)
 
 
 # What cannot run --------------------------------------------------------------------------------------

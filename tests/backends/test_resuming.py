@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -783,15 +782,14 @@ def test_frozen_weights_cost_nothing(tmp_path: Path) -> None:
 # --- real kills -------------------------------------------------------------------------------
 
 
-def killed(folder: Path, kills: int, seed: int) -> list[dict[str, Any]]:
-    """What `killing.py` reports."""
+def killed(folder: Path, way: str, kills: int, seed: int) -> list[dict[str, Any]]:
+    """What `killing.py` reports of runs by `fl.fit` or by `frostline fit`."""
     script = Path(__file__).with_name("killing.py")
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    command = [sys.executable, str(script), str(folder), str(kills), str(seed)]
+    command = [sys.executable, str(script), way, str(folder), str(kills), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    report: list[dict[str, Any]] = json.loads(done.stdout)
+    report: list[dict[str, Any]] = json.loads((folder / "report.json").read_text())
     return report
 
 
@@ -802,14 +800,15 @@ def require_undisturbed(report: list[dict[str, Any]]) -> None:
 
 
 def test_killed_by_the_system_in_each_phase(tmp_path: Path) -> None:
-    report = killed(tmp_path / "runs", 1, 0)
+    report = killed(tmp_path / "runs", "fit", 1, 0)
     require_undisturbed(report)
     assert all(one["deaths"] for one in report)
 
 
 @pytest.mark.slow
-def test_killed_by_the_system_twenty_times_in_each_phase(tmp_path: Path) -> None:
-    report = killed(tmp_path / "runs", 20, 1)
+@pytest.mark.parametrize("way", ["fit", "command"])
+def test_killed_by_the_system_twenty_times_in_each_phase(tmp_path: Path, way: str) -> None:
+    report = killed(tmp_path / "runs", way, 20, 1)
     require_undisturbed(report)
     assert len(report) == 60
     assert sum(bool(one["deaths"]) for one in report) >= 55
