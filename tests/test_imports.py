@@ -20,10 +20,13 @@ ROOT = Path(frostline.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("_version", "documents", "files", "globs", "initializers", "locking", "render"),
-    ("documentfile",),
+    ("_version", "documents", "elements", "files", "globs", "initializers", "locking", "render"),
+    ("documentfile", "elementsets"),
     ("_keras",),
     ("address",),
+    ("groups", "parking"),
+    ("optimizer",),
+    ("parametrization",),
     ("graph",),
     ("remedies",),
     ("explanation",),
@@ -33,16 +36,22 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("schedule",),
     ("plandata",),
-    ("planfile", "memory", "notes", "groups"),
+    ("maskfile",),
+    ("planfile", "memory", "notes", "newrows", "rebuilding"),
+    ("growing",),
+    ("deciding",),
+    ("decision",),
     ("resolution",),
-    ("presets", "modes", "optimizer"),
-    ("parametrization",),
+    ("presets", "modes"),
     ("applying", "layers", "starter"),
+    ("partly",),
     ("verification", "custom_loop"),
     ("receipt",),
     ("auditing",),
     ("training",),
     ("models", "progress"),
+    ("saving",),
+    ("delta",),
     ("runs",),
     ("demo",),
     ("cli",),
@@ -169,8 +178,9 @@ def test_an_unknown_name_is_no_attribute() -> None:
 HELP = """
 import sys
 from frostline.cli.app import main
-verbs = ("show", "plan", "init", "audit", "why", "fit", "verify", "demo")
-for words in (["--help"], ["--version"], *([verb, "--help"] for verb in verbs)):
+verbs = ("show", "plan", "init", "audit", "why", "fit", "verify", "demo", "delta")
+deltas = (["delta", verb, "--help"] for verb in ("save", "apply", "show", "diff"))
+for words in (["--help"], ["--version"], *([verb, "--help"] for verb in verbs), *deltas):
     sys.argv = ["frostline", *words]
     try:
         main()

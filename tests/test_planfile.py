@@ -19,7 +19,7 @@ from frostline.errors import PlanError, PlanFileError
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "schemas" / "plan.json"
 KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
-RULE_KEYS = "train, freeze, lr, decay, optional"
+RULE_KEYS = "train, freeze, lr, decay, optional, rows, columns, index, mask, via"
 SELECTOR = "a selector: text such as 'head/**', or a mapping with any, all or not"
 QUOTE = "quote selectors: train: 'head/**'"
 
@@ -80,6 +80,7 @@ def test_what_was_saved_is_loaded(plan: fl.Plan, name: str) -> None:
 
 
 @given(plans())
+@settings(deadline=None)
 def test_every_plan_is_valid_by_the_schema(plan: fl.Plan) -> None:
     jsonschema.validate(plan.to_data(), fl.plan_schema())
 

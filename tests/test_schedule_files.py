@@ -187,7 +187,7 @@ BY_SCHEMA = {
     ),
     "an unknown key of a rule": (
         "- name: a\n  epochs: 1\n  rules:\n  - trian: a",
-        unknown(6, "trian", "train, freeze, lr, decay, optional", "train"),
+        unknown(6, "trian", "train, freeze, lr, decay, optional, rows, columns, index, mask, via", "train"),
     ),
     "a rule that is text": (
         "- name: a\n  epochs: 1\n  rules:\n  - freeze: b\n  - a",

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from frostline.auditing.intermediate import Intermediates, WhatIf, intermediates, what_if
     from frostline.auditing.looking import Audit, audit
     from frostline.custom_loop.obey import optimizer_for
+    from frostline.decision import Decision
+    from frostline.delta.contents import Delta
+    from frostline.delta.loading import LoadedDelta, deltas, load_delta, remove_delta
+    from frostline.delta.taking import save_delta
     from frostline.errors import FrostlineError
     from frostline.explaining import explain
     from frostline.explanation import Explanation, Explanations
+    from frostline.growing import grow_embedding
     from frostline.initializers import recommended_initializer
     from frostline.parametrization.adapters import LowRank, Scale
     from frostline.parametrization.base import Parametrization
@@ -37,11 +42,13 @@ if TYPE_CHECKING:
         last_blocks,
         layerwise_lr_decay,
         linear_probe,
+        lora,
         lp_ft,
     )
     from frostline.receipt import Receipt
-    from frostline.resolution import Decision, Resolution, resolve
+    from frostline.resolution import Resolution, resolve
     from frostline.runs.configdata import run_schema
+    from frostline.saving.archive import load_model, save_model
     from frostline.schedule import Phase, Plateau, Schedule
     from frostline.select import Selector, selector
     from frostline.training.loop import Run, fit
@@ -51,7 +58,8 @@ _EXPORTS = {
     "Applied": "applying",
     "Audit": "auditing.looking",
     "Columns": "parametrization.selections",
-    "Decision": "resolution",
+    "Decision": "decision",
+    "Delta": "delta.contents",
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Finding": "auditing.finding",
@@ -61,6 +69,7 @@ _EXPORTS = {
     "Index": "parametrization.selections",
     "Intermediates": "auditing.intermediate",
     "Inventory": "address",
+    "LoadedDelta": "delta.loading",
     "LowRank": "parametrization.adapters",
     "Mask": "parametrization.selections",
     "Parametrization": "parametrization.base",
@@ -84,24 +93,32 @@ _EXPORTS = {
     "audit": "auditing.looking",
     "bitfit": "presets",
     "check_gradients": "auditing.checking",
+    "deltas": "delta.loading",
     "discriminative": "presets",
     "explain": "explaining",
     "fingerprint": "verification",
     "fit": "training.loop",
     "gradual_unfreezing": "presets",
+    "grow_embedding": "growing",
     "intermediates": "auditing.intermediate",
     "inventory": "address",
     "last_blocks": "presets",
     "layerwise_lr_decay": "presets",
     "linear_probe": "presets",
+    "load_delta": "delta.loading",
+    "load_model": "saving.archive",
+    "lora": "presets",
     "lp_ft": "presets",
     "merge": "parametrization.install",
     "optimizer_for": "custom_loop.obey",
     "parametrize": "parametrization.install",
     "plan_schema": "plandata",
     "recommended_initializer": "initializers",
+    "remove_delta": "delta.loading",
     "resolve": "resolution",
     "run_schema": "runs.configdata",
+    "save_delta": "delta.taking",
+    "save_model": "saving.archive",
     "selector": "select",
     "verify": "verification",
     "what_if": "auditing.intermediate",
@@ -116,6 +133,7 @@ __all__ = [
     "Audit",
     "Columns",
     "Decision",
+    "Delta",
     "Explanation",
     "Explanations",
     "Finding",
@@ -125,6 +143,7 @@ __all__ = [
     "Index",
     "Intermediates",
     "Inventory",
+    "LoadedDelta",
     "LowRank",
     "Mask",
     "Parametrization",
@@ -149,25 +168,33 @@ __all__ = [
     "audit",
     "bitfit",
     "check_gradients",
+    "deltas",
     "discriminative",
     "explain",
     "fingerprint",
     "fit",
     "gradual_unfreezing",
+    "grow_embedding",
     "intermediates",
     "inventory",
     "last_blocks",
     "layers",
     "layerwise_lr_decay",
     "linear_probe",
+    "load_delta",
+    "load_model",
+    "lora",
     "lp_ft",
     "merge",
     "optimizer_for",
     "parametrize",
     "plan_schema",
     "recommended_initializer",
+    "remove_delta",
     "resolve",
     "run_schema",
+    "save_delta",
+    "save_model",
     "selector",
     "verify",
     "what_if",

@@ -6,6 +6,7 @@ away. Nothing else in Frostline may touch an attribute of Keras that begins with
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -214,8 +215,8 @@ def track_whole(layer: Any, weight: Any, parts: Iterable[Any], base: Any) -> Non
 
 
 def owns(layer: Any, weight: Any) -> bool:
-    """Return whether a layer itself created a variable as trainable, or was given it."""
-    return any(v is weight for v in _private(layer, "_trainable_variables"))
+    """Return whether a layer itself created a variable as trainable, or was given it; parametrized or not."""
+    return any(v is weight for v in own_weights(layer))
 
 
 def _place(variables: list[Any], variable: Any) -> int:
@@ -324,6 +325,45 @@ def renew_parameters(layers: Iterable[Any]) -> None:
     for layer in layers:
         if hasattr(layer, "_torch_params"):
             layer._track_variables()
+
+
+# Configurations ---------------------------------------------------------------------------------
+
+
+def config_of(model: Any) -> dict[str, Any]:
+    """Return what a `.keras` file would say of a model, without that of `compile`."""
+    from keras.src.saving import serialization_lib
+
+    with warnings.catch_warnings(), _private(serialization_lib, "ObjectSharingScope")():
+        # Lambdas are unsafe in files of others; this one goes nowhere.
+        warnings.filterwarnings("ignore", message=".*lambda", category=UserWarning)
+        config: dict[str, Any] = serialization_lib.serialize_keras_object(model)
+    _drop(config, "compile_config")
+    return config
+
+
+def made_of_config(config: dict[str, Any], custom: dict[str, Any]) -> Any:
+    """Return the model that `config_of` describes, built, with fresh values.
+
+    Args:
+        config: As `config_of` returned it; it is used up.
+        custom: Classes by name, for those that are not registered.
+    """
+    from keras.src.saving import serialization_lib
+
+    with _private(serialization_lib, "ObjectSharingScope")():
+        return serialization_lib.deserialize_keras_object(config, custom_objects=custom, safe_mode=False)
+
+
+def _drop(config: Any, key: str) -> None:
+    inner: Iterable[Any] = ()
+    if isinstance(config, dict):
+        config.pop(key, None)
+        inner = config.values()
+    elif isinstance(config, list | tuple):
+        inner = config
+    for one in inner:
+        _drop(one, key)
 
 
 # Trainers ---------------------------------------------------------------------------------------
@@ -482,7 +522,7 @@ def steps_counted_from(optimizer: Any, joined: int) -> Iterator[None]:
         object.__setattr__(optimizer, "_iterations", counter)
 
 
-_INNERMOST_FIRST = ("weights", "")
+_INNERMOST_FIRST = ("weights", "", "first step")
 """Who may replace one method at the same time, and in which order their replacements are nested."""
 
 
@@ -558,21 +598,60 @@ def decay_alike(optimizer: Any, weight: Any, parts: Iterable[Any]) -> None:
         excluded.update(key(part) for part in parts)
 
 
+def exclude_from_decay(optimizer: Any, variables: Iterable[Any]) -> None:
+    """Exclude variables from weight decay in an optimizer that is built already and made no step yet."""
+    key = variable_key(optimizer)
+    keys = {key(variable) for variable in variables}
+    if keys:
+        _private(optimizer, "_use_weight_decay")
+        optimizer._exclude_from_weight_decay = keys | getattr(optimizer, "_exclude_from_weight_decay", set())
+
+
+@contextmanager
+def safe_mode(on: bool) -> Iterator[None]:
+    """Refuse Python code in what Keras reads inside the block, or, if the user trusts it, do not."""
+    from keras.src.saving import serialization_lib
+
+    with _private(serialization_lib, "SafeModeScope")(on):
+        yield
+
+
+@contextmanager
+def saved_uncompiled(model: Any) -> Iterator[None]:
+    """Let `model.save` leave out the optimizer, the loss and the metrics."""
+
+    def nothing(_: Any) -> Callable[..., Any]:
+        return lambda *_: {}
+
+    optimizer = getattr(model, "optimizer", None)
+    chain = optimizer_chain(optimizer) if optimizer is not None else []
+    replaced = [(model, "get_compile_config"), *((part, "save_own_variables") for part in chain)]
+    before = [(owner, name, vars(owner).get(name)) for owner, name in replaced]
+    try:
+        for owner, name in replaced:
+            replace_method(owner, name, nothing)
+        yield
+    finally:
+        for owner, name, held in before:
+            _hold(owner, name, held)
+
+
 def update_hooks() -> tuple[str, str, str]:
     """Return the names of the optimizer's methods for the update step, for weight decay and for averages."""
     return "_backend_update_step", "_apply_weight_decay", "_update_model_variables_moving_average"
 
 
 @contextmanager
-def averages_at(optimizer: Any, places: list[int]) -> Iterator[None]:
-    """Let the optimizer's averages (EMA) be those of the weights at some places alone."""
+def averages_at(optimizer: Any, places: list[int]) -> Iterator[list[Any]]:
+    """Let the optimizer's averages (EMA) be those of the weights at some places alone, and yield them."""
     if not optimizer.use_ema:
-        yield
+        yield []
         return
     averages = _private(optimizer, "_model_variables_moving_average")
-    object.__setattr__(optimizer, "_model_variables_moving_average", [averages[n] for n in places])
+    chosen = [averages[n] for n in places]
+    object.__setattr__(optimizer, "_model_variables_moving_average", chosen)
     try:
-        yield
+        yield chosen
     finally:
         object.__setattr__(optimizer, "_model_variables_moving_average", averages)
 

@@ -11,6 +11,8 @@ from typing import Any
 from frostline import _keras, modes, optimizer
 from frostline.address import LayerNode
 from frostline.errors import PlanError
+from frostline.parametrization.base import Parametrization
+from frostline.parametrization.switching import Planned, planned_on, switch
 from frostline.plan import Plan
 from frostline.resolution import Resolution, resolve
 
@@ -30,8 +32,9 @@ class Applied:
     def undo(self) -> None:
         """Put back every flag of every layer and weight as it was; a second call does nothing.
 
-        Plans that were applied after this one are undone with it. On a compiled model the training function
-        and the optimizer follow.
+        A weight that the plan trained in part is a plain one again, with what was trained merged in. Plans
+        that were applied after this one are undone with it. On a compiled model the training function and the
+        optimizer follow.
         """
         if self._before is None:
             return
@@ -39,9 +42,12 @@ class Applied:
         for later in chain[chain.index(self) :]:
             later._before = None
         _keras.settle(self._model)
+        known = _addresses(self.resolution)
+        switch(self._model, self.resolution.inventory, before.planned)
         before.restore()
         _keras.note(self._model, _OnModel(before.resolution, chain[: chain.index(self)]))
-        _retarget(self._model, self.resolution, _flagged(self._model, self.resolution, before.targets))
+        targets = _flagged(self._model, self.resolution, before.targets)
+        _retarget(self._model, self.resolution, targets, known)
         _keras.renew_functions(self._model)
         if before.unbuilt is not None and before.unbuilt is _optimizer(self._model):
             optimizer.release(before.unbuilt)
@@ -54,6 +60,8 @@ class _Flags:
     layers: tuple[tuple[Any, bool], ...]
     variables: tuple[tuple[Any, bool], ...]
     calls: tuple[tuple[Any, Any], ...]
+    planned: Planned
+    """The parametrizations of the plan that was on the model."""
     resolution: Resolution | None
     """What was on the model."""
     targets: tuple[optimizer.Target, ...] | None
@@ -69,6 +77,7 @@ class _Flags:
             tuple((layer, _keras.layer_flag(layer)) for layer in layers),
             tuple((w.variable, w.variable.trainable) for w in held if w.role != "metric"),
             tuple(modes.calls_of(layers)),
+            planned_on(held),
             _on_model(model).resolution,
             optimizer.targets_of(opt) if opt is not None else None,
             opt if opt is not None and not opt.built else None,
@@ -123,11 +132,15 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
     _require_same_model(model, resolution)
     _keras.settle(model)
     before, earlier = _Flags.of(model, resolution), _on_model(model)
+    known = _addresses(resolution)
+    switched = switch(model, resolution.inventory, _parts_of(resolution))
     try:
-        as_before = not _set_flags(resolution)
+        as_before = not switched
+        as_before &= not _set_flags(resolution)
         modes.set_modes(resolution)
-        as_before &= not _retarget(model, resolution, _targets(model, resolution))
+        as_before &= not _retarget(model, resolution, _targets(model, resolution), known)
     except BaseException:
+        switched.back()
         before.restore()
         raise
     trained = earlier.trained if as_before and earlier.decides_as(resolution) else None
@@ -178,12 +191,18 @@ def flags_applied(model: Any, resolution: Resolution) -> Iterator[None]:
     """
     _require_same_model(model, resolution)
     before = _Flags.of(model, resolution)
+    switched = switch(model, resolution.inventory, _parts_of(resolution))
     try:
         _set_flags(resolution)
         modes.set_modes(resolution)
         yield
     finally:
+        switched.back()
         before.restore()
+
+
+def _parts_of(resolution: Resolution) -> dict[str, Parametrization]:
+    return {d.weight.address: d.how for d in resolution.decisions if d.how is not None}
 
 
 def _optimizer(model: Any) -> Any:
@@ -225,7 +244,9 @@ def functions_kept(model: Any, resolution: Resolution) -> bool:
     before = on_model.resolution
     if before is None or on_model.trained is None or on_model.trained != _keras.training_done(model):
         return False
-    return [d.weight.address for d in before.trained] == [d.weight.address for d in resolution.trained]
+    return [(d.weight.address, d.how) for d in before.trained] == [
+        (d.weight.address, d.how) for d in resolution.trained
+    ]
 
 
 class _OnModel:
@@ -303,13 +324,10 @@ def _flagged(
     model: Any, resolution: Resolution, before: tuple[optimizer.Target, ...] | None
 ) -> tuple[optimizer.Target, ...]:
     """Return what Keras's own flags let train, with the multipliers that held before."""
-    known = {id(target.variable): target for target in before or ()}
+    rates = {target.address: target.rates for target in before or ()}
     addresses = _addresses(resolution)
-    return tuple(
-        known.get(id(v)) or optimizer.Target(addresses[id(v)], v)
-        for v in model.trainable_variables
-        if id(v) in addresses
-    )
+    held = [(addresses[id(v)], v) for v in model.trainable_variables if id(v) in addresses]
+    return tuple(optimizer.Target(address, v, *rates.get(address, (1.0, 1.0))) for address, v in held)
 
 
 def _addresses(resolution: Resolution) -> dict[int, str]:
@@ -317,11 +335,16 @@ def _addresses(resolution: Resolution) -> dict[int, str]:
     return {id(v): address for w in roles for address, v in ((w.address, w.variable), *w.targets)}
 
 
-def _retarget(model: Any, resolution: Resolution, targets: tuple[optimizer.Target, ...]) -> bool:
-    """Let the optimizer follow the flags; return whether that changed it."""
+def _retarget(
+    model: Any, resolution: Resolution, targets: tuple[optimizer.Target, ...], known: dict[int, str]
+) -> bool:
+    """Let the optimizer follow the flags; return whether that changed it.
+
+    `known` are the addresses of variables that the model may have had until now.
+    """
     opt = _optimizer(model)
     if opt is None:
         return False
-    changed = optimizer.set_targets(opt, targets, _addresses(resolution))
+    changed = optimizer.set_targets(opt, targets, known | _addresses(resolution))
     _keras.unshare(model)
     return changed

@@ -67,7 +67,7 @@ class Diagnosis:
             status=status,
             cuts=cuts,
             behind=tuple(cut for cut in behind if cut not in cuts),
-            route=tuple(self._steps(self.flow.route(index))),
+            route=self._route(self.flow.route(index)),
             gradient_norm=size,
             remedy=self._remedy(index, status, cuts),
             note="its gradient is not finite" if size is not None and not math.isfinite(size) else "",
@@ -78,6 +78,17 @@ class Diagnosis:
         operation = node.operation if isinstance(node, Node) else "read"
         assert edge.reason is not None, "a gradient passes no cut"
         return Cut(edge.reason, operation, node.layer, node.where)
+
+    def _route(self, route: tuple[int, ...]) -> tuple[Step, ...]:
+        """The stations of a route; what no line of the user's does at its end is the loss as such."""
+        steps = list(self._steps(route))
+        if route[-1] == self.flow.graph.loss and len(steps) > 1:
+            known = len(steps)
+            while known > 1 and not (steps[known - 1].layer or steps[known - 1].where):
+                known -= 1
+            if known < len(steps):
+                steps[known:] = [Step("loss", None, None)]
+        return tuple(steps)
 
     def _steps(self, route: tuple[int, ...]) -> Iterator[Step]:
         nodes = [self.trace.graph.nodes[index] for index in route]

@@ -109,7 +109,8 @@ class _Reader:
             # A selector of these signs is text, and is written without quotes.
             if self.format.number_at(at) and node.style is None and _EXPONENT.fullmatch(node.value):
                 return float(node.value)
-            return _scalar(node)
+            # YAML 1.1 reads 1:30 as ninety, and here it is a slice.
+            return node.value if ":" in node.value and _is_number(node) else _scalar(node)
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             # As it is written: YAML would make a truth of the key `on`.
@@ -124,6 +125,10 @@ class _Reader:
             data[key] = self._to_data(value_node, (*at, key))
             lines[(*at, key)] = line
         return data
+
+
+def _is_number(node: yaml.ScalarNode) -> bool:
+    return node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:

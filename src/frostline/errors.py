@@ -11,6 +11,8 @@ FrostlineError
 │   ├── LayerInCallError    `call` makes layers that the model does not own
 │   └── ModelFileError      a model, plan or receipt that could not be loaded or written
 ├── ParametrizationError    a weight that cannot be split into a frozen base and trained parts as asked
+├── DeltaError              a delta that cannot be read, or that does not fit the model
+├── GrowingError            a vocabulary that cannot be enlarged as asked
 ├── OptimizerError          an optimizer that cannot be brought under a plan
 ├── TrainingError           training that could not do what the plan says
 │   ├── NoGradientError     nothing that should train received a gradient
@@ -116,6 +118,14 @@ class ModelFileError(ModelError):
 
 class ParametrizationError(FrostlineError):
     """A weight that cannot be split into a frozen base and trained parts as asked."""
+
+
+class DeltaError(FrostlineError):
+    """A delta that cannot be read or written, or that does not fit the model."""
+
+
+class GrowingError(FrostlineError):
+    """A vocabulary that cannot be enlarged as asked."""
 
 
 class OptimizerError(FrostlineError):

@@ -32,7 +32,7 @@ Status = Literal["trains", "partial", "frozen", "cut", "unused", "zero", "leaks"
 
 _SENTENCES: dict[Status, str] = {
     "trains": "a gradient comes back to it",
-    "partial": "a gradient comes back to it, and some of its elements train",
+    "partial": "a gradient comes back to the part of it that trains",
     "frozen": "it is held fixed",
     "cut": "the loss depends on it, and no gradient comes back",
     "unused": "the loss does not depend on it",
@@ -220,7 +220,7 @@ def _sentence(cut: Cut) -> str:
 
 
 def _indented(text: str, columns: int) -> Padding:
-    return Padding(Text(text), (0, 0, 0, columns))
+    return Padding(Text(text), (0, 0, 0, columns), expand=False)
 
 
 def _shortened(names: list[str]) -> list[str]:

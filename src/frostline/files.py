@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from frostline.errors import FrostlineError
@@ -35,13 +36,23 @@ def write_atomically(path: Path, data: bytes, error: type[FrostlineError]) -> No
 
     The data goes to a temporary file in the same folder, to the disk, and only then to its name.
     """
+    with replaced_atomically(path, error) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replaced_atomically(path: Path, error: type[FrostlineError]) -> Iterator[Path]:
+    """Give a temporary file in the same folder to write to; at the end of the block it takes the name.
+
+    It has the same ending. Where the block fails, nothing is left of it, and what was there before still is.
+    """
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
+        os.close(handle)
+        yield temporary
+        with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)

@@ -2,56 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from frostline import _keras
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Weights that share a learning rate, a decay and the step at which they joined."""
+    """Weights, or elements of some, that share a learning rate, a decay and the step at which they joined."""
 
     lr: float
     decay: float
     joined: int
 
 
-def set_groups(optimizer: Any, groups: Mapping[Any, Group], scalars: Callable[[], Sequence[Any]]) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """The part that a weight has in a group.
+
+    Attributes:
+        group: The group.
+        mask: Which of its elements are in it, in its shape; None for all.
+    """
+
+    group: Group
+    mask: npt.NDArray[np.bool_] | None = None
+
+
+Slots = Callable[[], tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]]
+"""Returns the slots of each weight by name, in the optimizer's order, and the scalars that all share."""
+
+
+def set_groups(optimizer: Any, shares: Mapping[Any, tuple[Share, ...]], slots: Slots) -> None:
     """Let an optimizer run its steps once per group, or as they are where there is one plain group.
 
     Args:
         optimizer: The optimizer that updates, not one around it.
-        groups: The group of each weight, by the optimizer's key of it.
-        scalars: Returns the variables that all weights share, the counters not among them.
+        shares: The groups that each weight is in, by the optimizer's key of it.
+        slots: Returns what the optimizer holds, the counters not among it.
     """
     update, decay, average = _keras.update_hooks()
-    if set(groups.values()) <= {Group(1.0, 1.0, 0)}:
+    if {share.group for several in shares.values() for share in several} <= {Group(1.0, 1.0, 0)}:
         for hook in (update, decay, average):
             _keras.restore_method(optimizer, hook)
         return
-    grouping = _Grouping(optimizer, groups, scalars)
+    grouping = _Grouping(optimizer, shares, slots)
     _keras.replace_method(optimizer, update, grouping.update_step)
     _keras.replace_method(optimizer, decay, grouping.weight_decay)
     _keras.replace_method(optimizer, average, grouping.averages)
 
 
 class _Grouping:
-    """The update step, the weight decay and the averages of an optimizer, group by group."""
+    """The update step, the weight decay and the averages of an optimizer, group by group.
 
-    def __init__(
-        self, optimizer: Any, groups: Mapping[Any, Group], scalars: Callable[[], Sequence[Any]]
-    ) -> None:
+    Where elements of one weight joined at different steps, its step runs once for each of them, and all
+    others are put back: right for optimizers that treat every element on its own, as all of Keras's do but
+    for Adafactor, LAMB and Muon, which look at a weight as a whole.
+    """
+
+    def __init__(self, optimizer: Any, shares: Mapping[Any, tuple[Share, ...]], slots: Slots) -> None:
         self._optimizer = optimizer
-        self._groups = groups
+        self._shares = shares
         self._key = _keras.variable_key(optimizer)
-        self._scalars = scalars
+        self._slots = slots
 
-    def _split(self, variables: Sequence[Any]) -> dict[Group, list[int]]:
-        found: dict[Group, list[int]] = {}
+    def _split(self, variables: Sequence[Any]) -> dict[Group, dict[int, Any]]:
+        """Return, for each group, the places of its weights, and which of their elements are in it."""
+        found: dict[Group, dict[int, Any]] = {}
         for place, variable in enumerate(variables):
-            found.setdefault(self._groups[self._key(variable)], []).append(place)
+            for share in self._shares[self._key(variable)]:
+                found.setdefault(share.group, {})[place] = share.mask
         return found
 
     def update_step(self, original: Callable[..., Any]) -> Callable[..., None]:
@@ -60,14 +86,18 @@ class _Grouping:
         def grouped(grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
             import keras
 
-            before = [(scalar, keras.ops.copy(scalar)) for scalar in self._scalars()]
+            per_weight, scalars = self._slots()
+            order = _keras.optimizer_targets(self._optimizer)
+            slots = {self._key(v): held.values() for v, held in zip(order, per_weight, strict=True)}
+            before = [(scalar, keras.ops.copy(scalar)) for scalar in scalars.values()]
             for number, (group, places) in enumerate(self._split(variables).items()):
                 if number > 0:
                     # Scalars that all weights share move once a step, not once a group.
                     for scalar, value in before:
                         scalar.assign(value)
                 rate = learning_rate if group.lr == 1 else keras.ops.multiply(learning_rate, group.lr)
-                with _keras.steps_counted_from(self._optimizer, group.joined):
+                held = [(mask, (variables[n], *slots[self._key(variables[n])])) for n, mask in places.items()]
+                with _keras.steps_counted_from(self._optimizer, group.joined), _masked(held):
                     _keras.set_momentum_product(self._optimizer)
                     original([grads[n] for n in places], [variables[n] for n in places], rate)
             _keras.set_momentum_product(self._optimizer, ahead=1)
@@ -78,8 +108,13 @@ class _Grouping:
         """Return a weight decay that gives each group its share: rate times multiplier times decay."""
 
         def grouped(variables: Sequence[Any]) -> None:
-            for group, places in self._split(variables).items():
-                with _keras.decay_scaled_by(self._optimizer, group.lr * group.decay):
+            # The step at which elements joined has no part in it, so a weight decays once.
+            once: dict[tuple[float, float], list[int]] = {}
+            for place, variable in enumerate(variables):
+                group = self._shares[self._key(variable)][0].group
+                once.setdefault((group.lr, group.decay), []).append(place)
+            for (lr, decay), places in once.items():
+                with _keras.decay_scaled_by(self._optimizer, lr * decay):
                     original([variables[n] for n in places])
 
         return grouped
@@ -91,8 +126,28 @@ class _Grouping:
             for group, places in self._split(variables).items():
                 with (
                     _keras.steps_counted_from(self._optimizer, group.joined),
-                    _keras.averages_at(self._optimizer, places),
+                    _keras.averages_at(self._optimizer, list(places)) as averages,
+                    _masked(
+                        [(mask, (average,)) for mask, average in zip(places.values(), averages, strict=False)]
+                    ),
                 ):
                     original([variables[n] for n in places])
 
         return grouped
+
+
+@contextmanager
+def _masked(held: Sequence[tuple[Any, Sequence[Any]]]) -> Iterator[None]:
+    """Let what runs inside change variables only where a mask is True, in those that have its shape."""
+    from keras import ops
+
+    partly = [
+        (mask, variable, ops.copy(variable))
+        for mask, variables in held
+        if mask is not None
+        for variable in variables
+        if tuple(variable.shape) == mask.shape
+    ]
+    yield
+    for mask, variable, before in partly:
+        variable.assign(ops.where(mask, variable.value, before))

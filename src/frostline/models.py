@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import traceback
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -109,8 +109,19 @@ def load_model(
         require_archive(path)
     choose_backend(backend)
     folder = folder or Path.cwd()
-    modules = [_import(module, folder) for module in imports]
-    return _from_function(name, folder) if by_function else _from_archive(path, safe_mode, modules, compiled)
+    modules = imported(imports, folder)
+    if by_function:
+        return _from_function(name, folder)
+    return load_archive(path, safe_mode=safe_mode, custom_objects=defined_in(modules), compiled=compiled)
+
+
+def imported(names: Iterable[str], folder: Path | None = None) -> list[ModuleType]:
+    """Import modules by name, installed ones or such in a folder; by default the current one.
+
+    Raises:
+        ModelFileError: There is no such module, or it cannot be imported; says why.
+    """
+    return [_import(name, folder or Path.cwd()) for name in names]
 
 
 def names_function(name: str) -> bool:
@@ -158,24 +169,44 @@ def require_archive(path: Path) -> None:
         )
 
 
-def _from_archive(path: Path, safe_mode: bool, modules: Iterable[ModuleType], compiled: bool) -> Any:
+def load_archive(
+    path: Path,
+    *,
+    safe_mode: bool,
+    custom_objects: Mapping[str, Any],
+    compiled: bool,
+    in_python: bool = False,
+) -> Any:
+    """Load a `.keras` file as Keras does; the settings are those of `keras.saving.load_model`.
+
+    Args:
+        path: The file, which is known to be a whole archive.
+        safe_mode: Whether to refuse Python code in it.
+        custom_objects: Classes and functions by name, where Keras does not know them.
+        compiled: Whether it comes with the optimizer and loss in it.
+        in_python: Whether the caller mends it in Python, and not on a command line.
+
+    Raises:
+        ModelFileError: Keras cannot load it; says why.
+    """
     import keras
 
-    if "frostline.demo" in _config_text(path):
+    text = _config_text(path)
+    if "frostline.demo" in text:
         importlib.import_module("frostline.demo.encoder")
-    if "frostline.layers" in _config_text(path):
+    if "frostline.layers" in text:
         importlib.import_module("frostline.layers")
     try:
         # Where only weights are looked at, the saved optimizer and loss, perhaps custom, are not needed.
         return keras.saving.load_model(
-            path, safe_mode=safe_mode, custom_objects=_defined_in(modules), compile=compiled
+            path, safe_mode=safe_mode, custom_objects=dict(custom_objects), compile=compiled
         )
     except Exception as error:
-        received, remedy = _reason(error)
+        received, remedy = _reason(error, in_python)
         raise ModelFileError(f"Keras cannot load {str(path)!r}", received=received, remedy=remedy) from error
 
 
-def _defined_in(modules: Iterable[ModuleType]) -> dict[str, Any]:
+def defined_in(modules: Iterable[ModuleType]) -> dict[str, Any]:
     """Return the classes and functions that modules define themselves: Keras finds registered ones only."""
     return {
         name: value
@@ -185,7 +216,7 @@ def _defined_in(modules: Iterable[ModuleType]) -> dict[str, Any]:
     }
 
 
-def _reason(error: Exception) -> tuple[str, str]:
+def _reason(error: Exception, in_python: bool) -> tuple[str, str]:
     """Say why Keras could not load a file, and how to mend it, from a message of many lines."""
     text = str(error).rpartition("Exception encountered: ")[2].strip()
     unknown = re.match(r"Could not locate (\w+) '([^']+)'", text)
@@ -194,11 +225,14 @@ def _reason(error: Exception) -> tuple[str, str]:
         known = home is not None and home[1] not in ("builtins", "__main__")
         return (
             f"the {unknown[1]} {unknown[2]!r}, which nothing that was imported defines",
-            f"name the module that defines it: --import {home[1] if home and known else 'MODULE'}",
+            "import the module that defines it first, or give it in custom_objects"
+            if in_python
+            else f"name the module that defines it: --import {home[1] if home and known else 'MODULE'}",
         )
-    remedy = "load it in Python to see the whole error"
+    remedy = "the whole error is its cause" if in_python else "load it in Python to see the whole error"
     if "safe_mode" in text or "Lambda" in text:
-        remedy = "it contains Python code: if you trust it, add --unsafe"
+        unsafe = "pass safe_mode=False" if in_python else "add --unsafe"
+        remedy = f"it contains Python code: if you trust it, {unsafe}"
     sentence = text.splitlines()[0].split(". ")[0][:300] if text else ""
     return f"{type(error).__name__}: {sentence}", remedy
 

@@ -13,13 +13,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 
 from frostline import _keras
+from frostline.elementsets import same
 from frostline.errors import OptimizerError, listed
-from frostline.groups import Group, set_groups
-
-Array = npt.NDArray[Any]
+from frostline.groups import Group, Share, set_groups
+from frostline.parking import Array, Kept, Parking, Steps, elements_of, fill, single
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +44,12 @@ class Target:
 
 
 @dataclass(slots=True)
-class _Parked:
-    """The slots of a weight that does not train now, and how many steps it had trained."""
-
-    slots: dict[str, Array]
-    steps: int
-
-
-@dataclass(slots=True)
 class _State:
     """What Frostline remembers about an optimizer between plans."""
 
     targets: tuple[Target, ...] = ()
-    parked: dict[str, _Parked] = field(default_factory=dict)
-    joined: dict[str, int] = field(default_factory=dict)
+    parked: Parking = field(default_factory=Parking)
+    joined: dict[str, Steps] = field(default_factory=dict)
 
 
 _states: WeakKeyDictionary[Any, _State] = WeakKeyDictionary()
@@ -127,7 +118,7 @@ def forget_parked(optimizer: Any) -> None:
     """Drop the slots kept for weights that do not train now, and their memory."""
     state = _states.get(_keras.optimizer_chain(optimizer)[-1])
     if state:
-        state.parked.clear()
+        state.parked.kept.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +126,8 @@ class Memory:
     """What Frostline remembers about an optimizer beside its variables, all by address.
 
     Attributes:
-        parked: The slots of weights that do not train now, and how many steps each had trained.
+        parked: The slots of what does not train now, and how many steps it had trained, by a name for each
+            record; see `Parking.to_arrays`.
         joined: The step at which weights that train now joined, where that was not the first.
     """
 
@@ -146,27 +138,42 @@ class Memory:
 def memory_of(optimizer: Any) -> Memory:
     """Return what is remembered about an optimizer under a plan."""
     state = _states[_keras.optimizer_chain(optimizer)[-1]]
-    return Memory({a: (kept.slots, kept.steps) for a, kept in state.parked.items()}, dict(state.joined))
+    mixed = {a: steps for a, steps in state.joined.items() if not isinstance(steps, int)}
+    joined = {a: steps for a, steps in state.joined.items() if isinstance(steps, int)}
+    extra = {f"{_JOINED}{address}": ({"steps": steps}, 0) for address, steps in mixed.items()}
+    return Memory({**state.parked.to_arrays(), **extra}, joined)
+
+
+_JOINED = "joined:"
+"""Marks what is no record of parked slots: the steps at which single elements of a weight joined."""
 
 
 def remember(optimizer: Any, memory: Memory) -> None:
     """Put back what `memory_of` returned, perhaps in another process; the plan must be the same."""
     inner = _keras.optimizer_chain(optimizer)[-1]
     state = _states[inner]
-    state.parked = {a: _Parked(dict(values), steps) for a, (values, steps) in memory.parked.items()}
-    state.joined = dict(memory.joined)
+    mixed = {name for name in memory.parked if name.startswith(_JOINED)}
+    state.parked = Parking.from_arrays({a: kept for a, kept in memory.parked.items() if a not in mixed})
+    state.joined = {name.removeprefix(_JOINED): memory.parked[name][0]["steps"] for name in mixed}
+    state.joined |= memory.joined
     _set_groups(inner, state.targets, state)
 
 
-def named_variables(optimizer: Any) -> dict[str, Any]:
-    """Return all variables of an optimizer under a plan, by names that are the same in every process."""
+def named_variables(optimizer: Any, targets: Sequence[Target] | None = None) -> dict[str, Any]:
+    """Return all variables of an optimizer, by names that are the same in every process.
+
+    Args:
+        optimizer: The optimizer, with slots.
+        targets: What it updates, in its own order; may be left out where it is under a plan.
+    """
     chain = _keras.optimizer_chain(optimizer)
+    targets = _states[chain[-1]].targets if targets is None else targets
     named: dict[str, Any] = {}
     for depth, part in enumerate(chain):
         per_weight, scalars = _slots_and_scalars(part)
         named |= {f"{depth}/{v.name}": v for v in _keras.optimizer_counters(part)}
         named |= {f"{depth}/{name}": v for name, v in scalars.items()}
-        for target, held in zip(_states[chain[-1]].targets if per_weight else (), per_weight, strict=True):
+        for target, held in zip(targets if per_weight else (), per_weight, strict=True):
             named |= {f"{depth}/{target.address}/{name}": v for name, v in held.items()}
     return named
 
@@ -242,6 +249,7 @@ def _rebuild(
     steps = steps_made(inner)
     before = {id(part): _slots_and_scalars(part) for part in chain}
     old = _keras.optimizer_targets(inner)
+    addresses = {id(target.variable): target.address for target in state.targets} | dict(addresses)
     unknown = [getattr(v, "path", v.name) for v in old if id(v) not in addresses]
     if unknown:
         raise OptimizerError(
@@ -252,7 +260,7 @@ def _rebuild(
     for variable, held in zip(old, before[id(inner)][0], strict=True):
         address = addresses[id(variable)]
         values = {name: _value(slot) for name, slot in held.items()}
-        state.parked[address] = _Parked(values, steps - state.joined.get(address, 0))
+        state.parked.park(address, variable, values, steps - state.joined.get(address, 0))
     scalars = [{name: _value(v) for name, v in before[id(part)][1].items()} for part in chain]
     for part in chain:
         _keras.unbuild_optimizer(part)
@@ -274,16 +282,29 @@ def _build(optimizer: Any, variables: list[Any]) -> None:
 def _restore_or_start(
     optimizer: Any, target: Target, held: dict[str, Any], state: _State, steps: int
 ) -> None:
-    parked = state.parked.pop(target.address, None)
-    if parked is not None:
-        _assign(held, parked.slots)
-    elif (average := held.get("_model_variables_moving_average")) is not None:
-        # An average that starts at zero would pull a late weight towards zero.
-        average.assign(_value(target.variable))
-    trained = parked.steps if parked else 0
+    trained = _restored(target.variable, held, state.parked.take(target.address, target.variable))
     every = getattr(optimizer, "gradient_accumulation_steps", None) or 1
     # Steps are counted in whole updates: an offset within one would shift when gradients are applied.
     state.joined[target.address] = (steps - trained) // every * every
+
+
+def _restored(variable: Any, held: dict[str, Any], records: list[Kept]) -> Steps:
+    """Give slots the values that were kept, element by element; return how many steps these have trained."""
+    elements = elements_of(variable)
+    if records and (elements is None or same(records[0].elements, elements)):
+        _assign(held, records[0].slots)
+        return records[0].steps
+    if (average := held.get("_model_variables_moving_average")) is not None:
+        # An average that starts at zero would pull a late weight towards zero.
+        average.assign(_value(variable))
+    if not records or elements is None:
+        return 0
+    shape = elements.part_shape
+    values = {name: _value(slot) for name, slot in held.items() if tuple(slot.shape) == shape}
+    trained = np.zeros(shape, np.int64)
+    fill(values, trained, elements, records)
+    _assign(held, values)
+    return single(trained)
 
 
 def _assign(variables: Mapping[str, Any], values: Mapping[str, Array]) -> None:
@@ -300,5 +321,14 @@ def _value(variable: Any) -> Array:
 
 def _set_groups(optimizer: Any, targets: Sequence[Target], state: _State) -> None:
     key = _keras.variable_key(optimizer)
-    groups = {key(t.variable): Group(t.lr, t.decay, state.joined.get(t.address, 0)) for t in targets}
-    set_groups(optimizer, groups, lambda: list(_slots_and_scalars(optimizer)[1].values()))
+    groups = {key(t.variable): _shares(t, state.joined.get(t.address, 0)) for t in targets}
+    set_groups(optimizer, groups, lambda: _slots_and_scalars(optimizer))
+
+
+def _shares(target: Target, joined: Steps) -> tuple[Share, ...]:
+    """Return the groups that a weight is in: one for each step at which some of its elements joined."""
+    if isinstance(joined, int):
+        return (Share(Group(target.lr, target.decay, joined)),)
+    return tuple(
+        Share(Group(target.lr, target.decay, int(step)), joined == step) for step in np.unique(joined)
+    )

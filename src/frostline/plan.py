@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from frostline.errors import PlanError
+from frostline.parametrization.base import Parametrization
+from frostline.parametrization.given import data_of_part, part_of, words_of
+from frostline.parametrization.selections import Selection
 from frostline.select import Selector, selector
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ class Rule:
         lr: Multiplies the optimizer's learning rate at every step, for these weights.
         decay: Multiplies the optimizer's weight decay, for these weights.
         optional: Whether the rule may pick nothing.
+        part: Which elements of each weight it speaks of (`Rows`, `Columns`, `Index`, `Mask`), or through what
+            else the weight trains (`LowRank`, `Scale`); None for the weight as a whole.
     """
 
     action: Action
@@ -36,6 +41,7 @@ class Rule:
     lr: float = 1.0
     decay: float = 1.0
     optional: bool = False
+    part: Parametrization | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ("train", "freeze"):
@@ -53,9 +59,23 @@ class Rule:
                 f"the rule freeze {self.selector} has a learning rate or a decay",
                 expected="lr and decay on rules that train: frozen weights do not move at all",
             )
+        if self.action == "freeze" and self.part is not None and self.elements is None:
+            raise PlanError(
+                f"the rule freeze {self.selector} has a parametrization",
+                received=words_of(self.part),
+                expected="via on rules that train",
+            )
+
+    @property
+    def elements(self) -> Selection | None:
+        """The elements it speaks of; None where it speaks of whole weights."""
+        return self.part if isinstance(self.part, Selection) else None
 
     def __str__(self) -> str:
-        extras = [f"{name} x {getattr(self, name):g}" for name in ("lr", "decay") if getattr(self, name) != 1]
+        extras = [words_of(self.part)] if self.part is not None else []
+        extras += [
+            f"{name} x {getattr(self, name):g}" for name in ("lr", "decay") if getattr(self, name) != 1
+        ]
         extras += ["optional"] if self.optional else []
         return f"{self.action} {self.selector}" + (f" ({', '.join(extras)})" if extras else "")
 
@@ -65,7 +85,7 @@ class Rule:
         for name, default in (("lr", 1.0), ("decay", 1.0), ("optional", False)):
             if getattr(self, name) != default:
                 data[name] = getattr(self, name)
-        return data
+        return data | data_of_part(self.part)
 
 
 def _multiplier(name: str, value: Any) -> float:
@@ -124,8 +144,23 @@ class Plan:
                 remedy="use Plan().train(...) and .freeze(...), or Plan.from_data(...)",
             )
 
-    def train(self, of: Any, *, lr: float = 1.0, decay: float = 1.0, optional: bool = False) -> Plan:
+    def train(
+        self,
+        of: Any,
+        *,
+        lr: float = 1.0,
+        decay: float = 1.0,
+        optional: bool = False,
+        rows: Any = None,
+        columns: Any = None,
+        index: Any = None,
+        mask: Any = None,
+        via: Parametrization | None = None,
+    ) -> Plan:
         """Return this plan with one more rule, that trains.
+
+        Rules that name elements add up: the elements train beside those that train already. A rule for the
+        whole weight, `via` included, decides anew.
 
         Args:
             of: A selector: a glob on addresses, `re:`, `type:`, `first:`, `last:`, `layer:`, a function of
@@ -133,24 +168,55 @@ class Plan:
             lr: Multiplies the optimizer's learning rate, above 0.
             decay: Multiplies the optimizer's weight decay, 0 or above.
             optional: Whether it may pick nothing.
+            rows: Only these entries along the first axis: a slice, one place, several, or text such as
+                `"30522:"`. Negative places count from the end.
+            columns: Only these entries along the last axis, such as output channels.
+            index: Only the block where places along several axes cross: a tuple of such places.
+            mask: Only the elements where a boolean array of the weight's shape is True.
+            via: Train through this parametrization, such as `LowRank(rank=8)`; the weight itself stays fixed.
 
         Raises:
             SelectorError: The selector cannot be read.
-            PlanError: A multiplier is out of range.
-        """
-        return replace(self, rules=(*self.rules, Rule("train", selector(of), lr, decay, optional)))
+            PlanError: A multiplier is out of range, or elements are named in two ways or not readable.
 
-    def freeze(self, of: Any, *, optional: bool = False) -> Plan:
+        Example:
+            >>> plan = Plan().train("tokens/embeddings", rows="30522:").train("head/kernel", columns=[0, 3])
+            >>> print(plan)
+            default: freeze
+            1. train 'tokens/embeddings' (rows 30522:)
+            2. train 'head/kernel' (columns 0, 3)
+        """
+        part = part_of(rows=rows, columns=columns, index=index, mask=mask, via=via)
+        return replace(self, rules=(*self.rules, Rule("train", selector(of), lr, decay, optional, part)))
+
+    def freeze(
+        self,
+        of: Any,
+        *,
+        optional: bool = False,
+        rows: Any = None,
+        columns: Any = None,
+        index: Any = None,
+        mask: Any = None,
+    ) -> Plan:
         """Return this plan with one more rule, that freezes.
 
         Args:
             of: A selector, as for `train`.
             optional: Whether it may pick nothing.
+            rows: Only these entries along the first axis, as for `train`; the other elements stay as earlier
+                rules have them.
+            columns: The same along the last axis.
+            index: The same along several axes.
+            mask: The same by a boolean array, True where an element freezes.
 
         Raises:
             SelectorError: The selector cannot be read.
+            PlanError: Elements are named in two ways or not readable.
         """
-        return replace(self, rules=(*self.rules, Rule("freeze", selector(of), optional=optional)))
+        part = part_of(rows=rows, columns=columns, index=index, mask=mask, via=None)
+        rule = Rule("freeze", selector(of), optional=optional, part=part)
+        return replace(self, rules=(*self.rules, rule))
 
     def __add__(self, other: Plan) -> Plan:
         """Return this plan with the rules of another behind its own; default and policies stay."""
@@ -215,6 +281,8 @@ class Plan:
 
     def save(self, path: str | Path) -> None:
         """Write the plan to a file, atomically; YAML, or JSON where the name ends in `.json`.
+
+        A mask goes into a `.npy` file beside it, named by its digest.
 
         Raises:
             PlanError: A selector is a Python function.

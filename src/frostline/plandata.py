@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import combinations
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from frostline.parametrization.adapters import LowRank, Scale
+from frostline.parametrization.base import Parametrization
+from frostline.parametrization.given import part_of
 from frostline.plan import Action, BatchNormPolicy, Rule, StochasticPolicy
 from frostline.schedule import Mode, Phase, Plateau
 from frostline.select import selector
@@ -23,6 +35,82 @@ SelectorData = Text | dict[str, Any]
 _ABSENT = cast(Any, None)
 
 
+def _require_places(value: Any) -> Any:
+    whole = [value] if isinstance(value, int) else value
+    if isinstance(value, str) or (
+        isinstance(whole, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in whole)
+    ):
+        return value
+    raise PydanticCustomError("places", "Input should be places such as '10:20', '30522:', 3 or [3, 7]")
+
+
+_PLACES = {
+    "anyOf": [
+        {"type": "integer"},
+        {"type": "string", "pattern": r"^\s*(-?\d+|(-?\d+)?\s*:\s*(-?\d+)?\s*(:\s*(-?\d+)?\s*)?)\s*$"},
+        {"type": "array", "items": {"type": "integer"}, "minItems": 1, "uniqueItems": True},
+    ]
+}
+PlacesData = Annotated[Any, BeforeValidator(_require_places), WithJsonSchema(_PLACES)]
+
+
+class MaskData(_Strict):
+    """A boolean array of the weight's shape: in a .npy file, or written out by Plan.to_data."""
+
+    file: Text = Field(_ABSENT, description="A .npy file of booleans; relative to the folder of the plan.")
+    digest: Annotated[str, Field(pattern="^blake3:[0-9a-f]{64}$")] = Field(
+        _ABSENT, description="Digest of the file's bytes, as b3sum prints it, behind 'blake3:'."
+    )
+    shape: list[Annotated[int, Field(ge=1)]] = Field(_ABSENT, description="Its shape, where it stands here.")
+    bits: Text = Field(_ABSENT, description="Its bits: packed, compressed by zlib, in base 64.")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> MaskData:
+        given = [name for name in ("file", "digest", "shape", "bits") if getattr(self, name) is not None]
+        if given not in (["file", "digest"], ["shape", "bits"]):
+            raise ValueError("a mask needs the keys 'file' and 'digest'")
+        return self
+
+
+class LowRankData(_Strict):
+    """A trained update of low rank (LoRA)."""
+
+    rank: Annotated[int, Field(ge=1)] = Field(8, description="The rank of the update.")
+    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        _ABSENT, description="The update is scaled by alpha / rank; by default it is the rank."
+    )
+    seed: int = Field(_ABSENT, description="For the start of the update.")
+
+
+class ScaleData(_Strict):
+    """A trained scale along one axis (IA3)."""
+
+    axis: int = Field(-1, description="The axis of the weight.")
+
+
+class ViaData(_Strict):
+    """What a weight trains through: exactly one."""
+
+    LowRank: LowRankData = Field(_ABSENT, description="An update of low rank (LoRA).")
+    Scale: ScaleData = Field(_ABSENT, description="A scale along one axis (IA3).")
+
+    @model_validator(mode="after")
+    def _one(self) -> ViaData:
+        if (self.LowRank is None) == (self.Scale is None):
+            raise ValueError("a rule trains via exactly one of 'LowRank' and 'Scale'")
+        return self
+
+    def parametrization(self) -> Parametrization:
+        """Return the parametrization that this describes."""
+        if self.LowRank is not None:
+            return LowRank(self.LowRank.rank, self.LowRank.alpha, self.LowRank.seed)
+        return Scale(self.Scale.axis)
+
+
+PARTS = ("rows", "columns", "index", "mask", "via")
+"""The keys that say what part of a weight a rule speaks of."""
+
+
 class RuleData(_Strict):
     """One rule: exactly one of train and freeze, each with a selector."""
 
@@ -32,18 +120,40 @@ class RuleData(_Strict):
     lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies the learning rate.")
     decay: float = Field(1.0, ge=0, allow_inf_nan=False, description="Multiplies the weight decay.")
     optional: bool = Field(False, description="Whether the rule may pick nothing.")
+    rows: PlacesData = Field(_ABSENT, description="Only these entries along the first axis.")
+    columns: PlacesData = Field(_ABSENT, description="Only these entries along the last axis.")
+    index: Annotated[list[PlacesData], Field(min_length=1)] = Field(
+        _ABSENT, description="Only the block where these places cross, one entry for each axis."
+    )
+    mask: MaskData = Field(_ABSENT, description="Only the elements where it is true.")
+    via: ViaData = Field(_ABSENT, description="Train through this; the weight itself stays fixed.")
 
     @model_validator(mode="after")
     def _one_action(self) -> RuleData:
         if (self.train is None) == (self.freeze is None):
             raise ValueError("a rule needs exactly one of 'train' and 'freeze'")
+        given = [name for name in PARTS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"a rule takes at most one of {', '.join(map(repr, PARTS))}")
+        if self.freeze is not None and self.via is not None:
+            raise ValueError("a rule that freezes has no 'via'")
         return self
 
-    def rule(self) -> Rule:
-        """Return the rule that this describes."""
+    @property
+    def part_key(self) -> str:
+        """The key that says what part of a weight it speaks of; `""` for none."""
+        return next((name for name in PARTS if getattr(self, name) is not None), "")
+
+    def part(self, mask: Any = None) -> Parametrization | None:
+        """Return what part of a weight this speaks of; a mask is given by the caller, who read it."""
+        via = self.via.parametrization() if self.via is not None else None
+        return part_of(rows=self.rows, columns=self.columns, index=self.index, mask=mask, via=via)
+
+    def rule(self, part: Parametrization | None) -> Rule:
+        """Return the rule that this describes, its part already read."""
         action: Action = "train" if self.train is not None else "freeze"
         chosen = self.train if self.train is not None else self.freeze
-        return Rule(action, selector(chosen), self.lr, self.decay, self.optional)
+        return Rule(action, selector(chosen), self.lr, self.decay, self.optional, part)
 
 
 class PlateauData(_Strict):
@@ -101,7 +211,9 @@ class PlanData(_Strict):
 def plan_schema() -> dict[str, Any]:
     """Return the JSON Schema of plan files, also published as `docs/schemas/plan.json`."""
     text = json.dumps(PlanData.model_json_schema())
-    schema: dict[str, Any] = json.loads(re.sub(r"(Rule|Phase|Plateau)Data", r"\1", text))
+    schema: dict[str, Any] = json.loads(
+        re.sub(r"(Rule|Phase|Plateau|Mask|LowRank|Scale|Via)Data", r"\1", text)
+    )
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Frostline plan"
     definitions = schema["$defs"]
@@ -113,6 +225,11 @@ def plan_schema() -> dict[str, Any]:
             "description": described,
         }
     definitions["Rule"]["oneOf"] = [{"required": ["train"]}, {"required": ["freeze"]}]
+    definitions["Rule"]["allOf"] = [
+        {"not": {"required": list(pair)}} for pair in (*combinations(PARTS, 2), ("freeze", "via"))
+    ]
+    definitions["Mask"]["oneOf"] = [{"required": ["file", "digest"]}, {"required": ["shape", "bits"]}]
+    definitions["Via"]["oneOf"] = [{"required": ["LowRank"]}, {"required": ["Scale"]}]
     definitions["Phase"]["oneOf"] = [{"required": ["epochs"]}, {"required": ["steps"]}]
     return schema
 
@@ -141,6 +258,14 @@ def _selector_schema() -> dict[str, Any]:
 
 def model_at(at: tuple[int | str, ...]) -> type[_Strict]:
     """Return what describes the mapping at a place."""
-    kinds: dict[int | str, type[_Strict]] = {"rules": RuleData, "phases": PhaseData, "until": PlateauData}
+    kinds: dict[int | str, type[_Strict]] = {
+        "rules": RuleData,
+        "phases": PhaseData,
+        "until": PlateauData,
+        "mask": MaskData,
+        "via": ViaData,
+        "LowRank": LowRankData,
+        "Scale": ScaleData,
+    }
     named = [part for part in at if part in kinds]
     return kinds[named[-1]] if named else PlanData

@@ -13,6 +13,7 @@ from frostline.documentfile import read_document
 from frostline.documents import Document, Format, Location
 from frostline.errors import PlanError, PlanFileError
 from frostline.files import write_atomically
+from frostline.maskfile import read_mask, with_mask_files
 from frostline.plan import Plan, Rule
 from frostline.plandata import PlanData, RuleData, model_at
 from frostline.schedule import Schedule
@@ -23,12 +24,18 @@ PLAN = Format(
     in_data=PlanError,
     model_at=lambda _, at: model_at(at),
     # A selector of these signs is text, and is written without quotes.
-    number_at=lambda at: at[-1:] in (("lr",), ("decay",), ("min_delta",)),
+    number_at=lambda at: at[-1:] in (("lr",), ("decay",), ("min_delta",), ("alpha",)),
     examples={
         "name": "a name such as probe",
         "monitor": "a name such as val_loss",
         "until": "a mapping such as {monitor: val_loss, patience: 3}",
         "phases": "a mapping such as {name: probe, epochs: 3}",
+        "mask": "a mapping such as {file: mask.npy, digest: 'blake3:...'}",
+        "file": "the name of a .npy file beside the plan",
+        "digest": "'blake3:' and what b3sum prints for the file",
+        "via": "a mapping such as {LowRank: {rank: 8, alpha: 16}}",
+        "LowRank": "a mapping such as {rank: 8, alpha: 16}",
+        "Scale": "a mapping such as {axis: -1}",
     },
     default_example="a selector: text such as 'head/**', or a mapping with any, all or not",
     first_line="frostline: 1",
@@ -87,9 +94,9 @@ def load_plan_or_schedule(path: str | Path) -> Plan | Schedule:
 
 
 def save_plan(plan: Plan | Schedule, path: str | Path) -> None:
-    """Write a plan file. See `Plan.save`."""
+    """Write a plan file, and beside it a file for each mask. See `Plan.save`."""
     path = Path(path)
-    data = plan.to_data()
+    data = with_mask_files(plan.to_data(), path)
     if path.suffix == ".json":
         text = json.dumps(data, indent=2) + "\n"
     else:
@@ -115,8 +122,14 @@ def read_plan(document: Document) -> Plan | Schedule:
 
 
 def _rules(document: Document, rules: list[RuleData], at: Location) -> tuple[Rule, ...]:
-    action = {True: "freeze", False: "train"}
-    return tuple(
-        document.made(rule.rule, (*at, number, action[rule.train is None]))
-        for number, rule in enumerate(rules)
-    )
+    return tuple(_rule(document, rule, (*at, number)) for number, rule in enumerate(rules))
+
+
+def _rule(document: Document, rule: RuleData, at: Location) -> Rule:
+    mask = None
+    if rule.mask is not None:
+        folder = Path(document.source).parent if document.lines else Path()
+        mask = document.made(partial(read_mask, rule.mask, folder), (*at, "mask"))
+    part = document.made(partial(rule.part, mask), (*at, rule.part_key))
+    action = "freeze" if rule.train is None else "train"
+    return document.made(partial(rule.rule, part), (*at, action))

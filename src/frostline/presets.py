@@ -9,6 +9,7 @@ from typing import Any
 from frostline.address import Inventory, inventory
 from frostline.errors import PlanError
 from frostline.globs import escaped, glob_to_regex
+from frostline.parametrization.adapters import LowRank
 from frostline.plan import Plan
 from frostline.schedule import Phase, Schedule
 
@@ -48,6 +49,37 @@ def bitfit(head: str = "last:1") -> Plan:
         2. train 'last:1'
     """
     return Plan().train("**/{bias,beta}").train(head)
+
+
+def lora(
+    rank: int = 8,
+    alpha: float | None = 16,
+    *,
+    target: str = "**/{query,key,value}/kernel",
+    head: str = "last:1",
+) -> Plan:
+    """Train weights through updates of low rank, and the head as a whole.
+
+    The weights themselves stay as they are until the updates are merged, by `undo`, `frostline.merge` or
+    saving. By default those that make queries, keys and values in attention are adapted, by the names that
+    `keras.layers.MultiHeadAttention` gives them.
+
+    Args:
+        rank: The rank of each update.
+        alpha: Each update is scaled by `alpha / rank`; None stands for the rank itself.
+        target: Selector of the weights, each with two axes or more.
+        head: Selector of the head; by default the last top-level layer that has weights.
+
+    Source:
+        Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
+
+    Example:
+        >>> print(lora(rank=4, target="encoder/**/kernel"))
+        default: freeze
+        1. train 'encoder/**/kernel' (via rank 4, alpha 16)
+        2. train 'last:1'
+    """
+    return Plan().train(target, via=LowRank(rank, alpha)).train(head)
 
 
 def last_blocks(

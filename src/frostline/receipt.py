@@ -31,12 +31,14 @@ class PhaseRecord:
         trained: Addresses of the weights that were to train in it.
         moving: Addresses of the statistics that were allowed to move in it.
         after: The fingerprint at its end.
+        parts: What was to train of the weights that it trained in part, in words, by address.
     """
 
     name: str
     trained: tuple[str, ...]
     moving: tuple[str, ...]
     after: Fingerprint = field(repr=False)
+    parts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def to_data(self) -> dict[str, Any]:
         """Return the record as plain data, for JSON."""
@@ -44,6 +46,7 @@ class PhaseRecord:
             "name": self.name,
             "trained": list(self.trained),
             "moving": list(self.moving),
+            "parts": dict(self.parts),
             "after": self.after.to_data(),
         }
 
@@ -51,7 +54,8 @@ class PhaseRecord:
     def from_data(cls, data: Mapping[str, Any]) -> PhaseRecord:
         """Make a record from plain data, the reverse of `to_data`."""
         after = Fingerprint.from_data(data["after"])
-        return cls(str(data["name"]), tuple(data["trained"]), tuple(data["moving"]), after)
+        parts = _parts_of(data, after)
+        return cls(str(data["name"]), tuple(data["trained"]), tuple(data["moving"]), after, parts)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Receipt(Rendered):
         started: When training began, ISO 8601, UTC.
         seconds: How long it took.
         phases: What each phase of a schedule did; empty where there was one plan.
+        parts: What was to train of the weights that trained in part, in words, by address: over all phases.
     """
 
     model: str
@@ -83,18 +88,19 @@ class Receipt(Rendered):
     started: str
     seconds: float
     phases: tuple[PhaseRecord, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verification(self) -> Verification:
         """What the two fingerprints prove, worked out anew."""
-        return compare(self.before, self.after, self.trained, self.moving)
+        return compare(self.before, self.after, self.trained, self.moving, self.parts)
 
     @property
     def phase_verifications(self) -> dict[str, Verification]:
         """The same for each phase of a schedule, by its name."""
         starts = (self.before, *(phase.after for phase in self.phases))
         return {
-            phase.name: compare(start, phase.after, phase.trained, phase.moving)
+            phase.name: compare(start, phase.after, phase.trained, phase.moving, phase.parts)
             for start, phase in zip(starts, self.phases, strict=False)
         }
 
@@ -106,6 +112,7 @@ class Receipt(Rendered):
             "plan": self.plan,
             "trained": list(self.trained),
             "moving": list(self.moving),
+            "parts": dict(self.parts),
             "before": self.before.to_data(),
             "after": self.after.to_data(),
             "data": dict(self.data),
@@ -156,18 +163,20 @@ class Receipt(Rendered):
 
     @classmethod
     def _from_data(cls, data: dict[str, Any]) -> Receipt:
+        after = Fingerprint.from_data(data["after"])
         return cls(
             model=str(data["model"]),
             plan=data["plan"],
             trained=tuple(data["trained"]),
             moving=tuple(data["moving"]),
             before=Fingerprint.from_data(data["before"]),
-            after=Fingerprint.from_data(data["after"]),
+            after=after,
             data=dict(data["data"]),
             versions=dict(data["versions"]),
             started=str(data["started"]),
             seconds=float(data["seconds"]),
             phases=tuple(PhaseRecord.from_data(phase) for phase in data["phases"]),
+            parts=_parts_of(data, after),
         )
 
     def check(self, *, before: Fingerprint | None = None, after: Fingerprint | None = None) -> list[str]:
@@ -229,6 +238,13 @@ class Receipt(Rendered):
             ),
             self.verification.__rich__(),
         )
+
+
+def _parts_of(data: Mapping[str, Any], after: Fingerprint) -> dict[str, str]:
+    """Return the parts that a record names; older ones leave it to the fingerprint to name them."""
+    if "parts" in data:
+        return {str(address): str(part) for address, part in data["parts"].items()}
+    return {address: digest.part for address, digest in after.items() if digest.part}
 
 
 def _differences(name: str, claimed: Fingerprint, found: Fingerprint) -> list[str]:

@@ -84,7 +84,7 @@ ZERO = (
 FROZEN = "set trainable = True on it (requires_grad_(True) on a PyTorch tensor) if it is to train"
 UNTRACKED = (
     "make it with self.add_weight in build; make layers in __init__, and keep them as attributes, or in "
-    "lists and dicts that are attributes"
+    "lists and dicts that are attributes; keep a constant as a NumPy array"
 )
 
 

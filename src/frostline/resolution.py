@@ -12,38 +12,11 @@ from rich.console import ConsoleRenderable
 
 from frostline import memory, notes
 from frostline.address import Inventory, LayerNode, Weight, inventory
+from frostline.deciding import Verdict, verdict
+from frostline.decision import Decision, decide, elements_text, notes_on_parts
 from frostline.errors import PlanError, UnmatchedRuleError, listed
 from frostline.plan import Action, Plan, Rule
 from frostline.render import Rendered, bytes_text, count, share, stacked, table
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the plan says of one weight or statistic.
-
-    Attributes:
-        weight: The weight.
-        trains: Whether it trains; for a statistic, whether it may move.
-        rule: The number of the rule that decided, from 1; 0 for the plan's default.
-        lr: Multiplier of the learning rate.
-        decay: Multiplier of the weight decay.
-        why: The rule in words.
-    """
-
-    weight: Weight
-    trains: bool
-    rule: int
-    lr: float
-    decay: float
-    why: str
-
-    @property
-    def status(self) -> str:
-        """`trains`, `partial` or `frozen`; for a statistic, `moves` or `held`."""
-        if self.weight.role == "weight":
-            trains = "partial" if self.weight.part else "trains"
-            return trains if self.trains else "frozen"
-        return "moves" if self.trains else "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +80,12 @@ class Resolution(Rendered):
     @property
     def trained_elements(self) -> int:
         """How many numbers train."""
-        return sum(d.weight.trained_size for d in self.trained)
+        return sum(d.trained_elements for d in self.trained)
 
     @property
     def frozen_elements(self) -> int:
         """How many numbers stay fixed, statistics not counted."""
-        return sum(d.weight.size - (d.weight.replaced_size if d.trains else 0) for d in self.decisions)
+        return sum(d.weight.size - d.replaced_elements for d in self.decisions)
 
     def optimizer_memory(self, optimizer: Any) -> int:
         """Return how many bytes of slots an optimizer needs for what trains.
@@ -123,7 +96,7 @@ class Resolution(Rendered):
         Raises:
             OptimizerError: It has no configuration to make a copy from.
         """
-        return memory.slot_bytes(optimizer, [v for d in self.trained for _, v in d.weight.targets])
+        return memory.slot_bytes(optimizer, [v for d in self.trained for v in d.stand_ins()])
 
     def to_data(self) -> dict[str, Any]:
         """Return the resolution as plain data, for JSON."""
@@ -134,7 +107,7 @@ class Resolution(Rendered):
             "default": self.plan.default,
             "trained_elements": self.trained_elements,
             "frozen_elements": self.frozen_elements,
-            "weights": [_decision_data(d) for d in (*self.decisions, *self.statistics)],
+            "weights": [d.to_data() for d in (*self.decisions, *self.statistics)],
             "inference": [mode.address for mode in self.modes if mode.forced],
             "notes": list(self.notes),
         }
@@ -198,7 +171,8 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
     Raises:
         UnmatchedRuleError: A rule picks nothing and is not optional.
         OptimizerError: There is no optimizer of that name.
-        PlanError: A rule trains only statistics, which no optimizer updates.
+        PlanError: A rule trains only statistics, which no optimizer updates; or its elements do not fit a
+            weight that it picks.
         UnbuiltModelError: The model has no weights yet.
     """
     if not isinstance(plan, Plan):
@@ -210,7 +184,8 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
         )
     held = inventory(model)
     picks = _picks(held, plan)
-    decisions = tuple(_decide(w, plan, picks) for w in held.of_role("weight"))
+    verdicts = {w.address: _verdict(w, plan, picks) for w in held.of_role("weight")}
+    decisions = tuple(decide(w, held, plan, verdicts[w.address]) for w in held.of_role("weight"))
     by_address = {d.weight.address: d for d in decisions}
     frozen = _frozen_parts(held, plan, by_address, picks)
     modes = _modes(held, plan, frozen)
@@ -223,7 +198,7 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
         decisions,
         statistics,
         modes,
-        notes.notes(held, trained),
+        (*notes.notes(held, trained), *notes_on_parts(plan, decisions, verdicts)),
         memory.find_optimizer(optimizer) if optimizer else getattr(model, "optimizer", None),
     )
 
@@ -265,25 +240,19 @@ def _unmatched(
 
 
 def _last_rule(address: str, plan: Plan, picks: list[frozenset[str]]) -> tuple[int, Action, Rule | None]:
+    """Return the last rule that speaks of all of a variable; statistics have no elements that train."""
     for number in range(len(plan.rules), 0, -1):
-        if address in picks[number - 1]:
-            rule = plan.rules[number - 1]
+        rule = plan.rules[number - 1]
+        if address in picks[number - 1] and rule.part is None:
             return number, rule.action, rule
     return 0, plan.default, None
 
 
-def _decide(weight: Weight, plan: Plan, picks: list[frozenset[str]]) -> Decision:
-    number, action, rule = _last_rule(weight.address, plan, picks)
-    why = f"rule {number}: {rule}" if rule else f"default: {action}"
-    trains = action == "train"
-    return Decision(
-        weight,
-        trains,
-        number,
-        rule.lr if rule and trains else 1.0,
-        rule.decay if rule and trains else 1.0,
-        why,
-    )
+def _verdict(weight: Weight, plan: Plan, picks: list[frozenset[str]]) -> Verdict:
+    chosen = [
+        (n, r) for n, (r, p) in enumerate(zip(plan.rules, picks, strict=True), 1) if weight.address in p
+    ]
+    return verdict(weight, plan, chosen)
 
 
 def _frozen_parts(
@@ -350,26 +319,6 @@ def _statistic(
     return Decision(weight, moves, number, 1.0, 1.0, why)
 
 
-def _decision_data(decision: Decision) -> dict[str, Any]:
-    weight = decision.weight
-    data: dict[str, Any] = {
-        "address": weight.address,
-        "role": weight.role,
-        "shape": list(weight.shape),
-        "dtype": weight.dtype,
-        "status": decision.status,
-        "rule": decision.rule,
-        "why": decision.why,
-    }
-    if weight.aliases:
-        data["aliases"] = list(weight.aliases)
-    if decision.trains and weight.role == "weight":
-        data |= {"lr": decision.lr, "decay": decision.decay}
-    if weight.part:
-        data["part"] = {"elements": weight.trained_size, "what": weight.part}
-    return data
-
-
 # The table ----------------------------------------------------------------------------------------
 
 
@@ -381,21 +330,22 @@ def _groups(resolution: Resolution, full: bool) -> Iterator[list[Decision]]:
         yield from ([d] for d in sorted(every, key=lambda d: place[d.weight.address]))
         return
     moving = [d for d in resolution.statistics if d.trains]
-    for _, run in groupby((*resolution.decisions, *moving), key=lambda d: (d.status, d.why, d.weight.part)):
+    for _, run in groupby((*resolution.decisions, *moving), key=lambda d: (d.status, d.why, d.part)):
         yield list(run)
 
 
 def _row(resolution: Resolution, group: list[Decision]) -> tuple[str, str, str, str, str]:
     first = group[0]
-    elements = f"{sum(d.weight.size for d in group):,}"
+    # The rule says it already, where it alone decided.
+    part = first.part.removeprefix(f"{first.how}, ") if str(first.how) in first.why else first.part
+    why = f"{first.why} [{part}]" if part else first.why
     if len(group) == 1:
         shape = " x ".join(map(str, first.weight.shape)) or "scalar"
         name = first.weight.address
         name += f" (also {listed(first.weight.aliases, most=2)})" if first.weight.aliases else ""
-        part = f" ({first.weight.part}: {first.weight.trained_size:,})" if first.weight.part else ""
-        return name, shape, elements, first.status, first.why + part
+        return name, shape, elements_text(group), first.status, why
     noun = "weight" if first.weight.role == "weight" else "statistic"
-    return _span(resolution, group), count(len(group), noun), elements, first.status, first.why
+    return _span(resolution, group), count(len(group), noun), elements_text(group), first.status, why
 
 
 def _span(resolution: Resolution, group: list[Decision]) -> str:

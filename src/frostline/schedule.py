@@ -136,13 +136,13 @@ class Phase:
                 remedy="use Phase(...).train(...) and .freeze(...)",
             )
 
-    def train(self, of: Any, *, lr: float = 1.0, decay: float = 1.0, optional: bool = False) -> Phase:
-        """Return this phase with one more rule, that trains; see `Plan.train`."""
-        return replace(self, rules=(*self.rules, Rule("train", selector(of), lr, decay, optional)))
+    def train(self, of: Any, **what: Any) -> Phase:
+        """Return this phase with one more rule, that trains; arguments as for `Plan.train`."""
+        return replace(self, rules=self.rules + Plan().train(of, **what).rules)
 
-    def freeze(self, of: Any, *, optional: bool = False) -> Phase:
-        """Return this phase with one more rule, that freezes; see `Plan.freeze`."""
-        return replace(self, rules=(*self.rules, Rule("freeze", selector(of), optional=optional)))
+    def freeze(self, of: Any, **what: Any) -> Phase:
+        """Return this phase with one more rule, that freezes; arguments as for `Plan.freeze`."""
+        return replace(self, rules=self.rules + Plan().freeze(of, **what).rules)
 
     def to_data(self) -> dict[str, Any]:
         """Return the phase as it stands in a plan file."""

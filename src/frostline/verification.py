@@ -14,6 +14,8 @@ from rich.console import ConsoleRenderable
 from frostline import _keras
 from frostline.address import Role, Weight, inventory
 from frostline.errors import FrostlineError, VerificationError, listed, near
+from frostline.parametrization.base import Parametrization
+from frostline.partly import Parts, part_text
 from frostline.plan import Plan
 from frostline.render import Rendered, count, stacked, table
 from frostline.resolution import Resolution, resolve
@@ -44,6 +46,7 @@ class Digest:
         blake3: BLAKE3 digest, in hexadecimal, of its bytes in C order, little endian.
         frozen: For a parametrized weight the same of its base, with zeros where trained elements stand.
         part: For a parametrized weight what of it trains, in words.
+        rests: For a weight that a plan trains in part, by what trains of it, the same of all the rest.
     """
 
     role: Role
@@ -52,6 +55,11 @@ class Digest:
     blake3: str
     frozen: str = ""
     part: str = ""
+    rests: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def rest(self, part: str) -> str | None:
+        """Return the digest of all but a part, where it was taken."""
+        return self.rests.get(part) or (self.frozen if part == self.part and part else None)
 
     def to_data(self) -> dict[str, Any]:
         """Return the digest as plain data, for JSON."""
@@ -61,7 +69,8 @@ class Digest:
             "dtype": self.dtype,
             "blake3": self.blake3,
         }
-        return data | ({"frozen": self.frozen, "part": self.part} if self.frozen else {})
+        data |= {"frozen": self.frozen, "part": self.part} if self.frozen else {}
+        return data | ({"rests": dict(self.rests)} if self.rests else {})
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Digest:
@@ -69,11 +78,13 @@ class Digest:
         if data["role"] not in get_args(Role):
             raise ValueError(f"unknown role {data['role']!r}")
         plain = data["role"], tuple(data["shape"]), str(data["dtype"]), str(data["blake3"])
-        return cls(*plain, str(data.get("frozen", "")), str(data.get("part", "")))
+        rests = {str(part): str(digest) for part, digest in data.get("rests", {}).items()}
+        return cls(*plain, str(data.get("frozen", "")), str(data.get("part", "")), rests)
 
     def same_values(self, other: Digest) -> bool:
         """Return whether another digest is of the same values, parametrized or not."""
-        return replace(self, frozen="", part="") == replace(other, frozen="", part="")
+        plain = (replace(one, frozen="", part="", rests={}) for one in (self, other))
+        return next(plain) == next(plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,30 +148,56 @@ def digest_array(values: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(model: Any) -> Fingerprint:
+def fingerprint(model: Any, plan: Plan | Resolution | None = None) -> Fingerprint:
     """Take the digest of every variable of a model.
 
     Args:
         model: A built Keras model or layer.
+        plan: A plan, or its resolution, that trains weights in part: of these the digest of what it leaves
+            frozen is taken too, so that `verify` can tell.
 
     Raises:
         UnbuiltModelError: Its weights do not exist yet.
+        PlanError: The plan does not fit the model.
     """
-    return fingerprint_of(inventory(model))
+    if plan is None:
+        return fingerprint_of(inventory(model))
+    resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
+    return fingerprint_of(resolution.inventory, Parts.of((resolution,)))
 
 
-def fingerprint_of(weights: Iterable[Weight]) -> Fingerprint:
-    """Take the digest of variables that are known already, as they are now."""
-    return Fingerprint({w.address: _digest(w) for w in weights})
+def fingerprint_of(weights: Iterable[Weight], parts: Parts | None = None) -> Fingerprint:
+    """Take the digest of variables that are known already, as they are now.
+
+    Args:
+        weights: The variables.
+        parts: What plans train of some of them, so that the rest gets a digest of its own.
+    """
+    every = parts.every if parts is not None else {}
+    return Fingerprint({w.address: _digest(w, every.get(w.address, {})) for w in weights})
 
 
-def _digest(weight: Weight) -> Digest:
-    values = digest_array(_keras.glimpse(weight.variable))
+def _digest(weight: Weight, parts: Mapping[str, Parametrization]) -> Digest:
+    values = _keras.glimpse(weight.variable)
+    digest = digest_array(values)
+    rests = {part: _rest(weight, values, how) for part, how in parts.items()}
     frozen = weight.frozen_values()
     if frozen is None:
-        return Digest(weight.role, weight.shape, weight.dtype, values)
-    part = str(weight.combination.how)
-    return Digest(weight.role, weight.shape, weight.dtype, values, digest_array(frozen), part)
+        return Digest(weight.role, weight.shape, weight.dtype, digest, rests=rests)
+    part = part_text(weight.combination.how, weight.shape)
+    return Digest(weight.role, weight.shape, weight.dtype, digest, digest_array(frozen), part, rests)
+
+
+def _rest(weight: Weight, values: npt.NDArray[Any], how: Parametrization) -> str:
+    """Digest what a parametrization leaves frozen of a weight, whether it is on it now or not."""
+    elements = how.elements(weight.shape)
+    if elements is not None:
+        rest = values.copy()
+        elements.fill(rest, 0)
+        return digest_array(rest)
+    made_of = weight.combination
+    on = made_of is not None and made_of.how == how
+    return digest_array(_keras.glimpse(made_of.base) if on else values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +209,14 @@ class Finding:
         role: What it is.
         outcome: `intact`, `changed`, `trained`, `unmoved`, `moved`, `held`, `state` or `missing`.
         violation: Whether this breaks the plan.
+        part: What of it was to train, in words, where that was not the whole.
     """
 
     address: str
     role: Role
     outcome: Outcome
     violation: bool
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,6 +240,10 @@ class Verification(Rendered):
         """Return the addresses with one of these outcomes."""
         return tuple(f.address for f in self.findings if f.outcome in outcomes)
 
+    def _named(self, outcome: Outcome) -> list[str]:
+        found = [f for f in self.findings if f.outcome == outcome]
+        return [f"{f.address} [{f.part}]" if f.part and outcome == "partial" else f.address for f in found]
+
     def require_ok(self) -> None:
         """Raise `VerificationError` that names the frozen variables that changed, if any did."""
         broken = [f for f in self.findings if f.violation]
@@ -220,13 +263,14 @@ class Verification(Rendered):
             "violations": [
                 {"address": f.address, "outcome": f.outcome} for f in self.findings if f.violation
             ],
+            "partial": {f.address: f.part for f in self.findings if f.outcome == "partial"},
             "unmoved": list(self.of("unmoved")),
             "no_gradient": list(self.no_gradient),
         }
 
     def __rich__(self) -> ConsoleRenderable:
         rows = [
-            (str(len(self.of(outcome))), outcome, meaning, listed(self.of(outcome), most=2))
+            (str(len(self.of(outcome))), outcome, meaning, listed(self._named(outcome), most=2))
             for outcome, meaning in _MEANING.items()
             if self.of(outcome)
         ]
@@ -275,11 +319,16 @@ def verify(model: Any, before: Fingerprint, plan: Plan | Resolution) -> Verifica
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
     trained = {d.weight.address for d in resolution.trained}
     moving = {d.weight.address for d in resolution.statistics if d.trains}
-    return compare(before, fingerprint(model), trained, moving)
+    parts = Parts.of((resolution,))
+    return compare(before, fingerprint_of(inventory(model), parts), trained, moving, parts.over_all)
 
 
 def compare(
-    before: Fingerprint, after: Fingerprint, trained: Iterable[str], moving: Iterable[str]
+    before: Fingerprint,
+    after: Fingerprint,
+    trained: Iterable[str],
+    moving: Iterable[str],
+    parts: Mapping[str, str] | None = None,
 ) -> Verification:
     """Hold two fingerprints against each other.
 
@@ -288,9 +337,11 @@ def compare(
         after: After training.
         trained: Addresses of the weights that were to train.
         moving: Addresses of the statistics that were allowed to move.
+        parts: What was to train of the weights that train in part, in words, by address. By default what
+            the fingerprints say themselves.
 
     Raises:
-        FrostlineError: The two have no address in common.
+        FrostlineError: The two have no address in common, or do not tell the frozen elements of a weight.
     """
     if before and after and not set(before) & set(after):
         first = next(iter(before))
@@ -301,31 +352,48 @@ def compare(
         )
     allowed = set(trained) | set(moving)
     addresses = dict.fromkeys((*before, *after))
-    return Verification(tuple(_finding(a, before.get(a), after.get(a), allowed) for a in addresses))
+    findings = (_finding(a, before.get(a), after.get(a), allowed, parts) for a in addresses)
+    return Verification(tuple(findings))
 
 
-def _frozen_of(address: str, old: Digest, new: Digest) -> str:
-    """Return the digest of what stayed frozen, if both fingerprints speak of the same elements."""
-    if old.part == new.part:
-        return new.frozen
+def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
+    """Whether all but a part has the bits that it had, if both fingerprints speak of it."""
+    one, two = old.rest(part), new.rest(part)
+    if one is not None and two is not None:
+        return one == two
+    if old.rests or new.rests or (not old.part and not new.part):
+        raise FrostlineError(
+            f"whether frozen elements of {address!r} changed cannot be told: a fingerprint does not speak of "
+            "them",
+            received=f"a fingerprint {'before' if one is None else 'after'} without the rest beside {part}",
+            remedy="take it with the plan: frostline.fingerprint(model, plan)",
+        )
     raise FrostlineError(
         f"whether frozen elements of {address!r} changed cannot be told: the two fingerprints were taken "
         "under different parametrizations",
         received=f"{old.part or 'a plain weight'} before, {new.part or 'a plain weight'} after",
-        remedy="take the first after fl.parametrize, and the second before remove or fl.merge",
+        remedy="take the first after fl.parametrize, and the second before remove or fl.merge; or both with "
+        "the plan: frostline.fingerprint(model, plan)",
     )
 
 
-def _finding(address: str, old: Digest | None, new: Digest | None, allowed: set[str]) -> Finding:
+def _finding(
+    address: str,
+    old: Digest | None,
+    new: Digest | None,
+    allowed: set[str],
+    parts: Mapping[str, str] | None,
+) -> Finding:
     role = (new or old).role  # type: ignore[union-attr]
     if role in ("seed", "metric"):
         return Finding(address, role, "state", False)
     if old is None or new is None:
         return Finding(address, role, "missing", True)
     same = old.same_values(new)
-    if address in allowed and not same and (old.frozen or new.frozen):
-        held = old.frozen == _frozen_of(address, old, new)
-        return Finding(address, role, "partial" if held else "changed", not held)
+    part = (old.part or new.part) if parts is None else parts.get(address, "")
+    if address in allowed and not same and part:
+        held = _rest_intact(address, part, old, new)
+        return Finding(address, role, "partial" if held else "changed", not held, part)
     outcomes: dict[tuple[bool, bool, bool], Outcome] = {
         (True, True, True): "unmoved",
         (True, True, False): "trained",

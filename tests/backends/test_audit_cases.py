@@ -10,6 +10,8 @@ from keras import ops
 
 import frostline as fl
 from backends import case_files
+from frostline.address import inventory
+from frostline.auditing.looking import looked_at
 
 
 def mean_squared(y: Any, predicted: Any) -> Any:
@@ -66,3 +68,20 @@ def test_case_by_why(case: case_files.Case) -> None:
         if status not in ("trains", "frozen"):
             assert one.remedy
         assert one.route[0].name == name
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
+def test_case_by_the_routes_of_its_weights_alone(case: case_files.Case) -> None:
+    """What the check before training leaves out of the graph changes neither a status nor its reasons."""
+    model, x, y = case.module.model()
+    loss = case.option("loss", mean_squared)
+    every = tuple(weight.address for weight in inventory(model).of_role("weight"))
+    for asked in (every, *((address,) for address in every)):
+        told = []
+        for routes_only in (False, True):
+            with looked_at(
+                model, x, y, loss=loss, asked=asked, measured=False, routes_only=routes_only
+            ) as seen:
+                told.append([seen.diagnosis.explain(address) for address in asked])
+        for whole, narrow in zip(*told, strict=True):
+            assert (whole.status, whole.cuts, whole.route) == (narrow.status, narrow.cuts, narrow.route)

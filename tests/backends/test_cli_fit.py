@@ -32,6 +32,7 @@ BACKEND = keras.backend.backend()
 LABELS = ("ant", "bee", "cat")
 RESULTS = {
     *("run.yaml", "plan.yaml", "run.json", "log.txt", "history.csv", "model.keras", "receipt.json"),
+    "delta.safetensors",
     ".lock",
 }
 MODULE = '''\
@@ -254,7 +255,7 @@ def test_what_a_run_says(run: Runner) -> None:
     assert lines[13:] == [
         "verified: every frozen number is bit-identical, in each phase (0 weights held over the whole run, "
         "4 trained)",
-        "written to out: model.keras, receipt.json, history.csv, log.txt",
+        "written to out: model.keras, delta.safetensors, receipt.json, history.csv, log.txt",
         "check it: frostline verify out/receipt.json --before base.keras --after out/model.keras",
     ]
     assert [row["phase"] for row in rows()] == ["probe", "probe", "finetune", "finetune"]

@@ -479,7 +479,7 @@ def test_a_weight_that_two_layers_hold_stays_one() -> None:
     before = weight.numpy()
     put = fl.parametrize(model, "back/kernel", KERNEL)
     assert put.address == "a/kernel"
-    assert put.path == "whole"
+    assert put.path == "general"
     assert len(model.trainable_variables) == 1
     model.fit(x, x, verbose=0)
     changed = weight.numpy() != before
@@ -559,7 +559,7 @@ class Shift(fl.Parametrization):
 def test_users_make_their_own() -> None:
     model = compiled(two_dense())
     put = fl.parametrize(model, "a/kernel", Shift())
-    assert str(put) == "a/kernel: Shift (1 elements, path: whole)"
+    assert str(put) == "a/kernel: Shift (1 elements, path: general)"
     before = values(model)["a/kernel"]
     run = frostline_fit(model, fl.Plan().train("a/kernel"))
     assert run.verification is not None

@@ -26,7 +26,7 @@ from backends.parametrized_models import (
     plain_network,
     train,
 )
-from frostline.parametrization.elements import Elements
+from frostline.elements import Elements
 
 BACKEND = keras.backend.backend()
 EXAMPLES = examples(100, jax=30, tensorflow=30)
@@ -111,7 +111,7 @@ def test_the_optimizer_holds_slots_for_the_parts_alone() -> None:
     slots = [v for v in model.optimizer.variables if tuple(v.shape)]
     assert sum(int(np.prod(v.shape)) for v in slots) == 2 * parts
     assert [w.combination.path for w in fl.inventory(model) if w.combination is not None] == [
-        PATHS.get(name, "whole") for name in HOW
+        PATHS.get(name, "general") for name in HOW
     ]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from frostline.address import Inventory, inventory
 from frostline.auditing.looking import looked_at, require_model
 from frostline.errors import AuditError, listed, near
-from frostline.explanation import Explanation, Step
+from frostline.explanation import Explanation, Step, shown
+from frostline.graph.ir import Leaf
 from frostline.plan import Plan
 from frostline.remedies import standing_remedy
 from frostline.resolution import Resolution
@@ -23,6 +24,7 @@ def why(
     *,
     loss: Any = None,
     plan: Plan | Resolution | None = None,
+    sample_weight: Any = None,
 ) -> Explanation:
     """Say why a weight does or does not receive a gradient: the operation, the layer and the line.
 
@@ -34,6 +36,7 @@ def why(
         y: Its targets.
         loss: The loss, in place of the compiled one, as for `audit`.
         plan: Look at the model as under this plan; else as its own flags say.
+        sample_weight: Weights of the samples of the batch.
 
     Returns:
         An `Explanation`. Prints as a short paragraph with the line of source quoted.
@@ -52,11 +55,12 @@ def why(
     """
     require_model(model)
     held = inventory(model)
-    foreign = _untracked(model, held, weight, x, y, loss, plan)
+    settings = {"plan": plan, "loss": loss, "sample_weight": sample_weight}
+    foreign = _untracked(model, held, weight, x, y, settings)
     if foreign is not None:
         return foreign
     address = _address(model, held, weight)
-    with looked_at(model, x, y, plan=plan, loss=loss, asked=(address,)) as seen:
+    with looked_at(model, x, y, asked=(address,), **settings) as seen:
         status = seen.status_of(seen.held.by_address[address])
         explanation = seen.explain(address)
         if status == explanation.status:
@@ -69,19 +73,30 @@ def why(
 
 
 def _untracked(
-    model: Any, held: Inventory, weight: str | Selector, x: Any, y: Any, loss: Any, plan: Any
+    model: Any, held: Inventory, weight: str | Selector, x: Any, y: Any, settings: dict[str, Any]
 ) -> Explanation | None:
     """Explain what an audit calls untracked: a variable that the loss is computed from and nobody owns."""
     if not isinstance(weight, str) or weight in held.by_address or selector(weight).addresses(held):
         return None
-    if loss is None and not getattr(model, "compiled", False):
+    if settings["loss"] is None and not getattr(model, "compiled", False):
         return None
-    with looked_at(model, x, y, plan=plan, loss=loss, asked=(), measured=False) as seen:
+    with looked_at(model, x, y, asked=(), measured=False, **settings) as seen:
         for leaf in seen.foreign:
             if leaf.name == weight:
-                step = Step(leaf.name, leaf.layer, leaf.where)
-                return Explanation(leaf.name, "untracked", route=(step,), remedy=standing_remedy("untracked"))
+                return Explanation(
+                    leaf.name,
+                    "untracked",
+                    route=(Step(leaf.name, leaf.layer, leaf.where),),
+                    remedy=standing_remedy("untracked"),
+                    note=_read_at(leaf),
+                )
     return None
+
+
+def _read_at(leaf: Leaf) -> str:
+    places = [shown(leaf.where)] if leaf.where else []
+    places += [f"in layer {leaf.layer!r}"] if leaf.layer else []
+    return f"it is read at {', '.join(places)}" if places else ""
 
 
 def _address(model: Any, held: Inventory, weight: str | Selector) -> str:

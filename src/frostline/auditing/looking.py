@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -121,7 +120,7 @@ class Audit(Rendered):
                 .append(f"  {finding.address}" if finding.address else "", "bold")
                 .append(f": {finding.fact}{place}", "not bold")
             )
-            yield Padding(Text(f"to mend: {finding.remedy}"), (0, 0, 0, 2))
+            yield Padding(Text(f"to mend: {finding.remedy}"), (0, 0, 0, 2), expand=False)
 
     def _summary(self) -> str:
         counts = Counter(finding.severity for finding in self.findings)
@@ -189,14 +188,8 @@ def audit(
 
 def _norms(seen: Seen) -> dict[str, float]:
     """Return the norms of the gradients of those that have one; a parametrized weight counts as a whole."""
-    gradients = seen.measured.gradients if seen.measured else {}
-    found = {}
-    for weight in seen.weights:
-        sizes = [read.norm(gradients.get(name)) for name, _ in weight.targets]
-        known = [size for size in sizes if size is not None]
-        if known:
-            found[weight.address] = math.hypot(*known)
-    return found
+    sizes = {weight.address: seen.gradient_norm(weight) for weight in seen.weights}
+    return {address: size for address, size in sizes.items() if size is not None}
 
 
 @contextmanager
@@ -210,6 +203,7 @@ def looked_at(
     sample_weight: Any = None,
     asked: tuple[str, ...] | None = None,
     measured: bool = True,
+    routes_only: bool = False,
 ) -> Iterator[Seen]:
     """Trace the loss of a model and measure its gradients; inside the block the plan's flags are set.
 
@@ -222,12 +216,13 @@ def looked_at(
         sample_weight: As for `audit`.
         asked: Addresses of the weights to ask about; else those that are to train.
         measured: Whether to compute the gradients, too.
+        routes_only: Whether all that depends on none of these weights may be left out of the graph.
     """
     require_model(model)
     with _random_state_kept(), planned(model, plan) as now:
         question = Question(model, now.held, x, y, sample_weight, loss)
         wanted = now.trained if asked is None else asked
-        subject = question.subject(wanted)
+        subject = question.subject(wanted, routes_only=routes_only)
         trace = read.trace(subject)
         gradients = read.measure(subject) if measured and wanted else None
         yield Seen(model, question, now, trace, gradients)

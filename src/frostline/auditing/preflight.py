@@ -48,6 +48,7 @@ def preflight(
             sample_weight=batch[2],
             asked=asked,
             measured=False,
+            routes_only=True,
         ) as seen:
             if seen.trace.strangers:
                 return  # layers made in `call`, of which training has more to say

@@ -34,8 +34,12 @@ class Question:
     sample_weight: Any = field(default=None, repr=False)
     loss: Any = None
 
-    def subject(self, asked: Iterable[str]) -> Subject:
+    def subject(self, asked: Iterable[str], *, routes_only: bool = False) -> Subject:
         """Return the computation, with the weights at these addresses as what is asked about.
+
+        Args:
+            asked: The addresses.
+            routes_only: Whether nothing else is of interest.
 
         Raises:
             AuditError: There is no loss.
@@ -55,6 +59,7 @@ class Question:
             tuple(source for weight in self.held for source in sources(weight)),
             tuple(Argument(tensors(part), "input", name) for name, part in self._parts()),
             {id(node.layer): node.address for node in self.held.layers},
+            routes_only,
         )
 
     def _parts(self) -> Iterable[tuple[str, Any]]:

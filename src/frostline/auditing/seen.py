@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from frostline.auditing.question import Question
 from frostline.diagnosis import Diagnosis
 from frostline.explanation import Explanation, Status
 from frostline.graph.ir import Leaf, Node
-from frostline.graph.read import Measured, Trace, Write
+from frostline.graph.read import Measured, Trace, Write, norm
 from frostline.plan import Plan
 from frostline.resolution import resolve
 
@@ -193,8 +194,20 @@ class Seen:
 
     def explain(self, address: str) -> Explanation:
         """Explain a weight that was asked about."""
-        found = self.diagnosis.explain(self._telling(self.held.by_address[address]))
-        return replace(found, address=address)
+        weight = self.held.by_address[address]
+        found = replace(self.diagnosis.explain(self._telling(weight)), address=address)
+        if not weight.part:
+            return found
+        status: Status = "partial" if found.status == "trains" else found.status
+        note = "; ".join(filter(None, (f"what trains of it: {weight.combination.how}", found.note)))
+        return replace(found, status=status, gradient_norm=self.gradient_norm(weight), note=note)
+
+    def gradient_norm(self, weight: Weight) -> float | None:
+        """Return the norm of the gradient of a weight, that of all its parts together, None without one."""
+        gradients = self.measured.gradients if self.measured else {}
+        sizes = [norm(gradients.get(name)) for name, _ in weight.targets]
+        known = [size for size in sizes if size is not None]
+        return math.hypot(*known) if known else None
 
     def _telling(self, weight: Weight) -> str:
         """Return the name of what decides about a weight: itself, or the part of it that trains best."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from frostline.cli import audit, demo, fit, init, plan, show, verify, why
+from frostline.cli import audit, delta, demo, fit, init, plan, show, verify, why
 from frostline.errors import FrostlineError
 
 app = typer.Typer(
@@ -42,6 +42,9 @@ def _frostline(
 
 for _command in (show, plan, init, audit, why, fit, verify, demo):
     app.command(_command.NAME, epilog=_command.EXAMPLE)(_command.run)
+
+
+app.add_typer(delta.app, name=delta.NAME)
 
 
 def main() -> None:

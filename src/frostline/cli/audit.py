@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,14 +26,35 @@ Source = Annotated[
     ),
 ]
 Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="A .npz archive with arrays x and y, for a model.", show_default=False),
+    str | None,
+    typer.Option(
+        "--data",
+        show_default=False,
+        help="For a model: a .npz or .csv file, a folder of images by class, or module:function.",
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target", help="The column or array of --data to predict; else guessed.", show_default=False
+    ),
 ]
 Loss = Annotated[
     str | None,
-    typer.Option("--loss", help="Loss of a model that is not compiled, such as mse.", show_default=False),
+    typer.Option(
+        "--loss",
+        show_default=False,
+        help="A loss of Keras's, such as mse, or module:function, in place of the compiled one.",
+    ),
 ]
-Samples = Annotated[int, typer.Option("--samples", min=1, help="Take that many samples as the batch.")]
+UnderPlan = Annotated[
+    Path | None, typer.Option("--plan", help="Look at the model under this plan.", show_default=False)
+]
+Phase = Annotated[
+    str | None,
+    typer.Option("--phase", help="The phase of the plan to look at; else the first.", show_default=False),
+]
+Samples = Annotated[int, typer.Option("--samples", min=1, help="How many samples to look at.")]
 
 
 class Severity(StrEnum):
@@ -46,9 +68,9 @@ class Severity(StrEnum):
 def run(
     source: Source,
     data: Data = None,
-    plan: Annotated[
-        Path | None, typer.Option("--plan", help="Audit the model under this plan.", show_default=False)
-    ] = None,
+    target: Target = None,
+    plan: UnderPlan = None,
+    phase: Phase = None,
     loss: Loss = None,
     severity: Annotated[Severity, typer.Option(help="Findings that make the exit code 1.")] = Severity.ERROR,
     samples: Samples = 32,
@@ -62,14 +84,20 @@ def run(
     A status for each weight, the line that cuts a gradient off, and what else to know. Trains nothing. Exit
     code 1 where a weight does not do what is planned, or for findings of the given severity.
     """
-    asked = ask(source, data, backend=backend, imports=imports, unsafe=unsafe, samples=samples, quiet=json)
+    asked = ask(
+        *(source, data, target, plan, phase, loss, samples),
+        backend=backend,
+        imports=imports,
+        unsafe=unsafe,
+        quiet=json,
+    )
     from frostline.auditing.finding import SEVERITIES
     from frostline.auditing.looking import audit
+    from frostline.runs.asked import computing
 
-    rules = asked.plan if plan is None else _plan(plan)
     x, y, weight = asked.batch
-    with options.working("following the gradients", quiet=json):
-        found = audit(asked.model, x, y, plan=rules, loss=loss, sample_weight=weight)
+    with options.working("following the gradients", quiet=json), computing(asked):
+        found = audit(asked.model, x, y, plan=asked.plan, loss=asked.loss, sample_weight=weight)
     if json:
         options.show_json(found.to_data())
     else:
@@ -81,37 +109,56 @@ def run(
 
 def ask(
     source: str,
-    data: Path | None,
+    data: str | None,
+    target: str | None,
+    plan: Path | None,
+    phase: str | None,
+    loss: str | None,
+    samples: int,
     *,
     backend: str | None,
     imports: list[str] | None,
     unsafe: bool,
-    samples: int,
     quiet: bool,
 ) -> Asked:
     """Load what a command line names: a run config, or a model and data."""
     from frostline.models import choose_backend, load_model
+    from frostline.planfile import load_plan_or_schedule
 
-    by_config = Path(source).suffix in (".yaml", ".yml", ".json")
-    if by_config:
+    config = None
+    if Path(source).suffix in (".yaml", ".yml", ".json"):
         from frostline.runs.config import load_run
 
-        backend = backend or load_run(Path(source)).data.backend
+        _require_unsaid(data=data, target=target)
+        config = load_run(Path(source))
+        backend = backend or config.data.backend
+    else:
+        from frostline.runs.guessing import require_data
+
+        data = require_data(data)
+    rules = None if plan is None else load_plan_or_schedule(plan)
     choose_backend(backend)
-    with options.working(f"loading {source}", quiet=quiet):
+    with options.working(f"loading {source}", quiet=quiet), warnings.catch_warnings():
+        # An optimizer that has made no step was saved without its slots: no news for an audit.
+        warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
         from frostline.runs import asked
 
-        if by_config:
-            return asked.from_config(Path(source), samples)
+        wanted = asked.Wanted(samples, loss, target, rules, phase)
+        if config is not None:
+            return asked.from_config(config, wanted)
         model = load_model(
             source, backend=backend, imports=imports or (), safe_mode=not unsafe, compiled=True
         )
-        return asked.from_files(model, data, samples)
+        return asked.from_files(model, data or "", wanted)
 
 
-def _plan(path: Path) -> Any:
-    from frostline.planfile import load_plan_or_schedule
-    from frostline.schedule import Schedule
+def _require_unsaid(**given: str | None) -> None:
+    from frostline.errors import RunError
 
-    read = load_plan_or_schedule(path)
-    return read.plan_of(read.phases[0]) if isinstance(read, Schedule) else read
+    for name, value in given.items():
+        if value is not None:
+            raise RunError(
+                f"a run config names its own data, so --{name} has no place beside it",
+                received=f"--{name} {value}",
+                remedy=f"leave --{name} out, or give the model in place of the config",
+            )

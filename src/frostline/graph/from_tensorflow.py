@@ -51,6 +51,9 @@ class _Translation:
         self._left = [departure.tensor for departure in self._waiting]
         self._written: dict[int, int] = {}
         self._unregistered: dict[int, Any] = {}
+        self._routes_only = subject.routes_only
+        self._aside: set[int] = set()
+        """With `routes_only`, the nodes that depend on no weight."""
 
     def graph(self) -> Graph:
         """Translate the whole."""
@@ -115,8 +118,12 @@ class _Translation:
             self._departed.append(index)
 
     def _plain(self, operation: Any, values: dict[int, int], layer: str | None) -> None:
-        where = place(operation)
         given = [values[id(tensor)] for tensor in operation.inputs]
+        if self._routes_only and self._aside.issuperset(given):
+            for tensor in operation.outputs:
+                values[id(tensor)] = self._put_aside(holds_floats(operation, tensor))
+            return
+        where = place(operation)
         custom = operation.type == "IdentityN" and is_custom(operation)
         for output, tensor in enumerate(operation.outputs):
             if custom and not self._leads_on(tensor):
@@ -161,6 +168,8 @@ class _Translation:
                 layer=layer,
                 where=place(operation),
             )
+            if source.kind != "weight":
+                self._aside.add(values[id(tensor)])
         elif operation.type == "Const" and self._departed:
             # What Python did with a value that left cannot be followed: any later constant may come from it.
             values[id(tensor)] = self._build.node(
@@ -173,6 +182,12 @@ class _Translation:
         else:
             known = differentiable(tensor)
             values[id(tensor)] = self._build.leaf("constant", nbytes=nbytes(tensor), differentiable=known)
+            self._aside.add(values[id(tensor)])
+
+    def _put_aside(self, differentiable: bool) -> int:
+        index = self._build.leaf("constant", differentiable=differentiable)
+        self._aside.add(index)
+        return index
 
     def read(self, operation: Any, values: dict[int, int], layer: str | None, at: int) -> None:
         variable = values[id(operation.inputs[0])]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -231,6 +231,12 @@ class Builder:
         if reason in (None, "not_differentiable") and not all(node.differentiable for node in ends):
             reason = "integer"
         self._edges.append(Edge(producer, consumer, reason))
+
+    def place(self, index: int, layer: str | None, where: Where | None) -> None:
+        """Say where a leaf was first read, as far as that is not known yet."""
+        leaf = self._nodes[index]
+        if isinstance(leaf, Leaf):
+            self._nodes[index] = replace(leaf, layer=leaf.layer or layer, where=leaf.where or where)
 
     def __getitem__(self, index: int) -> Leaf | Node:
         return self._nodes[index]

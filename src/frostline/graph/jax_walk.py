@@ -48,12 +48,17 @@ def is_inexact(value: Any) -> bool:
 
 
 class Walk:
-    """Goes through a jaxpr and all in it, in order, and adds a node for each value."""
+    """Goes through a jaxpr and all in it, in order, and adds a node for each value.
 
-    def __init__(self, known: dict[int, tuple[Any, Leaf]]) -> None:
+    With `routes_only`, only for those that depend on a weight: all others are no value of interest.
+    """
+
+    def __init__(self, known: dict[int, tuple[Any, Leaf]], *, routes_only: bool = False) -> None:
         self.build = Builder()
         self._known = known
+        self._routes_only = routes_only
         self._leaves: dict[int, int] = {}
+        self._unplaced: set[int] = set()
         self._held: list[Any] = []
 
     def run(
@@ -70,10 +75,14 @@ class Walk:
         jaxpr = closed.jaxpr
         values: Values = {v: n for v, n in zip(jaxpr.invars, inputs, strict=True) if n is not None}
         for variable, constant in zip(jaxpr.constvars, closed.consts, strict=True):
-            values[variable] = self.leaf_of(constant)
+            if not self._routes_only or self._is_weight(constant):
+                values[variable] = self.leaf_of(constant)
         for equation in jaxpr.eqns:
             self._equation(jaxpr, equation, values, layer, where)
         return [self._output(atom, values) for atom in jaxpr.outvars]
+
+    def _is_weight(self, array: Any) -> bool:
+        return id(array) in self._known and self._known[id(array)][1].kind == "weight"
 
     def leaf_of(self, array: Any) -> int:
         """The leaf of a captured array, the same one each time."""
@@ -84,6 +93,8 @@ class Walk:
             self._leaves[id(array)] = self.build.leaf(
                 leaf.kind, leaf.name, nbytes=nbytes, differentiable=differentiable, layer=leaf.layer
             )
+            if leaf.kind == "foreign":
+                self._unplaced.add(self._leaves[id(array)])
         return self._leaves[id(array)]
 
     def _output(self, atom: Any, values: Values) -> int:
@@ -101,10 +112,15 @@ class Walk:
         layer: str | None,
         where: Where | None,
     ) -> None:
+        inputs = [self._value(atom, values) for atom in equation.invars]
+        if self._routes_only and all(node is None for node in inputs):
+            return
         scopes = _SCOPE.findall(str(equation.source_info.name_stack))
         layer = scopes[-1] if scopes else layer
         where = _place(equation) or where
-        inputs = [self._value(atom, values) for atom in equation.invars]
+        for node in self._unplaced.intersection(inputs):
+            self._unplaced.discard(node)
+            self.build.place(node, layer, where)
         name = equation.primitive.name
         enter: dict[str, Callable[..., list[int]]] = {
             "cond": self._cond,

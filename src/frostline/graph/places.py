@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -75,6 +76,14 @@ def is_users(file: str) -> bool:
         return False
     installed = ("site-packages" in path) or ("dist-packages" in path)
     return installed or not path.startswith(_standard_library())
+
+
+def is_own_class(kind: type) -> bool:
+    """Whether a class stands in a file of the user's, and not in an installed package."""
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    installed = file is not None and ("site-packages" in file or "dist-packages" in file)
+    return not installed and (file is None or is_users(file))
 
 
 def _running() -> Iterator[Frame]:

@@ -58,12 +58,14 @@ class Subject:
         variables: The variables it may read. One that it reads and that is not among them is `foreign`.
         arguments: What it is called with.
         layers: Addresses of layers by the `id` of the layer. Others are named by the layers around them.
+        routes_only: Whether what depends on no weight may be left out of the graph.
     """
 
     loss: Callable[..., Any] = field(repr=False)
     variables: tuple[Source, ...] = ()
     arguments: tuple[Argument, ...] = ()
     layers: Mapping[int, str] = field(default_factory=dict, repr=False)
+    routes_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch._C import _functorch
+from torch._C import _functorch, _len_torch_dispatch_stack
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_NOTHING = nullcontext()
 
 
 def writes_to(tensor: torch.Tensor) -> int:
@@ -16,6 +21,16 @@ def writes_to(tensor: torch.Tensor) -> int:
 def base_of(tensor: torch.Tensor) -> torch.Tensor | None:
     """Return the tensor that this one is a view of, None where it is none."""
     return tensor._base
+
+
+def beneath_skipped(tensors: Iterable[torch.Tensor]) -> AbstractContextManager[Any]:
+    """Let what runs inside pass by the one mode beneath autograd, where nothing else waits there.
+
+    Whatever runs beneath autograd costs some ten microseconds for each operation, and nothing is noted there
+    while a call from Python is being carried out.
+    """
+    plain = all(type(tensor) in _PLAIN for tensor in tensors)
+    return torch._C._DisableTorchDispatch() if plain and _len_torch_dispatch_stack() == 1 else _NOTHING
 
 
 def unwrapped(tensor: torch.Tensor) -> torch.Tensor:

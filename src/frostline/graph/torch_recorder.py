@@ -23,7 +23,7 @@ from frostline.graph import torch_functions as functions
 from frostline.graph.ir import Graph, Reason
 from frostline.graph.torch_frames import Caller
 from frostline.graph.torch_graph import Input, TorchGraph
-from frostline.graph.torch_internals import base_of
+from frostline.graph.torch_internals import base_of, beneath_skipped
 from frostline.graph.torch_originals import Originals
 from frostline.graph.torch_values import Use, is_differentiable, tensors_in
 
@@ -107,7 +107,8 @@ class Recorder:
             if functions.may_write(name):
                 uses += [Use.of(base) for use in uses if (base := base_of(use.tensor)) is not None]
                 self._originals.keep(use.tensor for use in uses if self.grown.is_captured(use.tensor))
-            result = self._run(func, name, args, kwargs)
+            with beneath_skipped(use.tensor for use in uses):
+                result = self._run(func, name, args, kwargs)
             self._note(name, (args, kwargs), uses, result)
         finally:
             self.busy = False

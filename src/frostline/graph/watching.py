@@ -41,6 +41,8 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
         self._filled: dict[int, Any] = {}
         self._asking: set[int] = set()
         self._stack: list[tuple[str, Any]] = []
+        self.layers: dict[str, Any] = {}
+        """Every layer that was called, by its address."""
         self.writes: list[Write] = []
         self.strangers: list[Stranger] = []
         self.read: dict[int, tuple[Any, str | None]] = {}
@@ -111,6 +113,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
 
         def followed(layer: Any, *arguments: Any, **options: Any) -> Any:
             address = self._address_of(layer)
+            self.layers.setdefault(address, layer)
             self._stack.append((address, layer))
             try:
                 with self._around(address):

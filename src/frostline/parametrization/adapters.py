@@ -75,6 +75,11 @@ class LowRank(Parametrization):
         )
         return {"lora_a": a, "lora_b": keras.ops.zeros((self.rank, outputs), dtype="float32")}
 
+    def part_shapes(self, shape: tuple[int, ...], dtype: str) -> Mapping[str, tuple[tuple[int, ...], str]]:
+        """Return the shapes of `A` and `B`."""
+        a, b = (*shape[:-1], self.rank), (self.rank, shape[-1])
+        return {"lora_a": (a, "float32"), "lora_b": (b, "float32")}
+
     def combine(self, base: Any, parts: Mapping[str, Any]) -> Any:
         """Return the base and the product."""
         from keras import ops
@@ -83,7 +88,7 @@ class LowRank(Parametrization):
         return base + ops.cast(update, base.dtype)
 
     def __str__(self) -> str:
-        return f"rank {self.rank}"
+        return f"rank {self.rank}" + (f", alpha {self.alpha:g}" if self.alpha is not None else "")
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,10 @@ class Scale(Parametrization):
         from keras import ops
 
         return {"scale": ops.ones((int(weight.shape[self.axis]),), dtype="float32")}
+
+    def part_shapes(self, shape: tuple[int, ...], dtype: str) -> Mapping[str, tuple[tuple[int, ...], str]]:
+        """Return the shape of the vector."""
+        return {"scale": ((shape[self.axis],), "float32")}
 
     def combine(self, base: Any, parts: Mapping[str, Any]) -> Any:
         """Return the base, scaled."""

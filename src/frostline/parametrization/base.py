@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from frostline.parametrization.elements import Elements
+from frostline.elements import Elements
 
 
 class Parametrization(ABC):
@@ -69,6 +69,16 @@ class Parametrization(ABC):
     def elements(self, shape: tuple[int, ...]) -> Elements | None:
         """Return the elements of a weight of that shape that the parts hold; None where it is not so."""
         return None
+
+    def part_shapes(self, shape: tuple[int, ...], dtype: str) -> Mapping[str, tuple[tuple[int, ...], str]]:
+        """Return the shape and the dtype of each part for a weight, by name, without making them.
+
+        By default `start` is traced; it must then be made of `keras.ops`.
+        """
+        import keras
+
+        parts = keras.backend.compute_output_spec(self.start, keras.KerasTensor(shape, dtype))
+        return {name: (tuple(part.shape), str(part.dtype)) for name, part in parts.items()}
 
     def __str__(self) -> str:
         """Return what is trained, in a few words for tables."""

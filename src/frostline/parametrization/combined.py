@@ -8,6 +8,7 @@ behind it, which the layer tracks: the base, which takes over the tensor, and th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from keras import ops
 
 from frostline import _keras
 from frostline.parametrization.base import Parametrization
+from frostline.parametrization.tools import counting
 
 
 @dataclass(slots=True, eq=False)
@@ -28,14 +30,16 @@ class Combination:
         base: The variable of the frozen values.
         parts: The trained variables, by name.
         flag: Whether the weight trains once it is plain again: as before, or as somebody said since.
-        path: How layers compute with it: `lookup`, `columns` or `whole`.
+        by_plan: Whether a plan put it there, which then takes it away again.
+        path: How layers compute with it: `lookup`, `columns` or `general`.
     """
 
     how: Parametrization
     base: Any
     parts: Mapping[str, Any]
     flag: bool
-    path: str = "whole"
+    by_plan: bool = False
+    path: str = "general"
 
     def frozen(self) -> Any:
         """Return the value of the base, cut from differentiation, in the dtype that is asked for now."""
@@ -68,6 +72,15 @@ class FrozenBase(keras.Variable):  # type: ignore[misc]
     @trainable.setter
     def trainable(self, value: bool) -> None:
         """Do nothing: `model.trainable = True` and loops over `model.weights` mean weights."""
+
+    @property
+    def shape(self) -> Any:
+        """That of the weight; while a summary counts, one axis of the elements that no part holds."""
+        shape = super().shape
+        if not counting.get():
+            return shape
+        elements = self.frostline_weight.combination.how.elements(tuple(shape))
+        return shape if elements is None else (math.prod(shape) - elements.count,)
 
 
 class CombinedVariable(keras.Variable):  # type: ignore[misc]
@@ -139,6 +152,10 @@ def become_combined(weight: Any, combination: Combination) -> None:
     """Let a variable compute its value from now on."""
     weight.combination = combination
     weight.__class__ = CombinedVariable
+    elements = combination.how.elements(tuple(int(n) for n in weight.shape))
+    for part in combination.parts.values():
+        # What the slots of an optimizer belong to, still known when the weight is plain again.
+        part.frostline_elements = elements
     for variable in (combination.base, *combination.parts.values()):
         variable.frostline_weight = weight
     _keras.let_go(weight)

@@ -8,12 +8,13 @@ share of the weight's gradient is computed. The layer's method is replaced on th
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from frostline import _keras
-from frostline.parametrization.elements import Grid, Ids, replaced, span
+from frostline.elements import Grid, Ids, replaced, span
+from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Selection
 
 Method = Callable[..., Any]
@@ -32,6 +33,31 @@ class FastPath:
     name: str
     method: str
     make: Callable[[Method], Method]
+
+
+def path_of(layers: Iterable[Any], weight: Any, how: Parametrization) -> str:
+    """Return how layers would compute with a weight: `lookup`, `columns` or `general`.
+
+    Args:
+        layers: The layers that hold it.
+        weight: Its variable, plain or not.
+        how: The parametrization that is meant for it.
+    """
+    found = [fast_path(layer, weight, _Intended(how)) for layer in layers]
+    return path_name(found)
+
+
+def path_name(paths: Iterable[FastPath | None]) -> str:
+    """Return the one name for what all layers do that hold a weight."""
+    names = {path.name if path else "general" for path in paths}
+    return names.pop() if len(names) == 1 else "general"
+
+
+@dataclass(frozen=True, slots=True)
+class _Intended:
+    """Stands for a combination that is not made yet."""
+
+    how: Parametrization
 
 
 def fast_path(layer: Any, weight: Any, combination: Any) -> FastPath | None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from frostline import _keras, optimizer
 from frostline.address import Weight, inventory
+from frostline.parametrization import tools
 from frostline.parametrization.base import Parametrization
-from frostline.parametrization.fast import FastPath, fast_path
+from frostline.parametrization.fast import FastPath, fast_path, path_name
 from frostline.parametrization.requirements import find_weight, first_values, require_possible
 
 _SAVING = ("save_own_variables", "load_own_variables")
@@ -24,7 +25,7 @@ class Parametrized:
         address: The weight's address.
         how: The parametrization.
         path: How layers compute with it: `lookup` (rows of an embedding, looked up), `columns` (output
-            columns of their own) or `whole` (the weight is put together at every step).
+            columns of their own) or `general` (the weight is put together at every step).
         trained_elements: How many numbers train.
     """
 
@@ -32,7 +33,7 @@ class Parametrized:
     how: Parametrization
     path: str
     trained_elements: int
-    _placed: _Placed = field(repr=False)
+    _placed: Placed = field(repr=False)
 
     def remove(self, *, merge: bool = True) -> None:
         """Make the weight a plain one again; a second call does nothing.
@@ -95,12 +96,14 @@ def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
     require_possible(weight, holders, how)
     _keras.settle(model)
     combination = combined.split(weight.variable, how, first_values(weight, how))
-    placed = _Placed(model, weight, combination, [node.layer for node in holders])
+    placed = Placed(model, weight, combination, [node.layer for node in holders])
     placed.put_on()
+    placed.renew_parameters()
     try:
         placed.let_optimizer_follow()
     except BaseException:
         placed.take_off()
+        placed.renew_parameters()
         raise
     _keras.renew_functions(model)
     return Parametrized(weight.address, how, combination.path, weight.trained_size, placed)
@@ -148,7 +151,7 @@ def _as_plain(layer: Any, method: Callable[..., Any]) -> Callable[..., Any]:
     return plainly
 
 
-class _Placed:
+class Placed:
     """A combination in its place in a model: every step there, and every step back."""
 
     def __init__(self, model: Any, weight: Weight, combination: Any, holders: list[Any]) -> None:
@@ -160,15 +163,16 @@ class _Placed:
         self._holders: list[tuple[Any, FastPath | None]] = [
             (layer, fast_path(layer, weight.variable, combination)) for layer in holders
         ]
-        names = {path.name if path else "whole" for _, path in self._holders}
-        combination.path = names.pop() if len(names) == 1 else "whole"
+        combination.path = path_name(path for _, path in self._holders)
         self._kind = type(weight.variable)
         self._flag = _keras.layer_flag(model)
         self._plan = _plan_on(model)
 
     def put_on(self) -> None:
+        """Let the layers and the weight know of it; Keras's flags and PyTorch's modules follow apart."""
         from frostline.parametrization import combined
 
+        tools.tell(self._model, (layer for layer, _ in self._holders))
         if (opt := _optimizer(self._model)) is not None:
             _keras.decay_alike(opt, self.variable, self._parts)
         for layer, path in self._holders:
@@ -181,9 +185,9 @@ class _Placed:
         self.variable.frostline_placed = self
         # Keras trains nothing in a model whose own flag is off, whatever the flags of its weights.
         _keras.set_layer_flag(self._model, True)
-        self._renew_parameters()
 
     def take_off(self) -> None:
+        """Make the weight plain again, with the values of the base."""
         from frostline.parametrization import combined
 
         if _plan_on(self._model) is not self._plan:
@@ -198,14 +202,16 @@ class _Placed:
             if not _keras.has_parts(layer):
                 for method in _SAVING:
                     _keras.restore_method(layer, method, by="weights")
+        tools.forget(self._model, (layer for layer, _ in self._holders))
         if not self._flag and not self.variable.trainable:
             _keras.set_layer_flag(self._model, False)
-        self._renew_parameters()
 
     def remove(self, *, keep: bool) -> None:
+        """Take it off a model in use; `keep` says whether the weight keeps what was trained."""
         _keras.settle(self._model)
         value = self._combination.value() if keep else None
         self.take_off()
+        self.renew_parameters()
         if keep:
             self.variable.assign(value)
         self.let_optimizer_follow()
@@ -230,5 +236,6 @@ class _Placed:
         optimizer.set_targets(opt, targets, addresses)
         _keras.unshare(self._model)
 
-    def _renew_parameters(self) -> None:
+    def renew_parameters(self) -> None:
+        """Let PyTorch's modules see the variables that the layers own now."""
         _keras.renew_parameters(node.layer for node in inventory(self._model).layers)

@@ -8,9 +8,9 @@ from typing import Any
 
 from frostline import _keras
 from frostline.address import Inventory, LayerNode, Weight
+from frostline.elements import Elements, Grid
 from frostline.errors import ParametrizationError, listed, near
 from frostline.parametrization.base import Parametrization
-from frostline.parametrization.elements import Elements, Grid
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -46,8 +46,16 @@ def find_weight(held: Inventory, address: Any) -> Weight:
     return weight
 
 
-def require_possible(weight: Weight, holders: Sequence[LayerNode], how: Any) -> None:
+def require_possible(
+    weight: Weight, holders: Sequence[LayerNode], how: Any, *, instead: bool = False
+) -> None:
     """Check that a weight can be parametrized in this way.
+
+    Args:
+        weight: The weight.
+        holders: The layers that hold it.
+        how: The parametrization.
+        instead: Whether one that the weight has already is taken away before.
 
     Raises:
         ParametrizationError: It cannot.
@@ -62,7 +70,7 @@ def require_possible(weight: Weight, holders: Sequence[LayerNode], how: Any) -> 
             else None,
         )
     combination = getattr(weight.variable, "combination", None)
-    if combination is not None:
+    if combination is not None and not instead:
         raise ParametrizationError(
             f"{weight.address!r} is parametrized already",
             received=f"{how}, on top of {combination.how}",
@@ -83,7 +91,7 @@ def require_possible(weight: Weight, holders: Sequence[LayerNode], how: Any) -> 
             received=f"dtype {weight.dtype}",
             expected="a dtype of floating-point numbers",
         )
-    if not _keras.has_value(weight.variable):
+    if not _keras.has_value(weight.storage):
         raise ParametrizationError(
             f"{weight.address!r} has no value yet",
             remedy="parametrize outside of a stateless scope, after the model is built",

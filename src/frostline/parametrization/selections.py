@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 
-from frostline.errors import ParametrizationError, listed
+from frostline.elements import Elements, Grid, Ids, Scattered, smallest
+from frostline.errors import ParametrizationError
 from frostline.parametrization.base import Parametrization
-from frostline.parametrization.elements import Elements, Grid, Ids, Scattered
-
-Places = slice | int | Sequence[int] | npt.NDArray[Any]
-"""Places along one axis: a slice, one place, or several; negative ones count from the end."""
+from frostline.parametrization.places import (
+    Places,
+    ids_of,
+    key_of,
+    text_of,
+)
 
 
 class Selection(Parametrization):
@@ -37,9 +41,24 @@ class Selection(Parametrization):
         """Return the elements as they are."""
         return {self.part: self.elements(_shape(weight)).take(weight)}
 
+    def part_shapes(self, shape: tuple[int, ...], dtype: str) -> Mapping[str, tuple[tuple[int, ...], str]]:
+        """Return the shape of the one part, which has the dtype of the weight."""
+        return {self.part: (self.elements(shape).part_shape, dtype)}
+
     def combine(self, base: Any, parts: Mapping[str, Any]) -> Any:
         """Return the base with the trained elements in their places."""
         return self.elements(_shape(base)).put(base, parts[self.part])
+
+    @property
+    @abstractmethod
+    def key(self) -> Any:
+        """What tells it from others of its kind; hashable."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.key))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +82,13 @@ class Rows(Selection):
         """Return the elements in these rows."""
         return _along(0, self.rows, shape, "row")
 
+    @property
+    def key(self) -> Any:
+        """The rows."""
+        return key_of(self.rows)
+
     def __str__(self) -> str:
-        return f"rows {_text(self.rows)}"
+        return f"rows {text_of(self.rows)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +110,13 @@ class Columns(Selection):
         """Return the elements in these columns."""
         return _along(len(shape) - 1, self.columns, shape, "column")
 
+    @property
+    def key(self) -> Any:
+        """The columns."""
+        return key_of(self.columns)
+
     def __str__(self) -> str:
-        return f"columns {_text(self.columns)}"
+        return f"columns {text_of(self.columns)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +137,7 @@ class Index(Selection):
 
     def elements(self, shape: tuple[int, ...]) -> Grid:
         """Return the elements in the block."""
-        index = self.index if isinstance(self.index, tuple) else (self.index,)
+        index = self.axes
         if not index or len(index) > len(shape):
             raise ParametrizationError(
                 f"an index for {len(index)} axes does not fit a weight with {len(shape)}",
@@ -118,9 +147,22 @@ class Index(Selection):
         grids = [_along(n, places, shape, f"place on axis {n}") for n, places in enumerate(index)]
         return Grid(shape, {axis: ids for grid in grids for axis, ids in grid.places.items()})
 
+    @property
+    def axes(self) -> tuple[Places, ...]:
+        """The places along each axis."""
+        return self.index if isinstance(self.index, tuple) else (self.index,)
+
+    @property
+    def key(self) -> Any:
+        """The places along each axis."""
+        return tuple(map(key_of, self.axes))
+
     def __str__(self) -> str:
-        index = self.index if isinstance(self.index, tuple) else (self.index,)
-        return f"block [{', '.join(_text(places) for places in index)}]"
+        along = (
+            t if isinstance(p, slice | int) else f"[{t}]"
+            for p, t in zip(self.axes, map(text_of, self.axes), strict=True)
+        )
+        return f"block [{', '.join(along)}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +184,25 @@ class Mask(Selection):
     def elements(self, shape: tuple[int, ...]) -> Scattered:
         """Return the elements where the mask is True."""
         if not self._ids:
+            self.require_boolean(shape)
             self._require_fit(shape)
-            self._ids.append(_smallest(np.flatnonzero(self.mask)))
+            self._ids.append(smallest(np.flatnonzero(self.mask)))
         elif self.mask.shape != shape:
             self._require_fit(shape)
         return Scattered(shape, self._ids[0])
 
-    def _require_fit(self, shape: tuple[int, ...]) -> None:
+    @property
+    def key(self) -> Any:
+        """The shape of the mask, and a digest of it."""
+        return (*self.mask.shape, self.digest)
+
+    @property
+    def digest(self) -> str:
+        """BLAKE3 digest, in hexadecimal, of the mask: one byte for each element, in C order."""
+        return blake3(np.ascontiguousarray(self.mask).view(np.uint8).data).hexdigest()
+
+    def require_boolean(self, shape: tuple[int, ...] | None = None) -> None:
+        """Raise `ParametrizationError` where the mask is no boolean array; `shape` is for the message."""
         mask = self.mask
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             array = isinstance(mask, np.ndarray)
@@ -156,9 +210,13 @@ class Mask(Selection):
             raise ParametrizationError(
                 "a mask must be a boolean array, True where an element trains",
                 received=kind,
-                expected=f"a NumPy array of shape {shape} and dtype bool",
+                expected=f"a NumPy array of {f'shape {shape}' if shape else 'the shape of the weight'} "
+                "and dtype bool",
                 remedy="write it as a comparison: mask = scores > 0" if array else None,
             )
+
+    def _require_fit(self, shape: tuple[int, ...]) -> None:
+        mask = self.mask
         if mask.shape != shape:
             raise ParametrizationError(
                 "the mask does not have the shape of the weight",
@@ -185,92 +243,8 @@ def _along(axis: int, places: Places, shape: tuple[int, ...], noun: str) -> Grid
     if not shape:
         raise ParametrizationError(
             f"a weight without axes has no {noun}s",
-            received=f"{_text(places)}; a weight of shape ()",
+            received=f"{text_of(places)}; a weight of shape ()",
             remedy="train it or freeze it as a whole",
         )
-    size = shape[axis]
-    ids = _of_slice(places, size, noun) if isinstance(places, slice) else _of_list(places, size, noun)
-    if len(ids) == 0:
-        raise ParametrizationError(
-            f"this picks no {noun} of a weight with {size:,}",
-            received=_text(places),
-            expected=f"at least one {noun} from 0 to {size - 1}",
-        )
-    return Grid(shape, {axis: ids} if len(ids) < size else {})
-
-
-def _of_slice(places: slice, size: int, noun: str) -> Ids:
-    bounds = (places.start, places.stop, places.step)
-    if not all(bound is None or _is_whole(bound) for bound in bounds):
-        raise ParametrizationError(
-            f"the bounds of a slice of {noun}s must be whole numbers", received=_text(places)
-        )
-    if places.step == 0:
-        raise ParametrizationError("the step of a slice cannot be 0", received=_text(places))
-    # NumPy would quietly cut it off, and fewer elements would train than were asked for.
-    outside = [b for b in bounds[:2] if b is not None and not -size <= b <= size]
-    if outside:
-        raise _out_of_range(outside, size, noun, places)
-    return _smallest(np.sort(np.arange(size)[places]))
-
-
-def _of_list(places: Any, size: int, noun: str) -> Ids:
-    try:
-        ids = np.asarray([places] if _is_whole(places) else places)
-    except (TypeError, ValueError):
-        ids = np.asarray(None)
-    if ids.size == 0 and ids.ndim == 1:
-        return _smallest(ids)
-    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-        hint = "a boolean array is a mask: Mask(array)" if ids.dtype == np.bool_ else None
-        raise ParametrizationError(
-            f"{noun}s must be given as a slice or as whole numbers",
-            received=f"{type(places).__name__} {_text(places)}",
-            expected="such as slice(10, 20), 3 or [3, 7]",
-            remedy=hint,
-        )
-    outside = [int(n) for n in ids if not -size <= n < size]
-    if outside:
-        raise _out_of_range(outside, size, noun, places)
-    ids = np.where(ids < 0, ids + size, ids)
-    unique, counts = np.unique(ids, return_counts=True)
-    if len(unique) < len(ids):
-        raise ParametrizationError(
-            f"the same {noun} is named more than once",
-            received=listed(str(int(n)) for n in unique[counts > 1]),
-            expected=f"every {noun} once",
-        )
-    return _smallest(unique)
-
-
-def _out_of_range(outside: list[int], size: int, noun: str, places: Any) -> ParametrizationError:
-    return ParametrizationError(
-        f"{noun} {listed(map(str, outside))} is out of range: the weight has {size:,} {noun}s",
-        received=_text(places),
-        expected=f"{noun}s from 0 to {size - 1}, or from {-size} to -1 to count from the end",
-    )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _smallest(ids: npt.NDArray[Any]) -> Ids:
-    """Return ids in 32 bits where they fit: JAX knows no others by default."""
-    small = len(ids) == 0 or int(ids[-1]) < 2**31
-    return ids.astype(np.int32 if small else np.int64)
-
-
-def _text(places: Any) -> str:
-    """Write places as they stand in plan files: `30522:`, `3`, `3, 7`."""
-    if isinstance(places, slice):
-        bounds = ["" if b is None else str(b) for b in (places.start, places.stop)]
-        step = f":{places.step}" if places.step is not None else ""
-        return ":".join(bounds) + step
-    if _is_whole(places):
-        return str(int(places))
-    try:
-        values = sorted(int(n) for n in places)
-    except (TypeError, ValueError):
-        return repr(places)
-    return listed(map(str, values), most=6)
+    ids = ids_of(places, shape[axis], noun)
+    return Grid(shape, {axis: ids} if len(ids) < shape[axis] else {})

@@ -16,18 +16,23 @@ from frostline.runs.samples import Samples, leaves
 Shape = tuple[int | None, ...]
 
 
-def check_fit(model: Any, samples: Samples) -> None:
+def check_fit(model: Any, samples: Samples, loss: Any = None) -> None:
     """Raise `DataError` where samples do not fit the inputs, outputs and losses of a model.
 
     A model that says nothing of its inputs or outputs (a subclassed one) is not held against anything.
+
+    Args:
+        model: The model.
+        samples: What it is to be given.
+        loss: Stands in for the compiled loss.
     """
-    _check_inputs(model, samples)
+    check_inputs(model, samples)
     if samples.y is None:
         raise DataError(
             f"{samples.source} has no targets", expected="y beside x", remedy="name them under data: y:"
         )
-    for name, output, target, loss in _outputs(model, samples):
-        _check_output(model, samples, name, output, target, loss)
+    for name, output, target, compiled in _outputs(model, samples):
+        _check_output(model, samples, name, output, target, compiled if loss is None else loss)
 
 
 def check_reported(model: Any, config: RunConfig, first: tuple[Any, ...] | None) -> None:
@@ -58,7 +63,8 @@ def check_reported(model: Any, config: RunConfig, first: tuple[Any, ...] | None)
             )
 
 
-def _check_inputs(model: Any, samples: Samples) -> None:
+def check_inputs(model: Any, samples: Samples) -> None:
+    """Raise `DataError` where samples do not fit the inputs of a model."""
     inputs = list(getattr(model, "inputs", None) or [])
     given = leaves(samples.x)
     if not inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def load_data(config: RunConfig, model: Any) -> tuple[Samples | Stream, Samples 
     Raises:
         DataError: They cannot be read, or do not fit one another; says the file and where in it.
     """
-    train = _load(config, config.data.data, model)
+    train = load_source(config.data.data, model, config.folder, config.file)
     fraction = config.data.validation
     if isinstance(fraction, float):
         if isinstance(train, Stream):
@@ -48,7 +49,7 @@ def load_data(config: RunConfig, model: Any) -> tuple[Samples | Stream, Samples 
     if classes and isinstance(source, CsvData | ImagesData) and source.classes is None:
         # A second file may lack a class; its labels must have the same numbers all the same.
         source = source.model_copy(update={"classes": list(classes)})
-    return train, _load(config, source, model)
+    return train, load_source(source, model, config.folder, config.file)
 
 
 def digest_file(path: Path) -> str:
@@ -62,19 +63,33 @@ def digest_file(path: Path) -> str:
     return f"blake3:{hasher.hexdigest()}"
 
 
-def _load(config: RunConfig, source: Source, model: Any) -> Samples | Stream:
+def load_source(
+    source: Source, model: Any, folder: Path, file: Callable[[str], Path] = Path
+) -> Samples | Stream:
+    """Load what one source holds.
+
+    Args:
+        source: What a config says of it.
+        model: Its input says how large images are and whether features are whole numbers.
+        folder: Where modules are looked for.
+        file: Returns the path of a file that the source names.
+
+    Raises:
+        DataError: It cannot be read.
+        ModelFileError: There is no such function, or it fails.
+    """
     if isinstance(source, FunctionData):
-        return _from_function(config, source)
+        return _from_function(source, folder)
     if isinstance(source, NpzData):
-        return load_npz(config.file(source.npz), source)
+        return load_npz(file(source.npz), source)
     if isinstance(source, CsvData):
-        return load_csv(config.file(source.csv), source, dtype=_input_dtype(model))
-    return load_images(config.file(source.images), source, _input_shape(model))
+        return load_csv(file(source.csv), source, dtype=_input_dtype(model))
+    return load_images(file(source.images), source, _input_shape(model))
 
 
-def _from_function(config: RunConfig, source: FunctionData) -> Samples | Stream:
+def _from_function(source: FunctionData, folder: Path) -> Samples | Stream:
     name = source.function
-    function = find_function(name, config.folder, wanted="module:function")
+    function = find_function(name, folder, wanted="module:function")
     found = called(function, name, **source.arguments)
     if isinstance(found, dict) and "x" in found and set(found) <= set(_PARTS):
         parts = [found.get(part) for part in _PARTS]

@@ -16,6 +16,7 @@ import keras
 from rich.console import Console
 from rich.markup import escape
 
+from frostline.delta.taking import save_delta
 from frostline.errors import FrostlineError, OutputFolderError, RunError
 from frostline.models import names_function
 from frostline.progress import TrainingBar
@@ -155,6 +156,7 @@ def _write(prepared: Prepared, folder: OutputFolder, run: Run, rows: list[dict[s
     finally:
         temporary.unlink(missing_ok=True)
     if run.receipt is not None:
+        save_delta(prepared.model, folder / "delta.safetensors", base=run, check=False)
         run.receipt.save(folder / "receipt.json")
 
 
@@ -163,7 +165,7 @@ def _conclude(log: RunLog, config: RunConfig, outcome: Outcome) -> None:
     log.say(f"finished in {_duration(outcome.seconds)}", style="bold green")
     log.say(_verdict(outcome.run))
     folder = outcome.folder
-    log.say(f"written to {folder}: model.keras, receipt.json, history.csv, log.txt")
+    log.say(f"written to {folder}: model.keras, delta.safetensors, receipt.json, history.csv, log.txt")
     before = "" if names_function(config.data.model) else f" --before {config.model}"
     log.say(f"check it: frostline verify {folder / 'receipt.json'}{before} --after {folder / 'model.keras'}")
 

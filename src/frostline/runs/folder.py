@@ -1,14 +1,15 @@
 """The output folder of a run: one run at a time, gone on with after an interruption, never overwritten.
 
-run.yaml        the config, as it was
-plan.yaml       the plan that it names or holds
-run.json        what the run is, and whether it is finished
-log.txt         everything that was said
-history.csv     one line for each epoch
-checkpoints/    where an interrupted run goes on; removed at the end
-model.keras     the trained model
-receipt.json    what moved, for `frostline verify`
-classes.json    the label behind each output, where the data has labels
+run.yaml           the config, as it was
+plan.yaml          the plan that it names or holds
+run.json           what the run is, and whether it is finished
+log.txt            everything that was said
+history.csv        one line for each epoch
+checkpoints/       where an interrupted run goes on; removed at the end
+model.keras        the trained model
+delta.safetensors  only what of it changed
+receipt.json       what moved, for `frostline verify`
+classes.json       the label behind each output, where the data has labels
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Status = Literal["running", "finished"]
 
 _OWN = (
     *("run.yaml", "run.json", "plan.yaml", "log.txt", "history.csv", "checkpoints"),
-    *("model.keras", "receipt.json", "classes.json"),
+    *("model.keras", "delta.safetensors", "receipt.json", "classes.json"),
 )
 
 

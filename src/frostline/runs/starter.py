@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from frostline.errors import DataError, listed
+from frostline.errors import listed
 from frostline.models import names_function
-from frostline.runs.configdata import CsvData, ImagesData
+from frostline.runs.configdata import CsvData, FunctionData, ImagesData, NpzData
 from frostline.runs.csvfile import load_csv
-from frostline.runs.images import check_images, shown_shape
+from frostline.runs.guessing import arrays_in, columns_in, described, guessed, layers_in
+from frostline.runs.images import check_images
 from frostline.starter import starter_rules
 
 _TEXT = """\
@@ -125,88 +126,50 @@ def starter_run(
 
 
 def _source(model: Any, data: str, folder: Path) -> _Source:
-    path = Path(data)
-    shown = _quoted(_relative(path, folder))
-    if path.suffix != ".csv" and path.suffix != ".npz" and ":" in data and not path.exists():
+    found = guessed(data, model)
+    if isinstance(found, FunctionData):
         about = "A Python function that returns (x, y), a dataset or batches."
         return _Source(about, [f"function: {_quoted(data)}", "# arguments: {}"], None)
-    if not path.exists():
-        raise DataError(
-            f"there is no data {data!r}",
-            expected="a .npz or .csv file, a folder of images by class, or module:function",
-        )
-    if path.is_dir():
-        return _images(model, path, shown)
-    if path.suffix == ".npz":
-        return _npz(model, path, shown)
-    if path.suffix in (".csv", ".tsv", ".txt"):
-        return _csv(path, shown)
-    raise DataError(
-        f"{data!r} is of no kind that a run reads",
-        expected="a .npz or .csv file, a folder of images by class, or module:function",
-    )
+    shown = _quoted(_relative(Path(data), folder))
+    if isinstance(found, ImagesData):
+        return _images(found, shown)
+    return _npz(found, shown) if isinstance(found, NpzData) else _csv(found, shown)
 
 
-def _images(model: Any, path: Path, shown: str) -> _Source:
-    classes = check_images(path, ImagesData(images=str(path)))
+def _images(found: ImagesData, shown: str) -> _Source:
+    classes = check_images(Path(found.images), found)
     lines = [f"images: {shown}", f"# The classes, in the order of the outputs: {listed(classes, most=8)}"]
-    shape = _input_shape(model)
-    if len(shape) == 3 and None in shape:
-        lines += ["# The model takes images of any size.", "size: [224, 224]"]
-    has_scaling = any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in _layers(model))
-    if not has_scaling:
+    if found.size:
+        lines += ["# The model takes images of any size.", f"size: {found.size}"]
+    if "range" in found.model_fields_set:
         lines += ["# What black and white become; the model seems not to scale them itself.", "range: [0, 1]"]
     return _Source(
         "A folder with one folder of images for each class.", lines, _Target(True, len(classes), ())
     )
 
 
-def _npz(model: Any, path: Path, shown: str) -> _Source:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(
-            f"{str(path)!r} cannot be read", received=str(error), expected="a NumPy archive of arrays"
-        ) from None
-    described = listed((f"{n} {shown_shape(a.shape)} {a.dtype}" for n, a in arrays.items()), most=8)
-    x = _key(arrays, ("x", "x_train", "inputs", "features", "images"))
-    y = _key(arrays, ("y", "y_train", "targets", "target", "labels", "label"))
-    if x is None and y is not None and len(arrays) == 2:
-        x = next(name for name in arrays if name != y)
-    if x is None or y is None or x == y:
-        raise DataError(
-            f"it is not clear which arrays of {str(path)!r} are the input and the target",
-            received=described,
-            remedy="name them x and y: np.savez('data.npz', x=x, y=y)",
-        )
-    lines = [f"npz: {shown}", f"x: {_quoted(x)}", f"y: {_quoted(y)}"]
-    return _Source(f"Arrays in a NumPy archive: {described}.", lines, _target(arrays[y]))
+def _npz(found: NpzData, shown: str) -> _Source:
+    arrays = arrays_in(Path(found.npz))
+    lines = [f"npz: {shown}", f"x: {_quoted(found.x)}", f"y: {_quoted(found.y)}"]
+    return _Source(f"Arrays in a NumPy archive: {described(arrays)}.", lines, _target(arrays[found.y]))
 
 
-def _csv(path: Path, shown: str) -> _Source:
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        text = stream.readline().rstrip("\r\n")
-    delimiter = max(",;\t|", key=text.count)
-    columns = [name.strip().strip('"') for name in text.split(delimiter)]
-    names = ("target", "label", "class", "y", "kind", "species", "price", "outcome")
-    target = next((c for n in names for c in columns if c.lower() == n), columns[-1])
-    source = CsvData(csv=str(path), target=target, delimiter=delimiter)
-    samples = load_csv(path, source)
+def _csv(found: CsvData, shown: str) -> _Source:
+    path = Path(found.csv)
+    samples, (columns, _) = load_csv(path, found), columns_in(path)
     lines = [
         f"csv: {shown}",
         "# The column to predict, guessed by its name, or as the last one.",
-        f"target: {_quoted(target)}",
+        f"target: {_quoted(found.target)}",
     ]
     if samples.classes:
         lines.append(f"# Its labels, in the order of the outputs: {listed(samples.classes, most=8)}")
-    lines += ["# The columns of the input; all others without it:", f"# features: {_flow(columns, target)}"]
-    if delimiter != ",":
-        lines.append(f"delimiter: {_quoted(delimiter)}")
-    found = _target(samples.y)
-    if samples.classes:
-        found = _Target(True, len(samples.classes), ())
-    return _Source(f"A table: {len(samples):,} lines, {len(columns)} columns.", lines, found)
+    features = _flow(columns, found.target)
+    lines += ["# The columns of the input; all others without it:", f"# features: {features}"]
+    if found.delimiter != ",":
+        lines.append(f"delimiter: {_quoted(found.delimiter)}")
+    target = _Target(True, len(samples.classes), ()) if samples.classes else _target(samples.y)
+    return _Source(f"A table: {len(samples):,} lines, {len(columns)} columns.", lines, target)
 
 
 def _loss(model: Any, target: _Target | None) -> tuple[str, str]:
@@ -236,7 +199,7 @@ def _metrics(loss: str) -> str:
 
 
 def _last_activation(model: Any) -> str:
-    for layer in reversed(_layers(model)):
+    for layer in reversed(layers_in(model)):
         activation = getattr(layer, "activation", None)
         if activation is not None:
             return str(getattr(activation, "__name__", type(activation).__name__)).lower()
@@ -245,18 +208,6 @@ def _last_activation(model: Any) -> str:
         if layer.weights:
             return "linear"
     return "linear"
-
-
-def _layers(model: Any) -> list[Any]:
-    found: list[Any] = []
-    for layer in getattr(model, "layers", ()):
-        found += _layers(layer) or [layer]
-    return found
-
-
-def _input_shape(model: Any) -> tuple[int | None, ...]:
-    inputs = list(getattr(model, "inputs", None) or [])
-    return tuple(inputs[0].shape[1:]) if len(inputs) == 1 else ()
 
 
 def _target(y: Any) -> _Target:
@@ -271,10 +222,6 @@ def _target(y: Any) -> _Target:
         and flat.max() < max(2, flat.size // 2)
     )
     return _Target(bool(few), int(flat.max()) + 1 if few else 0, shape)
-
-
-def _key(arrays: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((key for name in names for key in arrays if key.lower() == name), None)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -37,6 +37,7 @@ def receipt_of(ledger: Ledger, plan: Plan | Resolution | Schedule, **more: Any) 
         before=ledger.before,
         after=records[-1].after,
         phases=tuple(records) if isinstance(plan, Schedule) else (),
+        parts=ledger.parts.over_all,
         **more,
     )
 

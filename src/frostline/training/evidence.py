@@ -39,8 +39,9 @@ def without_gradient(opt: Any, resolution: Resolution, verification: Verificatio
     }
     missing = []
     for decision in resolution.trained:
-        held = slots.get(id(decision.weight.variable), {})
-        values = [keras.ops.convert_to_numpy(v) for name, v in held.items() if name != _AVERAGE]
+        held = [slots.get(id(variable), {}) for _, variable in decision.weight.targets]
+        filled = (v for one in held for name, v in one.items() if name != _AVERAGE)
+        values = [keras.ops.convert_to_numpy(slot) for slot in filled]
         empty = not any(np.any(value) for value in values)
         if empty and (values or decision.weight.address in unmoved):
             missing.append(decision.weight.address)

@@ -15,7 +15,7 @@ from frostline.plan import Plan
 from frostline.resolution import Resolution
 from frostline.schedule import Schedule
 from frostline.training.account import data_digests, plan_data
-from frostline.verification import Fingerprint
+from frostline.verification import Digest, Fingerprint
 
 _SHOWN = {"callbacks", "verbose"}
 """Arguments of `fit` that do not decide what comes out."""
@@ -41,6 +41,7 @@ def identity(
     model: Any,
     plan: Plan | Resolution | Schedule,
     before: Fingerprint,
+    parts: Mapping[str, str],
     changing: Iterable[str],
     data: Mapping[str, str],
     arguments: Mapping[str, Any],
@@ -51,6 +52,7 @@ def identity(
         model: The compiled model.
         plan: What it is trained under.
         before: Its fingerprint.
+        parts: What trains of the weights that train in part, over all phases.
         changing: Addresses of what may change in the run. The rest must have the same values.
         data: Digests of what it is trained on.
         arguments: All other arguments of `fit`.
@@ -63,8 +65,8 @@ def identity(
     validation = {"validation_data": arguments.get("validation_data")}
     found = {
         "backend": keras.backend.backend(),
-        "model": {a: [d.role, list(d.shape), d.dtype, d.part] for a, d in held.items()},
-        "frozen": {a: d.frozen or d.blake3 for a, d in held.items() if d.frozen or a not in moves},
+        "model": {a: [d.role, list(d.shape), d.dtype, parts.get(a, "")] for a, d in held.items()},
+        "frozen": {a: _frozen(d, parts.get(a)) for a, d in held.items() if a in parts or a not in moves},
         "plan": plan_data(plan),
         "optimizer": [_settings(part) for part in _keras.optimizer_chain(model.optimizer)],
         "loss": _loss(model),
@@ -95,6 +97,10 @@ def require_at_its_beginning(x: Any) -> None:
             expected="a generator at its beginning",
             remedy="make it anew for each call of fit, or give arrays or a keras.utils.PyDataset",
         )
+
+
+def _frozen(digest: Digest, part: str | None) -> str | None:
+    return digest.blake3 if part is None else digest.rest(part)
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

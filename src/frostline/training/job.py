@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from frostline.applying import apply, functions_kept
+from frostline.applying import apply
 from frostline.auditing.preflight import preflight
+from frostline.partly import Parts
 from frostline.plan import Plan
 from frostline.resolution import Resolution
 from frostline.schedule import Schedule
 from frostline.training.account import data_digests
 from frostline.training.ledger import Ledger
-from frostline.verification import fingerprint_of
+from frostline.verification import Fingerprint, fingerprint_of
 
 if TYPE_CHECKING:
     from frostline.training.phases import PhaseSwitch
@@ -52,11 +55,16 @@ class Job:
         return data_digests({"x": self.x, "y": self.y, "sample_weight": self.arguments.get("sample_weight")})
 
     def begin(self) -> Progress:
-        """Put the first plan on the model and open the books."""
+        """Put the first plan on the model and open the books.
+
+        The fingerprint is taken while Keras prepares its training, and waited for where that begins.
+        """
         apply(self.model, self.resolutions[0], keep_state=self.keep_state)
-        before = fingerprint_of(self.resolutions[0].inventory) if self.guard else None
+        parts = Parts.of(self.resolutions)
+        take = partial(fingerprint_of, self.resolutions[0].inventory, parts)
+        start = _beside(take) if self.guard else None
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        return Progress.of(self, Ledger(self.model, before), started)
+        return Progress.of(self, Ledger(self.model, start, parts), started)
 
 
 @dataclass(slots=True)
@@ -91,15 +99,18 @@ class Progress:
         return round(time.monotonic() - self.clock, 3)
 
 
-def check_before(job: Job) -> None:
-    """Raise where a weight that some phase trains can receive no gradient.
+def _beside(work: Callable[[], Fingerprint]) -> Future[Fingerprint]:
+    """Do something in a thread that ends with it: a pool that is kept would not outlive a fork."""
+    pool = ThreadPoolExecutor(1, "frostline-fingerprint")
+    future = pool.submit(work)
+    pool.shutdown(wait=False)
+    return future
 
-    What was trained before with the same functions is not looked at again.
+
+def look_at(job: Job) -> None:
+    """Raise where a weight that some phase trains can receive no gradient.
 
     Raises:
         NoGradientError: With the explanation.
     """
-    if functions_kept(job.model, job.resolutions[0]):
-        return
-    weights = job.arguments.get("sample_weight")
-    preflight(job.model, job.resolutions, job.x, job.y, weights)
+    preflight(job.model, job.resolutions, job.x, job.y, job.arguments.get("sample_weight"))

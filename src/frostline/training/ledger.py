@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from frostline.address import inventory
 from frostline.errors import NoGradientError, listed
+from frostline.partly import Parts
 from frostline.receipt import PhaseRecord
 from frostline.resolution import Resolution
 from frostline.training.evidence import without_gradient
-from frostline.verification import Fingerprint, Verification, compare, fingerprint
+from frostline.verification import Fingerprint, Verification, compare, fingerprint_of
 
 RESTORED = "best weights restored"
 """The name of what a callback put back behind the last phase."""
@@ -39,15 +42,22 @@ class Ledger:
 
     Attributes:
         model: The model.
-        before: Its fingerprint before training; None with `guard=False`.
+        start: Its fingerprint before training, perhaps still being taken; None with `guard=False`.
+        parts: What trains of the weights that train in part, in each phase and over all.
         runs: The phases that have ended.
         records: The same as a receipt keeps them.
     """
 
     model: Any
-    before: Fingerprint | None
+    start: Fingerprint | Future[Fingerprint] | None
+    parts: Parts
     runs: list[PhaseRun] = field(default_factory=list)
     records: list[PhaseRecord] = field(default_factory=list)
+
+    @property
+    def before(self) -> Fingerprint | None:
+        """Its fingerprint before training, waited for; None with `guard=False`."""
+        return self.start.result() if isinstance(self.start, Future) else self.start
 
     def close(
         self,
@@ -79,9 +89,10 @@ class Ledger:
             name,
             tuple(d.weight.address for d in resolution.trained),
             tuple(d.weight.address for d in resolution.statistics if d.trains),
-            after or fingerprint(self.model),
+            after or self.now(),
+            Parts.of((resolution,)).over_all,
         )
-        verification = compare(earlier, record.after, record.trained, record.moving)
+        verification = compare(earlier, record.after, record.trained, record.moving, record.parts)
         verification.require_ok()
         if stepped:
             missing = without_gradient(self.model.optimizer, resolution, verification)
@@ -91,6 +102,10 @@ class Ledger:
         self.records.append(record)
         self.runs.append(PhaseRun(name, resolution, epochs, verification))
 
+    def now(self) -> Fingerprint:
+        """Take the fingerprint of the model as it is, with what stays frozen of each weight in any phase."""
+        return fingerprint_of(inventory(self.model), self.parts)
+
     def close_restored(self) -> None:
         """Write down what callbacks put back behind the last phase, if anything.
 
@@ -99,17 +114,19 @@ class Ledger:
         """
         if self.before is None:
             return
-        earlier, now = self.records[-1].after, fingerprint(self.model)
+        earlier, now = self.records[-1].after, self.now()
         every = {a for r in self.records for a in (*r.trained, *r.moving)}
-        findings = compare(earlier, now, every, ()).of("trained", "moved", "changed")
+        parts = self.parts.over_all
+        findings = compare(earlier, now, every, (), parts).of("trained", "partial", "moved", "changed")
         if not findings:
             return
         trained = tuple(a for r in self.records for a in r.trained if a in findings)
         moving = tuple(a for r in self.records for a in r.moving if a in findings)
         trained, moving = tuple(dict.fromkeys(trained)), tuple(dict.fromkeys(moving))
-        verification = compare(earlier, now, trained, moving)
+        parts = {address: part for address, part in parts.items() if address in trained}
+        verification = compare(earlier, now, trained, moving, parts)
         verification.require_ok()
-        self.records.append(PhaseRecord(RESTORED, trained, moving, now))
+        self.records.append(PhaseRecord(RESTORED, trained, moving, now, parts))
         self.runs.append(PhaseRun(RESTORED, self.runs[-1].resolution, 0, verification))
 
     def to_data(self) -> dict[str, Any]:
@@ -128,13 +145,14 @@ class Ledger:
     def from_data(cls, model: Any, data: Mapping[str, Any], resolutions: Sequence[Resolution]) -> Ledger:
         """Make a ledger from plain data, the reverse of `to_data`; phases that ended do so in order."""
         before = Fingerprint.from_data(data["before"]) if data["before"] is not None else None
-        ledger = cls(model, before, records=[PhaseRecord.from_data(one) for one in data["records"]])
+        parts = Parts.of(resolutions)
+        ledger = cls(model, before, parts, records=[PhaseRecord.from_data(one) for one in data["records"]])
         starts = (before, *(record.after for record in ledger.records))
         for number, (name, epochs, missing) in enumerate(data["closed"]):
             verification, start = None, starts[number] if before is not None else None
             if start is not None:
                 record = ledger.records[number]
-                found = compare(start, record.after, record.trained, record.moving)
+                found = compare(start, record.after, record.trained, record.moving, record.parts)
                 verification = replace(found, no_gradient=tuple(missing))
             # What was put back stands behind whichever phase was the last.
             resolution = ledger.runs[-1].resolution if name == RESTORED else resolutions[number]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from frostline import _keras
 from frostline.applying import keep_functions
-from frostline.errors import ModelError, PlanError, UncompiledModelError
+from frostline.errors import ModelError, PlanError, UncompiledModelError, listed
 from frostline.plan import Plan
 from frostline.receipt import Receipt
 from frostline.resolution import Resolution, resolve
 from frostline.schedule import Schedule
 from frostline.training.account import receipt_of, versions
-from frostline.training.job import Job, Progress, check_before
+from frostline.training.first_step import checked
+from frostline.training.job import Job, Progress
 from frostline.training.ledger import PhaseRun, no_gradient
 from frostline.training.watch import layers_made_in_call
 from frostline.verification import Verification
@@ -129,14 +130,16 @@ def fit(
     if isinstance(plan, Schedule):
         _refuse_epochs(arguments)
     job = Job(model, plan, _resolutions(model, plan), x, y, arguments, guard, keep_state, stop_on_nan)
-    if preflight:
-        check_before(job)
+    _refuse_best_of_other_parts(job)
+    checking = checked(job, in_advance=resume is not None) if preflight else nullcontext()
     if resume is not None:
         from frostline.training.resuming import fit_resumably
 
         return fit_resumably(job, Path(resume))
     progress = job.begin()
-    return run_of(job, progress, train(job, progress))
+    with checking:
+        history = train(job, progress)
+    return run_of(job, progress, history)
 
 
 def train(
@@ -156,13 +159,16 @@ def train(
     """
     from frostline.training.finite import FiniteWatch, stops_already
     from frostline.training.flags import guarded
-    from frostline.training.restoring import BeforeRestoring, restores
+    from frostline.training.restoring import BeforeRestoring, FirstFingerprint, restores
 
     arguments, switch = dict(job.arguments), progress.switch
     callbacks = guarded(arguments.get("callbacks"))
     if job.stop_on_nan and not stops_already(callbacks):
         callbacks.insert(0, FiniteWatch(job.x, job.y, kept=kept))
-    ending = BeforeRestoring() if switch is not None and job.guard and restores(callbacks) else None
+    if job.guard:
+        callbacks.insert(0, FirstFingerprint(progress.ledger))
+    watched = switch is not None and job.guard and restores(callbacks)
+    ending = BeforeRestoring(progress.ledger.now) if watched else None
     if ending is not None:
         callbacks.insert(0, ending)
     if switch is not None:
@@ -252,6 +258,20 @@ def _refuse_epochs(arguments: dict[str, Any]) -> None:
                 received=f"{name}={arguments[name]!r}",
                 remedy="leave it out, or give the phases other epochs",
             )
+
+
+def _refuse_best_of_other_parts(job: Job) -> None:
+    """Refuse callbacks that put back weights of an earlier phase, in which other variables stood for them."""
+    hows = [{d.weight.address: d.part for d in resolution.trained if d.how} for resolution in job.resolutions]
+    changing = [a for one in hows for a in one if any(other.get(a) != one[a] for other in hows)]
+    keeping = [c for c in job.arguments.get("callbacks") or () if getattr(c, "restore_best_weights", False)]
+    if changing and keeping:
+        raise PlanError(
+            f"{type(keeping[0]).__name__} cannot put the best weights of one phase back in another, since "
+            "the phases train other parts of a weight",
+            received=f"restore_best_weights=True; phases that differ in {listed(dict.fromkeys(changing))}",
+            remedy="let phases restore their own: Phase(..., until=Plateau(...), restore_best=True)",
+        )
 
 
 def _require_compiled(model: Any) -> None:

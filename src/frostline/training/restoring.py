@@ -1,35 +1,57 @@
-"""Callbacks that put earlier values back when training has ended, in a schedule.
+"""Fingerprints at the very beginning and at the very end of training, whatever other callbacks do.
 
 `EarlyStopping(restore_best_weights=True)` keeps one best epoch of the whole training. Where that lies in an
 earlier phase, weights which the last phase held fixed go back to what they were. That is what its user asked
 for, so it is no fault of the last phase: that phase is closed before, and what came back is written down
-behind it.
+behind it. The first fingerprint is taken while Keras gets ready, in a thread, and has to be there before any
+callback can change a weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 
-from frostline.verification import Fingerprint, fingerprint
+from frostline.training.ledger import Ledger
+from frostline.verification import Fingerprint
+
+
+class FirstFingerprint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """Waits for the fingerprint of what training begins with.
+
+    Args:
+        ledger: Where it is taken.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Wait."""
+        _ = self._ledger.before
 
 
 class BeforeRestoring(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
     """Takes the fingerprint of what training ended with, before any other callback's `on_train_end`.
 
+    Args:
+        take: Takes the fingerprint of the model.
+
     Attributes:
         after: The fingerprint; None until then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[], Fingerprint]) -> None:
         super().__init__()
+        self._take = take
         self.after: Fingerprint | None = None
 
     def on_train_end(self, logs: Any = None) -> None:
         """Take it."""
-        self.after = fingerprint(self.model)
+        self.after = self._take()
 
 
 def restores(callbacks: Iterable[Any]) -> bool:

@@ -18,6 +18,7 @@ import keras
 
 from frostline import _keras, optimizer
 from frostline.errors import NotFiniteError, ResumeError
+from frostline.partly import Parts
 from frostline.training import callback_states, checkpoint, rereading
 from frostline.training.account import versions
 from frostline.training.checkpoint import Checkpoint
@@ -45,10 +46,12 @@ def fit_resumably(job: Job, folder: Path) -> Run:
     require_at_its_beginning(job.x)
     _refuse_backups(job)
     subject = Subject(job)
-    before = fingerprint_of(job.resolutions[0].inventory)
+    parts = Parts.of(job.resolutions)
+    before = fingerprint_of(job.resolutions[0].inventory, parts)
     rate = _rate(job.model)
     arguments = {**job.arguments, "guard": job.guard, "keep_state": job.keep_state}
-    now = identity(job.model, job.plan, before, [w.address for w in subject.moving], job.data(), arguments)
+    changing = [w.address for w in subject.moving]
+    now = identity(job.model, job.plan, before, parts.over_all, changing, job.data(), arguments)
     with checkpoint.held(folder):
         saved = checkpoint.latest(folder)
         session = _Session(job, folder, subject, {"identity": now, "rate": rate}, saved)

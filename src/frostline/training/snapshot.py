@@ -13,8 +13,11 @@ import numpy.typing as npt
 from frostline import _keras, optimizer
 from frostline.address import Weight
 from frostline.applying import apply
+from frostline.elements import Elements
+from frostline.elementsets import everything, positions
 from frostline.errors import ResumeError, listed
 from frostline.optimizer import Memory
+from frostline.partly import Parts
 from frostline.training.checkpoint import Checkpoint
 from frostline.training.job import Job, Progress
 from frostline.training.ledger import Ledger
@@ -42,22 +45,63 @@ class Subject:
         return tuple(w for w in held if w.address in moves or w.role == "seed")
 
     @cached_property
-    def variables(self) -> dict[str, Any]:
-        """The variables that hold it, by address: of a parametrized weight the parts that train."""
-        return {address: variable for weight in self.moving for address, variable in weight.targets}
+    def parts(self) -> Parts:
+        """What trains of the weights that train in part."""
+        return Parts.of(self.job.resolutions)
 
-    @cached_property
+    @property
     def places(self) -> dict[str, int]:
-        """Where in `model.get_weights()` these stand."""
+        """Where in `model.get_weights()` these stand now."""
         whole = {weight.address: weight.variable for weight in self.moving}
-        address_of = {id(v): address for address, v in (whole | self.variables).items()}
+        parts = {address: v for weight in self.moving for address, v in weight.targets}
+        address_of = {id(v): address for address, v in (whole | parts).items()}
         weights = enumerate(self.job.model.weights)
         return {address_of[id(v)]: place for place, v in weights if id(v) in address_of}
+
+    def _values(self) -> dict[str, Array]:
+        """Return the values of all that may change, by address."""
+        found: dict[str, Array] = {}
+        for weight in self.moving:
+            elements = self._elements(weight)
+            if elements is not None:
+                found[f"{weight.address}:elements"] = weight.numpy()[positions(_all(weight), elements)]
+                continue
+            if self._merges(weight):
+                found[f"{weight.address}:base"] = _value(weight.storage)
+            if weight.combination is not None or not self._merges(weight):
+                found |= {address: _value(variable) for address, variable in weight.targets}
+        return found
+
+    def _restore_values(self, values: Mapping[str, Array]) -> None:
+        for weight in self.moving:
+            if (some := values.get(f"{weight.address}:elements")) is not None:
+                elements = self._elements(weight)
+                assert elements is not None
+                whole = weight.numpy().copy()
+                whole[positions(_all(weight), elements)] = some
+                weight.variable.assign(whole)
+            if (base := values.get(f"{weight.address}:base")) is not None:
+                weight.storage.assign(base)
+            for address, variable in weight.targets:
+                if address in values:
+                    variable.assign(values[address])
+
+    def _elements(self, weight: Weight) -> Elements | None:
+        """Return the elements that a plan trains in any phase; None where it trains anything else of it."""
+        part = self.parts.over_all.get(weight.address)
+        if part is None or _is_by_hand(weight):
+            return None
+        return self.parts.every[weight.address][part].elements(weight.shape)
+
+    def _merges(self, weight: Weight) -> bool:
+        """Whether a parametrization comes or goes between phases, so that the base itself changes."""
+        trained_in_part = weight.address in self.parts.every and not _is_by_hand(weight)
+        return trained_in_part and weight.address not in self.parts.over_all
 
     def take(self, progress: Progress) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return the state of model, optimizer, schedule and books."""
         _keras.settle(self.job.model)
-        arrays = {f"model/{address}": _value(v) for address, v in self.variables.items()}
+        arrays = {f"model/{address}": value for address, value in self._values().items()}
         variables = optimizer.named_variables(self.job.model.optimizer)
         arrays |= {f"optimizer/{name}": _value(variable) for name, variable in variables.items()}
         memory = optimizer.memory_of(self.job.model.optimizer)
@@ -85,8 +129,7 @@ class Subject:
             progress.switch.go_to(state["schedule"], part(saved.arrays, "best/"))
             number = progress.switch.number
         apply(job.model, job.resolutions[number], keep_state=job.keep_state)
-        for address, value in part(saved.arrays, "model/").items():
-            self.variables[address].assign(value)
+        self._restore_values(part(saved.arrays, "model/"))
         self._restore_optimizer(saved)
         # They may have been traced with other groups.
         _keras.renew_functions(job.model)
@@ -108,6 +151,14 @@ class Subject:
             for address, (steps, slots) in state["parked"].items()
         }
         optimizer.remember(opt, Memory(parked, state["joined"]))
+
+
+def _is_by_hand(weight: Weight) -> bool:
+    return weight.combination is not None and not weight.combination.by_plan
+
+
+def _all(weight: Weight) -> Elements:
+    return everything(weight.shape)
 
 
 def with_randomness(state: dict[str, Any], arrays: dict[str, Array], **moments: Randomness) -> None:

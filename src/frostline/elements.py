@@ -174,3 +174,9 @@ def _cut(tensor: Any, first: int, after: int, axis: int) -> Any:
     where = [slice(None)] * len(tensor.shape)
     where[axis] = slice(first, after)
     return tensor[tuple(where)]
+
+
+def smallest(ids: npt.NDArray[Any]) -> Ids:
+    """Return ids in 32 bits where they fit: JAX knows no others by default."""
+    small = len(ids) == 0 or int(ids[-1]) < 2**31
+    return ids.astype(np.int32 if small else np.int64)

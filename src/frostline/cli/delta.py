@@ -1,0 +1,165 @@
+"""`frostline delta`: only what training changed, taken from models, put on them, and looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from frostline.cli import options
+
+NAME = "delta"
+EXAMPLE = (
+    "Example: frostline delta save base.keras tuned.keras -o tuned.safetensors; "
+    "frostline delta apply base.keras tuned.safetensors -o again.keras"
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Keep only what training changed, in one small file.",
+    epilog=EXAMPLE,
+)
+
+Base = Annotated[
+    str,
+    typer.Argument(
+        metavar="BASE",
+        show_default=False,
+        help="The model that training began with: a .keras file, or module:function.",
+    ),
+]
+DeltaFile = Annotated[
+    Path, typer.Argument(metavar="DELTA", show_default=False, help="What `delta save` wrote.")
+]
+Out = Annotated[Path, typer.Option("-o", "--out", help="The file to write.", show_default=False)]
+
+
+@app.command("save", epilog="Example: frostline delta save base.keras tuned.keras -o tuned.safetensors")
+def save(
+    base: Base,
+    tuned: Annotated[
+        str, typer.Argument(metavar="TUNED", show_default=False, help="The model that came out of it.")
+    ],
+    out: Out,
+    force: options.Force = False,
+    json: options.Json = False,
+    backend: options.Backend = None,
+    imports: options.Import = None,
+    unsafe: options.UnsafeMode = False,
+) -> None:
+    """Write what differs between a model and its base.
+
+    Where a table differs in some rows only, these rows are written. A model that fl.save_model wrote keeps
+    its parametrizations: of LoRA the factors are written.
+    """
+    from frostline.delta.taking import delta_of
+
+    options.refuse_overwriting(out, force=force)
+    first = options.load(base, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    last = _with_decisions(tuned, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    with options.working("comparing every weight", quiet=json):
+        delta = delta_of(last, first)
+        delta.save(out)
+    _tell(delta, out, json)
+
+
+@app.command("apply", epilog="Example: frostline delta apply base.keras tuned.safetensors -o again.keras")
+def apply(
+    base: Base,
+    delta: DeltaFile,
+    out: Out,
+    on_another: Annotated[
+        bool, typer.Option("--another-base", help="Apply it although BASE is not the base it was made for.")
+    ] = False,
+    force: options.Force = False,
+    json: options.Json = False,
+    backend: options.Backend = None,
+    imports: options.Import = None,
+    unsafe: options.UnsafeMode = False,
+) -> None:
+    """Put a delta on its base and write the model that results, as a plain .keras file."""
+    from frostline.delta.contents import Delta
+    from frostline.delta.loading import load_delta
+    from frostline.saving.archive import save_plainly
+
+    options.refuse_overwriting(out, force=force)
+    held = Delta.load(delta)
+    model = options.load(base, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    with options.working(f"putting {delta} on {base}", quiet=json):
+        load_delta(model, delta, force=on_another)
+        save_plainly(model, out)
+    _tell(held, out, json)
+
+
+@app.command("show", epilog="Example: frostline delta show tuned.safetensors")
+def show(delta: DeltaFile, json: options.Json = False) -> None:
+    """Show what a delta changes, its base, and the plan it was trained under. Checks the file."""
+    from frostline.delta.contents import Delta
+
+    held = Delta.load(delta)
+    if json:
+        options.show_json({"frostline_delta": 1, "base_digest": held.base_digest, **held.to_data()})
+        return
+    options.show(held)
+    if held.plan is not None:
+        options.say(_plan_text(held.plan))
+
+
+@app.command("diff", epilog="Example: frostline delta diff first.safetensors second.safetensors")
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", show_default=False, help="A delta.")],
+    b: Annotated[Path, typer.Argument(metavar="B", show_default=False, help="Another one.")],
+    json: options.Json = False,
+) -> None:
+    """Compare two deltas, weight by weight. Exit code 1 where they differ."""
+    from frostline.delta.comparing import difference
+    from frostline.delta.contents import Delta
+
+    found = difference(Delta.load(a), Delta.load(b))
+    if json:
+        options.show_json({"frostline_delta": 1, **found.to_data()})
+    else:
+        options.show(found)
+    raise typer.Exit(0 if found.same else 1)
+
+
+def _with_decisions(
+    name: str, *, backend: str | None, imports: list[str] | None, unsafe: bool, quiet: bool
+) -> Any:
+    """Load a model with its parametrizations, where its file has them."""
+    from frostline import models
+    from frostline.saving.archive import has_decisions, load_model
+
+    path = Path(name)
+    if not models.names_function(name):
+        models.require_archive(path)
+        if has_decisions(path):
+            models.choose_backend(backend)
+            modules = models.imported(imports or ())
+            with options.working(f"loading {name}", quiet=quiet):
+                objects = models.defined_in(modules)
+                return load_model(path, custom_objects=objects, safe_mode=not unsafe, compile=False)
+    return options.load(name, backend=backend, imports=imports, unsafe=unsafe, quiet=quiet)
+
+
+def _tell(delta: Any, out: Path, json: bool) -> None:
+    size = out.stat().st_size
+    if json:
+        told = {"weights": len(delta.entries), "numbers": delta.size}
+        options.show_json({"frostline_delta": 1, "out": str(out), "bytes": size, **told})
+        return
+    from frostline.render import bytes_text
+
+    options.show(delta)
+    options.say(f"written: {out} ({bytes_text(size)})")
+
+
+def _plan_text(plan: Any) -> str:
+    if isinstance(plan, str):
+        return f"plan:\n{plan}"
+    import yaml
+
+    return "plan:\n" + yaml.safe_dump(plan, sort_keys=False, allow_unicode=True).rstrip()

@@ -1,0 +1,1 @@
+"""Only what training changed, as values that replace those of a base."""

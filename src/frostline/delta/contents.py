@@ -1,0 +1,280 @@
+"""What is in a delta, and its file: safetensors, with all else in the header. Nothing here needs a model."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from blake3 import blake3
+from rich.console import ConsoleRenderable
+
+from frostline._version import __version__
+from frostline.address import Role
+from frostline.errors import DeltaError, listed, near
+from frostline.files import write_atomically
+from frostline.render import Rendered, bytes_text, count, share, stacked, table
+from frostline.saving.tensors import Array, metadata_of, packed, unpacked
+
+SCHEMA = "1"
+Kind = Literal["whole", "elements", "parts"]
+
+_KEY, _CONTENTS, _SEAL = "frostline_delta", "contents", "blake3"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a delta does to one weight or statistic.
+
+    Attributes:
+        address: The address.
+        role: `weight` or `statistic`.
+        shape: The shape of the whole weight.
+        dtype: Its dtype.
+        kind: `whole` (all its values are replaced), `elements` (some are), or `parts` (it is combined from
+            the base and these parts, as with LoRA).
+        what: What of it changed, in words.
+        how: The parametrization of elements or parts, as `described` returns it.
+        values: The values by name; the one of a `whole` is named `""`.
+        places: The arrays that belong to `how`, such as a mask.
+    """
+
+    address: str
+    role: Role
+    shape: tuple[int, ...]
+    dtype: str
+    kind: Kind
+    what: str
+    how: Mapping[str, Any] | None = None
+    values: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    places: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return sum(int(value.size) for value in self.values.values())
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes these take."""
+        return sum(int(a.nbytes) for a in (*self.values.values(), *self.places.values()))
+
+    def to_data(self) -> dict[str, Any]:
+        """Return all but the arrays as plain data, for JSON."""
+        data = {
+            "role": self.role,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "kind": self.kind,
+            "what": self.what,
+            "values": list(self.values),
+        }
+        return data if self.how is None else {**data, "how": dict(self.how), "places": list(self.places)}
+
+    @property
+    def tensors(self) -> dict[str, Array]:
+        """The arrays by their names in the file."""
+        values = {_value_name(self.address, name): array for name, array in self.values.items()}
+        return values | {_place_name(self.address, name): array for name, array in self.places.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the base holds at one address.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Its dtype.
+        blake3: The digest of its value, as in a `Fingerprint`; `""` where it is not known.
+        frozen: The digest of its value with zeros where the delta replaces elements; `""` where it
+            replaces none or all of them.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    blake3: str
+    frozen: str = ""
+
+    def to_data(self) -> list[Any]:
+        """Return it as plain data, for JSON."""
+        return [list(self.shape), self.dtype, self.blake3, *([self.frozen] if self.frozen else [])]
+
+
+@dataclass(frozen=True)
+class Delta(Rendered):
+    """Only what training changed, as values that replace those of a base. Prints as a table.
+
+    Attributes:
+        model: The name of the model.
+        entries: What it does, by address.
+        base: What the base holds, by address, for all weights and statistics.
+        plan: The plan that the model was trained under, as in a plan file or as text; None if not known.
+        version: The version of Frostline that wrote it.
+    """
+
+    model: str
+    entries: Mapping[str, Entry]
+    base: Mapping[str, Held] = field(repr=False)
+    plan: Any = field(default=None, repr=False)
+    version: str = __version__
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return sum(entry.size for entry in self.entries.values())
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes these take."""
+        return sum(entry.nbytes for entry in self.entries.values())
+
+    @property
+    def base_digest(self) -> str:
+        """One digest over all that is known of the base."""
+        return blake3(_json({a: held.to_data() for a, held in self.base.items()}).encode()).hexdigest()
+
+    def renamed(self, names: Mapping[str, str]) -> Delta:
+        """Return the same delta with other addresses, where `names` has any."""
+        entries = {
+            names.get(address, address): replace(entry, address=names.get(address, address))
+            for address, entry in self.entries.items()
+        }
+        base = {names.get(address, address): held for address, held in self.base.items()}
+        return replace(self, entries=entries, base=base)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return all but the values as plain data, for JSON."""
+        return {
+            "model": self.model,
+            "frostline": self.version,
+            "plan": self.plan,
+            "entries": {address: entry.to_data() for address, entry in self.entries.items()},
+            "base": {address: held.to_data() for address, held in self.base.items()},
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the delta as one safetensors file, whole or not at all.
+
+        Raises:
+            DeltaError: The file cannot be written.
+        """
+        arrays = {name: a for entry in self.entries.values() for name, a in entry.tensors.items()}
+        contents = _json(self.to_data())
+        metadata = {_KEY: SCHEMA, _CONTENTS: contents, _SEAL: _seal(contents, arrays)}
+        write_atomically(Path(path), packed(arrays, metadata), DeltaError)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Delta:
+        """Read a delta and check that it is as it was written; no model is touched.
+
+        Raises:
+            DeltaError: It is no whole delta, was altered, or is of another version.
+        """
+        path = Path(path)
+        raw = _read(path)
+        try:
+            arrays = unpacked(raw)
+            metadata = metadata_of(raw)
+        except ValueError as problem:
+            raise _damaged(path, str(problem)) from None
+        if metadata.get(_KEY) != SCHEMA:
+            raise DeltaError(
+                f"{str(path)!r} is not a delta that this version of Frostline reads",
+                received=f"version {metadata[_KEY]!r}" if _KEY in metadata else "another safetensors file",
+                expected=f"what frostline.save_delta writes, version {SCHEMA}",
+            )
+        contents = metadata.get(_CONTENTS, "")
+        if metadata.get(_SEAL) != _seal(contents, arrays):
+            raise _damaged(path, "its contents do not have the digest that stands in it")
+        try:
+            return cls._from_data(json.loads(contents), arrays)
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise _damaged(path, f"{type(problem).__name__}: {problem}") from None
+
+    @classmethod
+    def _from_data(cls, data: Mapping[str, Any], arrays: Mapping[str, Array]) -> Delta:
+        entries = {address: _entry(address, about, arrays) for address, about in data["entries"].items()}
+        base = {a: Held(tuple(shape), *rest) for a, (shape, *rest) in data["base"].items()}
+        return cls(str(data["model"]), entries, base, data["plan"], str(data["frostline"]))
+
+    def __rich__(self) -> ConsoleRenderable:
+        rows = [
+            (
+                entry.address,
+                " x ".join(map(str, entry.shape)) or "scalar",
+                entry.what,
+                f"{entry.size:,}",
+                bytes_text(entry.nbytes),
+            )
+            for entry in self.entries.values()
+        ]
+        whole = sum(math.prod(held.shape) for held in self.base.values())
+        return stacked(
+            f"Delta of {self.model}: {count(len(rows), 'weight')}, {count(self.size, 'number')}, "
+            f"{bytes_text(self.nbytes)} ({share(self.size, whole)} of the model)",
+            f"base {self.base_digest[:16]}, written by Frostline {self.version}",
+            table(("weight", "shape", "what", "numbers", "size"), rows, numbers=("numbers", "size")),
+        )
+
+
+def _entry(address: str, about: Mapping[str, Any], arrays: Mapping[str, Array]) -> Entry:
+    if about["kind"] not in get_args(Kind):
+        raise ValueError(f"unknown kind {about['kind']!r}")
+    return Entry(
+        address,
+        about["role"],
+        tuple(about["shape"]),
+        about["dtype"],
+        about["kind"],
+        about["what"],
+        about.get("how"),
+        {name: arrays[_value_name(address, name)] for name in about["values"]},
+        {name: arrays[_place_name(address, name)] for name in about.get("places", ())},
+    )
+
+
+def _value_name(address: str, name: str) -> str:
+    return f"{address}:{name}" if name else address
+
+
+def _place_name(address: str, name: str) -> str:
+    return f"{address}::{name}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        beside = [p.name for p in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
+        close = near(path.name, beside) or sorted(beside)[:3]
+        raise DeltaError(
+            f"there is no delta {str(path)!r}",
+            remedy=f"in {str(path.parent)!r} there is {listed(close)}" if close else None,
+        ) from None
+    except OSError as problem:
+        raise DeltaError(f"the delta {str(path)!r} cannot be read: {problem.strerror}") from None
+
+
+def _damaged(path: Path, why: str) -> DeltaError:
+    return DeltaError(
+        f"the delta {str(path)!r} is damaged, or was altered after it was written",
+        received=why,
+        expected="what frostline.save_delta wrote",
+        remedy="copy it again, or save it again",
+    )
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"))
+
+
+def _seal(contents: str, arrays: Mapping[str, Array]) -> str:
+    digest = blake3(contents.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()

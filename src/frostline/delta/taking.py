@@ -1,0 +1,255 @@
+"""`save_delta`: what of a model is not as in its base, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from frostline import _keras
+from frostline.address import Inventory, Weight, inventory
+from frostline.delta.contents import Delta, Entry, Held
+from frostline.elements import Elements
+from frostline.errors import DeltaError, listed
+from frostline.parametrization.base import Parametrization
+from frostline.parametrization.selections import Rows, Selection
+from frostline.receipt import Receipt
+from frostline.saving.aligning import aligned
+from frostline.saving.decisions import plan_data
+from frostline.saving.describing import described
+from frostline.saving.tensors import Array
+from frostline.verification import Digest, Fingerprint, digest_array, fingerprint_of
+
+_KEPT = ("weight", "statistic")
+
+
+def save_delta(model: Any, path: str | os.PathLike[str], *, base: Any = None, check: bool = True) -> Delta:
+    """Write only what training changed, as values that replace those of the base.
+
+    A delta holds weights that trained as a whole, the trained elements of those parametrized with `Rows`,
+    `Columns`, `Index` or `Mask`, the parts of those with `LowRank`, `Scale` or a parametrization of your own,
+    and statistics that moved. The header has the plan, the digest of every weight of the base, and a digest
+    of it all. It is one safetensors file.
+
+    What changed is known from the base:
+
+    - a `Run` of `fl.fit`, or its `Receipt`: what is not as it was before that run;
+    - a `Fingerprint` taken before training: what differs from it;
+    - the base model itself: what differs from it, and of a plain weight with two axes or more only the
+      rows that differ, where these are at most half;
+    - nothing: what trains by the flags of the model now, the parts of parametrized weights, and statistics
+      that may move. What a whole weight was before is not known then, so nothing is said of it.
+
+    Args:
+        model: The trained model. It is not changed.
+        path: The file, such as `"tuned.safetensors"`. It is replaced as a whole or not at all.
+        base: See above.
+        check: Whether to read every weight. Without it a `Run` or `Receipt` is taken at its word that the
+            model is as it left it; that takes no time even where the base is large.
+
+    Returns:
+        The `Delta` that was written.
+
+    Raises:
+        DeltaError: The base is of another model, or the file cannot be written.
+        ParametrizationError: A parametrization of your own is not registered with Keras.
+
+    Example:
+        >>> import keras, tempfile
+        >>> from pathlib import Path
+        >>> from frostline.verification import fingerprint
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> before = fingerprint(model)
+        >>> _ = model.layers[0].bias.assign([1.0, 2.0])
+        >>> delta = save_delta(model, Path(tempfile.mkdtemp()) / "tuned.safetensors", base=before)
+        >>> list(delta.entries)
+        ['head/bias']
+    """
+    delta = delta_of(model, base, check=check)
+    delta.save(path)
+    return delta
+
+
+def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
+    """Return what `save_delta` writes."""
+    _keras.settle(model)
+    held = inventory(model)
+    before, after, plan, values = _understood(base, check)
+    if before is not None:
+        before, after, values = _named_as(held, before, after, values)
+        _require_same_weights(held, before)
+        now = after or fingerprint_of(w for w in held if w.role in _KEPT)
+        judged = [_judged(w, before[w.address], now[w.address], values) for w in held if w.role in _KEPT]
+    else:
+        moving = _moving(model, held)
+        judged = [_by_flags(w, w.address in moving) for w in held if w.role in _KEPT]
+    resolution = getattr(_keras.noted(model), "resolution", None)
+    if plan is None and resolution is not None:
+        plan = plan_data(resolution)
+    entries = {entry.address: entry for entry, _ in judged if entry is not None}
+    addresses = [w.address for w in held if w.role in _KEPT]
+    return Delta(held.model_name, entries, dict(zip(addresses, (h for _, h in judged), strict=True)), plan)
+
+
+_Judged = tuple[Entry | None, Held]
+_Values = Callable[[str], Array]
+
+
+def _understood(base: Any, check: bool) -> tuple[Fingerprint | None, Fingerprint | None, Any, _Values | None]:
+    """Return the fingerprint of a base, that of the model as far as it is known, the plan and the values."""
+    import keras
+
+    receipt = base if isinstance(base, Receipt) else getattr(base, "receipt", None)
+    if isinstance(receipt, Receipt):
+        return receipt.before, None if check else receipt.after, receipt.plan, None
+    if base is None or isinstance(base, Fingerprint | keras.Layer):
+        if not check:
+            raise DeltaError(
+                "only a run, or its receipt, can be taken at its word",
+                received=f"check=False with {'no base' if base is None else type(base).__name__}",
+                remedy="leave check=False out, or give base=fl.fit(...)",
+            )
+        if base is None or isinstance(base, Fingerprint):
+            return base, None, None, None
+        weights = {w.address: w for w in inventory(base) if w.role in _KEPT}
+        return fingerprint_of(weights.values()), None, None, lambda address: weights[address].numpy()
+    if hasattr(base, "receipt"):
+        raise DeltaError(
+            "the run has no receipt, so it does not tell what moved",
+            received="a Run of fl.fit(..., guard=False)",
+            remedy="give base=None, or the fingerprint from before training",
+        )
+    raise DeltaError(
+        "this is not a base",
+        received=f"an object of type {type(base).__name__}",
+        expected="a Run of fl.fit, a Receipt, a Fingerprint, the base model, or None",
+    )
+
+
+def _named_as(
+    held: Inventory, before: Fingerprint, after: Fingerprint | None, values: _Values | None
+) -> tuple[Fingerprint, Fingerprint | None, _Values | None]:
+    """Return what is known of the base by the addresses that the model has."""
+    kinds = {w.address: (w.shape, w.dtype) for w in held if w.role in _KEPT}
+    names = aligned({a: (d.shape, d.dtype) for a, d in before.items() if d.role in _KEPT}, kinds)
+    back = {present: saved for saved, present in names.items()}
+
+    def named(one: Fingerprint) -> Fingerprint:
+        return Fingerprint({names.get(address, address): digest for address, digest in one.items()})
+
+    def value(address: str) -> Array:
+        assert values is not None
+        return values(back[address])
+
+    return named(before), named(after) if after is not None else None, value if values is not None else None
+
+
+def _require_same_weights(held: Inventory, before: Fingerprint) -> None:
+    now = {w.address: (w.role, w.shape, w.dtype) for w in held if w.role in _KEPT}
+    then = {a: (d.role, d.shape, d.dtype) for a, d in before.items() if d.role in _KEPT}
+    differ = [a for a in dict.fromkeys((*now, *then)) if now.get(a) != then.get(a)]
+    if differ:
+        raise DeltaError(
+            f"the base has other weights than the model {held.model_name!r}",
+            received=f"these differ in shape, dtype or name: {listed(differ)}",
+            expected="the model that training began with",
+        )
+
+
+# What became of one weight ------------------------------------------------------------------------
+
+
+def _judged(weight: Weight, old: Digest, new: Digest, values: _Values | None) -> _Judged:
+    if old.same_values(new):
+        return None, Held(weight.shape, weight.dtype, old.blake3)
+    made_of = weight.combination
+    if made_of is not None and _base_kept(weight, old, new):
+        if isinstance(made_of.how, Selection):
+            return _of_parts(weight), Held(weight.shape, weight.dtype, old.blake3, new.frozen)
+        whole = digest_array(_keras.glimpse(made_of.base))
+        return _of_parts(weight), Held(weight.shape, weight.dtype, whole)
+    if made_of is None and values is not None and len(weight.shape) > 1:
+        rows = _changed_rows(weight.numpy(), values(weight.address))
+        if 0 < len(rows) <= weight.shape[0] // 2:
+            return _of_rows(weight, rows, old.blake3)
+    return _whole(weight), Held(weight.shape, weight.dtype, old.blake3)
+
+
+def _base_kept(weight: Weight, old: Digest, new: Digest) -> bool:
+    """Whether the frozen values of a parametrized weight are those that the base has."""
+    if old.part:
+        return (old.part, old.frozen) == (new.part, new.frozen)
+    return digest_array(_keras.glimpse(weight.combination.base)) == old.blake3
+
+
+def _by_flags(weight: Weight, moves: bool) -> _Judged:
+    """Judge without a base: by the flags, and by the frozen values that a parametrized weight keeps."""
+    made_of = weight.combination
+    if made_of is not None:
+        frozen, whole = weight.frozen_values(), digest_array(_keras.glimpse(made_of.base))
+        assert frozen is not None
+        if whole == digest_array(_keras.glimpse(weight.variable)):
+            return None, Held(weight.shape, weight.dtype, whole)
+        some = isinstance(made_of.how, Selection)
+        held = Held(weight.shape, weight.dtype, whole, digest_array(frozen) if some else "")
+        return _of_parts(weight), held
+    if moves:
+        return _whole(weight), Held(weight.shape, weight.dtype, "")
+    return None, Held(weight.shape, weight.dtype, digest_array(_keras.glimpse(weight.variable)))
+
+
+def _moving(model: Any, held: Inventory) -> set[str]:
+    """Return the addresses of all that may have changed, by what trains now."""
+    resolution = getattr(_keras.noted(model), "resolution", None)
+    trained = {id(_keras.whole_weight(v)) for v in model.trainable_variables}
+    moving = {w.address for w in held.of_role("weight") if id(w.variable) in trained}
+    if resolution is not None:
+        return moving | {d.weight.address for d in resolution.statistics if d.trains}
+    active = {n.address for n in held.layers if n.layer.trainable and not (n.quantized or n.constant)}
+    return moving | {w.address for w in held.of_role("statistic") if w.layer in active}
+
+
+def _of_parts(weight: Weight) -> Entry:
+    made_of = weight.combination
+    how, places = described(made_of.how)
+    kind = "elements" if isinstance(made_of.how, Selection) else "parts"
+    values = {name: _array(part) for name, part in made_of.parts.items()}
+    return _entry(weight, kind, str(made_of.how), how, values, places)
+
+
+def _of_rows(weight: Weight, rows: Array, whole: str) -> _Judged:
+    how = Rows([int(row) for row in rows])
+    data, _ = described(how)
+    value = weight.numpy()
+    frozen = value.copy()
+    elements(how, weight.shape).fill(frozen, 0)
+    entry = _entry(weight, "elements", str(how), data, {how.part: value[rows]}, {})
+    return entry, Held(weight.shape, weight.dtype, whole, digest_array(frozen))
+
+
+def elements(how: Parametrization, shape: Iterable[int]) -> Elements:
+    """Return the elements of a parametrization that has some."""
+    found = how.elements(tuple(shape))
+    assert found is not None
+    return found
+
+
+def _changed_rows(value: Array, base: Array) -> Array:
+    one, two = (np.ascontiguousarray(a).reshape(len(a), -1).view(np.uint8) for a in (value, base))
+    return np.flatnonzero((one != two).any(axis=1))
+
+
+def _whole(weight: Weight) -> Entry:
+    return _entry(weight, "whole", "all of it", None, {"": weight.numpy().copy()}, {})
+
+
+def _entry(weight: Weight, kind: Any, what: str, how: Any, values: Any, places: Any) -> Entry:
+    return Entry(weight.address, weight.role, weight.shape, weight.dtype, kind, what, how, values, places)
+
+
+def _array(variable: Any) -> Array:
+    import keras
+
+    return np.array(keras.ops.convert_to_numpy(variable))

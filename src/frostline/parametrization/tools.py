@@ -1,0 +1,78 @@
+"""What Keras's own tools are told of parametrized weights: `summary` to count once, `quantize` to refuse.
+
+Keras lists the base of a weight and its parts as variables of their own. So a summary would count trained
+elements twice, and quantization would turn the one into integers and leave the other.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from frostline import _keras
+from frostline.errors import ParametrizationError, listed
+
+_BY = "weights"
+
+counting: ContextVar[bool] = ContextVar("counting", default=False)
+"""Whether the base of a weight shows only the elements that no part holds."""
+
+
+def tell(model: Any, holders: Iterable[Any]) -> None:
+    """Let a model, and the layers in it that hold a parametrized weight, know of it."""
+    if hasattr(model, "summary"):
+        _keras.replace_method(model, "summary", _counting_once, by=_BY)
+    for layer in (model, *holders):
+        _keras.replace_method(layer, "quantize", functools.partial(_refusing, layer), by=_BY)
+
+
+def forget(model: Any, holders: Iterable[Any]) -> None:
+    """Undo `tell`, where no parametrized weight is left."""
+    for layer in holders:
+        if not _keras.has_parts(layer):
+            _keras.restore_method(layer, "quantize", by=_BY)
+    if not _parametrized(model):
+        _keras.restore_method(model, "quantize", by=_BY)
+        if hasattr(model, "summary"):
+            _keras.restore_method(model, "summary", by=_BY)
+
+
+def _parametrized(layer: Any) -> list[Any]:
+    return [
+        v for v in layer.trainable_weights + layer.non_trainable_weights if _keras.whole_weight(v) is not v
+    ]
+
+
+def _counting_once(summary: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(summary)
+    def counted(*arguments: Any, **named: Any) -> Any:
+        with _counted_once():
+            return summary(*arguments, **named)
+
+    return counted
+
+
+@contextmanager
+def _counted_once() -> Iterator[None]:
+    token = counting.set(True)
+    try:
+        yield
+    finally:
+        counting.reset(token)
+
+
+def _refusing(layer: Any, quantize: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(quantize)
+    def refused(*arguments: Any, **named: Any) -> Any:
+        names = dict.fromkeys(_keras.whole_weight(variable).path for variable in _parametrized(layer))
+        raise ParametrizationError(
+            f"{layer.name!r} holds parametrized weights, whose trained parts quantization would leave out",
+            received=listed(names),
+            expected="plain weights",
+            remedy="train first, call frostline.merge(model), then quantize",
+        )
+
+    return refused

@@ -1,0 +1,1 @@
+"""Models in files that Keras opens plainly and Frostline with every decision in place."""

@@ -1,0 +1,230 @@
+"""All that was decided about a model's weights, as data and arrays; and back onto the loaded model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from frostline import _keras
+from frostline.address import Inventory, Weight, inventory
+from frostline.applying import apply
+from frostline.errors import ModelFileError, PlanError, listed
+from frostline.parametrization.install import parametrize
+from frostline.parametrization.selections import Selection
+from frostline.plan import Plan, Rule
+from frostline.planfile import plan_from_data
+from frostline.resolution import Resolution
+from frostline.saving.aligning import aligned, renamed
+from frostline.saving.describing import described, from_description
+from frostline.saving.tensors import Array
+from frostline.select import selector
+
+_BASE, _PART, _HOW = "base/", "part/", "how/"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a model file says beside what Keras keeps.
+
+    Attributes:
+        data: Plain data for JSON: flags by address, parametrizations, the plan.
+        arrays: What of parametrized weights the merged value does not tell, by name.
+    """
+
+    data: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+
+
+def decisions_of(model: Any, held: Inventory) -> Decisions:
+    """Take down every decision about a model, without changing it.
+
+    Raises:
+        ParametrizationError: A parametrization cannot be written to a file.
+    """
+    resolution = getattr(_keras.noted(model), "resolution", None)
+    parametrized: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
+    for weight in held:
+        if weight.combination is not None:
+            parametrized[weight.address], own = _taken_apart(weight, resolution)
+            arrays |= own
+    data = {
+        "weights": {
+            w.address: {
+                "shape": list(w.shape),
+                "dtype": w.dtype,
+                "trains": bool(w.variable.trainable),
+            }
+            for w in held
+            if w.role != "metric"
+        },
+        "layers": {node.address: _keras.layer_flag(node.layer) for node in held.layers},
+        "parametrized": parametrized,
+        "plan": _plan(resolution) if resolution is not None else None,
+    }
+    return Decisions(data, arrays)
+
+
+def _plan(resolution: Resolution) -> dict[str, Any]:
+    try:
+        rules: Any = resolution.plan.to_data()
+    except PlanError:
+        rules = None
+    return {"rules": rules, "decided": _decided(resolution)}
+
+
+def plan_data(resolution: Resolution) -> Any:
+    """Return the plan of a resolution as in a plan file; one with Python functions as rules by address."""
+    try:
+        return resolution.plan.to_data()
+    except PlanError:
+        return _by_addresses(_decided(resolution), {}).to_data()
+
+
+def _decided(resolution: Resolution) -> dict[str, Any]:
+    """Return what a plan decided, address by address, whatever its rules are."""
+    return {
+        "trained": [[d.weight.address, d.lr, d.decay] for d in resolution.trained],
+        "moving": [d.weight.address for d in resolution.statistics if d.trains],
+        "batchnorm": resolution.plan.batchnorm,
+        "stochastic": resolution.plan.stochastic,
+    }
+
+
+def _by_addresses(decided: Mapping[str, Any], names: Mapping[str, str]) -> Plan:
+    """Return a plan that decides the same for one model, with every address named."""
+    groups: dict[tuple[float, float], list[str]] = {}
+    for address, lr, decay in decided["trained"]:
+        groups.setdefault((lr, decay), []).append(address)
+    if groups:
+        # A rule may pick statistics beside weights, and not alone.
+        next(iter(groups.values())).extend(decided["moving"])
+    rules = tuple(
+        Rule("train", selector({"any": [f"re:{re.escape(a)}" for a in renamed(names, addresses)]}), lr, decay)
+        for (lr, decay), addresses in groups.items()
+    )
+    return Plan(rules, "freeze", decided["batchnorm"], decided["stochastic"])
+
+
+def put_on(model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] | None) -> dict[str, str]:
+    """Bring a model that Keras has just loaded under the decisions of its file.
+
+    Returns:
+        The address in the loaded model for each one in the file.
+
+    Raises:
+        ModelFileError: They are of another model.
+        ParametrizationError: A parametrization is of a class that is not known here.
+    """
+    data, held = decisions.data, inventory(model)
+    names = _fitting_names(held, data["weights"])
+    if data["plan"] is not None:
+        rules, decided = data["plan"]["rules"], data["plan"]["decided"]
+        told_apart = rules is None or any(one != other for one, other in names.items())
+        apply(model, _by_addresses(decided, names) if told_apart else plan_from_data(rules))
+    for address, about in data["parametrized"].items():
+        own = _own(decisions.arrays, address)
+        _put_together(model, held.by_address[names[address]], about, own, custom_objects)
+    for address, kept in data["weights"].items():
+        variable = held.by_address[names[address]].variable
+        if variable.trainable != kept["trains"]:
+            variable.trainable = kept["trains"]
+    for address, about in data["parametrized"].items():
+        held.by_address[names[address]].combination.flag = about["flag"]
+    nodes = aligned(dict.fromkeys(data["layers"]), dict.fromkeys(node.address for node in held.layers))
+    for address, flag in data["layers"].items():
+        if (node := held.layer_by_address.get(nodes[address])) is not None:
+            _keras.set_layer_flag(node.layer, flag)
+    return names
+
+
+def _own(arrays: Mapping[str, Array], address: str) -> dict[str, Array]:
+    """Return the arrays of one weight, by their names without its address."""
+    found: dict[str, Array] = {}
+    for kind in (_BASE, _PART, _HOW):
+        start = f"{kind}{address}:"
+        found |= {f"{kind}{n.removeprefix(start)}": a for n, a in arrays.items() if n.startswith(start)}
+    return found
+
+
+def _taken_apart(weight: Weight, resolution: Resolution | None) -> tuple[dict[str, Any], dict[str, Array]]:
+    made_of = weight.combination
+    how, own = described(made_of.how)
+    arrays = {f"{_HOW}{weight.address}:{name}": array for name, array in own.items()}
+    if not isinstance(made_of.how, Selection):
+        # The merged weight tells the elements of a selection, and not the factors of others.
+        arrays |= {f"{_PART}{weight.address}:{n}": _array(part) for n, part in made_of.parts.items()}
+    base, merged = _base_elements(weight), weight.numpy()
+    if base.shape != merged.shape or base.tobytes() != merged.tobytes():
+        arrays[f"{_BASE}{weight.address}:"] = base
+    planned = resolution is not None and any(d.weight.address == weight.address for d in resolution.trained)
+    about = {
+        "how": how,
+        "what": str(made_of.how),
+        "parts": list(made_of.parts),
+        # Whether it trains once it is plain again.
+        "flag": bool(made_of.flag) or planned,
+    }
+    return about, arrays
+
+
+def _base_elements(weight: Weight) -> Array:
+    """Return what of the base the merged weight does not tell."""
+    import keras
+
+    made_of = weight.combination
+    elements = made_of.how.elements(weight.shape)
+    if not isinstance(made_of.how, Selection) or elements is None:
+        return _array(made_of.base)
+    taken: Array = keras.ops.convert_to_numpy(elements.take(made_of.base.value))
+    return taken
+
+
+def _put_together(
+    model: Any,
+    weight: Weight,
+    about: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    custom_objects: Mapping[str, Any] | None,
+) -> None:
+    import keras
+
+    places = {name.removeprefix(_HOW): a for name, a in arrays.items() if name.startswith(_HOW)}
+    how = from_description(about["how"], places, custom_objects)
+    if weight.combination is None:
+        parametrize(model, weight.address, how)
+    made_of = weight.combination
+    if (base := arrays.get(_BASE)) is not None:
+        elements = how.elements(weight.shape)
+        if isinstance(how, Selection) and elements is not None:
+            base = elements.put(made_of.base.value, keras.ops.convert_to_tensor(base, dtype=weight.dtype))
+        made_of.base.assign(base)
+    for name, part in made_of.parts.items():
+        if (value := arrays.get(f"{_PART}{name}")) is not None:
+            part.assign(value)
+
+
+def _fitting_names(held: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:
+    present = {w.address: (list(w.shape), w.dtype) for w in held if w.role != "metric"}
+    wanted = {address: (about["shape"], about["dtype"]) for address, about in saved.items()}
+    names = aligned(wanted, present)
+    if present == {names[address]: kind for address, kind in wanted.items()}:
+        return names
+    differ = [a for a in dict.fromkeys((*wanted, *present)) if present.get(a) != wanted.get(a)]
+    raise ModelFileError(
+        "the decisions in the file are of another model than the one in it",
+        received=f"these differ: {listed(differ)}",
+        expected="the weights that the model had when it was saved",
+        remedy="a custom layer may have changed since; keras.models.load_model opens the model plainly",
+    )
+
+
+def _array(variable: Any) -> Array:
+    import keras
+
+    value: Array = keras.ops.convert_to_numpy(variable)
+    return np.asarray(value)
