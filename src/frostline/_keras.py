@@ -113,21 +113,21 @@ def entry_layer() -> Any:
     return getattr(context, "entry_layer", None)
 
 
-@contextmanager
-def training_kept_from_callers() -> Iterator[None]:
-    """Keep a `training` argument given inside from reaching layers that are called afterwards.
+def call_apart(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a layer's `call`, and keep a `training` argument given inside from layers called afterwards.
 
     Keras notes the latest such argument for the whole outermost call, and layers that are given none take it.
     """
     from keras.src.backend.common import global_state
 
     context = global_state.get_global_attribute("current_call_ctx")
-    before = context.get_value("training") if context is not None else None
+    if context is None:
+        return call(*args, **kwargs)
+    before = context.get_value("training")
     try:
-        yield
+        return call(*args, **kwargs)
     finally:
-        if context is not None:
-            context.set_value("training", before)
+        context.set_value("training", before)
 
 
 def glimpse(variable: Any) -> Any:

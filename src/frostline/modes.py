@@ -59,8 +59,7 @@ def _wrapped(call: Callable[..., Any], mode: LayerMode) -> Callable[..., Any]:
             kwargs["training"] = training
         token = _asked.set(asked)
         try:
-            with _keras.training_kept_from_callers():
-                return call(*args, **kwargs)
+            return _keras.call_apart(call, *args, **kwargs)
         finally:
             _asked.reset(token)
 

@@ -139,9 +139,7 @@ class Calling(keras.layers.Layer):
     def call(self, inputs: Any, training: Any = None) -> Any:
         if not self.keeps:
             return self.second(self.first(inputs, training=False))
-        with _keras.training_kept_from_callers():
-            inputs = self.first(inputs, training=False)
-        return self.second(inputs)
+        return self.second(_keras.call_apart(self.first, inputs, training=False))
 
 
 @pytest.mark.parametrize(("keeps", "expected"), [(True, True), (False, False)])
@@ -152,8 +150,7 @@ def test_a_training_argument_stays_inside(keeps: bool, expected: bool) -> None:
 
 
 def test_a_training_argument_outside_of_any_call_is_no_matter() -> None:
-    with _keras.training_kept_from_callers():
-        assert _keras.entry_layer() is None
+    assert _keras.call_apart(_keras.entry_layer) is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8", "bool"])
