@@ -148,7 +148,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a place that is none": (
         {"index": (slice(None), 0.5)},
-        "the index of a rule cannot be used: place on axis 1s must be given as a slice or as whole numbers.\n"
+        "the index of a rule cannot be used: places on axis 1 must be given as a slice or as whole numbers.\n"
         "  received: float 0.5\n"
         "  expected: such as slice(10, 20), 3 or [3, 7]",
     ),

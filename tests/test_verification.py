@@ -101,6 +101,7 @@ def test_a_violation_is_raised_by_name() -> None:
         "ok": False,
         "counts": {"changed": 1, "trained": 1, "missing": 1},
         "violations": [{"address": "a", "outcome": "changed"}, {"address": "b", "outcome": "missing"}],
+        "partial": {},
         "unmoved": [],
         "no_gradient": [],
     }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from frostline.decision import Decision
     from frostline.delta.contents import Delta
     from frostline.delta.loading import LoadedDelta, deltas, load_delta, remove_delta
+    from frostline.delta.peft import export_peft, import_peft
     from frostline.delta.taking import save_delta
     from frostline.errors import FrostlineError
     from frostline.explaining import explain
@@ -96,10 +97,12 @@ _EXPORTS = {
     "deltas": "delta.loading",
     "discriminative": "presets",
     "explain": "explaining",
+    "export_peft": "delta.peft",
     "fingerprint": "verification",
     "fit": "training.loop",
     "gradual_unfreezing": "presets",
     "grow_embedding": "growing",
+    "import_peft": "delta.peft",
     "intermediates": "auditing.intermediate",
     "inventory": "address",
     "last_blocks": "presets",
@@ -171,10 +174,12 @@ __all__ = [
     "deltas",
     "discriminative",
     "explain",
+    "export_peft",
     "fingerprint",
     "fit",
     "gradual_unfreezing",
     "grow_embedding",
+    "import_peft",
     "intermediates",
     "inventory",
     "last_blocks",

@@ -249,7 +249,9 @@ def _rebuild(
     steps = steps_made(inner)
     before = {id(part): _slots_and_scalars(part) for part in chain}
     old = _keras.optimizer_targets(inner)
-    addresses = {id(target.variable): target.address for target in state.targets} | dict(addresses)
+    # Parts that a plan has just taken off are known by the weight that they were of.
+    gone = (t for t in state.targets if id(_keras.whole_weight(t.variable)) in addresses)
+    addresses = {id(target.variable): target.address for target in gone} | dict(addresses)
     unknown = [getattr(v, "path", v.name) for v in old if id(v) not in addresses]
     if unknown:
         raise OptimizerError(

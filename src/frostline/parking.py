@@ -60,8 +60,13 @@ class Parking:
     kept: dict[str, list[Kept]] = field(default_factory=dict)
 
     def park(self, address: str, variable: Any, slots: Mapping[str, Array], steps: Steps) -> None:
-        """Keep the slots of a variable; what older records hold of the same elements is dropped."""
+        """Keep the slots of a variable; what older records hold of the same elements is dropped.
+
+        So are those of an update that was merged: another one that comes later begins anew.
+        """
         elements = elements_of(variable)
+        if elements is None and not _in_place(variable):
+            return
         key = _key(address, variable)
         older = self.kept.get(key, []) if elements is not None else []
         record = Kept(slots, steps, elements, variable if elements is None else None)
@@ -153,6 +158,11 @@ def _key(address: str, variable: Any) -> str:
     """Return the address of the weight for its elements, and that of the part for others."""
     whole = _keras.whole_weight(variable) is variable
     return address if whole or elements_of(variable) is None else address.rpartition(":")[0]
+
+
+def _in_place(part: Any) -> bool:
+    made_of = getattr(_keras.whole_weight(part), "combination", None)
+    return made_of is not None and any(one is part for one in made_of.parts.values())
 
 
 def _without(records: Iterable[Kept], elements: Elements | None) -> Iterator[Kept]:

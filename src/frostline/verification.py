@@ -361,7 +361,7 @@ def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
     one, two = old.rest(part), new.rest(part)
     if one is not None and two is not None:
         return one == two
-    if old.rests or new.rests or (not old.part and not new.part):
+    if part not in (old.part, new.part):
         raise FrostlineError(
             f"whether frozen elements of {address!r} changed cannot be told: a fingerprint does not speak of "
             "them",

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from frostline.demo.encoder import EncoderConfig, build_encoder, build_regressor
+
 CLASSES = 5
 TOKENS, LENGTH, WIDTH = 30, 8, 8
 
@@ -53,6 +55,19 @@ def application(name: str, samples: int = 4) -> tuple[keras.Model, Batch]:
         rng.uniform(0, 255, (samples, side, side, 3)).astype("float32"),
         np.arange(samples) % CLASSES,
     )
+
+
+def encoder(blocks: int, samples: int = 4) -> tuple[keras.Model, Batch]:
+    """Return a narrow transformer encoder with a head of two layers, compiled, and a batch for it."""
+    shape = EncoderConfig(
+        vocabulary=TOKENS, positions=LENGTH, width=WIDTH, blocks=blocks, heads=2, intermediate=16
+    )
+    model = build_regressor(build_encoder(shape))
+    model.compile("sgd", "mse")
+    rng = np.random.default_rng(0)
+    ids = rng.integers(1, TOKENS, (samples, LENGTH)).astype("int32")
+    x = {"token_ids": ids, "attention_mask": np.ones_like(ids)}
+    return model, (x, rng.random((samples, 1), "float32"))
 
 
 # --- KerasHub -------------------------------------------------------------------------------------

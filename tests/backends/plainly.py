@@ -1,6 +1,6 @@
-"""Opens a saved model with Keras alone, in a process that never imports Frostline.
+"""Opens saved models with Keras alone, in a process that never imports Frostline.
 
-Import as `from backends.plainly import predicted_plainly`; the other process runs this very file.
+Import as `from backends.plainly import opened_plainly`; the other process runs this very file.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,40 +24,44 @@ class Plain:
 
     outputs: np.ndarray
     compiled: bool
-    trainable: list[str]
     steps: int | None
 
 
-def opened_plainly(path: Path, x: np.ndarray) -> Plain:
-    """What Keras predicts; fails where it warns or raises."""
-    arrays = path.with_suffix(".npz")
-    np.savez(arrays, x=x)
-    words = [sys.executable, __file__, str(path), str(arrays)]
+def opened_plainly(inputs: Mapping[Path, np.ndarray]) -> dict[Path, Plain]:
+    """What Keras predicts from each of some files; fails where it warns or raises."""
+    for path, x in inputs.items():
+        np.save(path.with_suffix(".in.npy"), x)
+    words = [sys.executable, __file__, *map(str, inputs)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    return Plain(np.load(path.with_suffix(".out.npy")), **told)
+    return {
+        path: Plain(np.load(path.with_suffix(".out.npy")), **about)
+        for path, about in zip(inputs, told, strict=True)
+    }
 
 
-def _open(path: Path, arrays: Path) -> dict[str, Any]:
-    import warnings
-
+def _open(path: Path) -> dict[str, Any]:
     import keras
+
+    model = keras.models.load_model(path)
+    np.save(path.with_suffix(".out.npy"), model.predict(np.load(path.with_suffix(".in.npy")), verbose=0))
+    steps = int(model.optimizer.iterations) if model.compiled else None
+    return {"compiled": bool(model.compiled), "steps": steps}
+
+
+def _main(paths: list[str]) -> None:
+    import warnings
 
     sys.path.insert(0, str(TESTS))
     from backends import small_models  # the custom layers  # noqa: F401
 
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", message="__array__ implementation")
-    model = keras.models.load_model(path)
-    np.save(path.with_suffix(".out.npy"), model.predict(np.load(arrays)["x"], verbose=0))
+    told = [_open(Path(path)) for path in paths]
     assert not [name for name in sys.modules if name.partition(".")[0] == "frostline"]
-    return {
-        "compiled": bool(model.compiled),
-        "trainable": [variable.path for variable in model.trainable_variables],
-        "steps": int(model.optimizer.iterations) if model.compiled else None,
-    }
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_open(Path(sys.argv[1]), Path(sys.argv[2]))) + "\n")
+    _main(sys.argv[1:])

@@ -153,10 +153,6 @@ def test_statistics_that_move_as_planned_are_not_spoken_of() -> None:
 def test_untracked_variables() -> None:
     for build in (raw_scale, layer_in_call):
         answer = audited(compiled(build()))
-        if BACKEND == "jax" and build is raw_scale:
-            # An array of JAX is a constant: nothing tells it from data.
-            assert answer.of("untracked") == ()
-            continue
         assert len(answer.of("untracked")) == (1 if build is raw_scale else 2)
         one = asked(compiled(build()), answer.of("untracked")[0])
         assert one.status == "untracked"
@@ -181,9 +177,27 @@ def test_partly_trained_weights() -> None:
     one = asked(model, "a/kernel")
     assert one.status == "partial"
     assert one.gradient_norm == pytest.approx(answer.gradient_norms["a/kernel"])
+    assert (one.note, one.remedy) == ("what trains of it: columns 0", "")
     cut = audited(model, loss=rounded)
     assert cut.statuses["a/kernel"] == "cut"
     assert {c.operation for c in cut.explanations["a/kernel"].cuts} == {"round"}
+
+
+def test_weights_of_low_rank() -> None:
+    model = compiled(two_dense())
+    fl.parametrize(model, "a/kernel", fl.LowRank(2))
+    one = asked(model, "a/kernel")
+    # The second factor begins at zero, so the first one has no gradient yet: that is no reason to worry.
+    assert (one.status, one.note) == ("partial", "what trains of it: rank 2")
+    answer = audited(model)
+    assert answer.ok
+    assert answer.findings == ()
+    assert one.gradient_norm == pytest.approx(answer.gradient_norms["a/kernel"])
+    assert str(one).startswith(
+        "a/kernel: partial (a gradient comes back to the part of it that trains, of norm"
+    )
+    frozen = asked(model, "a/kernel", plan=fl.Plan().train("b/**"))
+    assert frozen.status == "frozen"
 
 
 class Bare(layers.Layer):

@@ -30,7 +30,10 @@ QUICK = {
     },
     # Compiling takes most of the time, and depthwise convolutions are slow on JAX's CPU backend.
     "jax": {"VGG16", "ConvNeXtTiny", "BertBackbone", "LlamaBackbone"},
-    "tensorflow": {"VGG16", "MobileNetV3Small", "BertBackbone", "LlamaBackbone"},
+    "tensorflow": {
+        *("VGG16", "MobileNet", "MobileNetV3Small", "ResNet50", "Xception", "ConvNeXtSmall"),
+        *architectures.HUB,
+    },
 }[BACKEND]
 """What runs in `make test`."""
 
@@ -82,6 +85,11 @@ def test_application(name: str) -> None:
 @pytest.mark.parametrize("name", parameters(architectures.HUB))
 def test_hub(name: str) -> None:
     require_no_alarm(*architectures.hub(name))
+
+
+@pytest.mark.parametrize("blocks", [pytest.param(12, marks=pytest.mark.slow if BACKEND == "jax" else ())])
+def test_encoder(blocks: int) -> None:
+    require_no_alarm(*architectures.encoder(blocks))
 
 
 def test_every_layer_of_keras() -> None:

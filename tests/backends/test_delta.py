@@ -144,6 +144,25 @@ def test_parts_get_their_values_where_the_weight_has_them(tmp_path: Path) -> Non
     assert same_bits(start, zoo.network())
 
 
+def test_what_a_plan_trains_in_part_is_kept_in_part(tmp_path: Path) -> None:
+    plan = fl.Plan().train("a/kernel", rows=[1, 3]).train("b/kernel", via=fl.LowRank(rank=1, seed=3))
+    model, run = trained(plan)
+    for number, arguments in enumerate(({"base": run}, {"base": run, "check": False}, {})):
+        path, base = tmp_path / f"{number}.safetensors", two_dense()
+        delta = fl.save_delta(model, path, **arguments)
+        assert {a: e.what for a, e in delta.entries.items()} == {
+            "a/kernel": "rows 1, 3",
+            "b/kernel": "rank 1",
+        }
+        fl.load_delta(base, path)
+        assert same_bits(base, model)
+        base = compiled(two_dense(), optimizers.Adam(0.05))
+        fl.apply(base, plan)
+        fl.load_delta(base, path)
+        assert same_bits(base, model)
+        frostline_fit(base, plan)
+
+
 def test_a_delta_of_a_parametrized_weight_without_a_base(tmp_path: Path) -> None:
     model = compiled(two_dense(), optimizers.Adam(0.05))
     fl.parametrize(model, "a/kernel", fl.Columns([0, 2]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -729,3 +730,34 @@ def test_losses_left_unbuilt_builds_a_copy() -> None:
         _keras.compute_loss(model, x, y, model(x), None)
         assert model._compile_loss.built
     assert not model._compile_loss.built
+
+
+# Saving -------------------------------------------------------------------------------------------
+
+
+def test_variables_are_excluded_from_decay_after_the_build() -> None:
+    first, second = variable("first"), variable("second")
+    optimizer = built_adam(first, second)
+    _keras.exclude_from_decay(optimizer, [])
+    _keras.exclude_from_decay(optimizer, [second])
+    assert [_keras.decay_of(optimizer, one) for one in (first, second)] == [0.5, 0.0]
+
+
+def test_safe_mode_refuses_python_code() -> None:
+    with pytest.warns(UserWarning, match="lambda"):
+        function = keras.saving.serialize_keras_object(lambda x: x)
+    with _keras.safe_mode(True), pytest.raises(ValueError, match="safe"):
+        keras.saving.deserialize_keras_object(function)
+    with _keras.safe_mode(False):
+        assert keras.saving.deserialize_keras_object(function)(3) == 3
+
+
+def test_a_model_is_saved_uncompiled_and_stays_compiled(tmp_path: Path) -> None:
+    model = compiled(small_models.two_dense(), keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))
+    fit(model)
+    with _keras.saved_uncompiled(model):
+        model.save(tmp_path / "model.keras")
+    assert not keras.models.load_model(tmp_path / "model.keras").compiled
+    held = [vars(one) for one in (model, model.optimizer, model.optimizer.inner_optimizer)]
+    assert all({"get_compile_config", "save_own_variables"}.isdisjoint(one) for one in held)
+    assert model.get_compile_config()["loss"] == "mse"

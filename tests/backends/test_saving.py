@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,6 @@ from backends.small_models import (
     two_dense,
     value_of,
 )
-from frostline import _keras
 from frostline.optimizer import named_variables
 from frostline.parametrization.base import Parametrization
 from frostline.saving.slots import targets_by_address
@@ -156,16 +156,6 @@ def test_the_start_of_a_parametrized_weight_comes_back_too(tmp_path: Path) -> No
     assert same(values(loaded), start)
 
 
-def test_plain_keras_opens_merged_weights(tmp_path: Path) -> None:
-    model = fitted_zoo(optimizers.Adam(0.05))
-    path, (x, _) = tmp_path / "model.keras", zoo.data()
-    fl.save_model(model, path)
-    plain = opened_plainly(path, x)
-    np.testing.assert_allclose(plain.outputs, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
-    assert not plain.compiled
-    assert keras.models.load_model(path).get_layer("low").kernel.shape == (zoo.WIDTH, zoo.WIDTH)
-
-
 def test_a_parametrization_of_ones_own(tmp_path: Path) -> None:
     model = compiled(two_dense(), optimizers.Adam(0.05))
     fl.parametrize(model, "a/kernel", Shift(2.0))
@@ -277,6 +267,32 @@ def test_layers_without_names_are_told_by_their_order(tmp_path: Path) -> None:
         assert same_arrays(one.values(), two.values())
 
 
+ELEMENTS = (
+    fl.Plan()
+    .train("a/kernel", rows=[1, 3], lr=0.5)
+    .train("b/kernel", via=fl.LowRank(rank=1, seed=3))
+    .train("b/bias")
+)
+
+
+def test_the_elements_of_a_plan_come_back_as_the_plans(tmp_path: Path) -> None:
+    model = compiled(two_dense(), optimizers.Adam(0.05))
+    frostline_fit(model, ELEMENTS)
+    loaded = saved_and_loaded(model, tmp_path)
+    require_alike(model, loaded)
+    for plan in (ELEMENTS, fl.Plan().train("a/kernel", rows="1:3"), fl.Plan().train("**")):
+        require_goes_on(model, loaded, lambda one, plan=plan: frostline_fit(one, plan))
+    assert not [w.part for w in fl.inventory(loaded) if w.part]
+
+
+def test_a_plan_with_a_parametrization_of_ones_own_comes_back(tmp_path: Path) -> None:
+    plan = fl.Plan().train("a/kernel", via=Shift(2.0), lr=0.5).train("b/bias")
+    model = compiled(two_dense(), optimizers.Adam(0.05))
+    frostline_fit(model, plan)
+    loaded = saved_and_loaded(model, tmp_path)
+    require_goes_on(model, loaded, lambda one: frostline_fit(one, plan))
+
+
 def test_slots_of_weights_that_left_and_joined_come_back(tmp_path: Path) -> None:
     model = compiled(two_dense(), optimizers.Adam(0.05))
     for plan in (fl.Plan().train("a/**"), fl.Plan().train("b/**")):
@@ -326,30 +342,40 @@ def test_half_precision_comes_back(tmp_path: Path) -> None:
 # What plain Keras finds ---------------------------------------------------------------------------
 
 
-def test_plain_keras_gets_the_optimizer_where_it_fits(tmp_path: Path) -> None:
-    """A frozen layer is known to Keras, a frozen weight is not."""
-    for name, plan, fits in (
-        ("layer", fl.Plan().train("b/**"), True),
-        ("all", fl.Plan(default="train"), True),
-        ("weight", fl.Plan().train("*/kernel"), False),
-    ):
-        model = compiled(two_dense(), optimizers.Adam(0.05))
-        frostline_fit(model, plan)
-        path, (x, _) = tmp_path / f"{name}.keras", data_for(model)
-        fl.save_model(model, path)
-        plain = opened_plainly(path, x)
-        assert (plain.compiled, plain.steps) == ((True, 2) if fits else (False, None))
-        np.testing.assert_allclose(plain.outputs, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
-        require_alike(model, fl.load_model(path))
+def planned(plan: fl.Plan) -> keras.Model:
+    model = compiled(two_dense(), optimizers.Adam(0.05))
+    frostline_fit(model, plan)
+    return model
+
+
+def test_plain_keras_opens_every_file_and_predicts_the_same(tmp_path: Path) -> None:
+    """Merged weights; the optimizer where it fits: Keras knows a frozen layer, and not a frozen weight.
+
+    Of a model that was compiled and not trained Keras itself would warn, in a file of its own.
+    """
+    models = {
+        "parametrized": (fitted_zoo(optimizers.Adam(0.05)), None),
+        "layer": (planned(fl.Plan().train("b/**")), 2),
+        "all": (planned(fl.Plan(default="train")), 2),
+        "weight": (planned(fl.Plan().train("*/kernel")), None),
+        "untrained": (compiled(custom_block(), optimizers.Adam(0.05)), None),
+    }
+    inputs = {}
+    for name, (model, _) in models.items():
+        fl.save_model(model, tmp_path / f"{name}.keras")
+        inputs[tmp_path / f"{name}.keras"] = (zoo.data() if name == "parametrized" else data_for(model))[0]
+    for path, plain in opened_plainly(inputs).items():
+        model, steps = models[path.stem]
+        assert (plain.compiled, plain.steps) == (steps is not None, steps), path.stem
+        own = model.predict(inputs[path], verbose=0)
+        np.testing.assert_allclose(plain.outputs, own, rtol=1e-5, atol=1e-6)
+        if path.stem in ("layer", "all", "weight"):
+            require_alike(model, fl.load_model(path))
 
 
 def test_a_model_that_was_compiled_and_not_trained(tmp_path: Path) -> None:
-    """Keras warns on loading a file of its own in this state."""
     model = compiled(custom_block(), optimizers.Adam(0.05))
-    path, (x, _) = tmp_path / "model.keras", data_for(model)
-    fl.save_model(model, path)
-    assert not opened_plainly(path, x).compiled
-    require_goes_on(model, fl.load_model(path), keras_fit)
+    require_goes_on(model, saved_and_loaded(model, tmp_path), keras_fit)
 
 
 def test_a_model_that_was_not_compiled(tmp_path: Path) -> None:
@@ -427,10 +453,106 @@ def test_saving_is_tried_only_on_what_can_be_saved(tmp_path: Path) -> None:
         fl.save_model(two_dense(), tmp_path / "none" / "model.keras")
 
 
-def test_private_names_are_gone_after_saving(tmp_path: Path) -> None:
+# Files that are not as they were ------------------------------------------------------------------
+
+
+def rewritten(path: Path, **members: bytes | None) -> Path:
+    """The archive with other members; None leaves one out. Dots in names are written as `__`."""
+    other = path.with_name("other.keras")
+    changed = {name.replace("__", "."): content for name, content in members.items()}
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            content = changed.get(name, old.read(name))
+            if content is not None:
+                new.writestr(name, content)
+    return other
+
+
+def refused(path: Path, **arguments: Any) -> str:
+    with pytest.raises(fl.FrostlineError) as failed:
+        fl.load_model(path, **arguments)
+    return str(failed.value).replace(str(path), path.name)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
     model = compiled(two_dense(), optimizers.Adam(0.05))
+    fl.parametrize(model, "a/kernel", fl.LowRank(1, seed=2))
     keras_fit(model)
-    with pytest.raises(RuntimeError), _keras.saved_uncompiled(model):
-        assert model.get_compile_config() == {}
-        raise RuntimeError
-    assert model.get_compile_config()["loss"] == "mse"
+    fl.save_model(model, tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+def test_an_altered_file_is_refused(saved: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        text, values = archive.read("frostline.json"), archive.read("frostline.safetensors")
+    what = (
+        "the decisions in 'other.keras' were altered after they were written.\n"
+        "  received: frostline.json: {}\n"
+        "  expected: what frostline.save_model wrote\n"
+        "  to mend:  ask for the file as it was saved; keras.models.load_model opens the model plainly"
+    )
+    swapped = text.replace(b'"trains": true', b'"trains": false', 1)
+    assert swapped != text
+    assert refused(rewritten(saved, frostline__json=swapped)) == what.format("its own digest does not fit")
+    assert refused(rewritten(saved, frostline__json=b"{")) == what.format("it is no JSON")
+    other = what.format("frostline.safetensors is not the one it was written with")
+    spoilt = values[:-1] + bytes([values[-1] ^ 1])
+    assert refused(rewritten(saved, frostline__safetensors=spoilt)) == other
+    assert refused(rewritten(saved, frostline__safetensors=None)) == other
+    newer = text.replace(b'"frostline_model": 1', b'"frostline_model": 2')
+    assert refused(rewritten(saved, frostline__json=newer)).startswith(
+        "the decisions in 'other.keras' are of another version of Frostline.\n  received: version 2\n"
+    )
+    plain = fl.load_model(rewritten(saved, frostline__json=None, frostline__safetensors=None))
+    assert [v.path for v in plain.trainable_variables] == ["a/kernel", "a/bias", "b/kernel", "b/bias"]
+
+
+def test_a_truncated_file_is_refused(saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:-200])
+    assert refused(saved).startswith("'model.keras' is truncated or damaged: ")
+    saved.unlink()
+    assert refused(saved) == "there is no model 'model.keras'.\n  expected: a .keras file, or module:function"
+
+
+def test_decisions_of_another_model_are_refused(saved: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        text, values = archive.read("frostline.json"), archive.read("frostline.safetensors")
+    fl.save_model(custom_block(), tmp_path / "block.keras")
+    mixed = rewritten(tmp_path / "block.keras", frostline__json=text)
+    with zipfile.ZipFile(mixed, "a") as archive:
+        archive.writestr("frostline.safetensors", values)
+    assert refused(mixed).splitlines()[:2] == [
+        "'other.keras' cannot be restored: the decisions in the file are of another model than the one in "
+        "it.",
+        "  received: these differ: a/kernel, a/bias, b/kernel, b/bias, block/inner/kernel and 5 more",
+    ]
+
+
+def test_a_class_that_is_not_known_is_named(tmp_path: Path) -> None:
+    @keras.saving.register_keras_serializable("passing")
+    class Passing(Shift):
+        pass
+
+    model = two_dense()
+    fl.parametrize(model, "a/kernel", Passing(2.0))
+    path = tmp_path / "model.keras"
+    fl.save_model(model, path)
+    keras.saving.get_custom_objects().pop("passing>Passing")
+    assert refused(path) == (
+        "'model.keras' cannot be restored: a weight was parametrized by 'passing>Passing', which nothing "
+        "that was imported defines.\n"
+        "  to mend:  import the module that defines it first, or give the class in custom_objects"
+    )
+    loaded = fl.load_model(path, custom_objects={"Passing": Passing})
+    assert same(parts(loaded), parts(model))
+
+
+def test_python_code_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    stack = [keras.Input((3,)), layers.Lambda(lambda x: x + 1, output_shape=(3,)), layers.Dense(2)]
+    path = tmp_path / "model.keras"
+    fl.save_model(keras.Sequential(stack), path)
+    said = refused(path)
+    assert said.startswith("Keras cannot load 'model.keras'.")
+    assert said.endswith("to mend:  it contains Python code: if you trust it, pass safe_mode=False")
+    assert len(fl.load_model(path, safe_mode=False).layers) == 2

@@ -7,7 +7,9 @@ import pytest
 
 from frostline.demo.lexicon import (
     Lexicon,
+    is_emoticon,
     is_word,
+    load_emoticons,
     load_lexicon,
     rater_disagreement,
     split_by_prefix,
@@ -46,6 +48,20 @@ def test_words(entry: str) -> None:
 @pytest.mark.parametrize("entry", [":-)", "x-d", "o.O", "1337", "gr8", "ok", "j/k", ":###.."])
 def test_no_words(entry: str) -> None:
     assert not is_word(entry)
+
+
+def test_emoticons() -> None:
+    found = load_emoticons()
+    assert len(found.words) == len(set(found.words)) == 274
+    assert found.ratings.shape == (274, 10)
+    assert {":-)", "o_O", "<3", "( '}{' )", "d8"} <= set(found.words)
+    assert not set(found.words) & set(load_lexicon().words)
+    assert found.ratings[found.words.index(":)")].tolist() == [2, 2, 1, 1, 1, 1, 4, 3, 4, 1]
+
+
+@pytest.mark.parametrize("entry", ["lol", "gr8", "x", "xd", "j4fu"])
+def test_no_emoticons(entry: str) -> None:
+    assert not is_emoticon(entry)
 
 
 def test_split_shares_no_prefix_and_loses_nothing(lexicon: Lexicon) -> None:

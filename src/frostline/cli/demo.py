@@ -37,8 +37,8 @@ def run(
     """Fine-tune on real data and prove it.
 
     A real pre-trained model learns from real data, both inside PyPI packages: nothing is downloaded. Takes
-    about a minute on two cores (digits, tokens: half of that) with JAX, the default where nothing else is
-    set: it is the smallest to install and the fastest here.
+    about a minute on two cores (digits: half of that) with JAX, the default where nothing else is set: it is
+    the smallest to install and the fastest here.
     """
     from frostline.models import choose_backend
 

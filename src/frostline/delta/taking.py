@@ -15,6 +15,7 @@ from frostline.elements import Elements
 from frostline.errors import DeltaError, listed
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Rows, Selection
+from frostline.partly import part_text
 from frostline.receipt import Receipt
 from frostline.saving.aligning import aligned
 from frostline.saving.decisions import plan_data
@@ -168,7 +169,7 @@ def _judged(weight: Weight, old: Digest, new: Digest, values: _Values | None) ->
     if made_of is not None and _base_kept(weight, old, new):
         if isinstance(made_of.how, Selection):
             return _of_parts(weight), Held(weight.shape, weight.dtype, old.blake3, new.frozen)
-        whole = digest_array(_keras.glimpse(made_of.base))
+        whole = new.frozen if made_of.how.elements(weight.shape) is None else _digest_of(made_of.base)
         return _of_parts(weight), Held(weight.shape, weight.dtype, whole)
     if made_of is None and values is not None and len(weight.shape) > 1:
         rows = _changed_rows(weight.numpy(), values(weight.address))
@@ -179,25 +180,26 @@ def _judged(weight: Weight, old: Digest, new: Digest, values: _Values | None) ->
 
 def _base_kept(weight: Weight, old: Digest, new: Digest) -> bool:
     """Whether the frozen values of a parametrized weight are those that the base has."""
-    if old.part:
-        return (old.part, old.frozen) == (new.part, new.frozen)
-    return digest_array(_keras.glimpse(weight.combination.base)) == old.blake3
+    if new.part != part_text(weight.combination.how, weight.shape):
+        return False
+    rest = old.rest(new.part)
+    return rest == new.frozen if rest is not None else _digest_of(weight.combination.base) == old.blake3
 
 
 def _by_flags(weight: Weight, moves: bool) -> _Judged:
     """Judge without a base: by the flags, and by the frozen values that a parametrized weight keeps."""
     made_of = weight.combination
     if made_of is not None:
-        frozen, whole = weight.frozen_values(), digest_array(_keras.glimpse(made_of.base))
+        frozen, whole = weight.frozen_values(), _digest_of(made_of.base)
         assert frozen is not None
-        if whole == digest_array(_keras.glimpse(weight.variable)):
+        if whole == _digest_of(weight.variable):
             return None, Held(weight.shape, weight.dtype, whole)
         some = isinstance(made_of.how, Selection)
         held = Held(weight.shape, weight.dtype, whole, digest_array(frozen) if some else "")
         return _of_parts(weight), held
     if moves:
         return _whole(weight), Held(weight.shape, weight.dtype, "")
-    return None, Held(weight.shape, weight.dtype, digest_array(_keras.glimpse(weight.variable)))
+    return None, Held(weight.shape, weight.dtype, _digest_of(weight.variable))
 
 
 def _moving(model: Any, held: Inventory) -> set[str]:
@@ -247,6 +249,10 @@ def _whole(weight: Weight) -> Entry:
 
 def _entry(weight: Weight, kind: Any, what: str, how: Any, values: Any, places: Any) -> Entry:
     return Entry(weight.address, weight.role, weight.shape, weight.dtype, kind, what, how, values, places)
+
+
+def _digest_of(variable: Any) -> str:
+    return digest_array(_keras.glimpse(variable))
 
 
 def _array(variable: Any) -> Array:

@@ -13,6 +13,8 @@ from torch.utils.weak import TensorWeakRef
 from frostline.graph.torch_autograd import Slot, slot_of
 from frostline.graph.torch_internals import unwrapped, writes_to
 
+_SEQUENCES = (tuple, list)
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -119,9 +121,9 @@ def _collect(nest: Iterable[Any], found: list[torch.Tensor]) -> None:
     for part in nest:
         if isinstance(part, torch.Tensor):
             found.append(unwrapped(part))
-        elif isinstance(part, tuple | list):
+        elif isinstance(part, _SEQUENCES):
             _collect(part, found)
-        elif isinstance(part, dict):
+        elif isinstance(part, dict) and part:
             _collect(part.values(), found)
 
 

@@ -120,7 +120,7 @@ def _of_text(text: str, noun: str) -> slice | int:
     found = _SLICE.fullmatch(text)
     if found is None:
         raise ParametrizationError(
-            f"this text names no {noun}s",
+            f"this text names no {_several(noun)}",
             received=repr(text),
             expected="places as in Python, such as '10:20', '30522:' or '-3:'; a list for several: [3, 7]",
         )
@@ -141,7 +141,7 @@ def _require_slice(places: slice, noun: str) -> None:
     bounds = (places.start, places.stop, places.step)
     if not all(bound is None or _is_whole(bound) for bound in bounds):
         raise ParametrizationError(
-            f"the bounds of a slice of {noun}s must be whole numbers", received=text_of(places)
+            f"the bounds of a slice of {_several(noun)} must be whole numbers", received=text_of(places)
         )
     if places.step == 0:
         raise ParametrizationError("the step of a slice cannot be 0", received=text_of(places))
@@ -167,7 +167,7 @@ def _whole_numbers(places: Any, noun: str) -> npt.NDArray[Any]:
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
         hint = "a boolean array is a mask: Mask(array)" if ids.dtype == np.bool_ else None
         raise ParametrizationError(
-            f"{noun}s must be given as a slice or as whole numbers",
+            f"{_several(noun)} must be given as a slice or as whole numbers",
             received=f"{type(places).__name__} {text_of(places)}",
             expected="such as slice(10, 20), 3 or [3, 7]",
             remedy=hint,
@@ -187,10 +187,14 @@ def _require_unique(ids: npt.NDArray[Any], noun: str) -> None:
 
 def _out_of_range(outside: list[int], size: int, noun: str, places: Any) -> ParametrizationError:
     return ParametrizationError(
-        f"{noun} {listed(map(str, outside))} is out of range: the weight has {size:,} {noun}s",
+        f"{noun} {listed(map(str, outside))} is out of range: the weight has {size:,} {_several(noun)}",
         received=text_of(places),
-        expected=f"{noun}s from 0 to {size - 1}, or from {-size} to -1 to count from the end",
+        expected=f"{_several(noun)} from 0 to {size - 1}, or from {-size} to -1 to count from the end",
     )
+
+
+def _several(noun: str) -> str:
+    return noun.replace("place", "places", 1) if noun.startswith("place") else f"{noun}s"
 
 
 def _slice_text(places: slice) -> str:

@@ -177,6 +177,7 @@ def _verdict(run: Run) -> str:
     trained, intact = (len(verification.of(outcome)) for outcome in ("trained", "intact"))
     each = ", in each phase" if len(run.phases) > 1 else ""
     held = f"{count(intact, 'weight')} held over the whole run, {trained} trained"
+    held += f", {partly} in part" if (partly := len(verification.of("partial"))) else ""
     return f"verified: every frozen number is bit-identical{each} ({held})"
 
 

@@ -1,7 +1,7 @@
 """The output folder of a run: one run at a time, gone on with after an interruption, never overwritten.
 
 run.yaml           the config, as it was
-plan.yaml          the plan that it names or holds
+plan.yaml          the plan that it names or holds; its masks, if any, in plan.mask-*.npy
 run.json           what the run is, and whether it is finished
 log.txt            everything that was said
 history.csv        one line for each epoch
@@ -38,6 +38,10 @@ _OWN = (
     *("run.yaml", "run.json", "plan.yaml", "log.txt", "history.csv", "checkpoints"),
     *("model.keras", "delta.safetensors", "receipt.json", "classes.json"),
 )
+
+
+_MASKS = "plan.mask-"
+"""How the names of the masks begin that belong to `plan.yaml`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,9 @@ def _require_free(path: Path) -> None:
     present = path.iterdir() if path.is_dir() else ()
     # A run that was killed at once leaves its lock, its config and its plan.
     begun = (LOCK, "run.yaml", "plan.yaml", "log.txt")
-    others = sorted(p.name for p in present if p.name not in begun and not p.name.startswith(".run."))
+    others = sorted(
+        p.name for p in present if p.name not in begun and not p.name.startswith((".run.", _MASKS))
+    )
     if others:
         raise OutputFolderError(
             f"the output folder {str(path)!r} holds files that are of no run",
@@ -248,3 +254,5 @@ def _clear(path: Path) -> None:
             shutil.rmtree(target)
         else:
             target.unlink(missing_ok=True)
+    for mask in path.glob(f"{_MASKS}*.npy"):
+        mask.unlink()

@@ -31,9 +31,13 @@ def _pattern(kinds: Kinds) -> list[tuple[str, object]]:
 
 
 def renamed(names: Mapping[str, str], addresses: Iterable[str]) -> list[str]:
-    """Return addresses, also such of parts (`layer/kernel:rows`), by their present names."""
+    """Return addresses by their present names.
+
+    They may be those of parts (`layer/kernel:rows`), or what an optimizer remembers things by, with a mark
+    in front (`joined:layer/kernel`) or a number behind (`layer/kernel@1`).
+    """
     found = []
     for address in addresses:
-        whole, mark, part = address.partition(":")
-        found.append(f"{names.get(whole, whole)}{mark}{part}")
+        pieces = re.split(r"(:|@)", address)
+        found.append("".join(names.get(piece, piece) for piece in pieces))
     return found

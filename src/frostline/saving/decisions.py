@@ -13,6 +13,7 @@ from frostline import _keras
 from frostline.address import Inventory, Weight, inventory
 from frostline.applying import apply
 from frostline.errors import ModelFileError, PlanError, listed
+from frostline.parametrization.base import Parametrization
 from frostline.parametrization.install import parametrize
 from frostline.parametrization.selections import Selection
 from frostline.plan import Plan, Rule
@@ -82,7 +83,8 @@ def plan_data(resolution: Resolution) -> Any:
     try:
         return resolution.plan.to_data()
     except PlanError:
-        return _by_addresses(_decided(resolution), {}).to_data()
+        # Here a parametrization of the user's own is left out, which no plan file can hold.
+        return _by_addresses(_decided(resolution), {}, {}).to_data()
 
 
 def _decided(resolution: Resolution) -> dict[str, Any]:
@@ -95,7 +97,9 @@ def _decided(resolution: Resolution) -> dict[str, Any]:
     }
 
 
-def _by_addresses(decided: Mapping[str, Any], names: Mapping[str, str]) -> Plan:
+def _by_addresses(
+    decided: Mapping[str, Any], names: Mapping[str, str], hows: Mapping[str, Parametrization]
+) -> Plan:
     """Return a plan that decides the same for one model, with every address named."""
     groups: dict[tuple[float, float], list[str]] = {}
     for address, lr, decay in decided["trained"]:
@@ -103,11 +107,22 @@ def _by_addresses(decided: Mapping[str, Any], names: Mapping[str, str]) -> Plan:
     if groups:
         # A rule may pick statistics beside weights, and not alone.
         next(iter(groups.values())).extend(decided["moving"])
-    rules = tuple(
-        Rule("train", selector({"any": [f"re:{re.escape(a)}" for a in renamed(names, addresses)]}), lr, decay)
-        for (lr, decay), addresses in groups.items()
-    )
-    return Plan(rules, "freeze", decided["batchnorm"], decided["stochastic"])
+
+    def rule(addresses: list[str], lr: float, decay: float, how: Parametrization | None = None) -> Rule:
+        exactly = [f"re:{re.escape(address)}" for address in renamed(names, addresses)]
+        return Rule("train", selector({"any": exactly}), lr, decay, part=how)
+
+    whole = [
+        rule(rest, *rates)
+        for rates, addresses in groups.items()
+        if (rest := [address for address in addresses if address not in hows])
+    ]
+    parts = [
+        rule([address], lr, decay, hows[address])
+        for address, lr, decay in decided["trained"]
+        if address in hows
+    ]
+    return Plan((*whole, *parts), "freeze", decided["batchnorm"], decided["stochastic"])
 
 
 def put_on(model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] | None) -> dict[str, str]:
@@ -121,14 +136,29 @@ def put_on(model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] |
         ParametrizationError: A parametrization is of a class that is not known here.
     """
     data, held = decisions.data, inventory(model)
-    names = _fitting_names(held, data["weights"])
+    names, parametrized = _fitting_names(held, data["weights"]), data["parametrized"]
+    own = {address: _own(decisions.arrays, address) for address in parametrized}
+    hows = {address: _how(about, own[address], custom_objects) for address, about in parametrized.items()}
+    for address, how in hows.items():
+        if not parametrized[address]["by_plan"]:
+            parametrize(model, names[address], how)
     if data["plan"] is not None:
-        rules, decided = data["plan"]["rules"], data["plan"]["decided"]
-        told_apart = rules is None or any(one != other for one, other in names.items())
-        apply(model, _by_addresses(decided, names) if told_apart else plan_from_data(rules))
-    for address, about in data["parametrized"].items():
-        own = _own(decisions.arrays, address)
-        _put_together(model, held.by_address[names[address]], about, own, custom_objects)
+        planned = {address: how for address, how in hows.items() if parametrized[address]["by_plan"]}
+        apply(model, _plan_for(data["plan"], names, planned))
+    for address in parametrized:
+        _give_values(held.by_address[names[address]], own[address])
+    _set_flags(held, data, names)
+    return names
+
+
+def _plan_for(plan: Mapping[str, Any], names: Mapping[str, str], hows: Mapping[str, Parametrization]) -> Plan:
+    """Return the plan with its own rules, where these still pick the same weights."""
+    if plan["rules"] is not None and all(one == other for one, other in names.items()):
+        return plan_from_data(plan["rules"])
+    return _by_addresses(plan["decided"], names, hows)
+
+
+def _set_flags(held: Inventory, data: Mapping[str, Any], names: Mapping[str, str]) -> None:
     for address, kept in data["weights"].items():
         variable = held.by_address[names[address]].variable
         if variable.trainable != kept["trains"]:
@@ -139,7 +169,6 @@ def put_on(model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] |
     for address, flag in data["layers"].items():
         if (node := held.layer_by_address.get(nodes[address])) is not None:
             _keras.set_layer_flag(node.layer, flag)
-    return names
 
 
 def _own(arrays: Mapping[str, Array], address: str) -> dict[str, Array]:
@@ -168,6 +197,7 @@ def _taken_apart(weight: Weight, resolution: Resolution | None) -> tuple[dict[st
         "parts": list(made_of.parts),
         # Whether it trains once it is plain again.
         "flag": bool(made_of.flag) or planned,
+        "by_plan": bool(made_of.by_plan),
     }
     return about, arrays
 
@@ -184,23 +214,20 @@ def _base_elements(weight: Weight) -> Array:
     return taken
 
 
-def _put_together(
-    model: Any,
-    weight: Weight,
-    about: Mapping[str, Any],
-    arrays: Mapping[str, Array],
-    custom_objects: Mapping[str, Any] | None,
-) -> None:
+def _how(
+    about: Mapping[str, Any], arrays: Mapping[str, Array], custom_objects: Mapping[str, Any] | None
+) -> Parametrization:
+    places = {name.removeprefix(_HOW): a for name, a in arrays.items() if name.startswith(_HOW)}
+    return from_description(about["how"], places, custom_objects)
+
+
+def _give_values(weight: Weight, arrays: Mapping[str, Array]) -> None:
     import keras
 
-    places = {name.removeprefix(_HOW): a for name, a in arrays.items() if name.startswith(_HOW)}
-    how = from_description(about["how"], places, custom_objects)
-    if weight.combination is None:
-        parametrize(model, weight.address, how)
     made_of = weight.combination
     if (base := arrays.get(_BASE)) is not None:
-        elements = how.elements(weight.shape)
-        if isinstance(how, Selection) and elements is not None:
+        elements = made_of.how.elements(weight.shape)
+        if isinstance(made_of.how, Selection) and elements is not None:
             base = elements.put(made_of.base.value, keras.ops.convert_to_tensor(base, dtype=weight.dtype))
         made_of.base.assign(base)
     for name, part in made_of.parts.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from frostline.errors import ParametrizationError
 from frostline.parametrization.adapters import LowRank, Scale
 from frostline.parametrization.base import Parametrization
+from frostline.parametrization.places import data_of, read_places
 from frostline.parametrization.selections import Columns, Index, Mask, Rows
 from frostline.saving.tensors import Array
 
@@ -26,12 +27,11 @@ def described(how: Parametrization) -> tuple[dict[str, Any], dict[str, Array]]:
             cannot be written as JSON.
     """
     if type(how) is Rows:
-        return {"kind": "rows", "rows": _written(how.rows)}, {}
+        return {"kind": "rows", "rows": data_of(how.rows)}, {}
     if type(how) is Columns:
-        return {"kind": "columns", "columns": _written(how.columns)}, {}
+        return {"kind": "columns", "columns": data_of(how.columns)}, {}
     if type(how) is Index:
-        index = how.index if isinstance(how.index, tuple) else (how.index,)
-        return {"kind": "index", "index": [_written(places) for places in index]}, {}
+        return {"kind": "index", "index": [data_of(places) for places in how.axes]}, {}
     if type(how) is Mask:
         return {"kind": "mask", "shape": list(how.mask.shape)}, _mask_arrays(how.mask)
     if type(how) is LowRank:
@@ -58,31 +58,15 @@ def from_description(
         KeyError, TypeError, ValueError: The data is not what `described` returned.
     """
     kinds: dict[str, Callable[[], Parametrization]] = {
-        "rows": lambda: Rows(_read(data["rows"])),
-        "columns": lambda: Columns(_read(data["columns"])),
-        "index": lambda: Index(tuple(_read(places) for places in data["index"])),
+        "rows": lambda: Rows(read_places(data["rows"], "row")),
+        "columns": lambda: Columns(read_places(data["columns"], "column")),
+        "index": lambda: Index(tuple(read_places(places, "place") for places in data["index"])),
         "mask": lambda: Mask(_mask(tuple(data["shape"]), arrays)),
         "low_rank": lambda: LowRank(data["rank"], data["alpha"], data["seed"]),
         "scale": lambda: Scale(data["axis"]),
         "registered": lambda: _from_registered(data, custom_objects),
     }
     return kinds[data["kind"]]()
-
-
-def _written(places: Any) -> Any:
-    """Write places as they stand in plan files: `"30522:"`, 3 or [3, 7]."""
-    if isinstance(places, slice):
-        bounds = ["" if b is None else str(int(b)) for b in (places.start, places.stop)]
-        return ":".join(bounds) + (f":{int(places.step)}" if places.step is not None else "")
-    if isinstance(places, int | np.integer):
-        return int(places)
-    return [int(place) for place in places]
-
-
-def _read(places: Any) -> slice | int | Sequence[int]:
-    if isinstance(places, str):
-        return slice(*(int(bound) if bound else None for bound in places.split(":")))
-    return list(places) if isinstance(places, list) else int(places)
 
 
 def _mask_arrays(mask: Array) -> dict[str, Array]:

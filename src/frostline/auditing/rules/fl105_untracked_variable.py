@@ -19,7 +19,8 @@ class UntrackedVariable(Rule):
     What it does:
         Finds variables that the loss is computed from and that are not among the model's: a raw
         `tf.Variable` or `nn.Parameter`, a `keras.Variable` or a layer in a container that Keras does not
-        look into, a layer made in `call`.
+        look into, a layer made in `call`. JAX has no variables of its own; there a floating array counts
+        that a layer of your own keeps as an attribute. A NumPy array is always a constant.
 
     Why it matters:
         Keras trains and saves only what it tracks. The variable keeps the value that it was made with, or is

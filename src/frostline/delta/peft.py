@@ -1,0 +1,307 @@
+"""LoRA adapters in the files of Hugging Face's PEFT, out and in.
+
+A folder with `adapter_config.json` and `adapter_model.safetensors`. Nothing of PEFT or PyTorch is imported.
+
+Source:
+    PEFT's page on its checkpoint format, https://huggingface.co/docs/peft/developer_guides/checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frostline.address import Inventory, Weight, inventory
+from frostline.delta.contents import Delta
+from frostline.delta.lowrank import Matrix, matrix_of, matrix_of_shape
+from frostline.errors import DeltaError, listed
+from frostline.files import read_text, write_atomically
+from frostline.parametrization.adapters import LowRank
+from frostline.parametrization.install import Parametrized, parametrize
+from frostline.saving.tensors import Array, packed, unpacked
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+
+Names = Mapping[str, str] | Callable[[str], str | None] | None
+"""The module of PyTorch for each address of Keras: a mapping, or a function."""
+
+
+def export_peft(
+    source: Any, folder: str | os.PathLike[str], *, names: Names = None, base_model: str | None = None
+) -> tuple[str, ...]:
+    """Write the `LowRank` adapters of a model, or of a delta, as PEFT does.
+
+    `PeftModel.from_pretrained(torch_model, folder)` puts them on a PyTorch model of the same shape. Kernels
+    of MultiHeadAttention become those of one Linear for all heads; since their low rank is that of each head,
+    the rank of the adapter is the rank times the number of heads.
+
+    Args:
+        source: A model with `LowRank` on weights of Dense, EinsumDense or Embedding layers, or a `Delta` of
+            one whose adapted weights have two axes.
+        folder: Where the two files go; it is made if need be.
+        names: For each address of an adapted weight the name of the module in the PyTorch model, such as
+            `{"block_0/query/kernel": "encoder.layer.0.attention.self.query"}`, or a function that returns it.
+            By default the address without the weight's own name, with dots.
+        base_model: The name of the base model, as `adapter_config.json` has it.
+
+    Returns:
+        The names of the modules.
+
+    Raises:
+        DeltaError: There is no adapter of low rank, a delta changes other things too, an adapted weight is no
+            matrix, two have one name, or the files cannot be written.
+
+    Example:
+        >>> import keras, tempfile
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> adapted = parametrize(model, "head/kernel", LowRank(rank=1))
+        >>> export_peft(model, tempfile.mkdtemp())
+        ('head',)
+    """
+    adapters = list(_of_delta(source) if isinstance(source, Delta) else _of_model(source))
+    if not adapters:
+        raise DeltaError(
+            "there is no adapter of low rank to export",
+            expected="a weight with fl.parametrize(model, address, fl.LowRank(rank=8))",
+        )
+    modules = [_module(names, adapter.address) or _by_default(adapter.address) for adapter in adapters]
+    doubled = [name for name, n in Counter(modules).items() if n > 1]
+    if doubled:
+        raise DeltaError("two adapted weights have the same module", received=listed(doubled))
+    tensors: dict[str, Array] = {}
+    ranks, alphas = {}, {}
+    for adapter, module in zip(adapters, modules, strict=True):
+        a, b = adapter.matrix.to_torch(adapter.a, adapter.b)
+        suffixes = _suffixes(adapter.matrix)
+        tensors |= {
+            f"{_PREFIX}{module}.{suffix}": part for suffix, part in zip(suffixes, (a, b), strict=True)
+        }
+        ranks[module], alphas[module] = a.shape[0], adapter.scale * a.shape[0]
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise DeltaError(f"cannot make the folder {str(place)!r}: {problem.strerror}") from None
+    write_atomically(place / WEIGHTS, packed(tensors, {"format": "pt"}), DeltaError)
+    config = json.dumps(_config(ranks, alphas, base_model), indent=2) + "\n"
+    write_atomically(place / CONFIG, config.encode(), DeltaError)
+    return tuple(modules)
+
+
+def import_peft(
+    model: Any, folder: str | os.PathLike[str], *, names: Names = None
+) -> tuple[Parametrized, ...]:
+    """Put a LoRA adapter that PEFT wrote on a Keras model of the same shape.
+
+    Each adapted weight gets a `LowRank` parametrization with the adapter's factors: it can be trained on,
+    saved as a delta, or merged with `fl.merge`. On kernels whose outputs have several axes
+    (MultiHeadAttention) the rank is another, and the update the same but for rounding.
+
+    Args:
+        model: A built Keras model with plain weights.
+        folder: With `adapter_config.json` and `adapter_model.safetensors`.
+        names: As in `export_peft`, for all weights of the model that may be adapted.
+
+    Returns:
+        One `Parametrized` for each adapted weight.
+
+    Raises:
+        DeltaError: The folder holds no LoRA adapter that can be read, or it does not fit the model. The model
+            is as before.
+        ParametrizationError: A weight is parametrized already.
+
+    Example:
+        >>> import keras, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> adapted = parametrize(model, "head/kernel", LowRank(rank=1))
+        >>> modules = export_peft(model, folder)
+        >>> adapted.remove()
+        >>> print(*import_peft(model, folder))
+        head/kernel: rank 1 (5 elements, path: whole)
+    """
+    place = Path(folder)
+    config, tensors = _read_config(place), _read_tensors(place)
+    held = inventory(model)
+    found = list(_fitting(held, names, config, tensors, place))
+    done: list[Parametrized] = []
+    try:
+        for weight, how, a, b in found:
+            done.append(parametrize(model, weight.address, how))
+            for name, value in (("lora_a", a), ("lora_b", b)):
+                weight.combination.parts[name].assign(value)
+    except BaseException:
+        for one in reversed(done):
+            one.remove(merge=False)
+        raise
+    return tuple(done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Adapter:
+    address: str
+    matrix: Matrix
+    a: Array
+    b: Array
+    scale: float
+
+
+def _of_model(model: Any) -> Iterator[_Adapter]:
+    import keras
+
+    held = inventory(model)
+    for weight in held:
+        made_of = weight.combination
+        if made_of is not None and type(made_of.how) is LowRank:
+            a, b = (keras.ops.convert_to_numpy(made_of.parts[name]) for name in ("lora_a", "lora_b"))
+            yield _Adapter(weight.address, matrix_of(weight, held), a, b, made_of.how.scale)
+
+
+def _of_delta(delta: Delta) -> Iterator[_Adapter]:
+    other = [a for a, e in delta.entries.items() if e.how is None or e.how["kind"] != "low_rank"]
+    if other:
+        raise DeltaError(
+            "the delta changes more than adapters of low rank, which PEFT's layout cannot hold",
+            received=listed(other),
+            remedy="export the model itself, which writes the adapters alone",
+        )
+    for address, entry in delta.entries.items():
+        assert entry.how is not None
+        how = LowRank(entry.how["rank"], entry.how["alpha"], entry.how["seed"])
+        matrix = matrix_of_shape(address, entry.shape)
+        yield _Adapter(address, matrix, entry.values["lora_a"], entry.values["lora_b"], how.scale)
+
+
+def _config(ranks: Mapping[str, int], alphas: Mapping[str, float], base_model: str | None) -> dict[str, Any]:
+    rank, alpha = (Counter(found.values()).most_common(1)[0][0] for found in (ranks, alphas))
+    return {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": base_model,
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": _whole(alpha),
+        "lora_dropout": 0.0,
+        "target_modules": list(ranks),
+        "rank_pattern": {name: n for name, n in ranks.items() if n != rank},
+        "alpha_pattern": {name: _whole(n) for name, n in alphas.items() if n != alpha},
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "use_rslora": False,
+        "use_dora": False,
+        "modules_to_save": None,
+        "init_lora_weights": True,
+    }
+
+
+def _whole(number: float) -> float:
+    return int(number) if float(number).is_integer() else number
+
+
+def _read_config(place: Path) -> dict[str, Any]:
+    text = read_text(place / CONFIG, DeltaError, "adapter config")
+    try:
+        config = json.loads(text)
+        kind, rank = config.get("peft_type"), config.get("r")
+    except (ValueError, AttributeError):
+        raise DeltaError(f"{str(place / CONFIG)!r} is no JSON of an adapter") from None
+    refused = {
+        "use_dora": bool(config.get("use_dora")),
+        "bias": config.get("bias", "none") != "none",
+        "modules_to_save": bool(config.get("modules_to_save")),
+        "trainable_token_indices": bool(config.get("trainable_token_indices")),
+    }
+    if kind != "LORA" or not isinstance(rank, int):
+        raise DeltaError(
+            f"the adapter in {str(place)!r} is no LoRA", received=f"peft_type {kind!r}", expected="'LORA'"
+        )
+    if any(refused.values()):
+        raise DeltaError(
+            f"the adapter in {str(place)!r} holds more than LoRA",
+            received=listed(f"{key}={config[key]!r}" for key, found in refused.items() if found),
+            expected="factors of low rank alone",
+        )
+    return dict(config)
+
+
+def _read_tensors(place: Path) -> dict[str, Array]:
+    try:
+        return unpacked((place / WEIGHTS).read_bytes())
+    except OSError as problem:
+        raise DeltaError(f"{str(place / WEIGHTS)!r} cannot be read: {problem.strerror}") from None
+    except ValueError as problem:
+        raise DeltaError(f"{str(place / WEIGHTS)!r} cannot be read: {problem}") from None
+
+
+def _fitting(
+    held: Inventory, names: Names, config: Mapping[str, Any], tensors: Mapping[str, Array], place: Path
+) -> Iterator[tuple[Weight, LowRank, Array, Array]]:
+    """Yield what goes to each adapted weight; every tensor has its weight, or nothing is done."""
+    left = dict(tensors)
+    asked = {w.address: _module(names, w.address) for w in held.of_role("weight") if len(w.shape) > 1}
+    for address, module in asked.items():
+        weight = held.by_address[address]
+        for embedding in (False, True):
+            keys = [f"{_PREFIX}{module}.{suffix}" for suffix in _suffixes(Matrix((), 0, embedding))]
+            if module is not None and all(key in left for key in keys):
+                a, b = (left.pop(key).astype("float32") for key in keys)
+                yield _fitted(weight, matrix_of(weight, held), str(module), config, a, b)
+    if left:
+        raise DeltaError(
+            f"the adapter in {str(place)!r} has tensors for which the model has no weight",
+            received=listed(sorted(left), most=3),
+            expected="a weight of the model for every module of the adapter",
+            remedy="give names=, a mapping from the addresses of the model to the modules of the adapter",
+        )
+
+
+def _fitted(
+    weight: Weight, matrix: Matrix, module: str, config: Mapping[str, Any], a: Array, b: Array
+) -> tuple[Weight, LowRank, Array, Array]:
+    rank = a.shape[0]
+    if a.ndim != 2 or b.ndim != 2 or (a.shape[1], b.shape[0]) != matrix.torch_shape or b.shape[1] != rank:
+        raise DeltaError(
+            f"the adapter of {module!r} does not fit {weight.address!r}",
+            received=f"A of shape {a.shape}, B of shape {b.shape}",
+            expected=f"[rank, {matrix.torch_shape[0]}] and [{matrix.torch_shape[1]}, rank]",
+        )
+    alpha = float(_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", rank)))
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    own_a, own_b = matrix.from_torch(a, b)
+    own_rank = own_b.shape[0]
+    how = LowRank(own_rank, scale * own_rank)
+    how.check(weight.shape, weight.dtype)
+    return weight, how, np.ascontiguousarray(own_a), np.ascontiguousarray(own_b)
+
+
+def _pattern(patterns: Mapping[str, Any] | None, module: str, otherwise: Any) -> Any:
+    """Return what a pattern of PEFT's config says of a module: by its name, or by the end of it."""
+    for key, value in (patterns or {}).items():
+        if module == key or module.endswith(f".{key}"):
+            return value
+    return otherwise
+
+
+def _module(names: Names, address: str) -> str | None:
+    if names is None:
+        return _by_default(address)
+    return names(address) if callable(names) else names.get(address)
+
+
+def _by_default(address: str) -> str:
+    return address.rpartition("/")[0].replace("/", ".")
+
+
+def _suffixes(matrix: Matrix) -> tuple[str, str]:
+    if matrix.embedding:
+        return "lora_embedding_A", "lora_embedding_B"
+    return "lora_A.weight", "lora_B.weight"
