@@ -1,6 +1,7 @@
 # Everything sets itself up: a fresh clone needs Python 3.11 and make, nothing else.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BACKEND ?= jax
+# words, digits or tokens
 TASK ?= words
 VENV := .venv
 BIN := $(VENV)/bin

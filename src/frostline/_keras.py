@@ -7,7 +7,7 @@ away. Nothing else in Frostline may touch an attribute of Keras that begins with
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -617,19 +617,19 @@ def safe_mode(on: bool) -> Iterator[None]:
 
 
 @contextmanager
-def saved_uncompiled(model: Any) -> Iterator[None]:
-    """Let `model.save` leave out the optimizer, the loss and the metrics."""
+def saved_compiled_as(model: Any, config: Mapping[str, Any]) -> Iterator[None]:
+    """Let `model.save` write these compile settings; with none, it leaves out the optimizer's state too."""
 
-    def nothing(_: Any) -> Callable[..., Any]:
-        return lambda *_: {}
+    def instead(_: Any) -> Callable[..., Any]:
+        return lambda *_: dict(config)
 
     optimizer = getattr(model, "optimizer", None)
-    chain = optimizer_chain(optimizer) if optimizer is not None else []
+    chain = optimizer_chain(optimizer) if optimizer is not None and not config else []
     replaced = [(model, "get_compile_config"), *((part, "save_own_variables") for part in chain)]
     before = [(owner, name, vars(owner).get(name)) for owner, name in replaced]
     try:
         for owner, name in replaced:
-            replace_method(owner, name, nothing)
+            replace_method(owner, name, instead)
         yield
     finally:
         for owner, name, held in before:

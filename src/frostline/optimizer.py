@@ -331,6 +331,6 @@ def _shares(target: Target, joined: Steps) -> tuple[Share, ...]:
     """Return the groups that a weight is in: one for each step at which some of its elements joined."""
     if isinstance(joined, int):
         return (Share(Group(target.lr, target.decay, joined)),)
-    return tuple(
-        Share(Group(target.lr, target.decay, int(step)), joined == step) for step in np.unique(joined)
-    )
+    # Much faster than sorting, which counts where a whole table trains again.
+    steps = np.flatnonzero(np.bincount(joined.reshape(-1)))
+    return tuple(Share(Group(target.lr, target.decay, int(step)), joined == step) for step in steps)

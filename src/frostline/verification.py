@@ -181,11 +181,11 @@ def _digest(weight: Weight, parts: Mapping[str, Parametrization]) -> Digest:
     values = _keras.glimpse(weight.variable)
     digest = digest_array(values)
     rests = {part: _rest(weight, values, how) for part, how in parts.items()}
-    frozen = weight.frozen_values()
-    if frozen is None:
-        return Digest(weight.role, weight.shape, weight.dtype, digest, rests=rests)
+    plain = weight.role, weight.shape, weight.dtype, digest
+    if weight.combination is None:
+        return Digest(*plain, rests=rests)
     part = part_text(weight.combination.how, weight.shape)
-    return Digest(weight.role, weight.shape, weight.dtype, digest, digest_array(frozen), part, rests)
+    return Digest(*plain, rests.get(part) or _rest(weight, values, weight.combination.how), part, rests)
 
 
 def _rest(weight: Weight, values: npt.NDArray[Any], how: Parametrization) -> str:

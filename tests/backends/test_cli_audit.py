@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
+from backends.checks import quick_compilation
 from backends.command_line import Runner
 
 BACKEND = keras.backend.backend()
@@ -222,7 +225,7 @@ def draw_images(folder: Path, rng: np.random.Generator) -> None:
 
 
 @pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run each case in a folder of its own that shows the prepared files."""
     for entry in prepared.iterdir():
         (tmp_path / entry.name).symlink_to(entry)
@@ -232,7 +235,8 @@ def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setenv("KERAS_BACKEND", BACKEND)
     known = dict(keras.saving.get_custom_objects())
     monkeypatch.delitem(sys.modules, "mine", raising=False)
-    yield tmp_path
+    with quick_compilation():
+        yield tmp_path
     keras.saving.get_custom_objects().clear()
     keras.saving.get_custom_objects().update(known)
 
@@ -269,8 +273,7 @@ def test_a_good_model(run: Runner) -> None:
     done = run("audit", "mine:good", *FROM_MODULE)
     assert (done.code, done.err) == (0, "")
     title, *rest = done.lines
-    assert title.startswith("Audit of net, loss 1.")
-    assert title.endswith(" on this batch")
+    assert re.fullmatch(r"Audit of net, loss \d\.\d+ on this batch", title)
     assert rest == [
         "weights                                                 status  count",
         "features/kernel, features/bias, head/kernel and 1 more  trains      4",
@@ -336,10 +339,10 @@ def test_a_weight_that_does_not_train_fails_whatever_the_severity(run: Runner) -
 
 def test_help_is_quick_and_names_every_option() -> None:
     command = Path(sys.executable).with_name("frostline")
-    began = time.monotonic()
+    began = os.times().children_user
     done = subprocess.run([command, "audit", "--help"], capture_output=True, text=True, check=True)
-    # A tenth of a second on a quiet machine; importing Keras alone would take several.
-    assert time.monotonic() - began < 3
+    # Seconds of its own, however busy the machine: importing Keras alone takes several.
+    assert os.times().children_user - began < 1.5
     for name in ("data", "target", "plan", "phase", "loss", "severity", "samples", "json", "import"):
         assert f"--{name}" in done.stdout
     assert "keras" not in done.stderr

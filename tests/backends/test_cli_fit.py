@@ -692,5 +692,6 @@ def test_a_starter_needs_data(run: Runner) -> None:
     )
     assert run.fails("init", "--run", "base.keras", "no.npz") == (
         "there is no data 'no.npz'.\n"
-        "  expected: a .npz or .csv file, a folder of images by class, or module:function"
+        "  expected: a .npz or .csv file, a folder of images by class, or module:function\n"
+        "  to mend:  in '.' there is data.npz, table.csv"
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from backends.checks import quick_compilation
 from backends.command_line import Runner
 
 BACKEND = keras.backend.backend()
@@ -111,7 +113,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("KERAS_BACKEND", BACKEND)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     known = dict(keras.saving.get_custom_objects())
-    yield tmp_path
+    with quick_compilation():
+        yield tmp_path
     keras.saving.get_custom_objects().clear()
     keras.saving.get_custom_objects().update(known)
 
@@ -129,7 +132,7 @@ def test_a_weight_that_trains(run: Runner) -> None:
     done = run("why", "mine:good", "features/kernel", *DATA)
     assert (done.code, done.err) == (0, "")
     first, *rest = done.lines
-    assert first.startswith("features/kernel: trains (a gradient comes back to it, of norm 0.")
+    assert re.fullmatch(r"features/kernel: trains \(a gradient comes back to it, of norm \d\.\d+\)", first)
     assert rest == ["  route: features/kernel > features > head > loss"]
 
 
@@ -282,8 +285,8 @@ def test_words_that_it_does_not_know(run: Runner, words: tuple[str, ...]) -> Non
 
 def test_help_is_quick() -> None:
     command = Path(sys.executable).with_name("frostline")
-    began = time.monotonic()
+    began = os.times().children_user
     done = subprocess.run([command, "why", "--help"], capture_output=True, text=True, check=True)
-    # A tenth of a second on a quiet machine; importing Keras alone would take several.
-    assert time.monotonic() - began < 3
+    # Seconds of its own, however busy the machine: importing Keras alone takes several.
+    assert os.times().children_user - began < 1.5
     assert "Address of a weight, or a selector that picks one." in " ".join(done.stdout.split())

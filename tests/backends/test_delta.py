@@ -346,6 +346,22 @@ def test_a_weight_parametrized_otherwise_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_parametrized_weight_takes_no_values_as_a_whole(tuned: Path) -> None:
+    base = two_dense()
+    fl.parametrize(base, "b/kernel", fl.LowRank(1))
+    assert refused(base, tuned).splitlines()[1] == ("  received: rank 1 on the model, all of it in the delta")
+
+
+def test_the_same_rows_in_other_words_are_the_same(tmp_path: Path) -> None:
+    with_rows([1, 2], tmp_path / "one.safetensors", 1.0)
+    base = two_dense()
+    fl.parametrize(base, "a/kernel", fl.Rows(slice(1, 3)))
+    fl.load_delta(base, tmp_path / "one.safetensors")
+    assert [w.part.split(",")[0] for w in fl.inventory(base) if w.part] == ["rows 1:3"]
+    fl.remove_delta(base, "one")
+    assert same_bits(base, two_dense())
+
+
 def test_damaged_files_are_refused(tuned: Path, tmp_path: Path) -> None:
     base, raw = two_dense(), tuned.read_bytes()
     bad = tmp_path / "bad.safetensors"

@@ -755,9 +755,35 @@ def test_safe_mode_refuses_python_code() -> None:
 def test_a_model_is_saved_uncompiled_and_stays_compiled(tmp_path: Path) -> None:
     model = compiled(small_models.two_dense(), keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))
     fit(model)
-    with _keras.saved_uncompiled(model):
+    with _keras.saved_compiled_as(model, {}):
         model.save(tmp_path / "model.keras")
     assert not keras.models.load_model(tmp_path / "model.keras").compiled
+    with _keras.saved_compiled_as(model, {**model.get_compile_config(), "loss": "mae"}):
+        model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert (loaded.loss, int(loaded.optimizer.iterations)) == ("mae", 2)
     held = [vars(one) for one in (model, model.optimizer, model.optimizer.inner_optimizer)]
     assert all({"get_compile_config", "save_own_variables"}.isdisjoint(one) for one in held)
     assert model.get_compile_config()["loss"] == "mse"
+
+
+class Scaled(keras.layers.Layer):
+    """Not registered with Keras."""
+
+    def call(self, inputs: Any) -> Any:
+        return 2 * inputs
+
+
+def test_a_configuration_makes_the_model_again_without_compile() -> None:
+    dense = keras.layers.Dense(4, name="shared")
+    inputs = keras.Input((4,))
+    doubled = keras.layers.Lambda(lambda x: x + 1, name="plus")(Scaled(name="scaled")(dense(dense(inputs))))
+    model = compiled(keras.Model(inputs, doubled, name="net"))
+    config = _keras.config_of(model)
+    assert "compile_config" not in str(config)
+    made = _keras.made_of_config(config, {"Scaled": Scaled})
+    assert not made.compiled
+    assert names(_keras.sublayers(made)) == names(_keras.sublayers(model))
+    made.set_weights(model.get_weights())
+    x = np.ones((2, 4), "float32")
+    assert np.array_equal(made.predict(x, verbose=0), model.predict(x, verbose=0))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +179,41 @@ def test_inside_tf_function_and_jit_gradients_are_those_of_the_whole_weight() ->
         np.testing.assert_allclose(ops.convert_to_numpy(gradient), expected, rtol=1e-4, atol=1e-5)
         compared += 1
     assert compared == 7
+
+
+EXPORTS = """
+import keras, numpy as np, sys
+import frostline as fl
+model = keras.Sequential([
+    keras.Input((3,), dtype="int32"),
+    keras.layers.Embedding(20, 8, name="tokens"),
+    keras.layers.Flatten(),
+    keras.layers.Dense(2, name="head"),
+])
+fl.parametrize(model, "tokens/embeddings", fl.Rows(slice(18, None)))
+fl.parametrize(model, "head/kernel", fl.LowRank(1))
+x = np.random.default_rng(0).integers(0, 20, (8, 3)).astype("int32")
+expected = model.predict(x, verbose=0)
+model.export(sys.argv[1], verbose=False)
+import tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+np.testing.assert_allclose(served.serve(x), expected, atol=1e-6)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    BACKEND != "jax", reason="Keras exports by TensorFlow there; TensorFlow's own is elsewhere"
+)
+def test_a_model_exported_from_jax_predicts_the_same(tmp_path: Path) -> None:
+    """In a process of its own, since Keras imports TensorFlow for it."""
+    done = subprocess.run(
+        [sys.executable, "-c", EXPORTS, str(tmp_path / "exported")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="writes a program of PyTorch")

@@ -373,6 +373,18 @@ def test_plain_keras_opens_every_file_and_predicts_the_same(tmp_path: Path) -> N
             require_alike(model, fl.load_model(path))
 
 
+def test_a_file_names_no_backend(tmp_path: Path) -> None:
+    """On PyTorch, Keras writes `keras.src.backend.torch`, and no other backend can train with that."""
+    for name, plan in (("fits", fl.Plan(default="train")), ("not", fl.Plan().train("*/kernel"))):
+        model = compiled(two_dense(), optimizers.LossScaleOptimizer(optimizers.Adam(0.05)))
+        frostline_fit(model, plan)
+        fl.save_model(model, tmp_path / f"{name}.keras")
+        with zipfile.ZipFile(tmp_path / f"{name}.keras") as archive:
+            text = archive.read("config.json") + archive.read("frostline.json")
+        assert b"keras.src.backend" not in text
+        assert type(fl.load_model(tmp_path / f"{name}.keras").optimizer) is type(model.optimizer)
+
+
 def test_a_model_that_was_compiled_and_not_trained(tmp_path: Path) -> None:
     model = compiled(custom_block(), optimizers.Adam(0.05))
     require_goes_on(model, saved_and_loaded(model, tmp_path), keras_fit)

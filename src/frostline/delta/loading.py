@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 
 from frostline import _keras
 from frostline.address import inventory
+from frostline.delta.changing import Change, change_for
 from frostline.delta.contents import Delta
-from frostline.delta.fitting import Change, change_for, for_model, overlap, require_base, require_fit
+from frostline.delta.fitting import for_model, overlap, require_base, require_fit
 from frostline.errors import DeltaError, listed, near
 from frostline.render import count
 

@@ -8,8 +8,6 @@ Source:
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -20,15 +18,14 @@ from typing import Any
 import numpy as np
 
 from frostline.address import Inventory, Weight, inventory
+from frostline.delta import peftfiles
 from frostline.delta.contents import Delta
 from frostline.delta.lowrank import Matrix, matrix_of, matrix_of_shape
 from frostline.errors import DeltaError, listed
-from frostline.files import read_text, write_atomically
 from frostline.parametrization.adapters import LowRank
 from frostline.parametrization.install import Parametrized, parametrize
-from frostline.saving.tensors import Array, packed, unpacked
+from frostline.saving.tensors import Array
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
 Names = Mapping[str, str] | Callable[[str], str | None] | None
@@ -86,14 +83,7 @@ def export_peft(
             f"{_PREFIX}{module}.{suffix}": part for suffix, part in zip(suffixes, (a, b), strict=True)
         }
         ranks[module], alphas[module] = a.shape[0], adapter.scale * a.shape[0]
-    place = Path(folder)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise DeltaError(f"cannot make the folder {str(place)!r}: {problem.strerror}") from None
-    write_atomically(place / WEIGHTS, packed(tensors, {"format": "pt"}), DeltaError)
-    config = json.dumps(_config(ranks, alphas, base_model), indent=2) + "\n"
-    write_atomically(place / CONFIG, config.encode(), DeltaError)
+    peftfiles.write(Path(folder), tensors, ranks, alphas, base_model)
     return tuple(modules)
 
 
@@ -127,10 +117,10 @@ def import_peft(
         >>> modules = export_peft(model, folder)
         >>> adapted.remove()
         >>> print(*import_peft(model, folder))
-        head/kernel: rank 1 (5 elements, path: whole)
+        head/kernel: rank 1 (5 elements, path: general)
     """
     place = Path(folder)
-    config, tensors = _read_config(place), _read_tensors(place)
+    config, tensors = peftfiles.read_config(place), peftfiles.read_tensors(place)
     held = inventory(model)
     found = list(_fitting(held, names, config, tensors, place))
     done: list[Parametrized] = []
@@ -181,67 +171,6 @@ def _of_delta(delta: Delta) -> Iterator[_Adapter]:
         yield _Adapter(address, matrix, entry.values["lora_a"], entry.values["lora_b"], how.scale)
 
 
-def _config(ranks: Mapping[str, int], alphas: Mapping[str, float], base_model: str | None) -> dict[str, Any]:
-    rank, alpha = (Counter(found.values()).most_common(1)[0][0] for found in (ranks, alphas))
-    return {
-        "peft_type": "LORA",
-        "task_type": None,
-        "base_model_name_or_path": base_model,
-        "inference_mode": True,
-        "r": rank,
-        "lora_alpha": _whole(alpha),
-        "lora_dropout": 0.0,
-        "target_modules": list(ranks),
-        "rank_pattern": {name: n for name, n in ranks.items() if n != rank},
-        "alpha_pattern": {name: _whole(n) for name, n in alphas.items() if n != alpha},
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "use_rslora": False,
-        "use_dora": False,
-        "modules_to_save": None,
-        "init_lora_weights": True,
-    }
-
-
-def _whole(number: float) -> float:
-    return int(number) if float(number).is_integer() else number
-
-
-def _read_config(place: Path) -> dict[str, Any]:
-    text = read_text(place / CONFIG, DeltaError, "adapter config")
-    try:
-        config = json.loads(text)
-        kind, rank = config.get("peft_type"), config.get("r")
-    except (ValueError, AttributeError):
-        raise DeltaError(f"{str(place / CONFIG)!r} is no JSON of an adapter") from None
-    refused = {
-        "use_dora": bool(config.get("use_dora")),
-        "bias": config.get("bias", "none") != "none",
-        "modules_to_save": bool(config.get("modules_to_save")),
-        "trainable_token_indices": bool(config.get("trainable_token_indices")),
-    }
-    if kind != "LORA" or not isinstance(rank, int):
-        raise DeltaError(
-            f"the adapter in {str(place)!r} is no LoRA", received=f"peft_type {kind!r}", expected="'LORA'"
-        )
-    if any(refused.values()):
-        raise DeltaError(
-            f"the adapter in {str(place)!r} holds more than LoRA",
-            received=listed(f"{key}={config[key]!r}" for key, found in refused.items() if found),
-            expected="factors of low rank alone",
-        )
-    return dict(config)
-
-
-def _read_tensors(place: Path) -> dict[str, Array]:
-    try:
-        return unpacked((place / WEIGHTS).read_bytes())
-    except OSError as problem:
-        raise DeltaError(f"{str(place / WEIGHTS)!r} cannot be read: {problem.strerror}") from None
-    except ValueError as problem:
-        raise DeltaError(f"{str(place / WEIGHTS)!r} cannot be read: {problem}") from None
-
-
 def _fitting(
     held: Inventory, names: Names, config: Mapping[str, Any], tensors: Mapping[str, Array], place: Path
 ) -> Iterator[tuple[Weight, LowRank, Array, Array]]:
@@ -274,21 +203,12 @@ def _fitted(
             received=f"A of shape {a.shape}, B of shape {b.shape}",
             expected=f"[rank, {matrix.torch_shape[0]}] and [{matrix.torch_shape[1]}, rank]",
         )
-    alpha = float(_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", rank)))
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    scale = peftfiles.scale_of(config, module, rank)
     own_a, own_b = matrix.from_torch(a, b)
     own_rank = own_b.shape[0]
-    how = LowRank(own_rank, scale * own_rank)
+    how = LowRank(own_rank, None if scale == 1 else scale * own_rank)
     how.check(weight.shape, weight.dtype)
     return weight, how, np.ascontiguousarray(own_a), np.ascontiguousarray(own_b)
-
-
-def _pattern(patterns: Mapping[str, Any] | None, module: str, otherwise: Any) -> Any:
-    """Return what a pattern of PEFT's config says of a module: by its name, or by the end of it."""
-    for key, value in (patterns or {}).items():
-        if module == key or module.endswith(f".{key}"):
-            return value
-    return otherwise
 
 
 def _module(names: Names, address: str) -> str | None:

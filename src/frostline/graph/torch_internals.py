@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch._C import _functorch, _len_torch_dispatch_stack
+from torch._C import _DisableTorchDispatch, _functorch, _len_torch_dispatch_stack
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _NOTHING = nullcontext()
@@ -30,7 +30,7 @@ def beneath_skipped(tensors: Iterable[torch.Tensor]) -> AbstractContextManager[A
     while a call from Python is being carried out.
     """
     plain = all(type(tensor) in _PLAIN for tensor in tensors)
-    return torch._C._DisableTorchDispatch() if plain and _len_torch_dispatch_stack() == 1 else _NOTHING
+    return _DisableTorchDispatch() if plain and _len_torch_dispatch_stack() == 1 else _NOTHING
 
 
 def unwrapped(tensor: torch.Tensor) -> torch.Tensor:

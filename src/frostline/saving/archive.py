@@ -75,11 +75,11 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
         plainly = slots.fits_plain_keras(model, held, targets)
         data["optimizer"], own = slots.taken(opt, targets, by_keras=plainly)
         arrays |= own
-    if not plainly:
-        data["compile"] = model.get_compile_config()
+    settings = _portable(model.get_compile_config())
+    data["compile"] = None if plainly else settings
     members = _members(data, arrays)
     with replaced_atomically(path, ModelFileError) as temporary:
-        _save(model, temporary, path, compiled=plainly)
+        _save(model, temporary, path, settings if plainly else {})
         with zipfile.ZipFile(temporary, "a") as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
@@ -158,7 +158,7 @@ def save_plainly(model: Any, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     _require_possible(model, path, overwrite=True)
     with replaced_atomically(path, ModelFileError) as temporary:
-        _save(model, temporary, path, compiled=False)
+        _save(model, temporary, path, {})
 
 
 def has_decisions(path: Path) -> bool:
@@ -188,13 +188,10 @@ def _require_possible(model: Any, path: Path, *, overwrite: bool) -> None:
         )
 
 
-def _save(model: Any, temporary: Path, path: Path, *, compiled: bool) -> None:
+def _save(model: Any, temporary: Path, path: Path, settings: Mapping[str, Any]) -> None:
     try:
-        if compiled:
+        with _keras.saved_compiled_as(model, settings):
             model.save(temporary)
-        else:
-            with _keras.saved_uncompiled(model):
-                model.save(temporary)
     except (OSError, FrostlineError):
         raise
     except Exception as error:
@@ -204,6 +201,21 @@ def _save(model: Any, temporary: Path, path: Path, *, compiled: bool) -> None:
             received=f"{type(error).__name__}: {lines[0][:300]}",
             remedy="the whole error is its cause",
         ) from error
+
+
+def _portable(settings: Any) -> Any:
+    """Return compile settings that every backend can read.
+
+    Keras on PyTorch names its optimizers by a module of that backend, and the file then trains nowhere else.
+    """
+    if isinstance(settings, list):
+        return [_portable(one) for one in settings]
+    if not isinstance(settings, dict):
+        return settings
+    portable = {key: _portable(value) for key, value in settings.items()}
+    if str(portable.get("module", "")).startswith("keras.src.backend.torch.optimizers"):
+        portable |= {"module": "keras.optimizers", "registered_name": None}
+    return portable
 
 
 def _members(data: Mapping[str, Any], arrays: Mapping[str, Array]) -> dict[str, bytes]:

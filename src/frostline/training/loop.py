@@ -264,8 +264,13 @@ def _refuse_best_of_other_parts(job: Job) -> None:
     """Refuse callbacks that put back weights of an earlier phase, in which other variables stood for them."""
     hows = [{d.weight.address: d.part for d in resolution.trained if d.how} for resolution in job.resolutions]
     changing = [a for one in hows for a in one if any(other.get(a) != one[a] for other in hows)]
-    keeping = [c for c in job.arguments.get("callbacks") or () if getattr(c, "restore_best_weights", False)]
-    if changing and keeping:
+    if not changing:
+        return
+    import keras
+
+    given = job.arguments.get("callbacks")
+    callbacks = keras.tree.flatten(getattr(given, "callbacks", given))
+    if keeping := [c for c in callbacks if getattr(c, "restore_best_weights", False)]:
         raise PlanError(
             f"{type(keeping[0]).__name__} cannot put the best weights of one phase back in another, since "
             "the phases train other parts of a weight",
