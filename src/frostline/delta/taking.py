@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -77,74 +78,93 @@ def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
     """Return what `save_delta` writes."""
     _keras.settle(model)
     held = inventory(model)
-    before, after, plan, values = _understood(base, check)
-    if before is not None:
-        before, after, values = _named_as(held, before, after, values)
-        _require_same_weights(held, before)
-        now = after or fingerprint_of(w for w in held if w.role in _KEPT)
-        judged = [_judged(w, before[w.address], now[w.address], values) for w in held if w.role in _KEPT]
+    kept = [weight for weight in held if weight.role in _KEPT]
+    known = _known(base, check=check)
+    if known is not None:
+        known = known.named_as(held)
+        _require_same_weights(held, known.before)
+        now = known.after or fingerprint_of(kept)
+        judged = {w.address: _judged(w, known.before[w.address], now[w.address], known.values) for w in kept}
     else:
         moving = _moving(model, held)
-        judged = [_by_flags(w, w.address in moving) for w in held if w.role in _KEPT]
+        judged = {w.address: _by_flags(w, w.address in moving) for w in kept}
     resolution = getattr(_keras.noted(model), "resolution", None)
+    plan = known.plan if known is not None else None
     if plan is None and resolution is not None:
         plan = plan_data(resolution)
-    entries = {entry.address: entry for entry, _ in judged if entry is not None}
-    addresses = [w.address for w in held if w.role in _KEPT]
-    return Delta(held.model_name, entries, dict(zip(addresses, (h for _, h in judged), strict=True)), plan)
+    entries = {address: entry for address, (entry, _) in judged.items() if entry is not None}
+    return Delta(held.model_name, entries, {address: base for address, (_, base) in judged.items()}, plan)
 
 
 _Judged = tuple[Entry | None, Held]
+"""What a delta does to a weight, if anything, and what its base holds there."""
+
 _Values = Callable[[str], Array]
 
 
-def _understood(base: Any, check: bool) -> tuple[Fingerprint | None, Fingerprint | None, Any, _Values | None]:
-    """Return the fingerprint of a base, that of the model as far as it is known, the plan and the values."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a base.
+
+    Attributes:
+        before: Its fingerprint.
+        after: The fingerprint of the trained model, where that is taken for known.
+        plan: What the model was trained under.
+        values: The values of the base by address, where it is there itself.
+    """
+
+    before: Fingerprint
+    after: Fingerprint | None = None
+    plan: Any = None
+    values: _Values | None = None
+
+    def named_as(self, held: Inventory) -> _Known:
+        """Return the same by the addresses that the model has."""
+        kinds = {w.address: (w.shape, w.dtype) for w in held if w.role in _KEPT}
+        own = {a: (d.shape, d.dtype) for a, d in self.before.items() if d.role in _KEPT}
+        names, values = aligned(own, kinds), self.values
+        back = {present: saved for saved, present in names.items()}
+
+        def named(one: Fingerprint) -> Fingerprint:
+            return Fingerprint({names.get(address, address): digest for address, digest in one.items()})
+
+        return _Known(
+            named(self.before),
+            named(self.after) if self.after is not None else None,
+            self.plan,
+            (lambda address: values(back[address])) if values is not None else None,
+        )
+
+
+def _known(base: Any, *, check: bool) -> _Known | None:
+    """Return what is known of a base; None where there is none."""
     import keras
 
     receipt = base if isinstance(base, Receipt) else getattr(base, "receipt", None)
     if isinstance(receipt, Receipt):
-        return receipt.before, None if check else receipt.after, receipt.plan, None
-    if base is None or isinstance(base, Fingerprint | keras.Layer):
-        if not check:
-            raise DeltaError(
-                "only a run, or its receipt, can be taken at its word",
-                received=f"check=False with {'no base' if base is None else type(base).__name__}",
-                remedy="leave check=False out, or give base=fl.fit(...)",
-            )
-        if base is None or isinstance(base, Fingerprint):
-            return base, None, None, None
-        weights = {w.address: w for w in inventory(base) if w.role in _KEPT}
-        return fingerprint_of(weights.values()), None, None, lambda address: weights[address].numpy()
+        return _Known(receipt.before, None if check else receipt.after, receipt.plan)
     if hasattr(base, "receipt"):
         raise DeltaError(
             "the run has no receipt, so it does not tell what moved",
             received="a Run of fl.fit(..., guard=False)",
             remedy="give base=None, or the fingerprint from before training",
         )
-    raise DeltaError(
-        "this is not a base",
-        received=f"an object of type {type(base).__name__}",
-        expected="a Run of fl.fit, a Receipt, a Fingerprint, the base model, or None",
-    )
-
-
-def _named_as(
-    held: Inventory, before: Fingerprint, after: Fingerprint | None, values: _Values | None
-) -> tuple[Fingerprint, Fingerprint | None, _Values | None]:
-    """Return what is known of the base by the addresses that the model has."""
-    kinds = {w.address: (w.shape, w.dtype) for w in held if w.role in _KEPT}
-    names = aligned({a: (d.shape, d.dtype) for a, d in before.items() if d.role in _KEPT}, kinds)
-    back = {present: saved for saved, present in names.items()}
-
-    def named(one: Fingerprint) -> Fingerprint:
-        return Fingerprint({names.get(address, address): digest for address, digest in one.items()})
-
-    def value(address: str) -> Array:
-        assert values is not None
-        return values(back[address])
-
-    return named(before), named(after) if after is not None else None, value if values is not None else None
+    if not (base is None or isinstance(base, Fingerprint | keras.Layer)):
+        raise DeltaError(
+            "this is not a base",
+            received=f"an object of type {type(base).__name__}",
+            expected="a Run of fl.fit, a Receipt, a Fingerprint, the base model, or None",
+        )
+    if not check:
+        raise DeltaError(
+            "only a run, or its receipt, can be taken at its word",
+            received=f"check=False with {'no base' if base is None else type(base).__name__}",
+            remedy="leave check=False out, or give base=fl.fit(...)",
+        )
+    if base is None or isinstance(base, Fingerprint):
+        return _Known(base) if base is not None else None
+    weights = {w.address: w for w in inventory(base) if w.role in _KEPT}
+    return _Known(fingerprint_of(weights.values()), values=lambda address: weights[address].numpy())
 
 
 def _require_same_weights(held: Inventory, before: Fingerprint) -> None:
