@@ -1,0 +1,129 @@
+"""Calling a model as training does, its losses, masks and casts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from frostline._keras.private import private
+
+
+def entry_layer() -> Any:
+    """Return the outermost layer that is being called right now, or None."""
+    from keras.src.backend.common import global_state
+
+    context = global_state.get_global_attribute("current_call_ctx")
+    return getattr(context, "entry_layer", None)
+
+
+def call_apart(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a layer's `call`, and keep a `training` argument given inside from layers called afterwards.
+
+    Keras notes the latest such argument for the whole outermost call, and layers that are given none take it.
+    """
+    from keras.src.backend.common import global_state
+
+    context = global_state.get_global_attribute("current_call_ctx")
+    if context is None:
+        return call(*args, **kwargs)
+    before = context.get_value("training")
+    try:
+        return call(*args, **kwargs)
+    finally:
+        context.set_value("training", before)
+
+
+@contextmanager
+def uncast() -> Iterator[None]:
+    """Read variables in their own dtype, whatever the mixed precision of the layer that is called."""
+    from keras.src import backend
+
+    with private(backend, "AutocastScope")(None):
+        yield
+
+
+def mask_of(tensor: Any) -> Any:
+    """Return the mask that a tensor carries to the layers behind, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+@contextmanager
+def computing_in(part: Any, dtype: str) -> Iterator[None]:
+    """Let a layer or a loss compute in another dtype, with its weights read as that; they keep their own."""
+    import keras
+
+    before, name = private(part, "_dtype_policy"), vars(part).get("_dtype")
+    policy = keras.dtype_policies.DTypePolicy(dtype)
+    policy._variable_dtype = before.variable_dtype
+    object.__setattr__(part, "_dtype_policy", policy)
+    if name is not None:
+        part._dtype = dtype
+    try:
+        yield
+    finally:
+        object.__setattr__(part, "_dtype_policy", before)
+        if name is not None:
+            part._dtype = name
+
+
+@contextmanager
+def float64_kept() -> Iterator[None]:
+    """Keep Keras from taking float64 down to float32 where dtypes meet, as it does on JAX and PyTorch."""
+    from keras.src.backend.common import dtypes
+
+    with mock.patch.dict(private(dtypes, "BIT64_TO_BIT32_DTYPE"), {"float64": "float64"}):
+        yield
+
+
+@contextmanager
+def losses_left_unbuilt(model: Any) -> Iterator[None]:
+    """Compute a loss without building the model's own, which `fit` goes by when it looks at data first."""
+    held = getattr(model, "_compile_loss", None)
+    if held is None or held.built:
+        yield
+        return
+    given, shares = private(held, "_user_loss"), private(held, "_user_loss_weights")
+    fresh = type(held)(given, shares, held.reduction, held.output_names)
+    object.__setattr__(model, "_compile_loss", fresh)
+    try:
+        yield
+    finally:
+        object.__setattr__(model, "_compile_loss", held)
+
+
+def losses_of(model: Any) -> list[Any]:
+    """Return the loss objects that a compiled model was given or has made; none without `compile`."""
+    import keras
+
+    compiled = getattr(model, "_compile_loss", None)
+    if compiled is None:
+        return []
+    made = [one.loss for one in getattr(compiled, "_flat_losses", None) or ()]
+    found = [compiled, *keras.tree.flatten(compiled._user_loss), *made]
+    return list({id(one): one for one in found if isinstance(one, keras.losses.Loss)}.values())
+
+
+def with_mask(tensor: Any, mask: Any) -> Any:
+    """Return a tensor that carries a mask to the layers behind."""
+    from keras.src import backend
+
+    private(backend, "set_keras_mask")(tensor, mask)
+    return tensor
+
+
+def call_for_training(model: Any, x: Any) -> Any:
+    """Call a model as its training step does: with `training=True` where it takes that."""
+    return model(x, training=True) if private(model, "_call_has_training_arg") else model(x)
+
+
+def call_for_inference(model: Any, x: Any) -> Any:
+    """Call a model as `predict` does."""
+    return model(x, training=False) if private(model, "_call_has_training_arg") else model(x)
+
+
+def compute_loss(model: Any, x: Any, y: Any, predicted: Any, sample_weight: Any) -> Any:
+    """Return the loss that a training step of the model computes, `add_loss` and penalties included."""
+    compute = private(model, "_compute_loss")
+    return compute(x=x, y=y, y_pred=predicted, sample_weight=sample_weight, training=True)

@@ -1,0 +1,77 @@
+"""Configurations and saved files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from frostline._keras.methods import put_held, replace_method
+from frostline._keras.optimizers import optimizer_chain
+from frostline._keras.private import private
+
+
+def config_of(model: Any) -> dict[str, Any]:
+    """Return what a `.keras` file would say of a model, without that of `compile`."""
+    from keras.src.saving import serialization_lib
+
+    with warnings.catch_warnings(), private(serialization_lib, "ObjectSharingScope")():
+        # Lambdas are unsafe in files of others; this one goes nowhere.
+        warnings.filterwarnings("ignore", message=".*lambda", category=UserWarning)
+        config: dict[str, Any] = serialization_lib.serialize_keras_object(model)
+    _drop(config, "compile_config")
+    return config
+
+
+def made_of_config(config: dict[str, Any], custom: dict[str, Any]) -> Any:
+    """Return the model that `config_of` describes, built, with fresh values.
+
+    Args:
+        config: As `config_of` returned it; it is used up.
+        custom: Classes by name, for those that are not registered.
+    """
+    from keras.src.saving import serialization_lib
+
+    with private(serialization_lib, "ObjectSharingScope")():
+        return serialization_lib.deserialize_keras_object(config, custom_objects=custom, safe_mode=False)
+
+
+def _drop(config: Any, key: str) -> None:
+    inner: Iterable[Any] = ()
+    if isinstance(config, dict):
+        config.pop(key, None)
+        inner = config.values()
+    elif isinstance(config, list | tuple):
+        inner = config
+    for one in inner:
+        _drop(one, key)
+
+
+@contextmanager
+def safe_mode(on: bool) -> Iterator[None]:
+    """Refuse Python code in what Keras reads inside the block, or, if the user trusts it, do not."""
+    from keras.src.saving import serialization_lib
+
+    with private(serialization_lib, "SafeModeScope")(on):
+        yield
+
+
+@contextmanager
+def saved_compiled_as(model: Any, config: Mapping[str, Any]) -> Iterator[None]:
+    """Let `model.save` write these compile settings; with none, it leaves out the optimizer's state too."""
+
+    def instead(_: Any) -> Callable[..., Any]:
+        return lambda *_: dict(config)
+
+    optimizer = getattr(model, "optimizer", None)
+    chain = optimizer_chain(optimizer) if optimizer is not None and not config else []
+    replaced = [(model, "get_compile_config"), *((part, "save_own_variables") for part in chain)]
+    before = [(owner, name, vars(owner).get(name)) for owner, name in replaced]
+    try:
+        for owner, name in replaced:
+            replace_method(owner, name, instead)
+        yield
+    finally:
+        for owner, name, held in before:
+            put_held(owner, name, held)

@@ -1,0 +1,100 @@
+"""What layers and models hold: sublayers, weights, flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from frostline._keras.private import private
+
+
+def whole_weight(variable: Any) -> Any:
+    """Return the parametrized weight that a variable is the base or a part of; else the variable itself."""
+    return getattr(variable, "frostline_weight", variable)
+
+
+def whole_weights(variables: Iterable[Any]) -> list[Any]:
+    """Return variables with each parametrized weight once, in the place of its first part or base."""
+    return list({id(whole): whole for whole in map(whole_weight, variables)}.values())
+
+
+def sublayers(layer: Any) -> list[Any]:
+    """Return the layers that `layer` tracks directly, in the order of its attributes."""
+    seen: set[int] = set()
+    unique = []
+    for sublayer in private(layer, "_layers"):
+        if id(sublayer) not in seen:
+            seen.add(id(sublayer))
+            unique.append(sublayer)
+    return unique
+
+
+def own_weights(layer: Any) -> list[Any]:
+    """Return the variables that `layer` itself created as trainable.
+
+    A later `trainable = False` does not take a variable out of this list, so it tells a frozen weight from
+    a statistic, which was never meant to train. A parametrized weight stands here once, for all its parts.
+    """
+    return whole_weights(private(layer, "_trainable_variables"))
+
+
+def own_statistics(layer: Any) -> list[Any]:
+    """Return the variables that `layer` itself created as not trainable (moving means and the like)."""
+    return [v for v in private(layer, "_non_trainable_variables") if whole_weight(v) is v]
+
+
+def seed_generators(layer: Any) -> list[Any]:
+    """Return the random seed generators that `layer` itself holds."""
+    return list(private(layer, "_seed_generators"))
+
+
+def layer_flag(layer: Any) -> bool:
+    """Return the `trainable` flag of this layer alone."""
+    return bool(private(layer, "_trainable"))
+
+
+def set_layer_flag(layer: Any, value: bool) -> None:
+    """Set the `trainable` flag of this layer alone: the public setter overwrites everything below it."""
+    private(layer, "_trainable")
+    layer._trainable = value
+
+
+_NOTE = "_frostline_applied"
+
+
+def note(model: Any, record: Any) -> None:
+    """Keep a record on a model; its configuration, its copies and its files do not know of it."""
+    object.__setattr__(model, _NOTE, record)
+
+
+def noted(model: Any) -> Any:
+    """Return what `note` last kept on a model, or None."""
+    return vars(model).get(_NOTE)
+
+
+def producers(model: Any) -> dict[int, list[int]]:
+    """Return, for each operation of a Functional or Sequential model, the operations that feed it.
+
+    Operations are told by `id`. A model that is not a graph of operations gives an empty mapping.
+    """
+    graph = getattr(model, "_functional", None) or model
+    feeds: dict[int, list[int]] = {}
+    for nodes in getattr(graph, "_nodes_by_depth", {}).values():
+        for node in nodes:
+            sources = [id(parent.operation) for parent in node.parent_nodes]
+            feeds.setdefault(id(node.operation), []).extend(sources)
+    return feeds
+
+
+def renew_parameters(layers: Iterable[Any]) -> None:
+    """Let the PyTorch modules that layers are see the variables that the layers own now."""
+    for layer in layers:
+        if hasattr(layer, "_torch_params"):
+            layer._track_variables()
+
+
+def metric_variables(model: Any) -> Iterable[tuple[str, Any]]:
+    """Yield the name of each metric of the model, with its state variables one by one."""
+    for metric in getattr(model, "metrics", []):
+        for variable in metric.variables:
+            yield metric.name, variable

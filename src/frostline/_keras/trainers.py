@@ -1,0 +1,93 @@
+"""Compiled functions and the values that a training holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from frostline._keras.optimizers import optimizer_chain, optimizer_counters
+
+_FUNCTIONS = ("train_function", "test_function", "predict_function")
+
+
+def renew_functions(model: Any) -> None:
+    """Throw away the compiled training, test and prediction functions, as `compile` does.
+
+    Those that existed are made anew at once, since `fit` makes them only before its loop and a callback may
+    be what calls this. They are traced or compiled when they first run.
+    """
+    if hasattr(model, "_compiled_trainable_state"):
+        # Else a Keras that warns of flags changed since `compile` would warn of ours.
+        model._compiled_trainable_state = {layer: layer.trainable for layer in model._flatten_layers()}
+    for name in _FUNCTIONS:
+        if getattr(model, name, None) is not None:
+            setattr(model, name, None)
+            getattr(model, f"make_{name}")(force=True)
+
+
+def training_done(model: Any) -> tuple[Any, int] | None:
+    """Return the training function and the count of steps made with it; None where there is none."""
+    function, optimizer = getattr(model, "train_function", None), getattr(model, "optimizer", None)
+    if function is None or optimizer is None or not optimizer.built:
+        return None
+    import keras
+
+    return function, int(keras.ops.convert_to_numpy(optimizer_counters(optimizer_chain(optimizer)[-1])[0]))
+
+
+def settle(model: Any) -> None:
+    """Bring the values that a running `fit` holds outside the variables back into them (JAX only)."""
+    sync = getattr(model, "jax_state_sync", None)
+    if sync is not None:
+        sync()
+
+
+@contextmanager
+def values_kept(model: Any) -> Iterator[None]:
+    """Put the values of variables back that a failing `fit` left empty (JAX only).
+
+    `fit` empties every variable before its first step, to save memory, and loses them where that step cannot
+    be traced. The arrays are still there for whoever holds them; holding them costs nothing, since a step
+    that does run takes them over.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    variables = [
+        *model.variables,
+        *model.metrics_variables,
+        *(optimizer.variables if optimizer else ()),
+    ]
+    held = [(variable, getattr(variable, "_value", None)) for variable in variables]
+    try:
+        yield
+    except BaseException:
+        for variable, value in held:
+            emptied = getattr(variable, "_value", value) is None
+            if emptied and value is not None and not value.is_deleted():
+                variable._value = value
+        raise
+
+
+def unshare(model: Any, optimizer: Any = None) -> None:
+    """Give every variable a buffer of its own: those of a model and of its optimizer, or of another one.
+
+    After averaging (EMA) on JAX a weight and its average share one, and the next training step, which
+    donates both, fails.
+    """
+    optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
+    seen: set[int] = set()
+    for variable in (*model.variables, *(optimizer.variables if optimizer is not None else ())):
+        buffer = id(variable.value)
+        if buffer in seen:
+            import keras
+
+            variable.assign(keras.ops.copy(variable))
+        seen.add(buffer)
+
+
+def finish_averages(model: Any) -> None:
+    """Give trained weights the values that averaging (EMA) ends with, as `fit` does at its end."""
+    optimizer = model.optimizer
+    if optimizer.built and getattr(optimizer_chain(optimizer)[-1], "use_ema", False):
+        optimizer.finalize_variable_values(model.trainable_variables)
+        unshare(model)

@@ -1,0 +1,111 @@
+"""Variables, and weights that are made of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from frostline._keras.layers import own_statistics, own_weights, whole_weight
+from frostline._keras.private import private
+
+
+def glimpse(variable: Any) -> Any:
+    """Return the value of a variable as an array, uncopied where the backend allows; to be read at once.
+
+    Keras's own conversion copies, which took as long as hashing what it copied.
+    """
+    import keras
+
+    value = variable.value
+    value = value.detach() if hasattr(value, "detach") else value
+    try:
+        return np.asarray(value)
+    except (TypeError, RuntimeError):  # bfloat16 or another device, on PyTorch
+        return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+def same_storage(variable: Any, kind: type) -> Any:
+    """Return another variable, of class `kind`, that holds the same tensor; nothing is copied."""
+    twin: Any = object.__new__(kind)
+    # What TensorFlow's checkpoints note about an object is about that object.
+    vars(twin).update((k, v) for k, v in vars(variable).items() if not k.startswith("_self_"))
+    return twin
+
+
+def let_go(variable: Any) -> None:
+    """Take the tensor away from a variable whose value is from now on computed."""
+    private(variable, "_value")
+    variable._value = None
+
+
+def hold(variable: Any, other: Any) -> None:
+    """Give a variable the tensor that another one holds; nothing is copied."""
+    variable._value = private(other, "_value")
+
+
+def rename_beside(variable: Any, other: Any) -> None:
+    """Give a variable a path beside that of another one."""
+    above = private(other, "_path").rpartition("/")[0]
+    variable._path = f"{above}/{variable.name}" if above else variable.name
+
+
+def has_value(variable: Any) -> bool:
+    """Return whether a variable holds a tensor: one that waits for its initializer does not."""
+    return private(variable, "_value") is not None
+
+
+def track_parts(layer: Any, weight: Any, parts: Iterable[Any], base: Any) -> None:
+    """Let a layer own the parts and the base of a weight in the place of the weight itself."""
+    own = private(layer, "_trainable_variables")
+    place = _place(own, weight)
+    _replace_tracked(layer, "trainable_variables", own, place, 1, list(parts))
+    statistics = private(layer, "_non_trainable_variables")
+    _replace_tracked(layer, "non_trainable_variables", statistics, len(statistics), 0, [base])
+
+
+def track_whole(layer: Any, weight: Any, parts: Iterable[Any], base: Any) -> None:
+    """Undo `track_parts`."""
+    held = list(parts)
+    own, statistics = private(layer, "_trainable_variables"), private(layer, "_non_trainable_variables")
+    _replace_tracked(layer, "trainable_variables", own, _place(own, held[0]), len(held), [weight])
+    _replace_tracked(layer, "non_trainable_variables", statistics, _place(statistics, base), 1, [])
+
+
+def owns(layer: Any, weight: Any) -> bool:
+    """Return whether a layer itself created a variable as trainable, or was given it; parametrized or not."""
+    return any(v is weight for v in own_weights(layer))
+
+
+def _place(variables: list[Any], variable: Any) -> int:
+    # Not `index`: variables compare element by element.
+    return next(n for n, v in enumerate(variables) if v is variable)
+
+
+def _replace_tracked(layer: Any, store: str, held: list[Any], place: int, count: int, new: list[Any]) -> None:
+    ids = private(layer, "_tracker").stored_ids[store]
+    ids.difference_update(id(v) for v in held[place : place + count])
+    ids.update(id(v) for v in new)
+    held[place : place + count] = new
+
+
+def has_parts(layer: Any) -> bool:
+    """Return whether a layer owns parts of weights."""
+    return any(whole_weight(v) is not v for v in private(layer, "_trainable_variables"))
+
+
+@contextmanager
+def tracked_whole(layer: Any) -> Iterator[None]:
+    """Let a layer own whole weights for a moment, in their old order, as in files and plain models."""
+    held = [private(layer, "_trainable_variables"), private(layer, "_non_trainable_variables")]
+    before = [list(variables) for variables in held]
+    plain = own_weights(layer), own_statistics(layer)
+    try:
+        for variables, whole in zip(held, plain, strict=True):
+            variables[:] = whole
+        yield
+    finally:
+        for variables, parts in zip(held, before, strict=True):
+            variables[:] = parts
