@@ -43,7 +43,8 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	for backend in jax torch tensorflow; do \
 		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python benchmarks/fit_overhead.py && \
-		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python benchmarks/audit_cost.py || exit 1; done
+		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python benchmarks/audit_cost.py && \
+		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python benchmarks/partial_rows.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output

@@ -1,12 +1,14 @@
 """Ten trained rows of a large embedding: `fl.parametrize` against peers, and against splitting by hand.
 
-The limit is a layer written by hand for this one purpose: a frozen table and a trained one of ten rows. The
-peers train the whole table and undo it: a mask on the gradient, a constraint that restores rows, and plain
-full training. All arms see the same batches, 8 x 64 ids, under Adam. Those that are as fast as the limit run
-interleaved with it in one process; each arm's peak memory is that of a fresh process. The third case is a
-Dense layer of 4096 x 4096 with 64 trained columns, batch 256: what its weight gradient costs, beside that of
-the whole kernel; both are differences to a step in which the kernel is frozen. Prints ratios and writes them
-as JSON; never fails on time.
+A table of 250,000 x 256, batches of 8 x 64 ids, Adam. The limit is a layer written by hand for this one
+purpose: a frozen table and a trained one of ten rows. Most peers train the whole table and undo it. Arms are
+Keras models under `fit`, and on PyTorch and JAX loops without Keras, which do less than `fit`. The same with
+a tied head; a Dense layer of 4096 x 4096 with 64 trained columns, batch 256; and the files of the result.
+
+The limit and ours, on both sizes of table, take turns in one process; whoever takes a second for a step runs
+few of them. Extra memory is the peak of a fresh process from the plain model on, less that of the same with
+all frozen, in percent of the table. Prints each figure beside its bar, writes all as JSON; never fails on
+time. A load before of more than 0.5 spoils the figures. About 4 minutes for a backend; --quick tries it out.
 
     KERAS_BACKEND=jax python benchmarks/partial_rows.py --rounds 5 --out rows-jax.json
 """
@@ -28,234 +30,228 @@ for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, THREADS)
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-LIMIT, OURS = "split by hand", "fl.parametrize"
-PEERS = ("gradient mask", "constraint", "full training")
-CASES = ("untied", "tied", "dense")
-KERNELS = ("frozen", "whole kernel", "columns in a row", "scattered columns")
-UNITS, COLUMNS, DENSE_BATCH, DENSE_STEPS = 4096, 64, 256, 4
-SMALL, LARGE, WIDTH, NEW = 32_000, 250_000, 256, 10
-BATCH, LENGTH = 8, 64
-STEPS = {"untied": {LIMIT: 40, OURS: 40}, "tied": {LIMIT: 2, OURS: 2}}
-FEW_STEPS = {"untied": 4, "tied": 1}
+from rows_report import show  # noqa: E402 (NumPy reads the number of threads when it is imported)
+from rows_task import (  # noqa: E402
+    BY_FIT,
+    FROZEN,
+    JAX_FROZEN,
+    JAX_PEERS,
+    KERAS_PEERS,
+    LIMIT,
+    OURS,
+    PEFT,
+    PEFT_FROZEN,
+    TORCH_FROZEN,
+    TORCH_PEERS,
+    Arm,
+    Task,
+    peak_mb,
+)
+
+CASES = ("untied", "tied", "dense", "delta")
+ROWS, UNITS = 250_000, 4096
+SMALL_SHARE = 32_000 / 250_000
+
+LEAN = (LIMIT, OURS, BY_FIT)
+PEERS = {"torch": TORCH_PEERS, "jax": JAX_PEERS, "tensorflow": ()}
+
+MEASURED_MS, MOST_STEPS, FEW_STEPS = 400, 256, 4
+"""A measurement takes at most about so long, and has at most so many steps; more than a few are warmed up."""
+
+MEMORY_RUNS = {FROZEN: 3, OURS: 3}
+"""Fresh processes for the peak of an arm whose peak a bar is about; one for others."""
 
 
-def split_by_hand(rows: int) -> Any:
-    """Return the layer of the limit: lookups in two tables, and logits by two products."""
-    import keras
-    from keras import ops
+def arm_of(name: str, task: Task) -> Arm:
+    if name in (*TORCH_PEERS, TORCH_FROZEN, PEFT_FROZEN):
+        from rows_peers_torch import TorchArm
 
-    class Split(keras.layers.Layer):
-        def build(self, input_shape: Any) -> None:
-            self.old = self.add_weight(shape=(rows - NEW, WIDTH), initializer="uniform", trainable=False)
-            self.new = self.add_weight(shape=(NEW, WIDTH), initializer="uniform")
+        return TorchArm(name, task)
+    if name in (*JAX_PEERS, JAX_FROZEN):
+        from rows_peers_jax import JaxArm
 
-        def call(self, inputs: Any, reverse: bool = False) -> Any:
-            if reverse:
-                tables = (ops.stop_gradient(self.old.value), self.new)
-                return ops.concatenate([ops.matmul(inputs, ops.transpose(t)) for t in tables], axis=-1)
-            place = inputs - (rows - NEW)
-            old = ops.take(ops.stop_gradient(self.old.value), ops.clip(inputs, 0, rows - NEW - 1), axis=0)
-            new = ops.take(self.new, ops.clip(place, 0, NEW - 1), axis=0)
-            return ops.where(ops.expand_dims(place >= 0, -1), new, old)
+        return JaxArm(name, task)
+    from rows_keras import KerasArm
 
-        def compute_output_spec(self, inputs: Any, reverse: bool = False) -> Any:
-            width = rows if reverse else WIDTH
-            shape = (*inputs.shape[:2], width)
-            return keras.KerasTensor(shape, dtype="float32")
-
-    return Split(name="tokens")
+    return KerasArm(name, task)
 
 
-def table_of(arm: str, rows: int) -> Any:
-    import keras
-    import numpy as np
-    from keras import ops
-
-    if arm == LIMIT:
-        return split_by_hand(rows)
-    if arm == "gradient mask":
-
-        class Masked(keras.layers.ReversibleEmbedding):
-            @property
-            def embeddings(self) -> Any:
-                trained = ops.reshape(ops.arange(rows) >= rows - NEW, (-1, 1))
-                table = self._embeddings.value
-                return ops.where(trained, table, ops.stop_gradient(table))
-
-        return Masked(rows, WIDTH, name="tokens")
-    restore = None
-    if arm == "constraint":
-        first = np.random.default_rng(0).uniform(-0.05, 0.05, (rows, WIDTH)).astype("float32")
-
-        def restore(table: Any) -> Any:
-            return ops.concatenate([first[: rows - NEW], table[rows - NEW :]], axis=0)
-
-    return keras.layers.ReversibleEmbedding(rows, WIDTH, embeddings_constraint=restore, name="tokens")
+def all_frozen(name: str) -> str:
+    """Return the arm whose memory that of another one is compared with."""
+    if name == PEFT:
+        return PEFT_FROZEN
+    if name in TORCH_PEERS:
+        return TORCH_FROZEN
+    return JAX_FROZEN if name in JAX_PEERS else FROZEN
 
 
-def network(arm: str, rows: int, case: str) -> Any:
-    import keras
-
-    import frostline as fl
-
-    keras.utils.set_random_seed(0)
-    ids = keras.Input((LENGTH,), dtype="int32")
-    table = table_of(arm, rows)
-    hidden = table(ids)
-    if case == "tied":
-        loss: Any = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model = keras.Model(ids, table(hidden, reverse=True))
-    else:
-        head = keras.layers.Dense(1, trainable=False)
-        loss = "mse"
-        model = keras.Model(ids, head(keras.layers.GlobalAveragePooling1D()(hidden)))
-    if arm == OURS:
-        fl.parametrize(model, "tokens/embeddings", fl.Rows(slice(rows - NEW, None)))
-    model.compile("adam", loss)
-    return model
+# In a process of its own --------------------------------------------------------------------------
 
 
-def batches(rows: int, case: str, steps: int) -> Any:
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, rows, (BATCH * steps, LENGTH), dtype="int32")
-    x[:, ::8] = rng.integers(rows - NEW, rows, x[:, ::8].shape)
-    return x, x if case == "tied" else rng.random((BATCH * steps, 1), dtype="float32")
-
-
-def step_time(model: Any, data: Any) -> float:
-    """Return the milliseconds of one step in an epoch of `fit`."""
-    began = time.perf_counter()
-    model.fit(*data, batch_size=BATCH, shuffle=False, verbose=0)
-    return 1000 * (time.perf_counter() - began) / (len(data[0]) // BATCH)
-
-
-def measure(arms: tuple[str, ...], rows: int, case: str, rounds: int) -> dict[str, float]:
-    """Return the median time of a step of each arm, in milliseconds, the arms interleaved."""
-    models = {arm: network(arm, rows, case) for arm in arms}
-    steps = STEPS[case].get(arms[0], FEW_STEPS[case])
-    data = batches(rows, case, steps)
-    for model in models.values():
-        step_time(model, batches(rows, case, 1))
-        step_time(model, data)
-    times: dict[str, list[float]] = {arm: [] for arm in arms}
+def step_times(arms: list[tuple[str, int]], tied: bool, rounds: int) -> list[float]:
+    """Return the median time of a step of each arm and size of table, in milliseconds; they take turns."""
+    made = [arm_of(name, Task(rows, tied)) for name, rows in arms]
+    steps = [enough_steps(arm) for arm in made]
+    times: list[list[float]] = [[] for _ in made]
+    order = list(range(len(made)))
     for number in range(rounds):
-        for arm in arms if number % 2 else arms[::-1]:
-            times[arm].append(step_time(models[arm], data))
-    return {arm: round(statistics.median(values), 2) for arm, values in times.items()}
+        for i in order if number % 2 else order[::-1]:
+            times[i].append(warm_step_time(made[i], steps[i]))
+    return [statistics.median(each) for each in times]
 
 
-def dense_network(kernel: str) -> Any:
-    """Return a Dense layer behind one that trains, so that every arm computes the gradient of the inputs."""
-    import keras
-
-    import frostline as fl
-
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((UNITS,))
-    dense = keras.layers.Dense(UNITS, use_bias=False, trainable=kernel == "whole kernel", name="dense")
-    model = keras.Model(inputs, dense(keras.layers.LayerNormalization()(inputs)))
-    if "columns" in kernel:
-        every = UNITS // COLUMNS if kernel.startswith("scattered") else 1
-        fl.parametrize(model, "dense/kernel", fl.Columns(slice(0, COLUMNS * every, every)))
-    model.compile(keras.optimizers.SGD(0.01), "mse")
-    return model
+def enough_steps(arm: Arm) -> int:
+    arm.step_time(1, epochs=1)  # compiles
+    steps = 1
+    while steps < MOST_STEPS and 4 * steps * arm.step_time(steps, epochs=1) < MEASURED_MS:
+        steps *= 4
+    return steps
 
 
-def measure_dense(rounds: int) -> dict[str, Any]:
-    import numpy as np
+def warm_step_time(arm: Arm, steps: int) -> float:
+    return arm.step_time(steps, epochs=2 if steps > FEW_STEPS else 1)
 
-    rng = np.random.default_rng(0)
-    data = [rng.random((DENSE_BATCH * DENSE_STEPS, UNITS), dtype="float32") for _ in range(2)]
-    models = {kernel: dense_network(kernel) for kernel in KERNELS}
-    times: dict[str, list[float]] = {kernel: [] for kernel in KERNELS}
-    for number in range(rounds + 1):
-        for kernel in KERNELS if number % 2 else KERNELS[::-1]:
-            began = time.perf_counter()
-            models[kernel].fit(*data, batch_size=DENSE_BATCH, shuffle=False, verbose=0)
-            if number:
-                times[kernel].append(1000 * (time.perf_counter() - began) / DENSE_STEPS)
-    medians = {kernel: statistics.median(values) for kernel, values in times.items()}
-    whole = medians["whole kernel"] - medians["frozen"]
+
+def alone(name: str, rows: int, rounds: int) -> dict[str, float]:
+    """Return the step time and the peak memory of an arm."""
+    arm = arm_of(name, Task(rows))
+    steps = enough_steps(arm)
+    times = [warm_step_time(arm, steps) for _ in range(rounds)]
+    peak = peak_mb()
     return {
-        "milliseconds_a_step": {kernel: round(ms, 2) for kernel, ms in medians.items()},
-        "weight_gradient_to_that_of_the_whole_kernel": {
-            kernel: round((medians[kernel] - medians["frozen"]) / whole, 3) for kernel in KERNELS[2:]
-        },
+        "milliseconds_a_step": statistics.median(times),
+        "peak_MB": peak,
+        "peak_with_building_MB": max(peak, arm.peak_of_building),
     }
 
 
-def peak() -> float:
-    """Return the peak memory of this process in MB."""
-    # Not getrusage: its maximum is handed down from the process that started this one.
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1000
+def child(asked: dict[str, Any]) -> Any:
+    kind = asked.pop("kind")
+    if kind == "dense":
+        from rows_dense import measure
+
+        return measure(**asked)
+    if kind == "delta":
+        from rows_delta import measure as measure_files
+
+        return measure_files(**asked)
+    return {"step_times": step_times, "alone": alone}[kind](**asked)
 
 
-def in_fresh_process(*options: str) -> Any:
-    done = subprocess.run([sys.executable, __file__, *options], capture_output=True, text=True, check=True)
+# In the process that asks -------------------------------------------------------------------------
+
+
+class ChildError(Exception):
+    """A process ended with an error, all of which went to stderr; the message is its last line."""
+
+
+def in_fresh_process(kind: str, **asked: Any) -> Any:
+    command = [sys.executable, __file__, "--child", json.dumps({"kind": kind, **asked})]
+    began = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True)
+    print(f"{time.perf_counter() - began:6.1f} s for {kind} {asked}", file=sys.stderr)
+    if done.returncode:
+        sys.stderr.write(done.stderr)
+        lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}, and said nothing"]
+        raise ChildError(lines[-1])
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def alone(arm: str, rows: int, case: str, rounds: int) -> dict[str, float]:
-    """Return the step time and the peak memory of one arm in this process."""
-    return {"ms": measure((arm,), rows, case, rounds)[arm], "peak_MB": round(peak(), 1)}
-
-
-def report(case: str, rounds: int, peers: tuple[str, ...]) -> dict[str, Any]:
-    pair = (LIMIT, OURS)
-    ask = ("--case", case, "--rounds", str(rounds))
-    small, large = (in_fresh_process(*ask, "--rows", str(rows), "--arms", *pair) for rows in (SMALL, LARGE))
-    single = {arm: in_fresh_process(*ask, "--rows", str(LARGE), "--alone", arm) for arm in (*pair, *peers)}
-    table_mb = LARGE * WIDTH * 4 / 1e6
+def untied(backend: str, rows: int, rounds: int) -> dict[str, Any]:
+    """Return the step times of all arms, and what memory they take beyond the same with all frozen."""
+    sizes = [(name, size) for name in LEAN for size in (round(rows * SMALL_SHARE), rows)]
+    found = in_fresh_process("step_times", arms=sizes, tied=False, rounds=rounds)
+    small, large = dict(zip(LEAN, found[::2], strict=True)), dict(zip(LEAN, found[1::2], strict=True))
+    peers = (*PEERS[backend], *KERAS_PEERS)
+    alone_arms: dict[str, dict[str, float]] = {}
+    left_out: dict[str, str] = {}
+    for name in dict.fromkeys((*LEAN, *peers, FROZEN, *map(all_frozen, peers))):
+        runs = MEMORY_RUNS.get(name, 1)
+        try:
+            each = [
+                in_fresh_process("alone", name=name, rows=rows, rounds=rounds if name in peers else 1)
+                for _ in range(runs)
+            ]
+        except ChildError as error:
+            if name in (*LEAN, FROZEN):
+                raise
+            left_out[name] = str(error)
+            continue
+        alone_arms[name] = {figure: statistics.median(one[figure] for one in each) for figure in each[0]}
+    peers_times = {name: alone_arms[name]["milliseconds_a_step"] for name in peers if name in alone_arms}
+    table = Task(rows).table_mb
     return {
-        "milliseconds_a_step": {
-            f"{SMALL:,} rows": small,
-            f"{LARGE:,} rows": large | {arm: single[arm]["ms"] for arm in peers},
+        "milliseconds_a_step": large | peers_times,
+        "milliseconds_a_step_of_the_small_table": small,
+        "extra_memory_percent_of_the_table": {
+            name: 100 * (figures["peak_MB"] - alone_arms[all_frozen(name)]["peak_MB"]) / table
+            for name, figures in alone_arms.items()
+            if name in (*LEAN, *peers) and all_frozen(name) in alone_arms
         },
-        "ratio_to_split_by_hand": round(large[OURS] / large[LIMIT], 3),
-        "ratio_of_large_to_small_table": round(large[OURS] / small[OURS], 3),
-        "times_faster": {arm: round(single[arm]["ms"] / large[OURS], 1) for arm in peers},
-        "peak_memory_MB": {arm: figures["peak_MB"] for arm, figures in single.items()},
-        "memory_beyond_split_by_hand_in_tables": round(
-            (single[OURS]["peak_MB"] - single[LIMIT]["peak_MB"]) / table_mb, 3
-        ),
+        "processes": alone_arms,
+        "left_out": left_out,
     }
 
 
-def main() -> None:
+def tied(backend: str, rows: int, rounds: int) -> dict[str, Any]:
+    """Return the step times with a tied head. PEFT takes turns with ours; a tiny table tells if it runs."""
+    arms, left_out = [LIMIT, OURS], {}
+    if backend == "torch":
+        try:
+            in_fresh_process("step_times", arms=[(PEFT, 100)], tied=True, rounds=1)
+            arms.append(PEFT)
+        except ChildError as error:
+            left_out[PEFT] = str(error)
+    found = in_fresh_process("step_times", arms=[(name, rows) for name in arms], tied=True, rounds=rounds)
+    return {"milliseconds_a_step": dict(zip(arms, found, strict=True)), "left_out": left_out}
+
+
+def rounded(figures: Any) -> Any:
+    if isinstance(figures, dict):
+        return {name: rounded(value) for name, value in figures.items()}
+    return round(figures, 3) if isinstance(figures, float) else figures
+
+
+def report(options: argparse.Namespace) -> dict[str, Any]:
     import keras
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path)
+    backend, rows, rounds = keras.backend.backend(), options.rows, options.rounds
+    units = UNITS // 16 if options.quick else UNITS
+    measures = {
+        "untied": lambda: untied(backend, rows, rounds),
+        "tied": lambda: tied(backend, rows, rounds),
+        "dense": lambda: in_fresh_process("dense", units=units, rounds=rounds),
+        "delta": lambda: in_fresh_process("delta", rows=rows, rounds=rounds),
+    }
+    about = {
+        "backend": backend,
+        "threads": os.environ["OMP_NUM_THREADS"],
+        "rounds": rounds,
+        "rows": rows,
+        "units": units,
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+    cases = {case: rounded(measures[case]()) for case in options.cases}
+    return {**about, "load_after": round(os.getloadavg()[0], 2), "cases": cases}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
-    for hidden in ("--case", "--alone"):
-        parser.add_argument(hidden, help=argparse.SUPPRESS)
-    parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--arms", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, help=f"of the large table; {ROWS:,} unless told")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, whose figures mean nothing")
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.arms:
-        print(json.dumps(measure(tuple(options.arms), options.rows, options.case, options.rounds)))
+    if options.child:
+        print(json.dumps(child(options.child)))
         return
-    if options.case == "dense":
-        print(json.dumps(measure_dense(options.rounds)))
-        return
-    if options.alone:
-        print(json.dumps(alone(options.alone, options.rows, options.case, options.rounds)))
-        return
-    figures: dict[str, Any] = {"backend": keras.backend.backend(), "threads": THREADS}
-    for case in options.cases:
-        if case == "dense":
-            figures[case] = in_fresh_process("--case", case, "--rounds", str(options.rounds))
-        else:
-            figures[case] = report(case, options.rounds, tuple(options.peers))
-    text = json.dumps(figures, indent=2)
-    print(text)
+    options.rows = options.rows or (2_000 if options.quick else ROWS)
+    figures = report(options)
+    figures["bars"] = show(figures)
     if options.out:
-        options.out.write_text(text + "\n")
+        options.out.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

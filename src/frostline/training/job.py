@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from frostline.applying import apply
@@ -18,7 +16,7 @@ from frostline.resolution import Resolution
 from frostline.schedule import Schedule
 from frostline.training.account import data_digests
 from frostline.training.ledger import Ledger
-from frostline.verification import Fingerprint, fingerprint_of
+from frostline.verification import fingerprint_of
 
 if TYPE_CHECKING:
     from frostline.training.phases import PhaseSwitch
@@ -55,16 +53,12 @@ class Job:
         return data_digests({"x": self.x, "y": self.y, "sample_weight": self.arguments.get("sample_weight")})
 
     def begin(self) -> Progress:
-        """Put the first plan on the model and open the books.
-
-        The fingerprint is taken while Keras prepares its training, and waited for where that begins.
-        """
+        """Put the first plan on the model and open the books."""
         apply(self.model, self.resolutions[0], keep_state=self.keep_state)
         parts = Parts.of(self.resolutions)
-        take = partial(fingerprint_of, self.resolutions[0].inventory, parts)
-        start = _beside(take) if self.guard else None
+        before = fingerprint_of(self.resolutions[0].inventory, parts) if self.guard else None
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        return Progress.of(self, Ledger(self.model, start, parts), started)
+        return Progress.of(self, Ledger(self.model, before, parts), started)
 
 
 @dataclass(slots=True)
@@ -97,14 +91,6 @@ class Progress:
     def seconds(self) -> float:
         """How long training has taken, over all processes."""
         return round(time.monotonic() - self.clock, 3)
-
-
-def _beside(work: Callable[[], Fingerprint]) -> Future[Fingerprint]:
-    """Do something in a thread that ends with it: a pool that is kept would not outlive a fork."""
-    pool = ThreadPoolExecutor(1, "frostline-fingerprint")
-    future = pool.submit(work)
-    pool.shutdown(wait=False)
-    return future
 
 
 def look_at(job: Job) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,22 +41,17 @@ class Ledger:
 
     Attributes:
         model: The model.
-        start: Its fingerprint before training, perhaps still being taken; None with `guard=False`.
+        before: Its fingerprint before training; None with `guard=False`.
         parts: What trains of the weights that train in part, in each phase and over all.
         runs: The phases that have ended.
         records: The same as a receipt keeps them.
     """
 
     model: Any
-    start: Fingerprint | Future[Fingerprint] | None
+    before: Fingerprint | None
     parts: Parts
     runs: list[PhaseRun] = field(default_factory=list)
     records: list[PhaseRecord] = field(default_factory=list)
-
-    @property
-    def before(self) -> Fingerprint | None:
-        """Its fingerprint before training, waited for; None with `guard=False`."""
-        return self.start.result() if isinstance(self.start, Future) else self.start
 
     def close(
         self,

@@ -159,14 +159,12 @@ def train(
     """
     from frostline.training.finite import FiniteWatch, stops_already
     from frostline.training.flags import guarded
-    from frostline.training.restoring import BeforeRestoring, FirstFingerprint, restores
+    from frostline.training.restoring import BeforeRestoring, restores
 
     arguments, switch = dict(job.arguments), progress.switch
     callbacks = guarded(arguments.get("callbacks"))
     if job.stop_on_nan and not stops_already(callbacks):
         callbacks.insert(0, FiniteWatch(job.x, job.y, kept=kept))
-    if job.guard:
-        callbacks.insert(0, FirstFingerprint(progress.ledger))
     watched = switch is not None and job.guard and restores(callbacks)
     ending = BeforeRestoring(progress.ledger.now) if watched else None
     if ending is not None:

@@ -1,10 +1,9 @@
-"""Fingerprints at the very beginning and at the very end of training, whatever other callbacks do.
+"""Callbacks that put earlier values back when training has ended, in a schedule.
 
 `EarlyStopping(restore_best_weights=True)` keeps one best epoch of the whole training. Where that lies in an
 earlier phase, weights which the last phase held fixed go back to what they were. That is what its user asked
 for, so it is no fault of the last phase: that phase is closed before, and what came back is written down
-behind it. The first fingerprint is taken while Keras gets ready, in a thread, and has to be there before any
-callback can change a weight.
+behind it.
 """
 
 from __future__ import annotations
@@ -14,24 +13,7 @@ from typing import Any
 
 import keras
 
-from frostline.training.ledger import Ledger
 from frostline.verification import Fingerprint
-
-
-class FirstFingerprint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Waits for the fingerprint of what training begins with.
-
-    Args:
-        ledger: Where it is taken.
-    """
-
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__()
-        self._ledger = ledger
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Wait."""
-        _ = self._ledger.before
 
 
 class BeforeRestoring(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types

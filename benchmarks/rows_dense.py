@@ -1,0 +1,56 @@
+"""The case of `partial_rows.py` with trained columns: what the weight gradient of a Dense layer costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+import frostline as fl
+
+KERNELS = ("frozen", "whole kernel", "columns in a row", "scattered columns")
+SHARE = 64
+"""One column in so many trains: 64 of 4096."""
+
+BATCH, STEPS = 256, 4
+
+
+def measure(units: int, rounds: int) -> dict[str, Any]:
+    """Return step times, and what the gradient of the columns costs beside that of the whole kernel.
+
+    Either is the difference to a step in which the kernel is frozen.
+    """
+    rng = np.random.default_rng(0)
+    data = [rng.random((BATCH * STEPS, units), dtype="float32") for _ in range(2)]
+    models = {kernel: network(kernel, units) for kernel in KERNELS}
+    times: dict[str, list[float]] = {kernel: [] for kernel in KERNELS}
+    for number in range(rounds + 1):
+        for kernel in KERNELS if number % 2 else KERNELS[::-1]:
+            began = time.perf_counter()
+            models[kernel].fit(*data, batch_size=BATCH, shuffle=False, verbose=0)
+            if number:
+                times[kernel].append(1000 * (time.perf_counter() - began) / STEPS)
+    medians = {kernel: statistics.median(values) for kernel, values in times.items()}
+    whole = medians["whole kernel"] - medians["frozen"]
+    return {
+        "milliseconds_a_step": medians,
+        "of_the_weight_gradient": {k: (medians[k] - medians["frozen"]) / whole for k in KERNELS[2:]},
+    }
+
+
+def network(kernel: str, units: int) -> Any:
+    """Return a Dense layer behind one that trains, so that every arm computes the gradient of the inputs."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((units,))
+    dense = keras.layers.Dense(units, use_bias=False, trainable=kernel == "whole kernel", name="dense")
+    model = keras.Model(inputs, dense(keras.layers.LayerNormalization()(inputs)))
+    columns = units // SHARE
+    if kernel == "columns in a row":
+        fl.parametrize(model, "dense/kernel", fl.Columns(slice(0, columns)))
+    if kernel == "scattered columns":
+        fl.parametrize(model, "dense/kernel", fl.Columns(slice(0, columns * SHARE, SHARE)))
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    return model
