@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 import frostline as fl
 from backends.small_models import data_for, value_of
@@ -22,6 +23,12 @@ def examples(torch: int, jax: int | None = None, tensorflow: int | None = None) 
     """How many random examples to draw: fewer where each is compiled; `FROSTLINE_EXAMPLES` overrides it."""
     default = {"torch": torch, "jax": jax, "tensorflow": tensorflow}[keras.backend.backend()] or torch
     return int(os.environ.get("FROSTLINE_EXAMPLES", default))
+
+
+def quick_first(names: Iterable[str], quick: Iterable[str]) -> list[Any]:
+    """Parameters for a test: on backends that compile, all but the quick ones are for `make test-all`."""
+    slow = set(names) - set(quick) if keras.backend.backend() != "torch" else set()
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names]
 
 
 @contextmanager

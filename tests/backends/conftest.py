@@ -11,7 +11,7 @@ import pytest
 
 from backends import checks
 
-_EVERY = 40
+_EVERY = 100
 _ended = 0
 
 

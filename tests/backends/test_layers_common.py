@@ -33,7 +33,7 @@ from backends.layer_checks import (
 from frostline import _keras
 from frostline.address import inventory
 
-EXAMPLES = examples(100, jax=30, tensorflow=30)
+EXAMPLES = examples(100, jax=15, tensorflow=15)
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 

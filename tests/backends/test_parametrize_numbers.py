@@ -29,7 +29,7 @@ from backends.parametrized_models import (
 from frostline.elements import Elements
 
 BACKEND = keras.backend.backend()
-EXAMPLES = examples(100, jax=30, tensorflow=30)
+EXAMPLES = examples(100, jax=15, tensorflow=15)
 BITS = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 OPTIMIZERS: dict[str, Callable[[], Any]] = {

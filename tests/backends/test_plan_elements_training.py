@@ -12,6 +12,7 @@ import pytest
 from keras import layers, ops, optimizers
 
 import frostline as fl
+from backends.checks import quick_first
 from backends.command_line import Runner
 from backends.parametrized_models import (
     HOW,
@@ -153,7 +154,7 @@ def fit(model: keras.Model, plan: Any, **arguments: Any) -> fl.Run:
     return fl.fit(model, plan, X, Y, **settings)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", quick_first(OPTIMIZERS, ["Adam", "AdamW, clipped, averaged"]))
 def test_rows_that_go_on_keep_their_slots_and_new_ones_begin(optimizer: str) -> None:
     """Through every change each row has its own moments and its own count of steps, as a variable has."""
     model, reference = one_kernel(), in_thirds()

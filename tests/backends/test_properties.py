@@ -27,7 +27,7 @@ from backends.checks import examples
 from backends.random_models import BATCH, Optimizer, Part, Recipe, expected_trained, plans, recipes
 from frostline.address import Inventory, inventory
 
-EXAMPLES = examples(100, jax=30, tensorflow=30)
+EXAMPLES = examples(100, jax=20, tensorflow=20)
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import frostline as fl
 from backends import random_models
-from backends.checks import examples
+from backends.checks import examples, quick_first
 from backends.random_models import BATCH, Optimizer, Part, Recipe, plans
 from backends.reference_training import Reference
 from frostline import Phase, Plateau, Schedule, _keras
@@ -26,7 +26,7 @@ from frostline.address import Inventory, inventory
 
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-EXAMPLES = examples(25, jax=8, tensorflow=15)
+EXAMPLES = examples(25, jax=6, tensorflow=8)
 EPOCH = random_models.SAMPLES // BATCH
 TOLERANCE = 2e-4
 """Of values of about 1 after up to eight epochs. A wrong count of steps, rate or slot shows at 1e-2."""
@@ -293,13 +293,7 @@ DENSE = Recipe("functional", "numbers", (), (Part("dense", "body_0"), Part("laye
 QUICK = ("AdamW", "Nadam", "ScheduleFreeAdamW")
 
 
-def optimizer_names() -> list[Any]:
-    """All of them; on JAX, which compiles every phase for seconds, most are for `make test-all`."""
-    slow = {name for name in OPTIMIZERS if BACKEND == "jax" and name not in QUICK}
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in OPTIMIZERS]
-
-
-@pytest.mark.parametrize("name", optimizer_names())
+@pytest.mark.parametrize("name", quick_first(OPTIMIZERS, QUICK))
 def test_leaving_and_joining_under_each_optimizer(name: str) -> None:
     """Some join late, some leave and come back: as if each were alone."""
     plan = fl.Plan().train("head/**")
