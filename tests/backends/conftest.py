@@ -11,7 +11,7 @@ import pytest
 
 from backends import checks
 
-_EVERY = 100
+_EVERY = 60
 _ended = 0
 
 

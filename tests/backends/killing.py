@@ -183,14 +183,16 @@ def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> Non
     report = []
     for phase, (first, end) in SPANS.items():
         for number in range(kills):
-            run, result = folder / f"{phase}{number}", folder / f"{phase}{number}.npz"
-            step, delay = dice.randrange(first, end), dice.uniform(0, 0.02)
-            deaths = 0
-            kill: KillAt | None = KillAt(step, delay)
-            while not in_a_process(partial(train, run, result, kill)):
-                deaths += 1
-                # Some die again after they were resumed.
-                kill = KillAt(dice.randrange(6), 0.0) if dice.random() < 0.25 else None
+            deaths = attempt = 0
+            while not deaths:  # a run that came to its end before its death is no example
+                attempt += 1
+                run = folder / f"{phase}{number}-{attempt}"
+                step, result = dice.randrange(first, end), run.with_suffix(".npz")
+                kill: KillAt | None = KillAt(step, dice.uniform(0, 0.02))
+                while not in_a_process(partial(train, run, result, kill)):
+                    deaths += 1
+                    # Some die again after they were resumed.
+                    kill = KillAt(dice.randrange(6), 0.0) if dice.random() < 0.25 else None
             told = json.loads(result.with_suffix(".json").read_text())
             report.append(
                 {
