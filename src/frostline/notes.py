@@ -9,6 +9,9 @@ from frostline.address import Inventory, LayerNode
 from frostline.errors import listed
 from frostline.render import count
 
+_PLAIN = frozenset({type(None), bool, int, float, str, tuple, list, dict})
+"""What most attributes are: asking a backend whether they are tensors took a third of resolving a plan."""
+
 
 def notes(held: Inventory, trained: frozenset[str]) -> tuple[str, ...]:
     """Return the notes for a model and the addresses that a plan trains, one sentence each."""
@@ -30,7 +33,7 @@ def raw_variables(layer: Any) -> list[str]:
 
     found = []
     for name, value in {**vars(layer), **getattr(layer, "_parameters", {})}.items():
-        if isinstance(value, keras.Variable) or not keras.ops.is_tensor(value):
+        if type(value) in _PLAIN or isinstance(value, keras.Variable) or not keras.ops.is_tensor(value):
             continue
         trainable_kind = {
             "tensorflow": hasattr(value, "assign"),
