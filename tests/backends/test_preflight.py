@@ -28,19 +28,30 @@ a/kernel, a/bias: cut
   to mend:  mend that place, or leave these weights out of the plan; preflight=False trains all the same"""
 
 
-def rounded() -> keras.Model:
+def rounded(stop: Any = ops.round) -> keras.Model:
     """Dense `a`, rounded, Dense `b`."""
     keras.utils.set_random_seed(SEED)
     inputs = keras.Input((INPUTS,), name="x")
-    hidden = ops.round(keras.layers.Dense(3, name="a")(inputs))
+    hidden = stop(keras.layers.Dense(3, name="a")(inputs))
     return compiled(keras.Model(inputs, keras.layers.Dense(OUTPUTS, name="b")(hidden), name="rounded"))
 
 
+def flags_of(model: keras.Model) -> list[bool]:
+    """The flags of all layers and weights, and whether a plan runs some of them in inference mode."""
+    layers = list(model._flatten_layers())
+    return [
+        *(layer.trainable for layer in layers),
+        *(w.trainable for w in model.variables),
+        *("call" in vars(layer) for layer in layers),
+    ]
+
+
 def refused(model: keras.Model, plan: Any, **arguments: Any) -> NoGradientError:
-    before = values(model)
+    before, flags = values(model), flags_of(model)
     with pytest.raises(NoGradientError) as caught:
         frostline_fit(model, plan, **arguments)
     assert changed(model, before) == set()
+    assert flags_of(model) == flags
     assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 0
     return caught.value
 
@@ -48,6 +59,13 @@ def refused(model: keras.Model, plan: Any, **arguments: Any) -> NoGradientError:
 def test_it_stops_with_the_explanation_before_anything_moves() -> None:
     error = refused(rounded(), fl.Plan(default="train"))
     assert str(error) == TEXT
+
+
+@pytest.mark.parametrize("stop", [ops.round, ops.stop_gradient], ids=["round", "stop_gradient"])
+def test_the_plan_is_off_again_where_nothing_of_it_can_train(stop: Any) -> None:
+    error = refused(rounded(stop), fl.Plan().train("a/**"))
+    assert "a/kernel, a/bias: cut\n" in str(error)
+    assert "route: a/kernel > a" in str(error)
 
 
 def test_statistics_and_seeds_stay_as_well() -> None:

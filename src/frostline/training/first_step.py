@@ -8,41 +8,20 @@ gradient of zeros is as it should be, so only then is the computation looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from frostline import _keras
-from frostline.applying import functions_kept
 from frostline.auditing import stepping
 from frostline.auditing.preflight import first_samples
 from frostline.errors import NoGradientError
-from frostline.training.job import Job, look_at
+from frostline.training.job import Job, Progress, look_at
 
 _BY = "first step"
 
 
-def checked(job: Job, *, in_advance: bool) -> AbstractContextManager[None]:
-    """Check a training before its first update: at once, or in its first step.
-
-    Args:
-        job: What is to be trained. What was trained before with the same functions is not checked again.
-        in_advance: Whether not even the first step may be begun.
-
-    Returns:
-        What to train in.
-
-    Raises:
-        NoGradientError: A weight that some phase trains can receive no gradient. Within the context, too.
-    """
-    if functions_kept(job.model, job.resolutions[0]):
-        return nullcontext()
-    if not in_advance and _first_step_tells(job):
-        return _checked_in_first_step(job)
-    look_at(job)
-    return nullcontext()
-
-
-def _first_step_tells(job: Job) -> bool:
+def tells(job: Job) -> bool:
+    """Whether the first step of a training shows what a look in advance would."""
     import keras
 
     return (
@@ -55,20 +34,27 @@ def _first_step_tells(job: Job) -> bool:
 
 
 @contextmanager
-def _checked_in_first_step(job: Job) -> Iterator[None]:
-    optimizer = job.model.optimizer
-    before = _state(job)
+def checked(job: Job, progress: Progress) -> Iterator[None]:
+    """Check a training in its first step; where it must not go on, the model is as before its plan.
+
+    Args:
+        job: What is to be trained.
+        progress: Its plan is on the model.
+
+    Raises:
+        NoGradientError: A weight that the plan trains can receive no gradient.
+    """
+    optimizer, before = job.model.optimizer, _state(job)
+    updated, explained = False, False
 
     def watched(apply: Callable[..., Any]) -> Callable[..., Any]:
         def first(gradients: Sequence[Any], *arguments: Any, **named: Any) -> Any:
+            nonlocal updated, explained
             _keras.restore_method(optimizer, "apply", by=_BY)
             if any(_is_absent(gradient) for gradient in gradients):
-                try:
-                    look_at(job)
-                except NoGradientError:
-                    for variable, value in before:
-                        variable.assign(value)
-                    raise
+                explained = True
+                look_at(job)
+            updated = True
             return apply(gradients, *arguments, **named)
 
         return first
@@ -76,8 +62,22 @@ def _checked_in_first_step(job: Job) -> Iterator[None]:
     _keras.replace_method(optimizer, "apply", watched, by=_BY)
     try:
         yield
+    except NoGradientError:
+        if updated:
+            raise
+        _take_back(progress, before)
+        if not explained:
+            look_at(job)  # PyTorch stops by itself where no weight at all can receive one, and says no more
+        raise
     finally:
         _keras.restore_method(optimizer, "apply", by=_BY)
+
+
+def _take_back(progress: Progress, before: Sequence[tuple[Any, Any]]) -> None:
+    for variable, value in before:
+        variable.assign(value)
+    if progress.applied is not None:
+        progress.applied.undo()
 
 
 def _state(job: Job) -> list[tuple[Any, Any]]:

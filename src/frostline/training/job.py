@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from frostline.applying import apply
+from frostline.applying import Applied, apply
 from frostline.auditing.preflight import preflight
 from frostline.partly import Parts
 from frostline.plan import Plan
@@ -54,11 +54,13 @@ class Job:
 
     def begin(self) -> Progress:
         """Put the first plan on the model and open the books."""
-        apply(self.model, self.resolutions[0], keep_state=self.keep_state)
+        applied = apply(self.model, self.resolutions[0], keep_state=self.keep_state)
         parts = Parts.of(self.resolutions)
         before = fingerprint_of(self.resolutions[0].inventory, parts) if self.guard else None
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        return Progress.of(self, Ledger(self.model, before, parts), started)
+        progress = Progress.of(self, Ledger(self.model, before, parts), started)
+        progress.applied = applied
+        return progress
 
 
 @dataclass(slots=True)
@@ -70,12 +72,14 @@ class Progress:
         switch: The callback that ends phases; None without a schedule.
         started: When training began, ISO 8601, UTC.
         clock: The monotonic time at which it would have begun had it never been interrupted.
+        applied: The first plan and the way back from it; None of a run that goes on.
     """
 
     ledger: Ledger
     switch: PhaseSwitch | None
     started: str
     clock: float
+    applied: Applied | None = None
 
     @classmethod
     def of(cls, job: Job, ledger: Ledger, started: str, seconds: float = 0.0) -> Progress:

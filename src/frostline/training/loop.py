@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from frostline import _keras
-from frostline.applying import keep_functions
+from frostline.applying import functions_kept, keep_functions
 from frostline.errors import ModelError, PlanError, UncompiledModelError, listed
 from frostline.plan import Plan
 from frostline.receipt import Receipt
 from frostline.resolution import Resolution, resolve
 from frostline.schedule import Schedule
+from frostline.training import first_step
 from frostline.training.account import receipt_of, versions
-from frostline.training.first_step import checked
-from frostline.training.job import Job, Progress
+from frostline.training.job import Job, Progress, look_at
 from frostline.training.ledger import PhaseRun, no_gradient
 from frostline.training.watch import layers_made_in_call
 from frostline.verification import Verification
@@ -131,13 +131,16 @@ def fit(
         _refuse_epochs(arguments)
     job = Job(model, plan, _resolutions(model, plan), x, y, arguments, guard, keep_state, stop_on_nan)
     _refuse_best_of_other_parts(job)
-    checking = checked(job, in_advance=resume is not None) if preflight else nullcontext()
+    checking = preflight and not functions_kept(model, job.resolutions[0])
+    in_first_step = checking and resume is None and first_step.tells(job)
+    if checking and not in_first_step:
+        look_at(job)
     if resume is not None:
         from frostline.training.resuming import fit_resumably
 
         return fit_resumably(job, Path(resume))
     progress = job.begin()
-    with checking:
+    with first_step.checked(job, progress) if in_first_step else nullcontext():
         history = train(job, progress)
     return run_of(job, progress, history)
 
