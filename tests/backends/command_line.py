@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 
 from frostline.cli.app import main
@@ -54,6 +57,23 @@ class Runner:
         assert done.err.startswith("error: ")
         assert done.err.endswith("\n")
         return done.err[len("error: ") : -1]
+
+
+@contextmanager
+def at_work_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Stand in a folder as a user does, and forget afterwards what was imported from it and registered."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
+    registered = keras.saving.get_custom_objects()
+    known = dict(registered)
+    yield folder
+    registered.clear()
+    registered.update(known)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

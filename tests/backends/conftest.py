@@ -10,6 +10,7 @@ import keras
 import pytest
 
 from backends import checks
+from backends.command_line import Runner
 
 _EVERY = 60
 _ended = 0
@@ -33,6 +34,12 @@ def _garbage_collected_at_rest() -> Iterator[None]:
     if _ended % _EVERY == 0:
         time.sleep(0.2)
         gc.collect()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
+    """The command line, in this process."""
+    return Runner(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

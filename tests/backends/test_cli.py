@@ -21,7 +21,7 @@ import pytest
 
 import frostline as fl
 from backends import small_models
-from backends.command_line import Runner, contents
+from backends.command_line import Runner, at_work_in, contents
 
 BACKEND = keras.backend.backend()
 
@@ -121,27 +121,16 @@ def damaged_models(folder: Path) -> None:
 
 
 def models_of_other_code(folder: Path) -> None:
-    sys.path.insert(0, str(folder))
-    known = dict(keras.saving.get_custom_objects())
-    import my_layers
+    with pytest.MonkeyPatch.context() as patch, at_work_in(folder, patch):
+        sys.path.insert(0, str(folder))
+        import my_layers
 
-    for kind in ("Registered", "Plain"):
-        layer = getattr(my_layers, kind)(2, activation=my_layers.doubled, name="head")
-        keras.Sequential([keras.Input((4,)), layer], name="custom").save(folder / f"{kind.lower()}.keras")
-    function = keras.layers.Lambda(lambda x: 2 * x, output_shape=(4,), name="twice")
-    head = keras.layers.Dense(2, name="head")
-    keras.Sequential([keras.Input((4,)), function, head], name="python").save(folder / "lambda.keras")
-    forget(known)
-    sys.path.remove(str(folder))
-
-
-def forget(known: dict[str, Any]) -> None:
-    """Take modules and registered classes out of this process."""
-    for name in ("my_models", "my_layers", "needs_more", "unfinished"):
-        sys.modules.pop(name, None)
-    registered = keras.saving.get_custom_objects()
-    for name in set(registered) - set(known):
-        del registered[name]
+        for kind in ("Registered", "Plain"):
+            layer = getattr(my_layers, kind)(2, activation=my_layers.doubled, name="head")
+            keras.Sequential([keras.Input((4,)), layer], name="custom").save(folder / f"{kind.lower()}.keras")
+        function = keras.layers.Lambda(lambda x: 2 * x, output_shape=(4,), name="twice")
+        head = keras.layers.Dense(2, name="head")
+        keras.Sequential([keras.Input((4,)), function, head], name="python").save(folder / "lambda.keras")
 
 
 @pytest.fixture(autouse=True)
@@ -149,18 +138,8 @@ def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """Run each case in a copy of the folder, and forget what it imported."""
     here = tmp_path / "here"
     shutil.copytree(prepared, here, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.chdir(here)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setenv("KERAS_BACKEND", BACKEND)
-    known = dict(keras.saving.get_custom_objects())
-    yield here
-    forget(known)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(monkeypatch, capsys)
+    with at_work_in(here, monkeypatch):
+        yield here
 
 
 # show -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from backends.checks import quick_compilation
-from backends.command_line import Runner
+from backends.command_line import Runner, at_work_in
 
 BACKEND = keras.backend.backend()
 LABELS = ("ant", "bee", "cat")
@@ -229,21 +229,8 @@ def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """Run each case in a folder of its own that shows the prepared files."""
     for entry in prepared.iterdir():
         (tmp_path / entry.name).symlink_to(entry)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setenv("KERAS_BACKEND", BACKEND)
-    known = dict(keras.saving.get_custom_objects())
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    with quick_compilation():
+    with at_work_in(tmp_path, monkeypatch), quick_compilation():
         yield tmp_path
-    keras.saving.get_custom_objects().clear()
-    keras.saving.get_custom_objects().update(known)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(monkeypatch, capsys)
 
 
 def line_of(text: str) -> int:

@@ -43,11 +43,6 @@ def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(monkeypatch, capsys)
-
-
 def saved(run: Runner, tuned: str = "tuned", out: str = "tuned.safetensors") -> None:
     done = run("delta", "save", "base.keras", f"{tuned}.keras", "-o", out)
     assert done.code == 0, done.err

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from rich.console import Console
 
 import frostline as fl
 from backends.checks import Values, changed, values
-from backends.command_line import Runner, contents
+from backends.command_line import Runner, at_work_in, contents
 from frostline.errors import OutputFolderError, RunConfigError
 from frostline.locking import locked
 from frostline.runs.config import load_run
@@ -137,21 +137,12 @@ def draw_images(folder: Path, rng: np.random.Generator) -> None:
 
 
 @pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run each case in a folder of its own that shows the prepared files."""
     for entry in prepared.iterdir():
         (tmp_path / entry.name).symlink_to(entry)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setenv("KERAS_BACKEND", BACKEND)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(monkeypatch, capsys)
+    with at_work_in(tmp_path, monkeypatch):
+        yield tmp_path
 
 
 BASE: dict[str, Any] = {

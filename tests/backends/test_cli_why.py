@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from backends.checks import quick_compilation
-from backends.command_line import Runner
+from backends.command_line import Runner, at_work_in
 
 BACKEND = keras.backend.backend()
 RAW = {
@@ -107,21 +107,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run each case in a folder of its own that has the module, and forget what it registers."""
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "head.yaml").write_text("frostline: 1\nrules: [{train: 'head/**'}]\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setenv("KERAS_BACKEND", BACKEND)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    known = dict(keras.saving.get_custom_objects())
-    with quick_compilation():
+    with at_work_in(tmp_path, monkeypatch), quick_compilation():
         yield tmp_path
-    keras.saving.get_custom_objects().clear()
-    keras.saving.get_custom_objects().update(known)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(monkeypatch, capsys)
 
 
 def line_of(text: str) -> int:
