@@ -1,4 +1,4 @@
-"""The arms of `partial_rows.py` in plain PyTorch: PEFT, a hook, SparseAdam, full Adam, a split by hand."""
+"""The arms of `partial_rows.py` in a PyTorch loop: ours, PEFT, a hook, SparseAdam, Adam, a split by hand."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rows_task import HOOK, PEFT, PEFT_FROZEN, SPARSE_ADAM, TORCH_FROZEN, TORCH_LIMIT, Task, forget_peak
+from rows_keras import ADDRESS, network
+from rows_task import (
+    FULL,
+    HOOK,
+    PEFT,
+    PEFT_FROZEN,
+    SPARSE_ADAM,
+    TORCH_FROZEN,
+    TORCH_LIMIT,
+    TORCH_OURS,
+    Task,
+    forget_peak,
+)
 from torch import nn
 from torch.nn import functional
+
+from frostline import Rows, parametrize
 
 
 class TorchArm:
@@ -20,16 +34,17 @@ class TorchArm:
             import peft  # noqa: F401 (the library takes memory too, which training does not)
         torch.manual_seed(0)
         self._task = task
-        tokens = Split(task) if name == TORCH_LIMIT else table_of(task, sparse=name == SPARSE_ADAM)
-        self._model: Any = Model(task, tokens)
+        self._model: Any = network(FULL, task) if name == TORCH_OURS else Model(task, tokens_of(name, task))
         self.peak_of_building = forget_peak()
+        if name == TORCH_OURS:
+            parametrize(self._model, ADDRESS, Rows(slice(task.old, None)))
         if name in (TORCH_FROZEN, PEFT_FROZEN):
             self._model.requires_grad_(False)
         if name == PEFT:
             self._model = by_peft(self._model, task)
         if name == HOOK:
             new = (torch.arange(task.rows) >= task.old).reshape(-1, 1)
-            tokens.weight.register_hook(lambda gradient: gradient * new)
+            self._model.tokens.weight.register_hook(lambda gradient: gradient * new)
         trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         kind = torch.optim.SparseAdam if name == SPARSE_ADAM else torch.optim.Adam
         self._optimizer = kind(trained, lr=1e-3) if trained else None
@@ -103,9 +118,11 @@ class Split(nn.Module):
         return torch.where((place >= 0).unsqueeze(-1), new, old)
 
 
-def table_of(task: Task, *, sparse: bool) -> nn.Embedding:
+def tokens_of(name: str, task: Task) -> nn.Module:
+    if name == TORCH_LIMIT:
+        return Split(task)
     values = torch.rand(task.rows, task.width).mul_(0.1).sub_(0.05)
-    return nn.Embedding.from_pretrained(values, freeze=False, sparse=sparse)
+    return nn.Embedding.from_pretrained(values, freeze=False, sparse=name == SPARSE_ADAM)
 
 
 def by_peft(model: Model, task: Task) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rows_task import BY_FIT, CHECKED, DELTA, LIMIT, NOTES, OURS, PEFT
+from rows_task import BY_FIT, CHECKED, DELTA, LIMIT, NOTES, OURS, PEFT, TORCH_OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def bars(figures: dict[str, Any]) -> Iterator[Bar]:
         yield from bars_of_step_times(cases["untied"], on_torch=on_torch)
     if on_torch and "tied" in cases:
         times = cases["tied"]["milliseconds_a_step"]
-        yield Bar(f"tied head: {OURS} / {PEFT}", ratio(times[OURS], times.get(PEFT)), 0.7)
+        yield Bar(f"tied head: {TORCH_OURS} / {PEFT}", ratio(times[TORCH_OURS], times.get(PEFT)), 0.7)
     for columns, share in cases.get("dense", {}).get("of_the_weight_gradient", {}).items():
         yield Bar(f"Dense, {columns}: weight gradient / that of the whole kernel", share, 0.1)
     if "delta" in cases:
@@ -65,7 +65,7 @@ def bars_of_step_times(case: dict[str, Any], *, on_torch: bool) -> Iterator[Bar]
     for ours in (OURS, BY_FIT):
         yield Bar(f"{ours} / {LIMIT}", ratio(large[ours], large[LIMIT]), 1.3)
     if on_torch:
-        yield Bar(f"{PEFT} / {OURS}", ratio(large.get(PEFT), large[OURS]), 100, at_least=True)
+        yield Bar(f"{PEFT} / {TORCH_OURS}", ratio(large.get(PEFT), large[TORCH_OURS]), 100, at_least=True)
     extra = case["extra_memory_percent_of_the_table"][OURS]
     yield Bar(f"{OURS}: extra memory, of the table", extra, 5, "%")
     difference = 100 * abs(large[OURS] / small[OURS] - 1)

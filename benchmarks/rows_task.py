@@ -14,8 +14,9 @@ KERAS_PEERS = (GRADIENT_MASK, CONSTRAINT, FULL)
 
 PEFT, HOOK, SPARSE_ADAM = "PEFT trainable tokens", "PyTorch: hook, Adam", "PyTorch: SparseAdam"
 TORCH_FULL, TORCH_LIMIT = "PyTorch: full Adam", "PyTorch: split by hand"
+TORCH_OURS = "PyTorch: fl.parametrize"
 TORCH_FROZEN, PEFT_FROZEN = "PyTorch: all frozen", "PyTorch: all frozen, PEFT imported"
-TORCH_PEERS = (PEFT, HOOK, SPARSE_ADAM, TORCH_FULL, TORCH_LIMIT)
+TORCH_PEERS = (TORCH_OURS, PEFT, HOOK, SPARSE_ADAM, TORCH_FULL, TORCH_LIMIT)
 
 OPTAX_SPLIT, OPTAX_LABELS = "Optax: multi_transform, split table", "Optax: multi_transform, labels"
 JAX_FROZEN = "JAX: all frozen"
@@ -26,6 +27,7 @@ DELTA, CHECKED = "save_delta, check=False", "save_delta, check=True"
 NEW = 10
 
 NOTES = {
+    TORCH_OURS: "the parametrized Keras model in the loop of the peers, without `fit`",
     GRADIENT_MASK: "a `where` with `stop_gradient` over the table; Adam keeps slots for all of it",
     CONSTRAINT: "puts the old rows back after each step, from a copy",
     HOOK: "`register_hook` on the table; exact only without weight decay",

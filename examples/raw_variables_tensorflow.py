@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from frostline.verification import Digest, Fingerprint, compare, digest_array
+import frostline as fl
 
 rng = np.random.default_rng(1)
 x = tf.constant(rng.normal(size=(256, 3)), tf.float32)
@@ -15,21 +15,14 @@ variables = {"slope": slope, "height": height}
 momentum = tf.Variable(tf.zeros_like(slope))
 
 
-def fingerprint():
-    """The digests of raw variables, as `fl.fingerprint` takes those of a model."""
-    arrays = {name: variable.numpy() for name, variable in variables.items()}
-    return Fingerprint(
-        {
-            name: Digest("weight", a.shape, str(a.dtype), digest_array(np.asarray(a)))
-            for name, a in arrays.items()
-        }
-    )
+def error():
+    return tf.reduce_mean(tf.square(height * tf.tanh(x @ slope) - y))
 
 
 @tf.function
 def step():
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.square(height * tf.tanh(x @ slope) - y))
+        loss = error()
     # The tape watches trainable variables only. Naming just those here as well leaves nothing to luck:
     # a list with `height` in it would give None in its place, and an optimizer might decay it all the same.
     (gradient,) = tape.gradient(loss, [slope])
@@ -38,13 +31,17 @@ def step():
     return loss
 
 
-before = fingerprint()
+before = fl.fingerprint(variables)
 losses = [float(step()) for _ in range(400)]
 print(f"loss: {losses[0]:.4f} -> {losses[-1]:.4f}")
 assert losses[-1] < losses[0] / 20
 
-verification = compare(before, fingerprint(), trained=["slope"], moving=[])
+verification = fl.verify(variables, before, ["slope"])
 verification.require_ok()
 print("trained:", ", ".join(verification.of("trained")))
 print("intact: ", ", ".join(verification.of("intact")))
 assert verification.of("intact") == ("height",)
+
+explained = fl.explain(error, variables)
+print(explained)
+assert [one.status for one in explained.values()] == ["trains", "frozen"]

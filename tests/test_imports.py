@@ -21,7 +21,7 @@ ROOT = Path(frostline.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("_version", "documents", "elements", "files", "globs", "initializers", "locking", "render"),
-    ("documentfile", "elementsets"),
+    ("documentfile", "elementsets", "digesting"),
     ("_keras",),
     ("address",),
     ("groups", "parking"),

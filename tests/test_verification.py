@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from frostline import Fingerprint, Plan, verify
 from frostline.address import Role
 from frostline.errors import FrostlineError, VerificationError
-from frostline.verification import Digest, compare, digest_array
+from frostline.verification import Digest, compare
 
 
 def fingerprint(values: dict[str, str], role: Role = "weight") -> Fingerprint:
@@ -129,30 +126,7 @@ def test_verify_takes_a_fingerprint_only() -> None:
     )
 
 
-# Digests --------------------------------------------------------------------------------------------
-
-
-def test_the_digest_is_of_the_bytes_in_c_order_little_endian() -> None:
-    values = np.arange(6, dtype="<f4").reshape(2, 3)
-    assert digest_array(values) == digest_array(np.asfortranarray(values))
-    assert digest_array(values) == digest_array(values.astype(">f4"))
-    assert digest_array(values[:, ::-1]) == digest_array(values[:, ::-1].copy())
-    # Worked out once from the 24 bytes themselves.
-    assert digest_array(values)[:16] == "f643c80020fab138"
-
-
-@given(st.binary(min_size=4, max_size=64).filter(lambda b: len(b) % 4 == 0), st.integers(0, 511))
-def test_one_bit_changes_the_digest(data: bytes, bit: int) -> None:
-    one = np.frombuffer(data, "<f4")
-    other = one.view(np.uint8).copy()
-    other[bit // 8 % other.size] ^= 1 << bit % 8
-    assert digest_array(one) != digest_array(other.view("<f4"))
-
-
-def test_zeros_of_both_signs_and_empty_arrays_are_told_apart() -> None:
-    zero = np.zeros(1, "float32")
-    assert digest_array(zero) != digest_array(-zero)
-    assert digest_array(zero[:0]) == digest_array(np.zeros((0, 3)))
+# Fingerprints as values ---------------------------------------------------------------------------
 
 
 def test_a_fingerprint_is_compared_by_value_and_hashes_alike() -> None:

@@ -78,19 +78,6 @@ class Weight:
         """The variable that holds a tensor of its shape: itself, or the base of a parametrized weight."""
         return self.variable if self.combination is None else self.combination.base
 
-    def frozen_values(self) -> npt.NDArray[Any] | None:
-        """Return what of a parametrized weight stays fixed, as an array of its shape; None for a plain one.
-
-        That is its base, with zeros where the trained elements stand.
-        """
-        if self.combination is None:
-            return None
-        values: npt.NDArray[Any] = _keras.glimpse(self.combination.base).copy()
-        elements = self.combination.how.elements(self.shape)
-        if elements is not None:
-            elements.fill(values, 0)
-        return values
-
     @property
     def targets(self) -> tuple[tuple[str, Any], ...]:
         """What an optimizer updates, with addresses: the variable, or the parts of a parametrized weight."""

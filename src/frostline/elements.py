@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,35 @@ class Elements(ABC):
     @abstractmethod
     def fill(self, array: npt.NDArray[Any], value: Any) -> None:
         """Set the elements of a NumPy array, in place."""
+
+    def blocks(self, array: npt.NDArray[Any], value: Any) -> Iterator[npt.NDArray[Any]]:
+        """Yield an array a few rows at a time, with other values at the elements; it stays as it is.
+
+        Args:
+            array: Of the whole shape.
+            value: One number, or an array of the shape in which the elements are held.
+        """
+        if not array.ndim or not array.size:
+            array = array.copy()
+            self.fill(array, value)
+            yield array
+            return
+        rows = max(1, _BLOCK * len(array) // max(1, array.nbytes))
+        for first in range(0, len(array), rows):
+            block = array[first : first + rows]
+            index, inside = self._in_rows(first, first + len(block))
+            if index is not None:
+                block = block.copy()
+                block[index] = value if np.ndim(value) == 0 else value[inside]
+            yield block
+
+    @abstractmethod
+    def _in_rows(self, first: int, after: int) -> tuple[Any, Any]:
+        """Return the index of the elements among some rows, and that of their values; None where none are."""
+
+
+_BLOCK = 1 << 22
+"""Bytes that are copied at a time: few enough to stay in a processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +110,15 @@ class Grid(Elements):
         """Set the elements of a NumPy array, in place."""
         array[np.ix_(*(self.places.get(n, np.arange(size)) for n, size in enumerate(self.shape)))] = value
 
+    def _in_rows(self, first: int, after: int) -> tuple[Any, Any]:
+        if 0 in self.places:
+            low, high = np.searchsorted(self.places[0], (first, after))
+            rows = self.places[0][low:high] - first
+        else:
+            low, high, rows = first, after, np.arange(after - first)
+        others = (self.places.get(n, np.arange(size)) for n, size in enumerate(self.shape) if n)
+        return (np.ix_(rows, *others), slice(low, high)) if len(rows) else (None, None)
+
 
 @dataclass(frozen=True, eq=False)
 class Scattered(Elements):
@@ -114,6 +152,12 @@ class Scattered(Elements):
     def fill(self, array: npt.NDArray[Any], value: Any) -> None:
         """Set the elements of a NumPy array, in place."""
         array.reshape(-1)[self.ids] = value
+
+    def _in_rows(self, first: int, after: int) -> tuple[Any, Any]:
+        stride = math.prod(self.shape[1:])
+        low, high = np.searchsorted(self.ids, (first * stride, after * stride))
+        places = np.unravel_index(self.ids[low:high] - first * stride, (after - first, *self.shape[1:]))
+        return (places, slice(low, high)) if low < high else (None, None)
 
 
 def span(ids: Ids) -> tuple[int, int] | None:

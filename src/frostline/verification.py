@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
 from blake3 import blake3
 from rich.console import ConsoleRenderable
 
 from frostline import _keras
 from frostline.address import Role, Weight, inventory
+from frostline.digesting import digest_array, digest_with, digest_without
 from frostline.errors import FrostlineError, VerificationError, listed, near
 from frostline.parametrization.base import Parametrization
+from frostline.parametrization.selections import Selection
 from frostline.partly import Parts, part_text
 from frostline.plan import Plan
 from frostline.render import Rendered, count, stacked, table
@@ -138,21 +138,12 @@ class Fingerprint(Mapping[str, Digest]):
         return cls({address: Digest.from_data(one) for address, one in data.items()})
 
 
-def digest_array(values: npt.NDArray[Any]) -> str:
-    """Return the BLAKE3 digest, in hexadecimal, of an array's bytes in C order, little endian."""
-    contiguous = np.ascontiguousarray(values)
-    if contiguous.dtype.byteorder == ">":
-        contiguous = contiguous.astype(contiguous.dtype.newbyteorder("<"))
-    digest = blake3(max_threads=blake3.AUTO)
-    digest.update(contiguous.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
 def fingerprint(model: Any, plan: Plan | Resolution | None = None) -> Fingerprint:
     """Take the digest of every variable of a model.
 
     Args:
-        model: A built Keras model or layer.
+        model: A built Keras model or layer; or, without a model, the variables, tensors or arrays of the
+            backend by name.
         plan: A plan, or its resolution, that trains weights in part: of these the digest of what it leaves
             frozen is taken too, so that `verify` can tell.
 
@@ -160,6 +151,8 @@ def fingerprint(model: Any, plan: Plan | Resolution | None = None) -> Fingerprin
         UnbuiltModelError: Its weights do not exist yet.
         PlanError: The plan does not fit the model.
     """
+    if isinstance(model, Mapping):
+        return _fingerprint_of_raw(model)
     if plan is None:
         return fingerprint_of(inventory(model))
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
@@ -177,27 +170,45 @@ def fingerprint_of(weights: Iterable[Weight], parts: Parts | None = None) -> Fin
     return Fingerprint({w.address: _digest(w, every.get(w.address, {})) for w in weights})
 
 
+def _fingerprint_of_raw(variables: Mapping[str, Any]) -> Fingerprint:
+    found = {}
+    for name, variable in variables.items():
+        values = _keras.glimpse(variable)
+        if values.dtype == object:
+            raise FrostlineError(
+                f"no numbers can be read from {name!r}",
+                received=f"an object of type {type(variable).__name__}",
+                expected="a variable, a tensor or an array",
+            )
+        found[name] = Digest("weight", values.shape, values.dtype.name, digest_array(values))
+    return Fingerprint(found)
+
+
 def _digest(weight: Weight, parts: Mapping[str, Parametrization]) -> Digest:
-    values = _keras.glimpse(weight.variable)
-    digest = digest_array(values)
-    rests = {part: _rest(weight, values, how) for part, how in parts.items()}
-    plain = weight.role, weight.shape, weight.dtype, digest
+    rests = {part: _rest(weight, how) for part, how in parts.items()}
+    plain = weight.role, weight.shape, weight.dtype, _whole(weight)
     if weight.combination is None:
         return Digest(*plain, rests=rests)
     part = part_text(weight.combination.how, weight.shape)
-    return Digest(*plain, rests.get(part) or _rest(weight, values, weight.combination.how), part, rests)
+    return Digest(*plain, rests.get(part) or _rest(weight, weight.combination.how), part, rests)
 
 
-def _rest(weight: Weight, values: npt.NDArray[Any], how: Parametrization) -> str:
+def _whole(weight: Weight) -> str:
+    """Digest all of a weight; one of which some elements train is not put together for it."""
+    made_of = weight.combination
+    if made_of is None or not isinstance(made_of.how, Selection):
+        return digest_array(_keras.glimpse(weight.variable))
+    part = _keras.glimpse(made_of.parts[made_of.how.part])
+    return digest_with(_keras.glimpse(made_of.base), made_of.how.elements(weight.shape), part)
+
+
+def _rest(weight: Weight, how: Parametrization) -> str:
     """Digest what a parametrization leaves frozen of a weight, whether it is on it now or not."""
-    elements = how.elements(weight.shape)
-    if elements is not None:
-        rest = values.copy()
-        elements.fill(rest, 0)
-        return digest_array(rest)
     made_of = weight.combination
     on = made_of is not None and made_of.how == how
-    return digest_array(_keras.glimpse(made_of.base) if on else values)
+    values = _keras.glimpse(made_of.base if on else weight.variable)
+    elements = how.elements(weight.shape)
+    return digest_array(values) if elements is None else digest_without(values, elements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,19 +298,21 @@ class Verification(Rendered):
         return stacked(*parts)
 
 
-def verify(model: Any, before: Fingerprint, plan: Plan | Resolution) -> Verification:
+def verify(model: Any, before: Fingerprint, plan: Plan | Resolution | Collection[str]) -> Verification:
     """Hold a model against its fingerprint before training, and against the plan.
 
     Args:
-        model: The model after training.
+        model: The model after training; or variables by name, as `fingerprint` takes them.
         before: Its fingerprint before.
-        plan: The plan it was trained under, or its resolution.
+        plan: The plan it was trained under, or its resolution; of variables by name, the names of those that
+            were to train.
 
     Returns:
         A `Verification`; `.ok` is False where a frozen number changed.
 
     Raises:
-        FrostlineError: The fingerprint is of a model with other weights altogether.
+        FrostlineError: The fingerprint is of a model with other weights altogether, or a name is of none of
+            the variables.
         UnmatchedRuleError: The plan does not fit the model.
 
     Example:
@@ -309,6 +322,13 @@ def verify(model: Any, before: Fingerprint, plan: Plan | Resolution) -> Verifica
         >>> _ = model.layers[0].kernel.assign(model.layers[0].kernel + 1)
         >>> verify(model, before, Plan().train("head/kernel")).ok
         True
+
+        Without a model:
+
+        >>> before = fingerprint({"slope": keras.ops.zeros(3), "height": keras.ops.ones(1)})
+        >>> after = {"slope": keras.ops.ones(3), "height": keras.ops.ones(1)}
+        >>> verify(after, before, ["slope"]).of("intact")
+        ('height',)
     """
     if not isinstance(before, Fingerprint):
         raise FrostlineError(
@@ -316,11 +336,32 @@ def verify(model: Any, before: Fingerprint, plan: Plan | Resolution) -> Verifica
             received=f"an object of type {type(before).__name__}",
             expected="what frostline.fingerprint(model) returned before training",
         )
-    resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
+    if isinstance(model, Mapping):
+        return compare(before, fingerprint(model), _names_of(plan, model), ())
+    resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)  # type: ignore[arg-type]
     trained = {d.weight.address for d in resolution.trained}
     moving = {d.weight.address for d in resolution.statistics if d.trains}
     parts = Parts.of((resolution,))
     return compare(before, fingerprint_of(inventory(model), parts), trained, moving, parts.over_all)
+
+
+def _names_of(plan: Plan | Resolution | Collection[str], variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the variables that were to train."""
+    if isinstance(plan, Plan | Resolution | str):
+        raise FrostlineError(
+            "variables without a model have no plan",
+            received=f"an object of type {type(plan).__name__}",
+            expected="a list of the names of those that were to train",
+        )
+    for name in plan:
+        if name not in variables:
+            close = near(name, variables)
+            raise FrostlineError(
+                f"there is no variable {name!r}",
+                received=listed(variables),
+                remedy=f"did you mean {listed(close)}?" if close else None,
+            )
+    return tuple(plan)
 
 
 def compare(

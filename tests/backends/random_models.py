@@ -7,6 +7,7 @@ weights are set to well-scaled random numbers, so that gradients are not zero fo
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable
@@ -293,8 +294,14 @@ def _part(kind: str, source: str, depth: int) -> st.SearchStrategy[Part]:
 
 
 @st.composite
-def plans(draw: st.DrawFn, held: Inventory) -> fl.Plan:
-    """A random plan whose rules pick something, under which at least one kernel trains."""
+def plans(draw: st.DrawFn, held: Inventory, *, elements: bool = False) -> fl.Plan:
+    """A random plan whose rules pick something, under which at least one kernel trains.
+
+    Args:
+        draw: Hypothesis's.
+        held: The weights of the model that it is for.
+        elements: Whether rules may also speak of elements of a weight, or train one by an adapter.
+    """
     plan = fl.Plan(
         default=draw(st.sampled_from(("freeze", "freeze", "train"))),
         batchnorm=draw(st.sampled_from(("inference", "inference", "update"))),
@@ -312,6 +319,8 @@ def plans(draw: st.DrawFn, held: Inventory) -> fl.Plan:
             plan = plan.train(chosen, lr=lr, decay=decay, optional=optional)
         else:
             plan = plan.freeze(chosen, optional=optional)
+    for _ in range(draw(st.integers(0, 3)) if elements else 0):
+        plan = draw(_with_part(held, plan))
     kernels = sorted(a for a in weights if a.endswith("kernel"))
     if expected_trained(held, plan).isdisjoint(kernels):
         plan = plan.train(draw(st.sampled_from(kernels)))
@@ -319,12 +328,83 @@ def plans(draw: st.DrawFn, held: Inventory) -> fl.Plan:
 
 
 def expected_trained(held: Inventory, plan: fl.Plan) -> set[str]:
-    """The weights that a plan trains, said again in the plainest way: the last rule that picks decides."""
-    trained = {w.address for w in held.of_role("weight") if plan.default == "train"}
+    """The weights that a plan trains, or elements of which it trains."""
+    return {address for address, mask in expected_elements(held, plan).items() if mask.any()}
+
+
+def expected_elements(held: Inventory, plan: fl.Plan) -> dict[str, np.ndarray]:
+    """What trains of each weight, as a mask, said again in the plainest way: rules are read in order."""
+    masks = {w.address: np.full(w.shape, plan.default == "train") for w in held.of_role("weight")}
     for rule in plan.rules:
-        picked = rule.selector.addresses(held) & {w.address for w in held.of_role("weight")}
-        trained = trained | picked if rule.action == "train" else trained - picked
-    return trained
+        for address in rule.selector.addresses(held) & set(masks):
+            masks[address][_index_of(rule, masks[address])] = rule.action == "train"
+    return masks
+
+
+def _index_of(rule: Any, mask: np.ndarray) -> Any:
+    """The elements of a weight that a rule speaks of, as NumPy takes them."""
+    match rule.elements:
+        case fl.Rows(rows):
+            return (rows,)
+        case fl.Columns(columns):
+            return (..., columns)
+        case fl.Index(index):
+            return index
+        case fl.Mask(mask=chosen):
+            return chosen
+        case None:
+            return ...
+        case other:
+            raise AssertionError(other)
+
+
+# A rule about elements of a weight, over those that trained before, must keep their rates, and must not
+# follow an adapter, which moves them all.
+
+
+@st.composite
+def _with_part(draw: st.DrawFn, held: Inventory, plan: fl.Plan) -> fl.Plan:
+    """The plan with one more rule, about a part of one weight."""
+    weight = draw(st.sampled_from(held.of_role("weight")))
+    picking = [rule for rule in plan.rules if weight.address in rule.selector.addresses(held)]
+    before = expected_elements(held, plan)[weight.address]
+    adapted = bool(picking) and picking[-1].part is not None and picking[-1].elements is None
+    if adapted or draw(st.integers(0, 5)) == 0:
+        adapters = [fl.Scale()] + ([fl.LowRank(rank=1)] if len(weight.shape) == 2 else [])
+        return plan.train(weight.address, via=draw(st.sampled_from(adapters)))
+    part = draw(_parts_of(weight.shape))
+    if draw(st.integers(0, 2)) == 0:
+        return plan.freeze(weight.address, **part)
+    training = [rule for rule in picking if rule.action == "train"]
+    rates = (training[-1].lr, training[-1].decay) if training and before.any() else (1.0, 1.0)
+    return plan.train(weight.address, lr=rates[0], decay=rates[1], **part)
+
+
+def _parts_of(shape: tuple[int, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    """What `Plan.train` and `Plan.freeze` take for some elements of a weight of this shape."""
+    rows, columns = _places(shape[0]), _places(shape[-1])
+    ways = [
+        rows.map(lambda places: {"rows": places}),
+        columns.map(lambda places: {"columns": places}),
+        st.lists(st.booleans(), min_size=math.prod(shape), max_size=math.prod(shape))
+        .filter(any)
+        .map(lambda bits: {"mask": np.reshape(np.array(bits), shape)}),
+    ]
+    if len(shape) > 1:
+        ways.append(st.tuples(*map(_slices, shape)).map(lambda index: {"index": index}))
+    return st.one_of(ways)
+
+
+def _places(size: int) -> st.SearchStrategy[Any]:
+    """Places along an axis: one, several, or a slice, counted from either end."""
+    one = st.integers(-size, size - 1)
+    several = st.lists(st.integers(0, size - 1), min_size=1, max_size=size, unique=True)
+    return st.one_of(one, several, _slices(size))
+
+
+def _slices(size: int) -> st.SearchStrategy[slice]:
+    """Slices that hold something."""
+    return st.slices(size).filter(lambda one: len(range(size)[one]) and (one.step or 1) > 0)
 
 
 @st.composite

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras.src.backend import compute_output_spec
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from backends import small_models
 from backends.small_models import compiled, fit, value_of
@@ -727,6 +729,57 @@ def test_losses_left_unbuilt_builds_a_copy() -> None:
         _keras.compute_loss(model, x, y, model(x), None)
         assert model._compile_loss.built
     assert not model._compile_loss.built
+
+
+def test_outputs_are_known_where_the_graph_has_them() -> None:
+    """Keras is spared the symbolic call; what it builds from that is the same."""
+
+    class Counted(keras.layers.Layer):  # type: ignore[misc]
+        symbolic, real = 0, 0
+
+        def call(self, inputs: Any) -> Any:
+            if in_symbolic_scope():
+                self.symbolic += 1
+            else:
+                self.real += 1
+            return inputs
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    inputs = keras.Input((3,))
+    hidden = Counted(name="counted")(inputs)
+    outputs = {"a": keras.layers.Dense(2)(hidden), "b": keras.layers.Dense(1, dtype="float16")(hidden)}
+    functional = keras.Model(inputs, outputs)
+    sequential = keras.Sequential([keras.Input((3,)), Counted(name="counted"), keras.layers.Dense(2)])
+    for model in (functional, sequential):
+        counted = model.get_layer("counted")
+        counted.symbolic = counted.real = 0
+        with _keras.outputs_known(model):
+            spec = compute_output_spec(model, keras.KerasTensor((5, 3)))
+            assert counted.symbolic == 0
+            found = model(np.ones((4, 3), "float32"))
+            assert counted.real == 1
+        plain = compute_output_spec(model, keras.KerasTensor((5, 3)))
+        assert counted.symbolic > 0
+        assert "call" not in vars(model)
+        told, held, real = (
+            [(tuple(one.shape), keras.backend.standardize_dtype(one.dtype)) for one in keras.tree.flatten(of)]
+            for of in (spec, plain, found)
+        )
+        assert told == held
+        assert [((5, *shape[1:]), dtype) for shape, dtype in real] == told
+
+
+def test_outputs_of_own_calls_and_of_open_lengths_are_asked_for() -> None:
+    class Own(keras.Sequential):  # type: ignore[misc]
+        def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+            return super().call(inputs, training=training, mask=mask)
+
+    open_length = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(2)])
+    for model in (Own([keras.Input((3,)), keras.layers.Dense(2)]), open_length, small_models.subclassed()):
+        with _keras.outputs_known(model):
+            assert "call" not in vars(model)
 
 
 # Saving -------------------------------------------------------------------------------------------

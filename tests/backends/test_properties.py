@@ -24,7 +24,16 @@ from hypothesis import strategies as st
 import frostline as fl
 from backends import random_models
 from backends.checks import examples
-from backends.random_models import BATCH, Optimizer, Part, Recipe, expected_trained, plans, recipes
+from backends.random_models import (
+    BATCH,
+    Optimizer,
+    Part,
+    Recipe,
+    expected_elements,
+    expected_trained,
+    plans,
+    recipes,
+)
 from frostline.address import Inventory, inventory
 
 EXAMPLES = examples(100, jax=20, tensorflow=20)
@@ -60,7 +69,7 @@ def cases(draw: st.DrawFn) -> Case:
     held = inventory(recipe.build())
     optimizer = draw(random_models.optimizers())
     count = draw(st.sampled_from((1, 2, 2, 3)))
-    steps = tuple((draw(st.sampled_from(WAYS)), draw(plans(held))) for _ in range(count))
+    steps = tuple((draw(st.sampled_from(WAYS)), draw(plans(held, elements=True))) for _ in range(count))
     # An eager step on TensorFlow takes a fraction of the time that tracing one does.
     eager = BACKEND == "tensorflow" and draw(st.integers(0, 2)) > 0
     return Case(recipe, optimizer, steps, eager)
@@ -118,8 +127,14 @@ def _assert_obeyed(
     roles = {w.address: w.role for w in resolution.inventory}
     weights = {a for a, role in roles.items() if role == "weight"}
     trained = {d.weight.address for d in resolution.trained}
-    assert trained == expected_trained(resolution.inventory, resolution.plan)
+    elements = expected_elements(resolution.inventory, resolution.plan)
+    assert trained == {address for address, mask in elements.items() if mask.any()}
     assert not moved & (weights - trained), "a frozen weight moved"
+    for address in trained:
+        event("a weight in part" if not elements[address].all() else "a whole weight")
+        frozen = ~elements[address]
+        kept = (values[address][frozen].tobytes() for values in (before, after))
+        assert len(set(kept)) == 1, f"a frozen element of {address} moved"
 
     statistics = {a for a, role in roles.items() if role == "statistic"}
     moving = _moving_statistics(resolution)
@@ -159,12 +174,16 @@ def _without_gradient(
     random_models.put_back(model, before)
     held = inventory(model)
     x, y = (part[:BATCH] for part in data)
-    found = random_models.gradients(model, x, y, [held.by_address[a].variable for a in addresses])
+    targets = [(a, v) for a in addresses for _, v in held.by_address[a].targets]
+    found = random_models.gradients(model, x, y, [v for _, v in targets])
     random_models.put_back(model, after)
     event("unmoved, gradient computed")
-    return {
-        a for a, gradient in zip(addresses, found, strict=True) if np.abs(gradient).max() < SMALLEST_GRADIENT
+    large = {
+        a
+        for (a, _), gradient in zip(targets, found, strict=True)
+        if np.abs(gradient).max() >= SMALLEST_GRADIENT
     }
+    return set(addresses) - large
 
 
 def _assert_slots_of_trained_only(
@@ -172,7 +191,8 @@ def _assert_slots_of_trained_only(
 ) -> None:
     # Scalars are counters and the like: no weight here is one.
     slots = [v for v in model.optimizer.variables if tuple(v.shape) != ()]
-    expected = Counter(d.weight.shape for d in resolution.trained for _ in range(optimizer.slots))
+    held = [tuple(v.shape) for d in resolution.trained for _, v in d.weight.targets]
+    expected = Counter(shape for shape in held for _ in range(optimizer.slots) if shape != ())
     assert Counter(tuple(v.shape) for v in slots) == expected
 
 
@@ -182,17 +202,25 @@ def _assert_undo_restores(model: keras.Model, nested: list[fl.Plan]) -> None:
         return
     before = _state(model)
     with fl.applied(model, nested[0]):
-        assert [id(v) for v in model.trainable_variables] == _state(model)[-1]
+        flagged = [id(v) for v in model.trainable_variables]
+        assert [id(v) for v in model.optimizer._trainable_variables] == flagged
         _assert_undo_restores(model, nested[1:])
     assert _state(model) == before
 
 
 def _state(model: keras.Model) -> list[Any]:
-    """All that a plan may change on the layers and weights of a model, and what the optimizer updates."""
+    """All that a plan may change on the layers and weights of a model, and what the optimizer updates.
+
+    Variables go by their addresses: a part of a weight that a plan takes off and puts on again is a new one.
+    """
     layers = list(model._flatten_layers(include_self=True, recursive=True))
     flags = [(layer.name, layer.trainable, vars(layer).get("call")) for layer in layers]
-    weights = [(id(v), v.trainable, getattr(v.value, "requires_grad", None)) for v in model.variables]
-    return [flags, weights, [id(v) for v in model.optimizer._trainable_variables]]
+    held = inventory(model)
+    name_of = {id(w.storage): w.address for w in held} | {id(v): a for w in held for a, v in w.targets}
+    weights = [
+        (name_of[id(v)], v.trainable, getattr(v.value, "requires_grad", None)) for v in model.variables
+    ]
+    return [flags, weights, [name_of[id(v)] for v in model.optimizer._trainable_variables]]
 
 
 # --- plan files -------------------------------------------------------------------------------
@@ -203,7 +231,7 @@ def planned_models(draw: st.DrawFn) -> tuple[Inventory, keras.Model, fl.Plan]:
     """A random model with a random plan."""
     model = draw(recipes()).build()
     held = inventory(model)
-    return held, model, draw(plans(held))
+    return held, model, draw(plans(held, elements=True))
 
 
 @every

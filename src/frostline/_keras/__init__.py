@@ -17,6 +17,7 @@ from frostline._keras.calls import (
     losses_left_unbuilt,
     losses_of,
     mask_of,
+    outputs_known,
     uncast,
     with_mask,
 )
@@ -127,6 +128,7 @@ __all__ = [
     "optimizer_counters",
     "optimizer_own_variables",
     "optimizer_targets",
+    "outputs_known",
     "own_statistics",
     "own_weights",
     "owns",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from frostline._keras.methods import replace_method, restore_method
 from frostline._keras.private import private
 
 
@@ -91,6 +93,59 @@ def losses_left_unbuilt(model: Any) -> Iterator[None]:
         yield
     finally:
         object.__setattr__(model, "_compile_loss", held)
+
+
+@contextmanager
+def outputs_known(model: Any) -> Iterator[None]:
+    """Spare Keras calling a whole model only to learn the shapes of what comes out.
+
+    `fit` builds losses and metrics from a call of the model on tensors without values, which takes as long as
+    tracing it. A Functional or Sequential model has these shapes at hand; others are called as ever.
+    """
+    if (outputs := _fixed_outputs(model)) is None:
+        yield
+        return
+    replace_method(model, "call", functools.partial(_told_when_symbolic, outputs=outputs), by=_BY_OUTPUTS)
+    try:
+        yield
+    finally:
+        restore_method(model, "call", by=_BY_OUTPUTS)
+
+
+_BY_OUTPUTS = "outputs"
+
+
+def _fixed_outputs(model: Any) -> Any:
+    """Return a nest of what a model puts out; None where a `call` of its own decides that, or lengths do."""
+    import keras
+    from keras.src.models.functional import Functional
+
+    if type(model).call is keras.Sequential.call:
+        model = private(model, "_functional")
+    if model is None or type(model).call is not Functional.call:
+        return None
+    outputs = private(model, "_outputs_struct")
+    plain = all(
+        one.shape and one.shape[0] is None and None not in one.shape[1:] and not one.sparse and not one.ragged
+        for one in keras.tree.flatten(outputs)
+    )
+    return outputs if plain else None
+
+
+def _told_when_symbolic(call: Callable[..., Any], outputs: Any) -> Callable[..., Any]:
+    import keras
+    from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+    @functools.wraps(call)
+    def told(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        batch = keras.tree.flatten(inputs)[0].shape[0]
+        if not in_symbolic_scope() or batch is None:
+            return call(inputs, *args, **kwargs)
+        return keras.tree.map_structure(
+            lambda one: keras.ops.zeros((batch, *one.shape[1:]), one.dtype), outputs
+        )
+
+    return told
 
 
 def losses_of(model: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from frostline._keras.private import private
 
-_INNERMOST_FIRST = ("weights", "", "first step")
+_INNERMOST_FIRST = ("weights", "", "first step", "outputs")
 """Who may replace one method at the same time, and in which order their replacements are nested."""
 
 

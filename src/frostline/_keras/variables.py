@@ -16,15 +16,18 @@ def glimpse(variable: Any) -> Any:
     """Return the value of a variable as an array, uncopied where the backend allows; to be read at once.
 
     Keras's own conversion copies, which took as long as hashing what it copied.
+
+    Args:
+        variable: A `keras.Variable`, or a variable or tensor of the backend.
     """
     import keras
 
-    value = variable.value
+    value = variable.value if isinstance(variable, keras.Variable) else variable
     value = value.detach() if hasattr(value, "detach") else value
     try:
         return np.asarray(value)
     except (TypeError, RuntimeError):  # bfloat16 or another device, on PyTorch
-        return np.asarray(keras.ops.convert_to_numpy(variable))
+        return np.asarray(keras.ops.convert_to_numpy(value))
 
 
 def same_storage(variable: Any, kind: type) -> Any:
@@ -36,8 +39,13 @@ def same_storage(variable: Any, kind: type) -> Any:
 
 
 def let_go(variable: Any) -> None:
-    """Take the tensor away from a variable whose value is from now on computed."""
-    private(variable, "_value")
+    """Take the tensor away from a variable whose value is from now on computed.
+
+    Whoever holds the tensor holds it frozen: PyTorch's own loops go by what the tensor says.
+    """
+    value = private(variable, "_value")
+    if hasattr(value, "requires_grad_"):
+        value.requires_grad_(False)
     variable._value = None
 
 

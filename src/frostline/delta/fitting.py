@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from blake3 import blake3
-
 from frostline import _keras
 from frostline.address import Inventory, Weight
 from frostline.delta.changing import Change, kind_text, parametrization_of
 from frostline.delta.contents import Delta, Entry
-from frostline.elements import Elements, Grid
+from frostline.digesting import digest_array, digest_without
+from frostline.elements import Elements
 from frostline.elementsets import common
 from frostline.errors import DeltaError, listed, near
 from frostline.saving.aligning import aligned
-from frostline.saving.tensors import Array
-from frostline.verification import digest_array
 
 
 def for_model(delta: Delta, held: Inventory) -> Delta:
@@ -93,24 +89,6 @@ def overlap(one: Entry, other: Entry | None) -> bool:
     if one.kind != "elements" or other.kind != "elements":
         return True
     return common(_elements(one), _elements(other)) is not None
-
-
-def digest_without(values: Array, elements: Elements) -> str:
-    """Return the digest of an array with zeros at some elements; whole rows need no copy of it."""
-    if not (isinstance(elements, Grid) and set(elements.places) == {0} and values.flags.c_contiguous):
-        values = values.copy()
-        elements.fill(values, 0)
-        return digest_array(values)
-    digest, rows = blake3(max_threads=blake3.AUTO), np.asarray(elements.places[0])
-    raw = values.reshape(len(values), -1).view(np.uint8)
-    done = 0
-    for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
-        first, after = int(run[0]), int(run[-1]) + 1
-        digest.update(raw[done:first].reshape(-1).data)
-        digest.update(bytes((after - first) * raw.shape[1]))
-        done = after
-    digest.update(raw[done:].reshape(-1).data)
-    return digest.hexdigest()
 
 
 def _digest(weight: Weight, entry: Entry | None, changes: Sequence[Change]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,8 @@ import numpy as np
 from frostline import _keras
 from frostline.address import Inventory, Weight, inventory
 from frostline.delta.contents import Delta, Entry, Held
-from frostline.elements import Elements
+from frostline.digesting import digest_array, digest_without
 from frostline.errors import DeltaError, listed
-from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Rows, Selection
 from frostline.partly import part_text
 from frostline.receipt import Receipt
@@ -22,7 +21,7 @@ from frostline.saving.aligning import aligned
 from frostline.saving.decisions import plan_data
 from frostline.saving.describing import described
 from frostline.saving.tensors import Array
-from frostline.verification import Digest, Fingerprint, digest_array, fingerprint_of
+from frostline.verification import Digest, Fingerprint, fingerprint_of
 
 _KEPT = ("weight", "statistic")
 
@@ -210,13 +209,12 @@ def _by_flags(weight: Weight, moves: bool) -> _Judged:
     """Judge without a base: by the flags, and by the frozen values that a parametrized weight keeps."""
     made_of = weight.combination
     if made_of is not None:
-        frozen, whole = weight.frozen_values(), _digest_of(made_of.base)
-        assert frozen is not None
+        whole, frozen = _digest_of(made_of.base), ""
         if whole == _digest_of(weight.variable):
             return None, Held(weight.shape, weight.dtype, whole)
-        some = isinstance(made_of.how, Selection)
-        held = Held(weight.shape, weight.dtype, whole, digest_array(frozen) if some else "")
-        return _of_parts(weight), held
+        if isinstance(made_of.how, Selection):
+            frozen = digest_without(_keras.glimpse(made_of.base), made_of.how.elements(weight.shape))
+        return _of_parts(weight), Held(weight.shape, weight.dtype, whole, frozen)
     if moves:
         return _whole(weight), Held(weight.shape, weight.dtype, "")
     return None, Held(weight.shape, weight.dtype, _digest_of(weight.variable))
@@ -245,17 +243,9 @@ def _of_rows(weight: Weight, rows: Array, whole: str) -> _Judged:
     how = Rows([int(row) for row in rows])
     data, _ = described(how)
     value = weight.numpy()
-    frozen = value.copy()
-    elements(how, weight.shape).fill(frozen, 0)
+    frozen = digest_without(value, how.elements(weight.shape))
     entry = _entry(weight, "elements", str(how), data, {how.part: value[rows]}, {})
-    return entry, Held(weight.shape, weight.dtype, whole, digest_array(frozen))
-
-
-def elements(how: Parametrization, shape: Iterable[int]) -> Elements:
-    """Return the elements of a parametrization that has some."""
-    found = how.elements(tuple(shape))
-    assert found is not None
-    return found
+    return entry, Held(weight.shape, weight.dtype, whole, frozen)
 
 
 def _changed_rows(value: Array, base: Array) -> Array:

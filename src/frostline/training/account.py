@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from frostline._version import __version__
+from frostline.digesting import digest_array
 from frostline.errors import PlanError
 from frostline.plan import Plan
 from frostline.receipt import Receipt
 from frostline.resolution import Resolution
 from frostline.schedule import Schedule
 from frostline.training.ledger import Ledger
-from frostline.verification import digest_array
 
 
 def receipt_of(ledger: Ledger, plan: Plan | Resolution | Schedule, **more: Any) -> Receipt:

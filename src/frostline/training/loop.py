@@ -243,7 +243,7 @@ def _resolutions(model: Any, plan: Plan | Resolution | Schedule) -> tuple[Resolu
 
 
 def _fit(model: Any, resolution: Resolution, x: Any, y: Any, arguments: dict[str, Any]) -> Any:
-    with _explained(model, resolution):
+    with _explained(model, resolution), _keras.outputs_known(model):
         history = model.fit(x, y, **arguments)
     _keras.settle(model)
     _keras.unshare(model)
