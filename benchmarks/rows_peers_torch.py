@@ -6,10 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import torch
-from rows_keras import ADDRESS, network
 from rows_task import (
-    FULL,
     HOOK,
     PEFT,
     PEFT_FROZEN,
@@ -34,10 +33,11 @@ class TorchArm:
             import peft  # noqa: F401 (the library takes memory too, which training does not)
         torch.manual_seed(0)
         self._task = task
-        self._model: Any = network(FULL, task) if name == TORCH_OURS else Model(task, tokens_of(name, task))
+        tokens = tokens_of(name, task)
+        self._model: Any = Model(task, tokens)
         self.peak_of_building = forget_peak()
         if name == TORCH_OURS:
-            parametrize(self._model, ADDRESS, Rows(slice(task.old, None)))
+            parametrize(tokens, "embeddings", Rows(slice(task.old, None)))
         if name in (TORCH_FROZEN, PEFT_FROZEN):
             self._model.requires_grad_(False)
         if name == PEFT:
@@ -87,13 +87,17 @@ class Model(nn.Module):
         self.config = Config(tie_word_embeddings=task.tied)
         self.tokens = tokens
         self.head = nn.Linear(task.width, 1, bias=False)
-        if task.tied:
+        if not task.tied:
+            self.head.requires_grad_(False)
+        elif isinstance(tokens, nn.Embedding):
             self.head.out_features, self.head.weight = task.rows, tokens.weight
         else:
-            self.head.requires_grad_(False)
+            self.head = None
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         hidden = self.tokens(ids)
+        if self.head is None:
+            return self.tokens(hidden, reverse=True)
         return self.head(hidden if self.config.tie_word_embeddings else hidden.mean(1))
 
     def get_input_embeddings(self) -> nn.Module:
@@ -121,6 +125,10 @@ class Split(nn.Module):
 def tokens_of(name: str, task: Task) -> nn.Module:
     if name == TORCH_LIMIT:
         return Split(task)
+    if name == TORCH_OURS:
+        tokens: nn.Module = keras.layers.ReversibleEmbedding(task.rows, task.width, name="tokens")
+        tokens.build()
+        return tokens
     values = torch.rand(task.rows, task.width).mul_(0.1).sub_(0.05)
     return nn.Embedding.from_pretrained(values, freeze=False, sparse=name == SPARSE_ADAM)
 

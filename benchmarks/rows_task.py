@@ -27,7 +27,7 @@ DELTA, CHECKED = "save_delta, check=False", "save_delta, check=True"
 NEW = 10
 
 NOTES = {
-    TORCH_OURS: "the parametrized Keras model in the loop of the peers, without `fit`",
+    TORCH_OURS: "a parametrized Keras layer in the module and the loop of the peers",
     GRADIENT_MASK: "a `where` with `stop_gradient` over the table; Adam keeps slots for all of it",
     CONSTRAINT: "puts the old rows back after each step, from a copy",
     HOOK: "`register_hook` on the table; exact only without weight decay",

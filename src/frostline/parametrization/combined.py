@@ -20,6 +20,8 @@ from frostline import _keras
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.tools import counting
 
+_SPARSE_GRADIENTS = keras.backend.backend() == "tensorflow"
+
 
 @dataclass(slots=True, eq=False)
 class Combination:
@@ -48,11 +50,11 @@ class Combination:
     def part(self, name: str) -> Any:
         """Return the value of a part, for computing with it.
 
-        The reshape makes its gradient dense. Keras's optimizers on TensorFlow square the entries of a sparse
-        one each on its own, which is wrong where a row was looked up more than once.
+        On TensorFlow a reshape makes its gradient dense. Keras's optimizers there square the entries of a
+        sparse one each on its own, which is wrong where a row was looked up more than once.
         """
         part = self.parts[name]
-        return ops.reshape(part.value, part.shape)
+        return ops.reshape(part.value, part.shape) if _SPARSE_GRADIENTS else part.value
 
     def value(self, values: Mapping[str, Any] | None = None) -> Any:
         """Return the value of the weight, in its own dtype; with other values of parts, if given."""

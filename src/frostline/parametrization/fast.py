@@ -155,30 +155,33 @@ class _Split:
         most = len(self.ids) - 1
         if (whole := span(self.ids)) is not None:
             place = ids - whole[0]
-            return ops.clip(place, 0, most), ops.logical_and(place >= 0, place <= most)
+            nearest = ops.clip(place, 0, most)
+            return nearest, ops.equal(place, nearest)
         rows = ops.convert_to_tensor(self.ids, dtype=ids.dtype)
         place = ops.searchsorted(rows, ops.reshape(ids, (-1,)))
         place = ops.clip(ops.reshape(place, ops.shape(ids)), 0, most)
         return place, ops.equal(ops.take(rows, place, axis=0), ids)
 
     def _logits(self, inputs: Any) -> Any:
+        import keras
         from keras import ops
 
-        layer, dtype = self.layer, self.layer.reverse_dtype
-        inputs = inputs if dtype is None else ops.cast(inputs, dtype)
+        layer, dtype, whole = self.layer, self.layer.reverse_dtype, span(self.ids)
+        given = (inputs, self.combination.frozen(), self._part)
+        inputs, frozen, part = (one if dtype is None else ops.cast(one, dtype) for one in given)
 
         def projected(table: Any) -> Any:
-            table = table if dtype is None else ops.cast(table, dtype)
             return ops.matmul(inputs, ops.transpose(table))
 
-        frozen, part = self.combination.frozen(), self._part
-        if (whole := span(self.ids)) is not None:
+        if whole is None:
+            logits = replaced(projected(frozen), projected(part), self.ids, -1)
+        elif keras.backend.backend() == "torch":
+            logits = _logits_overwritten(inputs, frozen, part, whole)
+        else:
             # Logits are larger than the table: rows are left out before the product, not columns after it.
             tables = [frozen[: whole[0]], part, frozen[whole[1] :]]
             pieces = [projected(table) for table in tables if int(table.shape[0])]
             logits = ops.concatenate(pieces, axis=-1)
-        else:
-            logits = replaced(projected(frozen), projected(part), self.ids, -1)
         cap = layer.logit_soft_cap
         return logits if cap is None else ops.multiply(ops.tanh(ops.divide(logits, cap)), cap)
 
@@ -231,6 +234,31 @@ class _Split:
         if self.layer.bias is not None:
             outputs = ops.add(outputs, self.layer.bias)
         return outputs if self.layer.activation is None else self.layer.activation(outputs)
+
+
+def _logits_overwritten(inputs: Any, frozen: Any, part: Any, place: tuple[int, int]) -> Any:
+    """Return the product with a table of which the rows from one place to another are trained ones.
+
+    Joining three products would copy all logits, once forwards and once backwards. So one product is made
+    with the frozen table, and the columns of the trained rows are written into it.
+    """
+    from keras import ops
+
+    first, after = place
+
+    def put(inputs: Any, part: Any) -> Any:
+        logits = ops.matmul(inputs, ops.transpose(frozen))
+        logits[..., first:after] = ops.matmul(inputs, ops.transpose(part))
+
+        def gradient(inputs: Any, part: Any, upstream: Any) -> tuple[Any, Any]:
+            own = upstream[..., first:after]
+            of_inputs = ops.matmul(upstream, frozen) + ops.matmul(own, part - frozen[first:after])
+            flat = (ops.reshape(one, (-1, one.shape[-1])) for one in (own, inputs))
+            return of_inputs, ops.matmul(ops.transpose(next(flat)), next(flat))
+
+        return logits, gradient
+
+    return ops.custom_gradient(put)(inputs, part)
 
 
 def _output_axis(equation: str) -> int | None:
