@@ -60,6 +60,9 @@ PEERS = {"torch": TORCH_PEERS, "jax": JAX_PEERS, "tensorflow": ()}
 MEASURED_MS, MOST_STEPS, FEW_STEPS = 400, 256, 4
 """A measurement takes at most about so long, and has at most so many steps; more than a few are warmed up."""
 
+TURNS = 4
+"""Times `--rounds`: how often those take turns whose steps take milliseconds and are held to some percent."""
+
 MEMORY_RUNS = {FROZEN: 3, OURS: 3}
 """Fresh processes for the peak of an arm whose peak a bar is about; one for others."""
 
@@ -162,7 +165,7 @@ def in_fresh_process(kind: str, **asked: Any) -> Any:
 def untied(backend: str, rows: int, rounds: int) -> dict[str, Any]:
     """Return the step times of all arms, and what memory they take beyond the same with all frozen."""
     sizes = [(name, size) for name in LEAN for size in (round(rows * SMALL_SHARE), rows)]
-    found = in_fresh_process("step_times", arms=sizes, tied=False, rounds=rounds)
+    found = in_fresh_process("step_times", arms=sizes, tied=False, rounds=TURNS * rounds)
     small, large = dict(zip(LEAN, found[::2], strict=True)), dict(zip(LEAN, found[1::2], strict=True))
     peers = (*PEERS[backend], *KERAS_PEERS)
     alone_arms: dict[str, dict[str, float]] = {}
@@ -223,7 +226,7 @@ def report(options: argparse.Namespace) -> dict[str, Any]:
     measures = {
         "untied": lambda: untied(backend, rows, rounds),
         "tied": lambda: tied(backend, rows, rounds),
-        "dense": lambda: in_fresh_process("dense", units=units, rounds=rounds),
+        "dense": lambda: in_fresh_process("dense", units=units, rounds=TURNS * rounds),
         "delta": lambda: in_fresh_process("delta", rows=rows, rounds=rounds),
     }
     about = {

@@ -12,6 +12,7 @@ from rich.console import ConsoleRenderable
 from frostline import _keras
 from frostline.address import Role, Weight, inventory
 from frostline.digesting import digest_array, digest_with, digest_without
+from frostline.elementsets import covers
 from frostline.errors import FrostlineError, VerificationError, listed, near
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Selection
@@ -204,11 +205,18 @@ def _whole(weight: Weight) -> str:
 
 def _rest(weight: Weight, how: Parametrization) -> str:
     """Digest what a parametrization leaves frozen of a weight, whether it is on it now or not."""
-    made_of = weight.combination
-    on = made_of is not None and made_of.how == how
-    values = _keras.glimpse(made_of.base if on else weight.variable)
     elements = how.elements(weight.shape)
+    values = _keras.glimpse(weight.combination.base if _is_in_base(weight, how) else weight.variable)
     return digest_array(values) if elements is None else digest_without(values, elements)
+
+
+def _is_in_base(weight: Weight, how: Parametrization) -> bool:
+    """Whether all that a parametrization leaves frozen of a weight stands in the base that it has now."""
+    made_of = weight.combination
+    if made_of is None:
+        return False
+    left, now = how.elements(weight.shape), made_of.how.elements(weight.shape)
+    return bool(made_of.how == how or (left is not None and now is not None and covers(left, now)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -459,6 +459,28 @@ def test_a_tied_table_trains_its_rows_through_both_uses() -> None:
         np.testing.assert_allclose(numpy(model.get_layer("words").embeddings), expected, atol=1e-6)
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="a custom gradient on PyTorch alone")
+def test_logits_of_a_tied_table_have_a_second_derivative() -> None:
+    """As for gradient penalties: the same as of the table put together."""
+    import torch
+
+    table = layers.ReversibleEmbedding(9, 4, name="words")
+    table.build()
+    inputs = torch.tensor(
+        np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32"), requires_grad=True
+    )
+    fl.parametrize(table, "embeddings", fl.Rows(slice(6, 9)))
+    part = table.embeddings.combination.parts["rows"].value
+    frozen = torch.tensor(numpy(table.embeddings)[:6])
+    second = []
+    for logits in (table(inputs, reverse=True), inputs @ torch.concatenate([frozen, part]).T):
+        wanted = [inputs, part]
+        first = torch.autograd.grad((logits**3).sum(), wanted, create_graph=True)
+        second.append(torch.autograd.grad(sum((one**2).sum() for one in first), wanted))
+    for found, expected in zip(*second, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+
+
 class Shares(layers.Layer):
     """Projects back with the kernel of another layer, held in a list."""
 

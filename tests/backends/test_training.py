@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 import frostline as fl
 from backends.checks import (
@@ -109,6 +110,32 @@ def test_arguments_pass_through(name: str) -> None:
     assert set(run.history.history) == set(expected.history)
     for key, numbers in expected.history.items():
         np.testing.assert_allclose(run.history.history[key], numbers, rtol=1e-5)
+
+
+def test_no_layer_is_called_only_for_the_shapes_of_outputs() -> None:
+    """Keras calls them all, before the first step of a fit."""
+
+    class Counted(keras.layers.Layer):  # type: ignore[misc]
+        symbolic = 0
+
+        def call(self, inputs: Any) -> Any:
+            self.symbolic += in_symbolic_scope()
+            return inputs
+
+    def model() -> keras.Model:
+        inputs = keras.Input((4,))
+        hidden = Counted(name="counted")(keras.layers.Dense(3, name="a")(inputs))
+        model = compiled(keras.Model(inputs, keras.layers.Dense(2, name="b")(hidden)))
+        model.get_layer("counted").symbolic = 0
+        return model
+
+    x, y = X, np.ones((12, 2), "float32")
+    by_keras, by_us = model(), model()
+    by_keras.fit(x, y, verbose=0)
+    fl.fit(by_us, ONLY_B, x, y, verbose=0)
+    assert by_keras.get_layer("counted").symbolic > 0
+    assert by_us.get_layer("counted").symbolic == 0
+    assert "call" not in vars(by_us)
 
 
 @pytest.mark.filterwarnings(GENERATOR)
