@@ -36,7 +36,7 @@ from backends.random_models import (
 )
 from frostline.address import Inventory, inventory
 
-EXAMPLES = examples(100, jax=20, tensorflow=20)
+EXAMPLES = examples(100, jax=15, tensorflow=15)
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -211,10 +211,13 @@ def _assert_undo_restores(model: keras.Model, nested: list[fl.Plan]) -> None:
 def _state(model: keras.Model) -> list[Any]:
     """All that a plan may change on the layers and weights of a model, and what the optimizer updates.
 
-    Variables go by their addresses: a part of a weight that a plan takes off and puts on again is a new one.
+    Variables go by their addresses, and calls by who replaced them: what a plan takes off and puts on again
+    is made anew.
     """
     layers = list(model._flatten_layers(include_self=True, recursive=True))
-    flags = [(layer.name, layer.trainable, vars(layer).get("call")) for layer in layers]
+    calls = [vars(layer).get("call") for layer in layers]
+    replaced = [sorted(getattr(call, "frostline_makers", (call is not None,))) for call in calls]
+    flags = [(one.name, one.trainable, by) for one, by in zip(layers, replaced, strict=True)]
     held = inventory(model)
     name_of = {id(w.storage): w.address for w in held} | {id(v): a for w in held for a, v in w.targets}
     weights = [
