@@ -180,7 +180,8 @@ def test_a_scaled_gradient_trains_as_written_by_hand(optimizer: str) -> None:
     scale = GradientScale(-0.5)
     beside(
         lambda x: scale(x) * x,
-        lambda x: (x * -0.5 + ops.stop_gradient(x * 1.5)) * x,
+        # Zero is added, so that the value is exactly `x`, as the layer's is.
+        lambda x: (ops.stop_gradient(x) + (x - ops.stop_gradient(x)) * -0.5) * x,
         optimizer,
     )
 
