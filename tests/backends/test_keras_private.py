@@ -752,7 +752,8 @@ def test_outputs_are_known_where_the_graph_has_them() -> None:
     outputs = {"a": keras.layers.Dense(2)(hidden), "b": keras.layers.Dense(1, dtype="float16")(hidden)}
     functional = keras.Model(inputs, outputs)
     sequential = keras.Sequential([keras.Input((3,)), Counted(name="counted"), keras.layers.Dense(2)])
-    for model in (functional, sequential):
+    alone = keras.Model(inputs, [keras.layers.Dense(2)(hidden)])
+    for model in (functional, sequential, alone):
         counted = model.get_layer("counted")
         counted.symbolic = counted.real = 0
         with _keras.outputs_known(model):
@@ -763,6 +764,7 @@ def test_outputs_are_known_where_the_graph_has_them() -> None:
         plain = compute_output_spec(model, keras.KerasTensor((5, 3)))
         assert counted.symbolic > 0
         assert "call" not in vars(model)
+        keras.tree.assert_same_structure(spec, plain)
         told, held, real = (
             [(tuple(one.shape), keras.backend.standardize_dtype(one.dtype)) for one in keras.tree.flatten(of)]
             for of in (spec, plain, found)

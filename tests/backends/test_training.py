@@ -113,7 +113,7 @@ def test_arguments_pass_through(name: str) -> None:
 
 
 def test_no_layer_is_called_only_for_the_shapes_of_outputs() -> None:
-    """Keras calls them all, before the first step of a fit."""
+    """Keras calls them all, before the first step of a fit; on TensorFlow it leaves that to tracing."""
 
     class Counted(keras.layers.Layer):  # type: ignore[misc]
         symbolic = 0
@@ -133,7 +133,7 @@ def test_no_layer_is_called_only_for_the_shapes_of_outputs() -> None:
     by_keras, by_us = model(), model()
     by_keras.fit(x, y, verbose=0)
     fl.fit(by_us, ONLY_B, x, y, verbose=0)
-    assert by_keras.get_layer("counted").symbolic > 0
+    assert (by_keras.get_layer("counted").symbolic > 0) == (keras.backend.backend() != "tensorflow")
     assert by_us.get_layer("counted").symbolic == 0
     assert "call" not in vars(by_us)
 

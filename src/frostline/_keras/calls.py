@@ -125,6 +125,8 @@ def _fixed_outputs(model: Any) -> Any:
     if model is None or type(model).call is not Functional.call:
         return None
     outputs = private(model, "_outputs_struct")
+    if isinstance(outputs, list | tuple) and len(outputs) == 1:
+        outputs = outputs[0]  # As the model's own `call` returns it.
     plain = all(
         one.shape and one.shape[0] is None and None not in one.shape[1:] and not one.sparse and not one.ragged
         for one in keras.tree.flatten(outputs)
