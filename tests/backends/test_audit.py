@@ -36,6 +36,8 @@ from backends.small_models import (
     value_of,
 )
 from frostline.errors import AuditError, ModelError, PlanError, UnbuiltModelError
+from frostline.graph import read
+from frostline.graph.read import Measured
 
 BACKEND = keras.backend.backend()
 
@@ -49,6 +51,18 @@ def codes(answer: fl.Audit) -> set[str]:
 
 
 # Statuses -----------------------------------------------------------------------------------------
+
+
+def test_gradients_that_the_framework_refuses_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = Measured(float("nan"), {}, error="no kernel for it\nat length")
+    monkeypatch.setattr(read, "measure", lambda subject: refused)
+    answer = audited(compiled(two_dense()))
+    assert set(answer.statuses.values()) == {"trains"}
+    because = "the framework says: no kernel for it"
+    note = f"no gradients on this batch, all statuses are by structure alone: {because}"
+    assert answer.notes == (note,)
+    assert f"note: {note}" in " ".join(str(answer).split())
+    assert answer.to_data()["notes"] == [note]
 
 
 def test_every_weight_of_a_good_model_trains() -> None:

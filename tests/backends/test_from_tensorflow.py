@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +205,75 @@ def test_looked_up_rows_are_measured_as_a_whole_table() -> None:
     subject = asked(lambda: tf.reduce_sum(tf.gather(table, [1, 1, 3])), table=table)
     expected = [[0, 0], [2, 2], [0, 0], [1, 1]]
     np.testing.assert_array_equal(measure(subject).gradients["table"], expected)
+
+
+GROUPED = """
+import keras, numpy as np, tensorflow as tf
+import frostline as fl
+
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.Input((4, 4, 6)), keras.layers.Conv2D(6, 3, groups=6, name="grouped")])
+model.compile("sgd", "mse")
+x, y = np.random.rand(2, 4, 4, 6).astype("float32"), np.ones((2, 2, 2, 6), "float32")
+weights = [weight.value for weight in model.weights]
+
+def gradients():
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+    return tape.gradient(loss, weights)
+
+with tf.GradientTape() as tape:
+    convolved = tf.nn.convolution(x, weights[0])
+try:
+    tape.gradient(convolved, weights[0])
+    raise SystemExit("there is a kernel for it")
+except tf.errors.OpError:
+    pass
+before = [weight.numpy() for weight in weights]
+answer = fl.audit(model, x, y)
+assert answer.ok and answer.notes == (), answer
+expected = [float(tf.norm(g)) for g in gradients()]
+np.testing.assert_allclose(list(answer.gradient_norms.values()), expected, rtol=1e-5)
+for weight, value in zip(weights, before):
+    np.testing.assert_array_equal(weight, value)
+"""
+
+
+def test_gradients_without_a_kernel_are_compiled() -> None:
+    """Those of grouped convolutions, where TensorFlow is not built with oneDNN, or does not use it."""
+    done = subprocess.run(
+        [sys.executable, "-c", GROUPED],
+        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_compiled_measurement_leaves_variables_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, counter, compiles = tf.Variable(tf.ones((3, 3))), tf.Variable(1.0), True
+    eager = tf.GradientTape.gradient
+
+    def refused(tape: Any, *arguments: Any, **options: Any) -> Any:
+        if not compiles or tf.executing_eagerly():
+            raise tf.errors.InvalidArgumentError(None, None, "no kernel for it")
+        return eager(tape, *arguments, **options)
+
+    def loss() -> Any:
+        counter.assign_add(1.0)
+        return tf.reduce_sum(X @ kernel + 1.0) * counter
+
+    subject = asked(loss, kernel=kernel)
+    expected = measure(subject)
+    monkeypatch.setattr(tf.GradientTape, "gradient", refused)
+    found = measure(subject)
+    assert counter.numpy() == 1.0
+    assert found.error == "" and found.loss == pytest.approx(expected.loss)
+    np.testing.assert_array_equal(found.gradients["kernel"], expected.gradients["kernel"])
+
+    compiles = False
+    assert measure(subject).error == "no kernel for it"
 
 
 def test_lines_and_layers_lead_to_the_user() -> None:

@@ -45,6 +45,7 @@ class Audit(Rendered):
         gradient_norms: The Euclidean norm of the gradient on the batch of each weight that is to train and
             has one.
         explanations: For each weight that is to train and does not, why.
+        notes: What is to be known of the loss as a whole.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Audit(Rendered):
     loss: float = float("nan")
     gradient_norms: Mapping[str, float] = field(default_factory=dict, repr=False)
     explanations: Mapping[str, Explanation] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -79,6 +81,7 @@ class Audit(Rendered):
             "gradient_norms": dict(self.gradient_norms),
             "findings": [finding.to_data() for finding in self.findings],
             "explanations": {address: one.to_data() for address, one in self.explanations.items()},
+            "notes": list(self.notes),
         }
 
     def __rich__(self) -> ConsoleRenderable:
@@ -88,7 +91,8 @@ class Audit(Rendered):
         drawn = table(("weights", "status", "count"), rows, numbers=("count",))
         codes = {finding.address: f"{finding.code} {finding.severity}" for finding in self._told}
         explained = reasons(self.explanations.values(), codes)
-        return stacked(head, drawn, *explained, *self._found(), "", self._summary())
+        notes = (Text(f"note: {note}") for note in self.notes)
+        return stacked(head, drawn, *explained, *self._found(), *notes, "", self._summary())
 
     @property
     def _told(self) -> tuple[Finding, ...]:
@@ -183,7 +187,14 @@ def audit(
             loss=seen.measured.loss if seen.measured else float("nan"),
             gradient_norms=_norms(seen),
             explanations={a: seen.explain(a) for a in statuses if a in dead},
+            notes=tuple(_notes(seen)),
         )
+
+
+def _notes(seen: Seen) -> Iterator[str]:
+    if seen.measured and seen.measured.error:
+        error = seen.measured.error.splitlines()[0]
+        yield f"no gradients on this batch, all statuses are by structure alone: the framework says: {error}"
 
 
 def _norms(seen: Seen) -> dict[str, float]:
