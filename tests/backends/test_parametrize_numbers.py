@@ -74,7 +74,7 @@ def test_training_equals_that_of_variables_of_their_own(optimizer: str) -> None:
             frozen = ~elements_of(name)
             assert np.array_equal(bits(found["whole"][frozen]), bits(before[address(name)][frozen])), name
         for part, value in expected.items():
-            largest = np.abs(value).max() * (2 if name == "low" else 1)  # no elements: a product
+            largest = np.abs(value).max()
             np.testing.assert_allclose(
                 found[part], value, rtol=0, atol=1e-6 * largest, err_msg=f"{name} {part}"
             )
