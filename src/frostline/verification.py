@@ -151,6 +151,13 @@ def fingerprint(model: Any, plan: Plan | Resolution | None = None) -> Fingerprin
     Raises:
         UnbuiltModelError: Its weights do not exist yet.
         PlanError: The plan does not fit the model.
+        FrostlineError: Something in a mapping holds no numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> before = fingerprint({"table": np.zeros((2, 3), "float32")})
+        >>> before["table"].shape, before["table"].dtype
+        ((2, 3), 'float32')
     """
     if isinstance(model, Mapping):
         return _fingerprint_of_raw(model)
