@@ -33,6 +33,9 @@ ARMS = ("Model.fit", "fl.fit")
 EPOCHS = 4
 """Epochs of a call; the first of them warms up and does not count."""
 
+FIRST_STEPS = 3
+"""How many first steps are taken in a round: each is one call, where a step's time is a median of many."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -175,7 +178,7 @@ class _Clock:
 
 def measure(name: str, case: Case, rounds: int) -> dict[str, object]:
     first: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    for number in range(rounds):
+    for number in range(FIRST_STEPS * rounds):
         for arm in _order(number):
             first[arm].append(Arm(arm, case).seconds_to_first_step())
     arms = {arm: Arm(arm, case) for arm in ARMS}
