@@ -122,6 +122,7 @@ BACKEND_FILES = {
     "graph/torch_originals.py",
     "graph/torch_recorder.py",
     "graph/torch_values.py",
+    "parametrization/lookup_torch.py",
     "training/random_torch.py",
 }
 """Files that may import a backend."""

@@ -192,6 +192,18 @@ def replaced(tensor: Any, part: Any, ids: Ids, axis: int) -> Any:
     return _interleaved(tensor, part, ids, axis, size)
 
 
+def overwritten(tensor: Any, part: Any, ids: Ids, axis: int) -> Any:
+    """Do so with a tensor that nobody else needs as it was: PyTorch writes into it, and copies nothing."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return replaced(tensor, part, ids, axis)
+    if (whole := span(ids)) is not None:
+        _cut(tensor, *whole, axis).copy_(part)
+        return tensor
+    return tensor.index_copy_(axis, keras.ops.convert_to_tensor(ids, dtype="int64"), part)
+
+
 def _interleaved(tensor: Any, part: Any, ids: Ids, axis: int, size: int) -> Any:
     """Do so at places with gaps along any axis, with lookups alone, forwards and backwards."""
     from keras import ops

@@ -161,6 +161,11 @@ def test_glimpse_is_what_keras_converts_to(dtype: str) -> None:
     assert seen.tobytes() == expected.tobytes()
 
 
+def test_glimpse_copies_nothing() -> None:
+    held = keras.Variable(np.zeros((64, 64), "float32"), trainable=False)
+    assert np.shares_memory(_keras.glimpse(held), _keras.glimpse(held))
+
+
 def test_a_variable_made_in_a_stateless_scope_has_no_value_yet() -> None:
     assert _keras.has_value(variable())
     with keras.StatelessScope():

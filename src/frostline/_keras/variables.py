@@ -24,6 +24,7 @@ def glimpse(variable: Any) -> Any:
 
     value = variable.value if isinstance(variable, keras.Variable) else variable
     value = value.detach() if hasattr(value, "detach") else value
+    value = value.read_value() if hasattr(value, "read_value") else value  # as an array, TensorFlow copies it
     try:
         return np.asarray(value)
     except (TypeError, RuntimeError):  # bfloat16 or another device, on PyTorch

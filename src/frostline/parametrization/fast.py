@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frostline import _keras
-from frostline.elements import Grid, Ids, replaced, span
+from frostline.elements import Grid, Ids, overwritten, span
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Selection
 
@@ -140,27 +140,8 @@ class _Split:
         from keras import ops
 
         ids = inputs if str(inputs.dtype).endswith(("int32", "int64")) else ops.cast(inputs, "int32")
-        size = int(self.combination.base.shape[0])
-        ids = ops.where(ids < 0, ids + size, ids)
-        place, inside = self._places(ids)
-        frozen = ops.take(self.combination.frozen(), ids, axis=0)
-        trained = ops.take(self._part, place, axis=0)
-        rows = ops.where(ops.expand_dims(inside, -1), trained, frozen)
-        return ops.cast(rows, self.layer.compute_dtype)
-
-    def _places(self, ids: Any) -> tuple[Any, Any]:
-        """Return where in the part each row is, and whether it is there at all."""
-        from keras import ops
-
-        most = len(self.ids) - 1
-        if (whole := span(self.ids)) is not None:
-            place = ids - whole[0]
-            nearest = ops.clip(place, 0, most)
-            return nearest, ops.equal(place, nearest)
-        rows = ops.convert_to_tensor(self.ids, dtype=ids.dtype)
-        place = ops.searchsorted(rows, ops.reshape(ids, (-1,)))
-        place = ops.clip(ops.reshape(place, ops.shape(ids)), 0, most)
-        return place, ops.equal(ops.take(rows, place, axis=0), ids)
+        frozen, part = (ops.convert_to_tensor(one) for one in (self.combination.frozen(), self._part))
+        return ops.cast(_joined(ids, frozen, part, self.ids), self.layer.compute_dtype)
 
     def _logits(self, inputs: Any) -> Any:
         import keras
@@ -174,7 +155,7 @@ class _Split:
             return ops.matmul(inputs, ops.transpose(table))
 
         if whole is None:
-            logits = replaced(projected(frozen), projected(part), self.ids, -1)
+            logits = overwritten(projected(frozen), projected(part), self.ids, -1)
         elif keras.backend.backend() == "torch":
             logits = _logits_overwritten(inputs, frozen, part, whole)
         else:
@@ -226,7 +207,7 @@ class _Split:
         return in_columns
 
     def _both(self, apply: Method, axis: int) -> Any:
-        return replaced(apply(self.combination.frozen()), apply(self._part), self.ids, axis)
+        return overwritten(apply(self.combination.frozen()), apply(self._part), self.ids, axis)
 
     def _finished(self, outputs: Any) -> Any:
         from keras import ops
@@ -234,6 +215,30 @@ class _Split:
         if self.layer.bias is not None:
             outputs = ops.add(outputs, self.layer.bias)
         return outputs if self.layer.activation is None else self.layer.activation(outputs)
+
+
+def _joined(ids: Any, frozen: Any, part: Any, trained: Ids) -> Any:
+    """Return rows of a table, for some of which a part has other ones."""
+    import keras
+    from keras import ops
+
+    if keras.backend.backend() == "torch":
+        from frostline.parametrization.lookup_torch import joined
+
+        return joined(ids, frozen, part, trained)
+    ids = ops.where(ids < 0, ids + int(frozen.shape[0]), ids)
+    most = len(trained) - 1
+    if (whole := span(trained)) is not None:
+        place = ids - whole[0]
+        nearest = ops.clip(place, 0, most)
+        inside = ops.equal(place, nearest)
+    else:
+        rows = ops.convert_to_tensor(trained, dtype=ids.dtype)
+        place = ops.searchsorted(rows, ops.reshape(ids, (-1,)))
+        nearest = ops.clip(ops.reshape(place, ops.shape(ids)), 0, most)
+        inside = ops.equal(ops.take(rows, nearest, axis=0), ids)
+    new, old = ops.take(part, nearest, axis=0), ops.take(frozen, ids, axis=0)
+    return ops.where(ops.expand_dims(inside, -1), new, old)
 
 
 def _logits_overwritten(inputs: Any, frozen: Any, part: Any, place: tuple[int, int]) -> Any:
