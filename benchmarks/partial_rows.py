@@ -85,7 +85,7 @@ def all_frozen(name: str) -> str:
     """Return the arm whose memory that of another one is compared with."""
     if name == PEFT:
         return PEFT_FROZEN
-    if name in TORCH_PEERS and name != TORCH_OURS:
+    if name in TORCH_PEERS:
         return TORCH_FROZEN
     return JAX_FROZEN if name in JAX_PEERS else FROZEN
 

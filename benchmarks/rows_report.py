@@ -90,7 +90,7 @@ def show(figures: dict[str, Any]) -> list[dict[str, Any]]:
             for arm, reason in cases[name]["left_out"].items():
                 console.print(f"left out: {arm}: {reason}")
     if "dense" in cases:
-        console.print(table_of_kernels(cases["dense"]["milliseconds_a_step"]))
+        console.print(table_of_kernels(cases["dense"]))
     if "delta" in cases:
         console.print(table_of_files(cases["delta"]))
     found = list(bars(figures))
@@ -108,14 +108,17 @@ def table_of_arms(title: str, case: dict[str, Any]) -> Table:
         cells += [f"{memory[arm]:.1f} %" if arm in memory else ""] if memory else []
         table.add_row(*cells, NOTES.get(arm, ""))
     for arm, ms in case.get("milliseconds_a_step_of_the_small_table", {}).items():
-        table.add_row(f"{arm}, small table", f"{ms:,.2f}")
+        more = f"the large one takes {100 * (times[arm] / ms - 1):+.1f} %"
+        table.add_row(f"{arm}, small table", f"{ms:,.2f}", *[""] * (2 if memory else 1), more)
     return table
 
 
-def table_of_kernels(times: dict[str, float]) -> Table:
-    table = table_with("Dense", "kernel", "ms a step")
-    for kernel, ms in times.items():
-        table.add_row(kernel, f"{ms:,.1f}")
+def table_of_kernels(case: dict[str, Any]) -> Table:
+    table = table_with("Dense", "kernel", "ms a step", "gradient", "all that they cost")
+    for kernel, ms in case["milliseconds_a_step"].items():
+        costs = (case[what].get(kernel) for what in ("of_the_weight_gradient", "all_of_the_weight_gradient"))
+        table.add_row(kernel, f"{ms:,.1f}", *("" if share is None else f"{share:.3f}" for share in costs))
+    table.caption = "as a share of what the gradient of the whole kernel costs"
     return table
 
 
