@@ -12,28 +12,34 @@ import pytest
 from backends import checks
 from backends.command_line import Runner
 
-_EVERY = 60
-_ended = 0
+_SECONDS = 4.0
+"""How often TensorFlow's garbage is collected."""
+
+_collected = 0.0
 
 
 @pytest.fixture(autouse=True)
 def _garbage_collected_at_rest() -> Iterator[None]:
-    """Let Python look for cycles only where no TensorFlow iterator is at work.
+    """Let Python look for cycles only where no TensorFlow iterator is at work, and soon.
 
-    A `fit` that raises over a generator leaves an iterator behind, in a cycle. TensorFlow waits for its
-    threads when that is destroyed, with Python's lock held, while one of them may wait for the lock to ask
-    the generator for more: Keras's own tests would hang as well.
+    A `fit` that raises leaves an iterator behind, in a cycle. TensorFlow waits for its threads when that is
+    destroyed. One of them may wait for Python's lock, which is held meanwhile, to ask a generator for more:
+    Keras's own tests would hang as well. Another sleeps twice as long each time and is not woken, so that an
+    iterator of a minute ago takes a minute.
     """
+    global _collected
     if keras.backend.backend() != "tensorflow":
         yield
         return
-    global _ended
-    gc.disable()
-    yield
-    _ended += 1
-    if _ended % _EVERY == 0:
-        time.sleep(0.2)
+    if not _collected:
+        gc.disable()
         gc.collect()
+        gc.freeze()
+    yield
+    if time.monotonic() - _collected > _SECONDS:
+        time.sleep(0.1)
+        gc.collect()
+        _collected = time.monotonic()
 
 
 @pytest.fixture
