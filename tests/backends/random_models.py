@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 import frostline as fl
+from backends.garbage import collect_at_rest
 from frostline.address import Inventory, inventory
 from frostline.select import Selector, selector
 
@@ -86,6 +87,7 @@ class Recipe:
 
     def build(self, name: str = "root") -> keras.Model:
         """Make the model, built, not compiled."""
+        collect_at_rest()  # many examples make one test
         drawn = random.getstate()
         try:
             model = self._built(name)

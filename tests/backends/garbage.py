@@ -1,0 +1,36 @@
+"""Collecting garbage where no TensorFlow iterator is at work, and soon.
+
+A `fit` that raises leaves an iterator behind, in a cycle. TensorFlow waits for its threads when that is
+destroyed. One of them may wait for Python's lock, which is held meanwhile, to ask a generator for more, and
+Keras's own tests would hang as well. Another sleeps twice as long each time and is not woken: an iterator of a
+minute ago takes a minute. Hence Python is not left to look for cycles when it likes.
+"""
+
+import gc
+import time
+
+import keras
+
+_SECONDS = 4.0
+"""How often garbage is collected."""
+
+_collected = 0.0
+
+
+def hold_back() -> None:
+    """From now on, collect garbage only where `collect_at_rest` is called. On TensorFlow alone."""
+    global _collected
+    if keras.backend.backend() == "tensorflow":
+        gc.disable()
+        gc.collect()
+        gc.freeze()
+        _collected = time.monotonic()
+
+
+def collect_at_rest() -> None:
+    """Collect garbage if the last time was a while ago."""
+    global _collected
+    if _collected and time.monotonic() - _collected > _SECONDS:
+        time.sleep(0.1)
+        gc.collect()
+        _collected = time.monotonic()
