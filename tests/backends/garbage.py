@@ -2,8 +2,8 @@
 
 A `fit` that raises leaves an iterator behind, in a cycle. TensorFlow waits for its threads when that is
 destroyed. One of them may wait for Python's lock, which is held meanwhile, to ask a generator for more, and
-Keras's own tests would hang as well. Another sleeps twice as long each time and is not woken: an iterator of a
-minute ago takes a minute. Hence Python is not left to look for cycles when it likes.
+Keras's own tests would hang as well. Another sleeps twice as long each time and is not woken: an iterator of
+a minute ago takes a minute. Hence Python is not left to look for cycles when it likes.
 """
 
 import gc
