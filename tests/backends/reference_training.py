@@ -105,10 +105,10 @@ class Reference:
     def _update(self, trained: dict[str, Any], every: int) -> None:
         means = [sum(self._own[a].gathered) / every for a in trained]
         for (address, decision), gradient in zip(trained.items(), self._clipped(means), strict=True):
-            own, base = self._own[address], self.setting.settings
+            own = self._own[address]
             own.gathered = []
-            decays = {n: base[n] * decision.decay for n in DECAYS if base.get(n) is not None}
-            own.rule.apply(gradient, base["learning_rate"] * decision.lr, decays)
+            decays = {name: decay * decision.decay for name, decay in own.rule.decays.items()}
+            own.rule.apply(gradient, self.setting.settings["learning_rate"] * decision.lr, decays)
 
     def _clipped(self, found: Sequence[np.ndarray]) -> list[np.ndarray]:
         setting = self.setting.settings
@@ -147,6 +147,9 @@ class _Rule:
 
     def __init__(self, optimizer: Any, variable: Any) -> None:
         self.optimizer, self._variable = optimizer, variable
+        # Some have decays that nobody set.
+        found = {name: getattr(optimizer, name, None) for name in DECAYS}
+        self.decays = {name: decay for name, decay in found.items() if decay is not None}
         self._compiled: tuple[Any, Any] = (None, None)
         optimizer.build([variable])
 

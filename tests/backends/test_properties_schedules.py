@@ -263,15 +263,15 @@ def test_schedules_train_as_if_only_the_trained_existed(case: Case) -> None:
     noisy = case.optimizer.name in BLOWS_UP_NOISE and alone.smallest < 1e-5
     event(f"{case.optimizer.name}{', not compared for noise' if noisy else ''}")
     if not noisy:
-        require_close(model, alone.model, 10 * TOLERANCE if case.optimizer.name == "Muon" else TOLERANCE)
+        require_close(model, alone.model)
 
 
-def require_close(model: keras.Model, other: keras.Model, tolerance: float = TOLERANCE) -> None:
+def require_close(model: keras.Model, other: keras.Model) -> None:
     """All weights and statistics of two models are equal but for rounding."""
     expected = random_models.values(other)
     for weight in inventory(model).of_role("weight", "statistic"):
         difference = float(np.abs(weight.numpy() - expected[weight.address]).max())
-        assert difference <= tolerance * max(1.0, np.abs(expected[weight.address]).max()), (
+        assert difference <= TOLERANCE * max(1.0, np.abs(expected[weight.address]).max()), (
             f"{weight.address}: {difference:.1e}"
         )
 
@@ -309,5 +309,4 @@ def test_leaving_and_joining_under_each_optimizer(name: str) -> None:
     alone = Reference(case.recipe.build(), optimizer)
     for timed in phases:
         alone.train(case.schedule.plan_of(timed.phase), len(timed.scores), None, case.recipe.data())
-    # Muon's iteration blows up rounding by some hundred times.
-    require_close(model, alone.model, 10 * TOLERANCE if name == "Muon" else TOLERANCE)
+    require_close(model, alone.model)
