@@ -52,8 +52,10 @@ def bars(figures: dict[str, Any]) -> Iterator[Bar]:
     if on_torch and "tied" in cases:
         times = cases["tied"]["milliseconds_a_step"]
         yield Bar(f"tied head: {TORCH_OURS} / {PEFT}", ratio(times[TORCH_OURS], times.get(PEFT)), 0.7)
-    for columns, share in cases.get("dense", {}).get("of_the_weight_gradient", {}).items():
-        yield Bar(f"Dense, {columns}: weight gradient / that of the whole kernel", share, 0.1)
+    shares = {"weight gradient": "of_the_weight_gradient", "all": "all_of_the_weight_gradient"}
+    for what, figure in shares.items():
+        for columns, share in cases.get("dense", {}).get(figure, {}).items():
+            yield Bar(f"Dense, {columns}: {what} / weight gradient of the whole kernel", share, 0.1)
     if "delta" in cases:
         delta = cases["delta"][DELTA]
         yield Bar(DELTA, delta["bytes"] / 1000, 64, "kB")
