@@ -156,9 +156,11 @@ def test_keras_weight_decay_moves_unreached_weight() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables:UserWarning")
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_frostline_names_unreached_weights(optimizer: str) -> None:
-    """`run.verification.no_gradient` names them on every backend, decayed or not."""
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "Adagrad", "Ftrl", "ScheduleFreeAdamW"])
+def test_frostline_names_unreached_weights(kind: str) -> None:
+    """`run.verification.no_gradient` names them on every backend, decayed or not, however slots begin."""
+    decay = None if kind == "SGD" else 0.1
+    optimizer = getattr(keras.optimizers, kind)(weight_decay=decay)
     model = compiled(unused_layer(), optimizer=optimizer)
     run = frostline_fit(model, fl.Plan(default="train"), preflight=False)
 

@@ -18,7 +18,7 @@ def without_gradient(opt: Any, resolution: Resolution, verification: Verificatio
     """Return the addresses of trained weights that no gradient reached.
 
     A weight that did not move got none. One that did may still have been moved by weight decay alone, as JAX
-    does where other backends leave it: then every slot of the optimizer that gradients fill is still zero.
+    does where other backends leave it: then every slot of the optimizer that gradients fill is as it began.
     Under an optimizer without slots, and with decay, the two cannot be told apart, and the weight counts as
     reached.
 
@@ -27,8 +27,6 @@ def without_gradient(opt: Any, resolution: Resolution, verification: Verificatio
         resolution: What was to train.
         verification: What moved.
     """
-    import keras
-
     unmoved = set(verification.of("unmoved"))
     inner = _keras.optimizer_chain(opt)[-1]
     if not inner.built:
@@ -39,10 +37,40 @@ def without_gradient(opt: Any, resolution: Resolution, verification: Verificatio
     }
     missing = []
     for decision in resolution.trained:
-        held = [slots.get(id(variable), {}) for _, variable in decision.weight.targets]
-        filled = (v for one in held for name, v in one.items() if name != _AVERAGE)
-        values = [keras.ops.convert_to_numpy(slot) for slot in filled]
-        empty = not any(np.any(value) for value in values)
-        if empty and (values or decision.weight.address in unmoved):
+        held = [(variable, slots.get(id(variable), {})) for _, variable in decision.weight.targets]
+        as_begun = all(_as_begun(inner, variable, each) for variable, each in held)
+        if as_begun and (any(each for _, each in held) or decision.weight.address in unmoved):
             missing.append(decision.weight.address)
     return tuple(missing)
+
+
+def _as_begun(inner: Any, variable: Any, held: dict[str, Any]) -> bool:
+    """Whether no gradient went into the slots of a variable."""
+    values = {name: _array(slot) for name, slot in held.items() if name != _AVERAGE}
+    if not any(np.any(value) for value in values.values()):
+        return True
+    # To ask how they began takes time, so only where it was not at zero, and they may be as they began. An
+    # optimizer of somebody's own may not be made again from its config.
+    own = not type(inner).__module__.startswith("keras.")
+    if own or not any(np.all(value == value.flat[0]) for value in values.values()):
+        return False
+    first = _first_slots(inner, variable)
+    return all(np.array_equal(values[name], value) for name, value in first.items())
+
+
+def _first_slots(inner: Any, variable: Any) -> dict[str, Any]:
+    """Return what the slots of a variable begin with, but for those that begin as the variable itself."""
+    new = type(inner).from_config(inner.get_config())
+    new.build([variable])
+    itself = _array(variable)
+    (held,) = optimizer.slots(new)
+    first = {name: _array(slot) for name, slot in held.items() if name != _AVERAGE}
+    return {
+        name: value for name, value in first.items() if not (np.any(value) and np.array_equal(value, itself))
+    }
+
+
+def _array(variable: Any) -> Any:
+    import keras
+
+    return keras.ops.convert_to_numpy(variable)
