@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 
 import keras
@@ -10,6 +11,22 @@ import pytest
 from backends import checks
 from backends.command_line import Runner
 from backends.garbage import collect_at_rest, hold_back
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """On JAX, keep what was compiled for the whole run: test after test asks for the same programs.
+
+    Not for longer: a process that is killed may leave half a program behind, which JAX never writes anew.
+    """
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    jax.config.update("jax_compilation_cache_dir", folder.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(autouse=True, scope="session")
