@@ -144,6 +144,11 @@ def every_call(model: keras.Model) -> dict[str, Any]:
     return {node.address: vars(node.layer).get("call") for node in fl.inventory(model).layers}
 
 
+def names(objects: Iterable[Any]) -> list[str]:
+    """The names of layers or of variables."""
+    return [one.name for one in objects]
+
+
 def optimizer_state(model: keras.Model) -> list[np.ndarray]:
     """Copies of all variables of the optimizer."""
     return [value_of(variable) for variable in model.optimizer.variables]

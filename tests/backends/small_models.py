@@ -207,6 +207,11 @@ def unused_layer() -> keras.Model:
     return model
 
 
+def variable(name: str = "v") -> keras.Variable:
+    """A variable of two ones, of no layer."""
+    return keras.Variable(np.ones(2, "float32"), name=name)
+
+
 # --- losses -----------------------------------------------------------------------------------
 
 
