@@ -32,4 +32,11 @@ def joined(ids: Any, frozen: Any, part: Any, trained: Ids) -> Any:
         rows = torch.as_tensor(trained, dtype=ids.dtype, device=ids.device)
         nearest = torch.searchsorted(rows, ids).clamp(0, most)
         inside = rows[nearest] == ids
-    return torch.where(inside.unsqueeze(-1), embedding(nearest, part), embedding(ids, frozen))
+    if ids.device.type != "cpu":
+        return torch.where(inside.unsqueeze(-1), embedding(nearest, part), embedding(ids, frozen))
+    # Few ids are of trained rows, as a rule: forwards and backwards only these pass through the part. Other
+    # devices would wait for how many there are.
+    found = torch.nonzero(inside, as_tuple=True)
+    rows = embedding(ids, frozen)
+    rows[found] = embedding(nearest[found], part)
+    return rows
