@@ -1,6 +1,6 @@
 """One optimizer through many plans: slots by address, multipliers, and the numbers of PyTorch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any
@@ -15,6 +15,7 @@ from backends.checks import (
     changed,
     frostline_fit,
     moved_by,
+    quick_first,
     require_slots,
     same_arrays,
     slots_by_address,
@@ -51,23 +52,26 @@ def trained_by(name: str) -> set[str]:
     return {f"{layer}/{kind}" for layer in picks for kind in kinds}
 
 
-def some_orders(count: int) -> list[tuple[str, ...]]:
+def some_orders(count: int) -> list[str]:
     """A few of the orders of the five plans, drawn with a fixed seed."""
     orders = list(permutations(PLANS))
     chosen = np.random.default_rng(11).choice(len(orders), size=count, replace=False)
-    return [orders[number] for number in chosen]
+    return [" > ".join(orders[number]) for number in chosen]
+
+
+ORDERS = some_orders(2)
 
 
 # --- five plans, one optimizer ----------------------------------------------------------------
 
 
 @each_optimizer
-@pytest.mark.parametrize("order", some_orders(2), ids=" > ".join)
-def test_plans_in_any_order(make: Callable[[], Optimizer], order: Sequence[str]) -> None:
+@pytest.mark.parametrize("order", quick_first(ORDERS, ORDERS[:1]))
+def test_plans_in_any_order(make: Callable[[], Optimizer], order: str) -> None:
     """Each plan moves just what it trains; what it does not train keeps every bit."""
     model = compiled(square_layers(), optimizer=make())
     optimizer = model.optimizer
-    for number, name in enumerate(order, 1):
+    for number, name in enumerate(order.split(" > "), 1):
         before = values(model)
         # Three steps: two of Lion, which all have one size, may lead back to where they began.
         run = frostline_fit(model, PLANS[name], batch_size=3)
