@@ -20,7 +20,7 @@ ROOT = Path(frostline.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("_version", "documents", "elements", "files", "globs", "initializers", "locking", "render"),
+    ("_version", "aligning", "documents", "elements", "files", "globs", "initializers", "locking", "render"),
     ("documentfile", "elementsets", "digesting"),
     ("_keras",),
     ("address",),

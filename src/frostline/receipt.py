@@ -11,13 +11,15 @@ from typing import Any
 from blake3 import blake3
 from rich.console import ConsoleRenderable
 
+from frostline.address import inventory
+from frostline.aligning import aligned
 from frostline.errors import FrostlineError, ModelFileError, PlanError, listed
 from frostline.files import read_text, write_atomically
 from frostline.planfile import plan_or_schedule_from_data
 from frostline.render import Rendered, count, stacked
 from frostline.resolution import resolve
 from frostline.schedule import Schedule
-from frostline.verification import Fingerprint, Verification, compare
+from frostline.verification import Fingerprint, Verification, compare, kinds
 
 SCHEMA = 1
 
@@ -221,9 +223,11 @@ class Receipt(Rendered):
             resolutions = [resolve(model, one) for one in plans]
         except PlanError as error:
             return [f"the plan in the receipt is not one for this model: {error.what}"]
+        names = aligned(kinds(self.before), kinds({w.address: w for w in inventory(model)}))
         trained = {d.weight.address for r in resolutions for d in r.trained}
         moving = {d.weight.address for r in resolutions for d in r.statistics if d.trains}
-        strange = [a for a in self.trained if a not in trained] + [a for a in self.moving if a not in moving]
+        strange = [a for a in self.trained if names.get(a, a) not in trained]
+        strange += [a for a in self.moving if names.get(a, a) not in moving]
         return [f"by the plan in the receipt, {listed(strange)} had to stay fixed"] if strange else []
 
     def __rich__(self) -> ConsoleRenderable:
@@ -250,7 +254,7 @@ def _parts_of(data: Mapping[str, Any], after: Fingerprint) -> dict[str, str]:
 def _differences(name: str, claimed: Fingerprint, found: Fingerprint) -> list[str]:
     kept = ("weight", "statistic")
     one = {a: d for a, d in claimed.items() if d.role in kept}
-    two = {a: d for a, d in found.items() if d.role in kept}
+    two = {a: d for a, d in found.as_in(claimed).items() if d.role in kept}
     problems = []
     if missing := [a for a in one if a not in two]:
         problems.append(f"the model {name} training lacks {listed(missing)}")

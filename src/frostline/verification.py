@@ -11,6 +11,7 @@ from rich.console import ConsoleRenderable
 
 from frostline import _keras
 from frostline.address import Role, Weight, inventory
+from frostline.aligning import aligned
 from frostline.digesting import digest_array, digest_with, digest_without
 from frostline.elementsets import covers
 from frostline.errors import FrostlineError, VerificationError, listed, near
@@ -129,6 +130,14 @@ class Fingerprint(Mapping[str, Digest]):
                 digest.update(f"{address}|{one.dtype}|{one.shape}|{one.blake3}\n".encode())
         return digest.hexdigest()
 
+    def as_in(self, other: Fingerprint) -> Fingerprint:
+        """Return the same by the addresses of another fingerprint, where it is of a copy of the same model.
+
+        Keras numbers layers without names as they come, so they may have other addresses in another process.
+        """
+        names = aligned(kinds(self), kinds(other))
+        return Fingerprint({names.get(address, address): one for address, one in self.digests.items()})
+
     def to_data(self) -> dict[str, Any]:
         """Return the fingerprint as plain data, for JSON."""
         return {address: digest.to_data() for address, digest in self.digests.items()}
@@ -137,6 +146,12 @@ class Fingerprint(Mapping[str, Digest]):
     def from_data(cls, data: Mapping[str, Any]) -> Fingerprint:
         """Make a fingerprint from plain data, the reverse of `to_data`."""
         return cls({address: Digest.from_data(one) for address, one in data.items()})
+
+
+def kinds(held: Mapping[str, Digest] | Mapping[str, Weight]) -> dict[str, tuple[str, tuple[int, ...], str]]:
+    """Return role, shape and dtype of each weight and statistic, by address, in the order of the model."""
+    kept = ("weight", "statistic")
+    return {a: (one.role, tuple(one.shape), one.dtype) for a, one in held.items() if one.role in kept}
 
 
 def fingerprint(model: Any, plan: Plan | Resolution | None = None) -> Fingerprint:
@@ -399,6 +414,7 @@ def compare(
     Raises:
         FrostlineError: The two have no address in common, or do not tell the frozen elements of a weight.
     """
+    before = before.as_in(after)
     if before and after and not set(before) & set(after):
         first = next(iter(before))
         raise FrostlineError(

@@ -267,6 +267,30 @@ def test_layers_without_names_are_told_by_their_order(tmp_path: Path) -> None:
         assert same_arrays(one.values(), two.values())
 
 
+def test_receipts_and_fingerprints_hold_for_layers_without_names_in_another_copy(tmp_path: Path) -> None:
+    plan = fl.Plan().train("block/**/bias").train("head/**")
+    model = compiled(unnamed_layers())
+    model.save(tmp_path / "before.keras")
+    before = fl.fingerprint(model)
+    receipt = frostline_fit(model, plan).receipt
+    model.save(tmp_path / "after.keras")
+    first, last = (keras.models.load_model(tmp_path / f"{name}.keras") for name in ("before", "after"))
+    assert fl.fingerprint(last).keys() != before.keys()
+
+    assert receipt.check(before=fl.fingerprint(first), after=fl.fingerprint(last)) == []
+    assert receipt.check_plan(first) == []
+    assert fl.verify(last, before, plan).ok
+    assert len(fl.verify(last, before, plan).of("trained")) == 4
+
+    outer = last.get_layer("block").outer
+    outer.kernel.assign(outer.kernel + 1)
+    (problem,) = receipt.check(after=fl.fingerprint(last))
+    assert "has other values than the receipt says in 1 variable" in problem
+    assert fl.verify(last, before, plan).of("changed") == (
+        f"block/{last.get_layer('block').outer.name}/kernel",
+    )
+
+
 ELEMENTS = (
     fl.Plan()
     .train("a/kernel", rows=[1, 3], lr=0.5)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from frostline import _keras
 from frostline.address import Inventory, Weight
+from frostline.aligning import aligned
 from frostline.delta.changing import Change, kind_text, parametrization_of
 from frostline.delta.contents import Delta, Entry
 from frostline.digesting import digest_array, digest_without
 from frostline.elements import Elements
 from frostline.elementsets import common
 from frostline.errors import DeltaError, listed, near
-from frostline.saving.aligning import aligned
 
 
 def for_model(delta: Delta, held: Inventory) -> Delta:

@@ -11,13 +11,13 @@ import numpy as np
 
 from frostline import _keras
 from frostline.address import Inventory, Weight, inventory
+from frostline.aligning import aligned
 from frostline.delta.contents import Delta, Entry, Held
 from frostline.digesting import digest_array, digest_without
 from frostline.errors import DeltaError, listed
 from frostline.parametrization.selections import Rows, Selection
 from frostline.partly import part_text
 from frostline.receipt import Receipt
-from frostline.saving.aligning import aligned
 from frostline.saving.decisions import plan_data
 from frostline.saving.describing import described
 from frostline.saving.tensors import Array

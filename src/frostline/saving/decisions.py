@@ -11,6 +11,7 @@ import numpy as np
 
 from frostline import _keras
 from frostline.address import Inventory, Weight, inventory
+from frostline.aligning import aligned, renamed
 from frostline.applying import apply
 from frostline.errors import ModelFileError, PlanError, listed
 from frostline.parametrization.base import Parametrization
@@ -19,7 +20,6 @@ from frostline.parametrization.selections import Selection
 from frostline.plan import Plan, Rule
 from frostline.planfile import plan_from_data
 from frostline.resolution import Resolution
-from frostline.saving.aligning import aligned, renamed
 from frostline.saving.describing import described, from_description
 from frostline.saving.tensors import Array
 from frostline.select import selector

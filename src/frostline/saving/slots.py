@@ -10,9 +10,9 @@ from typing import Any
 
 from frostline import _keras, optimizer
 from frostline.address import Inventory, inventory
+from frostline.aligning import aligned, renamed
 from frostline.errors import OptimizerError, listed
 from frostline.optimizer import Memory, Target
-from frostline.saving.aligning import aligned, renamed
 from frostline.saving.tensors import Array
 
 _VARIABLES, _PARKED = "optimizer/", "parked/"
