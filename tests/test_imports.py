@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("resolution",),
     ("presets", "modes"),
     ("applying", "layers", "starter"),
-    ("partly",),
+    ("merging", "partly"),
     ("verification", "custom_loop"),
     ("receipt",),
     ("auditing",),

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from frostline.explanation import Explanation, Explanations
     from frostline.growing import grow_embedding
     from frostline.initializers import recommended_initializer
+    from frostline.merging import merge
     from frostline.parametrization.adapters import LowRank, Scale
     from frostline.parametrization.base import Parametrization
-    from frostline.parametrization.install import Parametrized, merge, parametrize
+    from frostline.parametrization.install import Parametrized, parametrize
     from frostline.parametrization.selections import Columns, Index, Mask, Rows
     from frostline.plan import Plan, Rule
     from frostline.plandata import plan_schema
@@ -112,7 +113,7 @@ _EXPORTS = {
     "load_model": "saving.archive",
     "lora": "presets",
     "lp_ft": "presets",
-    "merge": "parametrization.install",
+    "merge": "merging",
     "optimizer_for": "custom_loop.obey",
     "parametrize": "parametrization.install",
     "plan_schema": "plandata",

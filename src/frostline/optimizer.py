@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from frostline import _keras
+from frostline.elements import Elements
 from frostline.elementsets import same
 from frostline.errors import OptimizerError, listed
 from frostline.groups import Group, Share, set_groups
@@ -293,7 +294,7 @@ def _restore_or_start(
 def _restored(variable: Any, held: dict[str, Any], records: list[Kept]) -> Steps:
     """Give slots the values that were kept, element by element; return how many steps these have trained."""
     elements = elements_of(variable)
-    if records and (elements is None or same(records[0].elements, elements)):
+    if records and (elements is None or _held_alike(records[0].elements, elements)):
         _assign(held, records[0].slots)
         return records[0].steps
     if (average := held.get("_model_variables_moving_average")) is not None:
@@ -307,6 +308,11 @@ def _restored(variable: Any, held: dict[str, Any], records: list[Kept]) -> Steps
     fill(values, trained, elements, records)
     _assign(held, values)
     return single(trained)
+
+
+def _held_alike(one: Elements | None, other: Elements) -> bool:
+    """Whether two sets are of the same elements, and held in the same shape."""
+    return one is not None and one.part_shape == other.part_shape and same(one, other)
 
 
 def _assign(variables: Mapping[str, Any], values: Mapping[str, Array]) -> None:

@@ -121,6 +121,33 @@ def test_files_hold_the_plain_model(tmp_path: Path) -> None:
     assert {type(v) for v in plain_network().variables} == {keras.Variable}
 
 
+@pytest.mark.parametrize("compiled_first", [True, False], ids=["compiled before", "compiled after"])
+@pytest.mark.parametrize("name", HOW)
+def test_plain_keras_saves_and_opens_what_has_trained(
+    name: str, compiled_first: bool, tmp_path: Path
+) -> None:
+    """By `model.save` and by `ModelCheckpoint`; `fl.save_model` keeps the optimizer too."""
+    model = plain_network()
+    if compiled_first:
+        model.compile("adam", "mse")
+    fl.parametrize(model, address(name), HOW[name])
+    if not compiled_first:
+        model.compile("adam", "mse")
+    path = tmp_path / "at_work.keras"
+    model.fit(*data(), callbacks=[keras.callbacks.ModelCheckpoint(path)], verbose=0)
+    model.save(tmp_path / "saved.keras")
+    for file in ("at_work", "saved"):
+        loaded = keras.models.load_model(tmp_path / f"{file}.keras")
+        assert not loaded.compiled
+        assert same(values(loaded), values(model))
+    fl.save_model(model, tmp_path / "ours.keras")
+    assert fl.load_model(tmp_path / "ours.keras").optimizer.built
+
+    fl.merge(model)
+    model.save(tmp_path / "merged.keras")
+    assert keras.models.load_model(tmp_path / "merged.keras").optimizer.built
+
+
 def test_a_clone_is_the_plain_model() -> None:
     clone = keras.models.clone_model(network())
     assert [v.path for v in clone.weights] == [v.path for v in plain_network().weights]
@@ -568,6 +595,24 @@ def test_a_weight_without_any_frozen_element_and_a_bias() -> None:
     assert (now["a/bias"] != before["a/bias"]).tolist() == [False, False, True]
 
 
+EVERYTHING = (fl.Mask(np.ones((4, 3), np.bool_)), fl.Rows(slice(None)), fl.Index((slice(None), [0, 1, 2])))
+
+
+@pytest.mark.parametrize("how", EVERYTHING, ids=lambda how: type(how).__name__)
+def test_slots_go_on_where_all_elements_train(how: fl.Parametrization) -> None:
+    """In whatever shape they are held, there and back."""
+    model, untouched = (compiled(two_dense(), optimizers.Adam(0.05)) for _ in range(2))
+    keras_fit(model)
+    put = fl.parametrize(model, "a/kernel", how)
+    keras_fit(model)
+    put.remove()
+    keras_fit(model)
+    for _ in range(3):
+        keras_fit(untouched)
+    for name, value in values(untouched).items():
+        np.testing.assert_allclose(values(model)[name], value, rtol=1e-6, atol=1e-7)
+
+
 # --- one's own --------------------------------------------------------------------------------
 
 
@@ -586,6 +631,8 @@ def test_users_make_their_own() -> None:
     put = fl.parametrize(model, "a/kernel", Shift())
     assert str(put) == "a/kernel: Shift (1 elements, path: general)"
     before = values(model)["a/kernel"]
+    planned = str(fl.Plan().train("b/kernel", via=Shift()).resolve(model))
+    assert "Shift" in planned
     run = frostline_fit(model, fl.Plan().train("a/kernel"))
     assert run.verification is not None
     assert run.verification.of("partial") == ("a/kernel",)

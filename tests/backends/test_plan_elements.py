@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from backends.checks import (
     examples,
     frostline_fit,
     keras_fit,
+    moved_by,
     optimizer_state,
     same_arrays,
     values,
@@ -257,12 +259,36 @@ def test_what_stays_the_same_is_left_alone() -> None:
     assert model.trainable_variables[0] is part
 
 
-def test_merge_takes_off_what_a_plan_put_on() -> None:
-    model = compiled(two_dense())
-    fl.apply(model, fl.Plan().train(KERNEL, rows=[0]))
-    fl.merge(model)
+@pytest.mark.parametrize("how", [{"rows": [0]}, {"via": fl.LowRank(rank=1)}], ids=["rows", "low rank"])
+def test_merge_takes_off_what_a_plan_put_on(how: dict[str, Any], tmp_path: Path) -> None:
+    """What the plan froze of the weight does not thaw; the rest of the plan stays, in files too."""
+    model = compiled(two_dense(), "adam")
+    done = fl.apply(model, fl.Plan().train(KERNEL, **how).train("b/bias", lr=0.5))
+    keras_fit(model)
+    trained = values(model)[KERNEL]
+    model.save(tmp_path / "plain.keras")
+    opened = keras.models.load_model(tmp_path / "plain.keras")
+    assert same_arrays(values(opened).values(), values(model).values())
+    assert fl.merge(model) is model
     assert fl.inventory(model).by_address[KERNEL].combination is None
-    assert trained_shapes(model) == [(4, 3)]
+    assert values(model)[KERNEL].tobytes() == trained.tobytes()
+    assert trained_shapes(model) == [(2,)]
+    fl.save_model(model, tmp_path / "merged.keras")
+    loaded = fl.load_model(tmp_path / "merged.keras")
+    for one in (model, loaded):
+        assert moved_by(one, lambda one=one: keras_fit(one)) == {"b/bias"}
+    assert same_arrays(values(model).values(), values(loaded).values())
+    done.undo()
+    assert trained_shapes(model) == [(4, 3), (3,), (3, 2), (2,)]
+
+
+def test_merge_gives_weights_back_that_were_parametrized_by_hand() -> None:
+    model = compiled(two_dense(), "adam")
+    fl.parametrize(model, "b/kernel", fl.Rows([1]))
+    fl.apply(model, fl.Plan().train(KERNEL, rows=[0]).train("b/kernel"))
+    keras_fit(model)
+    fl.merge(model)
+    assert trained_shapes(model) == [(3, 2)]
 
 
 class Wrong(fl.Parametrization):

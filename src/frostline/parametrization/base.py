@@ -77,7 +77,9 @@ class Parametrization(ABC):
         """
         import keras
 
-        parts = keras.backend.compute_output_spec(self.start, keras.KerasTensor(shape, dtype))
+        traced = keras.Operation()
+        traced.call = self.start
+        parts = traced.compute_output_spec(keras.KerasTensor(shape, dtype))
         return {name: (tuple(part.shape), str(part.dtype)) for name, part in parts.items()}
 
     def __str__(self) -> str:

@@ -56,8 +56,9 @@ def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
 
     The optimizer then holds slots for the part only, and gives it the values that it would give to a weight
     of its own. All else stays: the weight has its address, shape and value; `model.save` writes a plain
-    model, with the present values in it; plans, fingerprints and reports see one weight. The part trains at
-    first, even where the weight was frozen; a plan that is applied later decides as for any weight.
+    model, with the present values in it, uncompiled once it has trained, since its optimizer's slots are not
+    those of plain weights; plans, fingerprints and reports see one weight. The part trains at first, even
+    where the weight was frozen; a plan that is applied later decides as for any weight.
 
     Give the whole model that is trained: on a compiled one the training function and the optimizer follow.
 
@@ -107,29 +108,6 @@ def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
         raise
     _keras.renew_functions(model)
     return Parametrized(weight.address, how, combination.path, weight.trained_size, placed)
-
-
-def merge(model: Any) -> Any:
-    """Take every parametrization off a model, keeping what was trained.
-
-    Args:
-        model: A Keras model or layer.
-
-    Returns:
-        The same model, plain.
-
-    Example:
-        >>> import keras
-        >>> from frostline.parametrization.adapters import LowRank
-        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
-        >>> adapted = parametrize(model, "head/kernel", LowRank(rank=1))
-        >>> [variable.name for variable in merge(model).trainable_variables]
-        ['kernel', 'bias']
-    """
-    for weight in inventory(model):
-        if weight.combination is not None:
-            weight.variable.frostline_placed.remove(keep=True)
-    return model
 
 
 def _optimizer(model: Any) -> Any:

@@ -1,7 +1,8 @@
-"""What Keras's own tools are told of parametrized weights: `summary` to count once, `quantize` to refuse.
+"""What Keras's own tools are told of parametrized weights.
 
 Keras lists the base of a weight and its parts as variables of their own. So a summary would count trained
-elements twice, and quantization would turn the one into integers and leave the other.
+elements twice, and quantization would turn the one into integers and leave the other. And a file with the
+plain weights would hold slots of the parts, which Keras cannot give to an optimizer of plain weights.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ def tell(model: Any, holders: Iterable[Any]) -> None:
     """Let a model, and the layers in it that hold a parametrized weight, know of it."""
     if hasattr(model, "summary"):
         _keras.replace_method(model, "summary", _counting_once, by=_BY)
+        _keras.replace_method(
+            model, "get_compile_config", functools.partial(_without_slots_of_parts, model), by=_BY
+        )
     for layer in (model, *holders):
         _keras.replace_method(layer, "quantize", functools.partial(_refusing, layer), by=_BY)
 
@@ -38,6 +42,7 @@ def forget(model: Any, holders: Iterable[Any]) -> None:
         _keras.restore_method(model, "quantize", by=_BY)
         if hasattr(model, "summary"):
             _keras.restore_method(model, "summary", by=_BY)
+            _keras.restore_method(model, "get_compile_config", by=_BY)
 
 
 def _parametrized(layer: Any) -> list[Any]:
@@ -62,6 +67,17 @@ def _counted_once() -> Iterator[None]:
         yield
     finally:
         counting.reset(token)
+
+
+def _without_slots_of_parts(model: Any, settings: Callable[..., Any]) -> Callable[..., Any]:
+    """Let files be opened uncompiled, once the optimizer has slots."""
+
+    @functools.wraps(settings)
+    def plainly() -> Any:
+        built = getattr(getattr(model, "optimizer", None), "built", False)
+        return {} if built else settings()
+
+    return plainly
 
 
 def _refusing(layer: Any, quantize: Callable[..., Any]) -> Callable[..., Any]:

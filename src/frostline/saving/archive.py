@@ -75,7 +75,7 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
         plainly = slots.fits_plain_keras(model, held, targets)
         data["optimizer"], own = slots.taken(opt, targets, by_keras=plainly)
         arrays |= own
-    settings = _portable(model.get_compile_config())
+    settings = _portable(type(model).get_compile_config(model))
     data["compile"] = None if plainly else settings
     members = _members(data, arrays)
     with replaced_atomically(path, ModelFileError) as temporary:
