@@ -15,19 +15,31 @@ Kinds = Mapping[str, object]
 _NUMBER = re.compile(r"_\d+(?=/|$)")
 
 
-def aligned(saved: Kinds, present: Kinds) -> dict[str, str]:
+def aligned(saved: Kinds, present: Kinds, *, renamed: bool = False) -> dict[str, str]:
     """Return the present address for each saved one.
 
     Where the addresses differ in nothing but the numbers of unnamed layers, they are told by their order.
     Where they differ otherwise, each is taken to be itself.
+
+    Args:
+        saved: Of the one copy.
+        present: Of the other.
+        renamed: Whether layers may have other names altogether, as in a model that was made from its
+            configuration: Keras gives a custom layer without `get_config` a new name.
     """
-    if saved.keys() != present.keys() and _pattern(saved) == _pattern(present):
+    if saved.keys() == present.keys():
+        return dict(zip(saved, saved, strict=True))
+    if any(shown(saved) == shown(present) for shown in ((_numbers, _depths) if renamed else (_numbers,))):
         return dict(zip(saved, present, strict=True))
     return {address: address for address in saved}
 
 
-def _pattern(kinds: Kinds) -> list[tuple[str, object]]:
+def _numbers(kinds: Kinds) -> list[tuple[object, object]]:
     return [(_NUMBER.sub("", address), kind) for address, kind in kinds.items()]
+
+
+def _depths(kinds: Kinds) -> list[tuple[object, object]]:
+    return [(address.count("/"), kind) for address, kind in kinds.items()]
 
 
 def renamed(names: Mapping[str, str], addresses: Iterable[str]) -> list[str]:

@@ -32,6 +32,16 @@ class Wrong(fl.Parametrization):
         return keras.ops.convert_to_tensor(self.combined)
 
 
+class Absent(fl.Parametrization):
+    """Forgets to return the weight."""
+
+    def start(self, weight: Any) -> Mapping[str, Any]:
+        return {"p": np.zeros(1, "float32")}
+
+    def combine(self, base: Any, parts: Mapping[str, Any]) -> Any:
+        return None
+
+
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "rows out of range": (
         KERNEL,
@@ -192,6 +202,28 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         "  received: shape (3, 4), dtype float32\n"
         "  expected: shape (4, 3), dtype float32",
     ),
+    "nothing combined": (
+        KERNEL,
+        Absent(),
+        "Absent.combine must return a tensor like the weight.\n  received: an object of type NoneType",
+    ),
+    "whole numbers to train": (
+        KERNEL,
+        Wrong({"p": np.zeros(1, "int32")}),
+        "Wrong.start must return floating-point numbers, which alone can train.\n  received: p: int32",
+    ),
+    "another weight before training": (
+        KERNEL,
+        Wrong({"p": np.zeros(1, "float32")}, np.full((4, 3), 7, "float32")),
+        "Wrong would change 'a/kernel' before any training.\n"
+        "  received: 12 of 12 elements that combine does not give back\n"
+        "  expected: with the parts that start returns, combine returns the weight itself",
+    ),
+    "a seed that is none": (
+        KERNEL,
+        fl.LowRank(rank=1, seed="x"),
+        "the seed must be a whole number.\n  received: seed='x'\n  expected: such as 1, or None",
+    ),
 }
 
 
@@ -216,6 +248,16 @@ def test_misuse_is_refused_and_changes_nothing(case: str) -> None:
     assert same_arrays(model.get_weights(), weights)
     assert same_arrays(optimizer_state(model), state)
     keras_fit(model)
+
+
+def test_numbers_and_arrays_of_numpy_are_taken_as_they_are_now() -> None:
+    mask, rows = np.eye(4, 3, dtype=np.bool_), np.array([1, 2])
+    hows = fl.Mask(mask), fl.Rows(rows)
+    mask[:], rows[0] = True, 3
+    assert [str(how) for how in hows] == ["mask of 3 elements", "rows 1, 2"]
+    put = fl.parametrize(two_dense(), KERNEL, fl.LowRank(np.int64(2), alpha=np.float32(4), seed=np.int64(1)))
+    assert put.how == fl.LowRank(2, 4.0, 1)
+    assert fl.layers.GradientScale(np.float32(0.5)).get_config()["scale"] == 0.5
 
 
 def refusal(model: Any, address: str, how: Any) -> str:

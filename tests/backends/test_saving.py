@@ -267,6 +267,33 @@ def test_layers_without_names_are_told_by_their_order(tmp_path: Path) -> None:
         assert same_arrays(one.values(), two.values())
 
 
+@keras.saving.register_keras_serializable("frostline_tests")
+class Nameless(layers.Layer):
+    """Has no `get_config`, so Keras gives it a new name when it makes it again."""
+
+    def __init__(self, **others: Any) -> None:
+        super().__init__(**others)
+        self.inner = layers.Dense(INPUTS, name="inner")
+
+    def build(self, input_shape: Any) -> None:
+        self.inner.build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        return self.inner(inputs)
+
+
+def test_layers_that_lose_their_name_are_told_by_their_order(tmp_path: Path) -> None:
+    stack = [keras.Input((INPUTS,)), Nameless(name="block"), layers.Dense(OUTPUTS, name="head")]
+    model = compiled(keras.Sequential(stack), optimizers.Adam(0.05))
+    frostline_fit(model, fl.Plan().train("block/inner/bias", lr=0.5).train("head/**"))
+    loaded = saved_and_loaded(model, tmp_path)
+    assert "block/inner/bias" not in fl.inventory(loaded).by_address
+    for one in (model, loaded):
+        keras_fit(one)
+    assert same_arrays(values(model).values(), values(loaded).values())
+    assert [v.trainable for v in loaded.weights] == [v.trainable for v in model.weights]
+
+
 def test_receipts_and_fingerprints_hold_for_layers_without_names_in_another_copy(tmp_path: Path) -> None:
     plan = fl.Plan().train("block/**/bias").train("head/**")
     model = compiled(unnamed_layers())

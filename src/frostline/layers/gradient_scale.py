@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from frostline.errors import LayerError
@@ -45,6 +46,7 @@ class GradientScale(PassesThrough):
 
     def __init__(self, scale: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        scale = scale.item() if isinstance(scale, np.number) else scale
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale):
             raise LayerError(
                 "the scale of a gradient must be a finite number",

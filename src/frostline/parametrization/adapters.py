@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from frostline.errors import ParametrizationError
 from frostline.parametrization.base import Parametrization
 
@@ -38,6 +40,12 @@ class LowRank(Parametrization):
     alpha: float | None = None
     seed: int | None = None
 
+    def __post_init__(self) -> None:
+        """Take NumPy's numbers as Python's."""
+        for name in ("rank", "alpha", "seed"):
+            if isinstance(value := getattr(self, name), np.number):
+                object.__setattr__(self, name, value.item())
+
     def check(self, shape: tuple[int, ...], dtype: str) -> None:
         """Raise `ParametrizationError` where a weight of that shape has no update of this rank."""
         if len(shape) < 2:
@@ -57,6 +65,12 @@ class LowRank(Parametrization):
         if alpha is not None and not (isinstance(alpha, int | float) and 0 < alpha < math.inf):
             raise ParametrizationError(
                 "alpha must be a positive number", received=f"alpha={alpha!r}", expected="such as 16"
+            )
+        if self.seed is not None and (not isinstance(self.seed, int) or isinstance(self.seed, bool)):
+            raise ParametrizationError(
+                "the seed must be a whole number",
+                received=f"seed={self.seed!r}",
+                expected="such as 1, or None",
             )
 
     @property

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from frostline import _keras
 from frostline.address import Inventory, LayerNode, Weight
 from frostline.elements import Elements, Grid
@@ -149,7 +151,13 @@ def first_values(weight: Weight, how: Parametrization) -> dict[str, Any]:
                 received=_described(parts),
                 expected="a dict with at least one part; names of letters, digits and _",
             )
-        arrays = {name: keras.ops.convert_to_numpy(part).copy() for name, part in parts.items()}
+        arrays = {name: np.array(keras.ops.convert_to_numpy(part)) for name, part in parts.items()}
+        whole = {name: array.dtype.name for name, array in arrays.items() if not _is_floating(array)}
+        if whole:
+            raise ParametrizationError(
+                f"{type(how).__name__}.start must return floating-point numbers, which alone can train",
+                received=listed(f"{name}: {dtype}" for name, dtype in whole.items()),
+            )
         if not how.keeps_elements:
             _require_same(weight, how, how.combine(value, dict(parts)))
     return arrays
@@ -158,14 +166,33 @@ def first_values(weight: Weight, how: Parametrization) -> dict[str, Any]:
 def _require_same(weight: Weight, how: Parametrization, combined: Any) -> None:
     import keras
 
+    name = type(how).__name__
+    if not hasattr(combined, "shape") or not hasattr(combined, "dtype"):
+        raise ParametrizationError(
+            f"{name}.combine must return a tensor like the weight", received=_described(combined)
+        )
     shape = tuple(int(n) for n in combined.shape)
     dtype = str(keras.backend.standardize_dtype(combined.dtype))
     if (shape, dtype) != (weight.shape, weight.dtype):
         raise ParametrizationError(
-            f"{type(how).__name__}.combine must return a tensor like the weight",
+            f"{name}.combine must return a tensor like the weight",
             received=f"shape {shape}, dtype {dtype}",
             expected=f"shape {weight.shape}, dtype {weight.dtype}",
         )
+    before, now = weight.numpy(), keras.ops.convert_to_numpy(combined)
+    differing = int(np.sum(~((before == now) | (np.isnan(before) & np.isnan(now)))))
+    if differing:
+        raise ParametrizationError(
+            f"{name} would change {weight.address!r} before any training",
+            received=f"{differing} of {before.size} elements that combine does not give back",
+            expected="with the parts that start returns, combine returns the weight itself",
+        )
+
+
+def _is_floating(array: Any) -> bool:
+    import keras
+
+    return bool(keras.backend.is_float_dtype(array.dtype.name))
 
 
 def _is_name(name: Any) -> bool:

@@ -29,6 +29,12 @@ class Selection(Parametrization):
     part: ClassVar[str]
     """The name of the one part."""
 
+    def __post_init__(self) -> None:
+        """Keep arrays as they are now: the caller may write into them later."""
+        for name, value in list(vars(self).items()):
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, name, value.copy())
+
     @abstractmethod
     def elements(self, shape: tuple[int, ...]) -> Elements:
         """Return the elements of a weight of that shape that train."""

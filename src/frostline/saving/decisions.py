@@ -165,7 +165,9 @@ def _set_flags(held: Inventory, data: Mapping[str, Any], names: Mapping[str, str
             variable.trainable = kept["trains"]
     for address, about in data["parametrized"].items():
         held.by_address[names[address]].combination.flag = about["flag"]
-    nodes = aligned(dict.fromkeys(data["layers"]), dict.fromkeys(node.address for node in held.layers))
+    nodes = aligned(
+        dict.fromkeys(data["layers"]), dict.fromkeys(node.address for node in held.layers), renamed=True
+    )
     for address, flag in data["layers"].items():
         if (node := held.layer_by_address.get(nodes[address])) is not None:
             _keras.set_layer_flag(node.layer, flag)
@@ -236,9 +238,9 @@ def _give_values(weight: Weight, arrays: Mapping[str, Array]) -> None:
 
 
 def _fitting_names(held: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:
-    present = {w.address: (list(w.shape), w.dtype) for w in held if w.role != "metric"}
-    wanted = {address: (about["shape"], about["dtype"]) for address, about in saved.items()}
-    names = aligned(wanted, present)
+    present = {w.address: (w.name, list(w.shape), w.dtype) for w in held if w.role != "metric"}
+    wanted = {a: (a.rpartition("/")[2], about["shape"], about["dtype"]) for a, about in saved.items()}
+    names = aligned(wanted, present, renamed=True)
     if present == {names[address]: kind for address, kind in wanted.items()}:
         return names
     differ = [a for a in dict.fromkeys((*wanted, *present)) if present.get(a) != wanted.get(a)]
