@@ -189,6 +189,23 @@ def test_what_is_more_than_low_rank_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("alpha", [None, "16", True, float("nan")])
+def test_a_scale_that_is_no_number_is_refused(tmp_path: Path, alpha: Any) -> None:
+    assert refused(altered(tmp_path, lora_alpha=alpha)) == (
+        "the config of the adapter in 'FOLDER' does not say by what its updates are scaled.\n"
+        f"  received: lora_alpha: {json.dumps(alpha)}\n"
+        "  expected: a number as lora_alpha, and for each module that alpha_pattern names\n"
+        "  to mend:  write the lora_alpha that the adapter was trained with into adapter_config.json"
+    )
+
+
+def test_patterns_of_scales_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    for pattern, said in (({"up": None}, "alpha_pattern of 'up': null"), ([1], "alpha_pattern: [1]")):
+        lines = refused(altered(tmp_path, alpha_pattern=pattern)).splitlines()
+        assert lines[1] == f"  received: {said}"
+    fl.import_peft(encoder(), altered(tmp_path, alpha_pattern=None), names=NAMES)
+
+
 def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     folder = altered(tmp_path)
     weights = folder / "adapter_model.safetensors"
@@ -232,6 +249,29 @@ def test_exporting_says_what_is_no_adapter(tmp_path: Path) -> None:
     assert said(model, names=lambda address: "same") == (
         "two adapted weights have the same module.\n  received: same"
     )
+
+
+def test_names_of_weights_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    model = two_dense()
+    before = fl.fingerprint(model)
+    fl.parametrize(model, "a/kernel", fl.LowRank(1))
+    fl.inventory(model).by_address["a/kernel"].combination.parts["lora_b"].assign(np.ones((1, 3)))
+    delta = fl.save_delta(model, tmp_path / "low.safetensors", base=before)
+    said = (
+        "names= has addresses that the model 'two_dense' does not have.\n"
+        "  received: 'a/kernal'\n"
+        "  expected: addresses of its weights, as fl.inventory(model) lists them\n"
+        "  to mend:  did you mean 'a/kernel', 'b/kernel'?"
+    )
+    for source in (model, delta):
+        with pytest.raises(fl.FrostlineError) as failed:
+            fl.export_peft(source, tmp_path / "out", names={"a/kernal": "query", "b/kernel": "key"})
+        assert str(failed.value) == said
+        assert not (tmp_path / "out").exists()
+        # What is there and not adapted may be named: one mapping serves for all adapters of a model.
+        names = {"a/kernel": "query", "b/kernel": "key"}
+        assert fl.export_peft(source, tmp_path / "adapter", names=names) == ("query",)
+    assert refused(tmp_path / "adapter", two_dense(), {"a/kernal": "query"}) == said
 
 
 def test_only_matrices_are_exported(tmp_path: Path) -> None:

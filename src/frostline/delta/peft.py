@@ -21,7 +21,7 @@ from frostline.address import Inventory, Weight, inventory
 from frostline.delta import peftfiles
 from frostline.delta.contents import Delta
 from frostline.delta.lowrank import Matrix, matrix_of, matrix_of_shape
-from frostline.errors import DeltaError, listed
+from frostline.errors import DeltaError, listed, near
 from frostline.parametrization.adapters import LowRank
 from frostline.parametrization.install import Parametrized, parametrize
 from frostline.saving.tensors import Array
@@ -47,7 +47,8 @@ def export_peft(
         folder: Where the two files go; it is made if need be.
         names: For each address of an adapted weight the name of the module in the PyTorch model, such as
             `{"block_0/query/kernel": "encoder.layer.0.attention.self.query"}`, or a function that returns it.
-            By default the address without the weight's own name, with dots.
+            By default the address without the weight's own name, with dots. Addresses of weights that are
+            not adapted may stand in it too.
         base_model: The name of the base model, as `adapter_config.json` has it.
 
     Returns:
@@ -55,7 +56,8 @@ def export_peft(
 
     Raises:
         DeltaError: There is no adapter of low rank, a delta changes other things too, an adapted weight is no
-            matrix, two have one name, or the files cannot be written.
+            matrix, two have one name, `names` has an address that the model does not have, or the files
+            cannot be written.
 
     Example:
         >>> import keras, tempfile
@@ -64,6 +66,8 @@ def export_peft(
         >>> export_peft(model, tempfile.mkdtemp())
         ('head',)
     """
+    known = source.base if isinstance(source, Delta) else inventory(source).by_address
+    _require_known(names, known, source.model if isinstance(source, Delta) else source.name)
     adapters = list(_of_delta(source) if isinstance(source, Delta) else _of_model(source))
     if not adapters:
         raise DeltaError(
@@ -105,8 +109,8 @@ def import_peft(
         One `Parametrized` for each adapted weight.
 
     Raises:
-        DeltaError: The folder holds no LoRA adapter that can be read, or it does not fit the model. The model
-            is as before.
+        DeltaError: The folder holds no LoRA adapter that can be read, it does not fit the model, or `names`
+            has an address that the model does not have. The model is as before.
         ParametrizationError: A weight is parametrized already.
 
     Example:
@@ -122,6 +126,7 @@ def import_peft(
     place = Path(folder)
     config, tensors = peftfiles.read_config(place), peftfiles.read_tensors(place)
     held = inventory(model)
+    _require_known(names, held.by_address, held.model_name)
     found = list(_fitting(held, names, config, tensors, place))
     done: list[Parametrized] = []
     try:
@@ -209,6 +214,19 @@ def _fitted(
     how = LowRank(own_rank, None if scale == 1 else scale * own_rank)
     how.check(weight.shape, weight.dtype)
     return weight, how, np.ascontiguousarray(own_a), np.ascontiguousarray(own_b)
+
+
+def _require_known(names: Names, known: Mapping[str, Any], model_name: str) -> None:
+    """Refuse a mapping with addresses that are not there: it would be another name than was meant."""
+    unknown = [] if names is None or callable(names) else [a for a in names if a not in known]
+    if unknown:
+        close = near(unknown[0], known)
+        raise DeltaError(
+            f"names= has addresses that the model {model_name!r} does not have",
+            received=listed(repr(address) for address in unknown),
+            expected="addresses of its weights, as fl.inventory(model) lists them",
+            remedy=f"did you mean {listed(repr(address) for address in close)}?" if close else None,
+        )
 
 
 def _module(names: Names, address: str) -> str | None:

@@ -48,7 +48,7 @@ def read_config(place: Path) -> dict[str, Any]:
     """Read the config of an adapter.
 
     Raises:
-        DeltaError: It is no LoRA, or holds more than that.
+        DeltaError: It is no LoRA, holds more than that, or says no number by which to scale it.
     """
     text = read_text(place / CONFIG, DeltaError, "adapter config")
     try:
@@ -72,6 +72,7 @@ def read_config(place: Path) -> dict[str, Any]:
             received=listed(f"{key}={config[key]!r}" for key, found in refused.items() if found),
             expected="factors of low rank alone",
         )
+    _require_scales(config, place)
     return dict(config)
 
 
@@ -115,6 +116,26 @@ def _config(ranks: Mapping[str, int], alphas: Mapping[str, float], base_model: s
         "modules_to_save": None,
         "init_lora_weights": True,
     }
+
+
+def _require_scales(config: Mapping[str, Any], place: Path) -> None:
+    patterns = config.get("alpha_pattern")
+    wrong = {} if patterns is None or isinstance(patterns, Mapping) else {"alpha_pattern": patterns}
+    said = {"lora_alpha": config["lora_alpha"]} if "lora_alpha" in config else {}
+    if isinstance(patterns, Mapping):
+        said |= {f"alpha_pattern of {module!r}": alpha for module, alpha in patterns.items()}
+    wrong |= {key: alpha for key, alpha in said.items() if not _is_number(alpha)}
+    if wrong:
+        raise DeltaError(
+            f"the config of the adapter in {str(place)!r} does not say by what its updates are scaled",
+            received=listed(f"{key}: {json.dumps(value)}" for key, value in wrong.items()),
+            expected="a number as lora_alpha, and for each module that alpha_pattern names",
+            remedy=f"write the lora_alpha that the adapter was trained with into {CONFIG}",
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(number: float) -> float:
