@@ -77,7 +77,8 @@ class Phase:
     Attributes:
         name: Names it in histories and messages.
         epochs: How many epochs it lasts; with `until`, at most.
-        steps: How many training steps it lasts, in place of `epochs`.
+        steps: How many training steps it lasts, in place of `epochs`. With `steps_per_execution` it ends with
+            the execution that holds the last of them, and a warning says if that is later.
         until: Ends it earlier, when a monitored value stops improving.
         lr: Multiplies the learning rate of everything that trains in it.
         rules: Rules that come after the plan's in this phase alone.

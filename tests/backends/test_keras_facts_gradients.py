@@ -169,6 +169,30 @@ def test_frostline_names_unreached_weights(kind: str) -> None:
     assert run.verification.ok
 
 
+@pytest.mark.parametrize("extra", [{"use_ema": True}, {"gradient_accumulation_steps": 2}], ids=str)
+@pytest.mark.parametrize("preflight", [True, False])
+def test_frostline_believes_weights_whose_slots_tell_nothing(
+    extra: dict[str, object], preflight: bool
+) -> None:
+    """Under plain SGD an average and accumulated gradients are no evidence; that the weight moved is."""
+    model = compiled(two_dense(), optimizer=keras.optimizers.SGD(0.1, **extra))
+    run = frostline_fit(model, fl.Plan().train("b/**"), batch_size=4, preflight=preflight)
+
+    assert run.verification.no_gradient == ()
+    assert run.verification.of("trained") == ("b/kernel", "b/bias")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_frostline_lets_a_rate_of_zero_be(optimizer: str) -> None:
+    """A warm-up from zero, or a loss of zero, moves nothing, and says nothing about gradients."""
+    model = compiled(two_dense(), optimizer=optimizer)
+    model.optimizer.learning_rate = 0.0
+    run = frostline_fit(model, fl.Plan().train("b/**"))
+
+    assert run.verification.of("unmoved") == ("b/kernel", "b/bias")
+    assert run.verification.no_gradient == ()
+
+
 def test_frostline_frozen_unreached_weights_do_not_decay() -> None:
     """Frozen by the plan, an unreached weight has neither a slot nor decay."""
     model = compiled(unused_layer(), optimizer=keras.optimizers.AdamW(0.1, weight_decay=0.1))

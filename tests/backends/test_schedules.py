@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -320,13 +321,15 @@ def test_steps_that_end_with_an_epoch_have_all_of_it() -> None:
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has it on TF and JAX only")
 @pytest.mark.parametrize(("steps", "taken"), [(2, 2), (3, 4), (6, 6)])
 def test_steps_executed_at_once(steps: int, taken: int) -> None:
-    """A phase ends with the execution that holds its last step."""
+    """A phase ends with the execution that holds its last step, and says so where that is a later one."""
     model, other = square_layers(), square_layers()
     for one in (model, other):
         one.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse", steps_per_execution=2)
     phases = (Phase("steps", steps=steps), Phase("last", steps=2).train("a/**"))
     schedule = Schedule(Plan().train("c/**"), phases)
-    run = frostline_fit(model, schedule, batch_size=2)
+    late = pytest.warns(UserWarning, match="'steps' took 4 steps in place of 3: with steps_per_execution")
+    with late if taken != steps else nullcontext():
+        run = frostline_fit(model, schedule, batch_size=2)
     assert int(model.optimizer.iterations) == taken + 2
 
     x, y = (np.concatenate([part, part]) for part in data_for(other))

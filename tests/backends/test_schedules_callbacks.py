@@ -122,6 +122,26 @@ def test_a_plateau_of_the_validation_loss() -> None:
     np.testing.assert_allclose(run.history.history["val_loss"][-1], error, rtol=1e-4)
 
 
+def test_a_later_phase_that_monitors_what_is_not_reported_ends_the_first_epoch() -> None:
+    model = compiled(square_layers())
+    phases = Phase("head", epochs=3), Phase("rest", epochs=3, until=Plateau("val_loss")).train("b/**")
+    with pytest.raises(PlanError, match="the phase 'rest' monitors 'val_loss', which this training does not"):
+        frostline_fit(model, Schedule(HEAD, phases))
+    assert int(model.optimizer.iterations) == 2
+
+
+@pytest.mark.parametrize("often", [2, [2, 4, 6]], ids=str)
+def test_epochs_without_validation_do_not_end_a_plateau(often: Any) -> None:
+    model = compiled(square_layers(), "sgd")
+    model.optimizer.learning_rate = 0.0
+    schedule = Schedule(HEAD, (Phase("probe", epochs=9, until=Plateau("val_loss", patience=2)),))
+    run = frostline_fit(model, schedule, validation_data=data_for(model), validation_freq=often)
+    assert len(run.history.epoch) == 6
+    with pytest.raises(PlanError, match="did you mean 'val_loss'"):
+        wrong = Schedule(HEAD, (Phase("probe", epochs=9, until=Plateau("val_los")),))
+        frostline_fit(model, wrong, validation_data=data_for(model), validation_freq=often)
+
+
 @pytest.mark.parametrize(
     ("monitor", "mend"),
     [("losss", "did you mean 'loss'?"), ("accuracy", "val_... needs validation_data")],

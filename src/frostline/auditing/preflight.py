@@ -20,7 +20,7 @@ _SAMPLES = 2
 
 def preflight(
     model: Any, resolutions: Sequence[Resolution], x: Any, y: Any = None, sample_weight: Any = None
-) -> None:
+) -> bool:
     """Raise where a weight that the plan trains can receive no gradient, whatever the data.
 
     Looks at the structure alone: nothing is computed but, on PyTorch, one forward pass of two samples. Data
@@ -33,12 +33,15 @@ def preflight(
         y: The targets.
         sample_weight: Weights of the samples.
 
+    Returns:
+        Whether it could look: then each weight that the plan trains can receive a gradient.
+
     Raises:
         NoGradientError: With the explanation.
     """
     batch = first_samples(x, y, sample_weight)
     if batch is None:
-        return
+        return False
     asked = tuple(dict.fromkeys(d.weight.address for r in resolutions for d in r.trained))
     try:
         with looked_at(
@@ -51,15 +54,15 @@ def preflight(
             routes_only=True,
         ) as seen:
             if seen.trace.strangers:
-                return  # layers made in `call`, of which training has more to say
+                return False  # layers made in `call`, of which training has more to say
             dead = [a for a in asked if seen.diagnosis.status(a) in ("cut", "unused")]
             explained = [seen.diagnosis.explain(address) for address in dead]
     except Exception as error:
         # Training that works must not fail for the sake of a look at it; it reports its own errors.
         log.debug("the check before training was left out: %s", error)
-        return
+        return False
     if not dead:
-        return
+        return True
     raise NoGradientError(
         f"the plan trains weights of the model {model.name!r} that can receive no gradient:\n"
         f"{to_text(stacked(*reasons(explained)))}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 import traceback
 import warnings
@@ -166,8 +167,9 @@ def _conclude(log: RunLog, config: RunConfig, outcome: Outcome) -> None:
     log.say(_verdict(outcome.run))
     folder = outcome.folder
     log.say(f"written to {folder}: model.keras, delta.safetensors, receipt.json, history.csv, log.txt")
-    before = "" if names_function(config.data.model) else f" --before {config.model}"
-    log.say(f"check it: frostline verify {folder / 'receipt.json'}{before} --after {folder / 'model.keras'}")
+    before = [] if names_function(config.data.model) else ["--before", str(config.model)]
+    words = ["frostline", "verify", str(folder / "receipt.json"), *before]
+    log.say(f"check it: {shlex.join([*words, '--after', str(folder / 'model.keras')])}")
 
 
 def _verdict(run: Run) -> str:

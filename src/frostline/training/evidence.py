@@ -10,8 +10,8 @@ from frostline import _keras, optimizer
 from frostline.resolution import Resolution
 from frostline.verification import Verification
 
-_AVERAGE = "_model_variables_moving_average"
-"""Follows the weight, not its gradient."""
+_NO_EVIDENCE = ("_model_variables_moving_average", "_accumulated_gradients")
+"""Averages follow the weight, and accumulated gradients are zero after each update."""
 
 
 def without_gradient(opt: Any, resolution: Resolution, verification: Verification) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def without_gradient(opt: Any, resolution: Resolution, verification: Verificatio
     if not inner.built:
         return tuple(d.weight.address for d in resolution.trained)
     slots = {
-        id(variable): held
+        id(variable): {name: slot for name, slot in held.items() if name not in _NO_EVIDENCE}
         for variable, held in zip(_keras.optimizer_targets(inner), optimizer.slots(inner), strict=True)
     }
     missing = []
@@ -46,7 +46,7 @@ def without_gradient(opt: Any, resolution: Resolution, verification: Verificatio
 
 def _as_begun(inner: Any, variable: Any, held: dict[str, Any]) -> bool:
     """Whether no gradient went into the slots of a variable."""
-    values = {name: _array(slot) for name, slot in held.items() if name != _AVERAGE}
+    values = {name: _array(slot) for name, slot in held.items()}
     if not any(np.any(value) for value in values.values()):
         return True
     # To ask how they began takes time, so only where it was not at zero, and they may be as they began. An
@@ -64,7 +64,7 @@ def _first_slots(inner: Any, variable: Any) -> dict[str, Any]:
     new.build([variable])
     itself = _array(variable)
     (held,) = optimizer.slots(new)
-    first = {name: _array(slot) for name, slot in held.items() if name != _AVERAGE}
+    first = {name: _array(slot) for name, slot in held.items() if name not in _NO_EVIDENCE}
     return {
         name: value for name, value in first.items() if not (np.any(value) and np.array_equal(value, itself))
     }

@@ -51,9 +51,10 @@ def checked(job: Job, progress: Progress) -> Iterator[None]:
         def first(gradients: Sequence[Any], *arguments: Any, **named: Any) -> Any:
             nonlocal updated, explained
             _keras.restore_method(optimizer, "apply", by=_BY)
+            progress.ledger.reachable = True
             if any(_is_absent(gradient) for gradient in gradients):
                 explained = True
-                look_at(job)
+                progress.ledger.reachable = look_at(job)
             updated = True
             return apply(gradients, *arguments, **named)
 

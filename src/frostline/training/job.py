@@ -36,6 +36,7 @@ class Job:
         guard: Whether to take fingerprints.
         keep_state: Whether slots of weights that stop training are kept.
         stop_on_nan: Whether a loss that is no number ends it.
+        reachable: Whether it is known that each weight that trains can receive a gradient.
     """
 
     model: Any
@@ -47,6 +48,7 @@ class Job:
     guard: bool
     keep_state: bool
     stop_on_nan: bool
+    reachable: bool = False
 
     def data(self) -> dict[str, str]:
         """Return digests of what is trained on."""
@@ -84,11 +86,18 @@ class Progress:
     @classmethod
     def of(cls, job: Job, ledger: Ledger, started: str, seconds: float = 0.0) -> Progress:
         """Return the progress of a job that has taken some seconds so far."""
+        ledger.reachable = job.reachable
         switch = None
         if isinstance(job.plan, Schedule):
             from frostline.training.phases import phase_switch
 
-            switch = phase_switch(job.plan, job.resolutions, ledger, keep_state=job.keep_state)
+            switch = phase_switch(
+                job.plan,
+                job.resolutions,
+                ledger,
+                keep_state=job.keep_state,
+                seldom_validated=job.arguments.get("validation_freq", 1) != 1,
+            )
         return cls(ledger, switch, started, time.monotonic() - seconds)
 
     @property
@@ -97,10 +106,10 @@ class Progress:
         return round(time.monotonic() - self.clock, 3)
 
 
-def look_at(job: Job) -> None:
-    """Raise where a weight that some phase trains can receive no gradient.
+def look_at(job: Job) -> bool:
+    """Raise where a weight that some phase trains can receive no gradient; return whether that was seen.
 
     Raises:
         NoGradientError: With the explanation.
     """
-    preflight(job.model, job.resolutions, job.x, job.y, job.arguments.get("sample_weight"))
+    return preflight(job.model, job.resolutions, job.x, job.y, job.arguments.get("sample_weight"))

@@ -45,6 +45,8 @@ class Ledger:
         parts: What trains of the weights that train in part, in each phase and over all.
         runs: The phases that have ended.
         records: The same as a receipt keeps them.
+        reachable: Whether it is known that gradients can reach all that trains. Then what did not move is no
+            sign that they cannot: the rate may have been 0, or the loss.
     """
 
     model: Any
@@ -52,6 +54,7 @@ class Ledger:
     parts: Parts
     runs: list[PhaseRun] = field(default_factory=list)
     records: list[PhaseRecord] = field(default_factory=list)
+    reachable: bool = False
 
     def close(
         self,
@@ -88,7 +91,7 @@ class Ledger:
         )
         verification = compare(earlier, record.after, record.trained, record.moving, record.parts)
         verification.require_ok()
-        if stepped:
+        if stepped and not self.reachable:
             missing = without_gradient(self.model.optimizer, resolution, verification)
             if len(missing) == len(resolution.trained):
                 raise no_gradient(self.model, missing)

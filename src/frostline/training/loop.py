@@ -134,7 +134,7 @@ def fit(
     checking = preflight and not functions_kept(model, job.resolutions[0])
     in_first_step = checking and resume is None and first_step.tells(job)
     if checking and not in_first_step:
-        look_at(job)
+        job = replace(job, reachable=look_at(job))
     if resume is not None:
         from frostline.training.resuming import fit_resumably
 
@@ -185,7 +185,11 @@ def train(
     if switch is not None:
         after = ending.after if ending is not None else None
         progress.ledger.close(
-            switch.phase.name, switch.resolution, switch.epochs, stepped=switch.stepped, after=after
+            switch.phase.name,
+            switch.resolution,
+            switch.epochs,
+            stepped=switch.stepped,
+            after=after,
         )
         if ending is not None:
             progress.ledger.close_restored()

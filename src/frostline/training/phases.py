@@ -6,6 +6,7 @@ one piece. The plan changes in a callback, between two steps, which `apply` allo
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,13 +32,21 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         resolutions: What the plan of each decided.
         ledger: Where the end of each phase is written down, but for the last one's.
         keep_state: Whether slots of weights that stop training are kept for a later phase.
+        seldom_validated: Whether there are epochs without validation, by `validation_freq`.
     """
 
     def __init__(
-        self, schedule: Schedule, resolutions: tuple[Resolution, ...], ledger: Ledger, *, keep_state: bool
+        self,
+        schedule: Schedule,
+        resolutions: tuple[Resolution, ...],
+        ledger: Ledger,
+        *,
+        keep_state: bool,
+        seldom_validated: bool = False,
     ) -> None:
         super().__init__()
         self._keep_state = keep_state
+        self._seldom_validated = seldom_validated
         self._schedule = schedule
         self._resolutions = resolutions
         self._ledger = ledger
@@ -105,29 +114,45 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._steps += batch - self._last_batch
         self._last_batch = batch
         if self.phase.steps is not None and self._steps >= self.phase.steps:
+            if self._steps > self.phase.steps:
+                warnings.warn(
+                    f"the phase {self.phase.name!r} took {self._steps} steps in place of {self.phase.steps}: "
+                    "with steps_per_execution, a phase ends where an execution ends",
+                    UserWarning,
+                    stacklevel=2,
+                )
             self._end(within_epoch=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Count the epoch, and end a phase that has enough of them or improves no more."""
         phase = self.phase
         self._epochs += self._counts
+        self._require_reported(logs or {})
         # A phase that ended with the last step had the whole epoch.
         self.phase_of_epoch.append(self._schedule.phases[self._number - (not self.stepped)].name)
         stalled = phase.until is not None and self._counts and self._stalled(phase, logs or {})
         if phase.epochs is not None and (self._epochs >= phase.epochs or stalled):
             self._end(within_epoch=False)
 
-    def _stalled(self, phase: Phase, logs: dict[str, Any]) -> bool:
-        assert phase.until is not None
-        name = phase.until.monitor
-        if name not in logs:
+    def _require_reported(self, logs: Mapping[str, Any]) -> None:
+        """Check that each phase, later ones too, monitors what is reported."""
+        validated = not self._seldom_validated or any(name.startswith("val_") for name in logs)
+        for phase in self._schedule.phases[self._number :]:
+            name = phase.until.monitor if phase.until is not None else None
+            if name is None or name in logs or (name.startswith("val_") and not validated):
+                continue
             close = near(name, logs)
             raise PlanError(
                 f"the phase {phase.name!r} monitors {name!r}, which this training does not report",
                 received=f"it reports {listed(sorted(logs), most=8)}",
                 remedy=f"did you mean {close[0]!r}?" if close else "val_... needs validation_data",
             )
-        value = float(logs[name])
+
+    def _stalled(self, phase: Phase, logs: dict[str, Any]) -> bool:
+        assert phase.until is not None
+        if phase.until.monitor not in logs:
+            return False  # an epoch without validation: it counts for nothing here
+        value = float(logs[phase.until.monitor])
         if phase.until.improves(value, self._best):
             self._best, self._waited = value, 0
             if phase.restore_best:
@@ -187,12 +212,17 @@ class StepwisePhaseSwitch(PhaseSwitch):
 
 
 def phase_switch(
-    schedule: Schedule, resolutions: tuple[Resolution, ...], ledger: Ledger, *, keep_state: bool = True
+    schedule: Schedule,
+    resolutions: tuple[Resolution, ...],
+    ledger: Ledger,
+    *,
+    keep_state: bool = True,
+    seldom_validated: bool = False,
 ) -> PhaseSwitch:
     """Return the callback that suits a schedule."""
     stepwise = any(phase.steps is not None for phase in schedule.phases)
     return (StepwisePhaseSwitch if stepwise else PhaseSwitch)(
-        schedule, resolutions, ledger, keep_state=keep_state
+        schedule, resolutions, ledger, keep_state=keep_state, seldom_validated=seldom_validated
     )
 
 
