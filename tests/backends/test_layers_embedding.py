@@ -434,3 +434,34 @@ def test_vocabularies_that_do_not_fit(tmp_path: Path) -> None:
         "  received: 2 words, such as 'The'\n"
         "  expected: words spelt as in the file, upper and lower case alike"
     )
+
+
+@pytest.mark.parametrize("train", ["oov", slice(0, 2), [1, 4]], ids=str)
+def test_ids_from_the_end_and_out_of_range_are_as_in_a_plain_table(train: Any) -> None:
+    table = np.arange(10, dtype="float32").reshape(5, 2)
+    rows = (
+        {"matrix": table[:4], "oov_rows": 1, "oov_initializer": "zeros"}
+        if train == "oov"
+        else {"matrix": table}
+    )
+    layer, plain = fl.layers.PretrainedEmbedding(train=train, **rows), keras.layers.Embedding(5, 2)
+    plain.build()
+    plain.embeddings.assign(layer.embeddings)
+    ids = np.array([[-5, -1, 0, 4, 3]])
+    np.testing.assert_array_equal(outputs(layer, ids), outputs(plain, ids))
+    for wrong in ([[-6]], [[5]], [[99]]):
+        found = [outcome(one, np.array(wrong)) for one in (layer, plain)]
+        np.testing.assert_array_equal(*found)
+
+
+def outputs(layer: Any, ids: np.ndarray) -> np.ndarray:
+    found: np.ndarray = keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(ids, dtype="int32")))
+    return found
+
+
+def outcome(layer: Any, ids: np.ndarray) -> np.ndarray:
+    """What comes of ids out of range, on this backend: values, or an error."""
+    try:
+        return outputs(layer, ids)
+    except Exception as error:
+        return np.array(type(error).__name__)

@@ -646,3 +646,23 @@ def test_a_mask_holds_its_true_elements_alone() -> None:
     put = fl.parametrize(model, "mask/kernel", fl.Mask(MASK))
     assert put.trained_elements == MASK.sum()
     assert fl.inventory(model).by_address["mask/kernel"].targets[0][1].shape == (MASK.sum(),)
+
+
+def test_ids_out_of_range_are_not_taken_for_rows() -> None:
+    """What a plain table says of them, the parametrized one says: NaN on JAX, an error elsewhere."""
+    for rows in ([4], [1, 3]):
+        plain, layer = layers.Embedding(5, 2), layers.Embedding(5, 2)
+        for one in (plain, layer):
+            one.build()
+        layer.embeddings.assign(plain.embeddings)
+        fl.parametrize(layer, "embeddings", fl.Rows(rows))
+        for ids in ([[-5, -1, 0, 4, 3]], [[-6]], [[5]], [[99]]):
+            found = [outcome(one, ids) for one in (plain, layer)]
+            np.testing.assert_array_equal(*found)
+
+
+def outcome(layer: Any, ids: Any) -> Any:
+    try:
+        return numpy(layer(ops.convert_to_tensor(ids, dtype="int32")))
+    except Exception as error:
+        return np.array(type(error).__name__)

@@ -53,12 +53,12 @@ class TrainedRows:
             A bool tensor, true where an id is that of a trained row, and an int tensor with its place among
             them, valid everywhere, right where the first is true.
         """
+        # An id that is out of range stays so: it is that of no trained row.
+        ids = ops.where((ids < 0) & (ids >= -rows), ids + rows, ids)
         if self.kind == "range":
-            end = self.start + self.count
-            inside = ops.greater_equal(ids, self.start) if self.start else ops.less(ids, end)
-            if self.start and end < rows:
-                inside = ops.logical_and(inside, ops.less(ids, end))
-            return inside, ops.clip(ops.subtract(ids, self.start), 0, self.count - 1)
+            place = ops.subtract(ids, self.start)
+            nearest = ops.clip(place, 0, self.count - 1)
+            return ops.equal(place, nearest), nearest
         known = ops.cast(row_ids, "int32")
         flat = ops.reshape(ops.cast(ids, "int32"), (-1,))
         place = ops.clip(ops.cast(ops.searchsorted(known, flat), "int32"), 0, self.count - 1)

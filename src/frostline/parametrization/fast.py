@@ -226,7 +226,9 @@ def _joined(ids: Any, frozen: Any, part: Any, trained: Ids) -> Any:
         from frostline.parametrization.lookup_torch import joined
 
         return joined(ids, frozen, part, trained)
-    ids = ops.where(ids < 0, ids + int(frozen.shape[0]), ids)
+    # An id that is out of range stays so, and the backend says what it says of it elsewhere.
+    count = int(frozen.shape[0])
+    ids = ops.where((ids < 0) & (ids >= -count), ids + count, ids)
     most = len(trained) - 1
     if (whole := span(trained)) is not None:
         place = ids - whole[0]
