@@ -84,8 +84,16 @@ class Change:
         return self.old[""]
 
 
-def change_for(weight: Weight, entry: Entry, custom_objects: Mapping[str, Any] | None) -> Change:
+def change_for(
+    weight: Weight, entry: Entry, custom_objects: Mapping[str, Any] | None, under: Array | None = None
+) -> Change:
     """Work out what an entry does to a weight, without doing it.
+
+    Args:
+        weight: The weight.
+        entry: What to do to it.
+        custom_objects: Parametrizations of the caller's own, by name.
+        under: What parts are combined with, where that is not what the weight has now.
 
     Raises:
         DeltaError: The entry cannot be used on this weight.
@@ -111,7 +119,7 @@ def change_for(weight: Weight, entry: Entry, custom_objects: Mapping[str, Any] |
         return Change(weight, how, True, elements, entry.values, old)
     if elements is not None:
         return Change(weight, how, False, elements, entry.values, _taken(weight, elements, entry))
-    merged = _combined(how, weight.variable, entry.values)
+    merged = _combined(how, weight.variable if under is None else under, entry.values)
     _require_shape(entry, merged, weight.shape)
     return Change(weight, how, False, None, {"": merged}, {"": weight.numpy().copy()})
 
@@ -164,7 +172,8 @@ def _combined(how: Parametrization, base: Any, parts: Mapping[str, Array]) -> Ar
 
     tensors = {name: keras.ops.convert_to_tensor(part) for name, part in parts.items()}
     with _keras.uncast():
-        merged = how.combine(keras.ops.stop_gradient(base.value), tensors)
+        value = keras.ops.convert_to_tensor(base) if isinstance(base, np.ndarray) else base.value
+        merged = how.combine(keras.ops.stop_gradient(value), tensors)
     return np.array(keras.ops.convert_to_numpy(merged))
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from frostline import _keras
 from frostline.address import Inventory, Weight
 from frostline.aligning import aligned
-from frostline.delta.changing import Change, kind_text, parametrization_of
-from frostline.delta.contents import Delta, Entry
-from frostline.digesting import digest_array, digest_without
-from frostline.elements import Elements
-from frostline.elementsets import common
+from frostline.delta.changing import kind_text
+from frostline.delta.contents import Delta
+from frostline.delta.grounds import Ground
 from frostline.errors import DeltaError, listed, near
 
 
@@ -50,63 +46,40 @@ def require_fit(delta: Delta, held: Inventory, path: Path) -> None:
         )
 
 
-def require_base(delta: Delta, held: Inventory, path: Path, present: Sequence[Change]) -> None:
+def require_base(delta: Delta, held: Inventory, path: Path, ground: Ground) -> None:
     """Check that what the delta leaves as it is has the values that it was trained with.
 
     Args:
         delta: The delta.
         held: The model.
         path: The file, for the message.
-        present: What deltas that are on the model changed.
+        ground: What of the model it was trained on.
 
     Raises:
         DeltaError: It has not; says where.
     """
-    known = {w.address: w for w in held if w.role in ("weight", "statistic")}
-    differ = [address for address in known if address not in delta.base]
-    for address, wanted in delta.base.items():
-        entry, weight = delta.entries.get(address), known.get(address)
-        if weight is None or (wanted.shape, wanted.dtype) != _own_kind(weight):
-            differ.append(address)
-        elif entry is None or entry.kind != "whole":
-            changes = [change for change in present if change.weight.address == address]
-            expected = wanted.frozen if entry and entry.kind == "elements" else wanted.blake3
-            if _digest(weight, entry, changes) != expected:
-                differ.append(address)
-    if differ:
+    if ground.differ:
         raise DeltaError(
             f"the delta {str(path)!r} was made for another base than the model {held.model_name!r}",
-            received=f"these have other values than its base: {listed(differ)}",
+            received=f"these have other values than its base: {listed(ground.differ)}",
             expected=f"the base {delta.base_digest[:16]}",
             remedy="load the model that training began with; to load it anyway: force=True, --another-base",
         )
 
 
-def overlap(one: Entry, other: Entry | None) -> bool:
-    """Whether two entries change the same element."""
-    if other is None:
-        return False
-    if one.kind != "elements" or other.kind != "elements":
-        return True
-    return common(_elements(one), _elements(other)) is not None
+def require_disjoint(ground: Ground) -> None:
+    """Check that no delta that is on the model changes the same elements, but those that it rests on.
 
-
-def _digest(weight: Weight, entry: Entry | None, changes: Sequence[Change]) -> str:
-    parametrized = entry is not None and entry.kind == "parts" and weight.combination is not None
-    values = _keras.glimpse(weight.combination.base if parametrized else weight.variable)
-    for change in changes:
-        values = change.restore_in(values)
-    return (
-        digest_array(values)
-        if entry is None or entry.kind == "parts"
-        else digest_without(values, _elements(entry))
-    )
-
-
-def _elements(entry: Entry) -> Elements:
-    found = parametrization_of(entry, None).elements(entry.shape)
-    assert found is not None
-    return found
+    Raises:
+        DeltaError: One does; says where.
+    """
+    for one, both in ground.changed_twice():
+        raise DeltaError(
+            f"the delta {one.name!r}, which is on the model, changes the same elements",
+            received=f"both change {listed(both)}",
+            expected="deltas that change different elements, or one that was trained on top of the other",
+            remedy=f"take it off first: remove_delta(model, {one.name!r})",
+        )
 
 
 def _own_kind(weight: Weight) -> tuple[tuple[int, ...], str]:

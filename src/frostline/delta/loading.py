@@ -4,46 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from frostline import _keras
 from frostline.address import inventory
-from frostline.delta.changing import Change, change_for
+from frostline.delta.changing import change_for
 from frostline.delta.contents import Delta
-from frostline.delta.fitting import for_model, overlap, require_base, require_fit
+from frostline.delta.fitting import for_model, require_base, require_disjoint, require_fit
+from frostline.delta.grounds import Ground
+from frostline.delta.loaded import LoadedDelta as LoadedDelta
 from frostline.errors import DeltaError, listed, near
-from frostline.render import count
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedDelta:
-    """A delta that is on a model.
-
-    Attributes:
-        name: What `remove_delta` calls it.
-        path: Its file.
-        delta: What is in it.
-        forced: Whether it is on another base than its own.
-    """
-
-    name: str
-    path: Path
-    delta: Delta = field(repr=False)
-    forced: bool = False
-    _changes: tuple[Change, ...] = field(default=(), repr=False)
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        """What it did to each weight, with the values that were there before."""
-        return self._changes
-
-    def __str__(self) -> str:
-        held = f"{count(len(self.delta.entries), 'weight')}, {count(self.delta.size, 'number')}"
-        return f"{self.name}: {held}{', on another base' if self.forced else ''}"
-
 
 _loaded: WeakKeyDictionary[Any, list[LoadedDelta]] = WeakKeyDictionary()
 
@@ -59,12 +31,13 @@ def load_delta(
     """Put a delta on its base.
 
     Everything is checked before one value is written. Several deltas can be on a model, as long as no two
-    change the same element. Where a weight carries the parametrization that the delta was trained with, its
-    parts get the values, and training can go on; a plain weight gets the merged value.
+    change the same element, or one was trained on top of the other. Where a weight carries the
+    parametrization that the delta was trained with, its parts get the values, and training can go on; a plain
+    weight gets the merged value.
 
     Args:
-        model: The base: a built Keras model whose weights are those that training began with, apart from
-            other deltas that are on it.
+        model: The base: a built Keras model whose weights are those that training began with, with the deltas
+            that were on it then; other deltas may be on it too.
         path: What `save_delta` wrote.
         name: What to call it; by default the name of the file without its ending.
         force: Whether to load it although the model is not the base. Shapes must fit all the same.
@@ -99,11 +72,16 @@ def load_delta(
     delta = for_model(Delta.load(path), held)
     called = _name(name or _stem(path), present)
     require_fit(delta, held, path)
-    _require_disjoint(delta, present)
+    ground = Ground(delta, held, present)
+    require_disjoint(ground)
     if not force:
-        require_base(delta, held, path, [change for one in present for change in one.changes])
-    changes = [change_for(held.by_address[a], e, custom_objects) for a, e in delta.entries.items()]
-    loaded = LoadedDelta(called, path, delta, force, tuple(changes))
+        require_base(delta, held, path, ground)
+    changes = tuple(
+        change_for(held.by_address[address], entry, custom_objects, ground.under(address))
+        for address, entry in delta.entries.items()
+    )
+    rests_on = () if ground.differ else tuple(one.name for one in ground.beneath)
+    loaded = LoadedDelta(called, path, delta, force, rests_on, changes)
     try:
         for change in loaded.changes:
             change.put_on()
@@ -135,7 +113,8 @@ def remove_delta(model: Any, name: str | LoadedDelta) -> None:
         name: The name of the delta, or what `load_delta` returned.
 
     Raises:
-        DeltaError: The model has no such delta.
+        DeltaError: The model has no such delta, another one was trained on top of it, or its parts were
+            merged. The model is as before.
     """
     wanted = name.name if isinstance(name, LoadedDelta) else name
     present = deltas(model)
@@ -147,12 +126,23 @@ def remove_delta(model: Any, name: str | LoadedDelta) -> None:
             received=f"on it are: {listed(one.name for one in present)}" if present else "none is on it",
             remedy=f"did you mean {listed(close)}?" if close else None,
         )
+    _require_uppermost(found[0], present)
     _require_reversible(found[0])
     _keras.settle(model)
     for change in found[0].changes:
         change.take_off()
     _keras.unshare(model)
     _loaded[model] = [one for one in present if one is not found[0]]
+
+
+def _require_uppermost(loaded: LoadedDelta, present: tuple[LoadedDelta, ...]) -> None:
+    above = [one.name for one in reversed(present) if loaded.name in one.rests_on]
+    if above:
+        raise DeltaError(
+            f"the delta {loaded.name!r} cannot be taken off: what was trained on top of it is on the model",
+            received=f"on top of it: {listed(reversed(above))}",
+            remedy="first " + ", ".join(f"remove_delta(model, {name!r})" for name in above),
+        )
 
 
 def _require_reversible(loaded: LoadedDelta) -> None:
@@ -176,15 +166,3 @@ def _name(wanted: str, present: tuple[LoadedDelta, ...]) -> str:
             remedy="take it off with remove_delta, or give this one another name: name=...",
         )
     return wanted
-
-
-def _require_disjoint(delta: Delta, present: tuple[LoadedDelta, ...]) -> None:
-    for one in present:
-        both = [a for a, e in delta.entries.items() if overlap(e, one.delta.entries.get(a))]
-        if both:
-            raise DeltaError(
-                f"the delta {one.name!r}, which is on the model, changes the same elements",
-                received=f"both change {listed(both)}",
-                expected="deltas that change different elements",
-                remedy=f"take it off first: remove_delta(model, {one.name!r})",
-            )
