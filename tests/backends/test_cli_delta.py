@@ -123,6 +123,58 @@ def test_json_of_writing(run: Runner) -> None:
     }
 
 
+def further() -> None:
+    """A delta that was trained on top of `tuned.safetensors`, and one that was not."""
+    model = keras.models.load_model("base.keras")
+    before = fl.fingerprint(model)
+    model.get_layer("a").bias.assign([1.0, 2.0, 3.0])
+    fl.save_delta(model, "bias.safetensors", base=before)
+    model = keras.models.load_model("base.keras")
+    fl.load_delta(model, "tuned.safetensors")
+    before = fl.fingerprint(model)
+    for variable in (model.get_layer("a").kernel, model.get_layer("b").bias):
+        variable.assign(variable.numpy() * 2 + 1)
+    fl.save_delta(model, "further.safetensors", base=before)
+    model.get_layer("a").bias.assign([1.0, 2.0, 3.0])
+    model.save("all.keras")
+
+
+def test_several_are_applied_in_order(run: Runner) -> None:
+    saved(run)
+    further()
+    three = ("tuned.safetensors", "bias.safetensors", "further.safetensors")
+    done = run("delta", "apply", "base.keras", *three, "-o", "again.keras")
+    assert done.code == 0, done.err
+    assert [line for line in done.lines if line.startswith("Delta of")] == [
+        "Delta of two_dense: 2 weights, 8 numbers, 32 B (35% of the model)",
+        "Delta of two_dense: 1 weight, 3 numbers, 12 B (13% of the model)",
+        "Delta of two_dense: 2 weights, 14 numbers, 56 B (61% of the model)",
+    ]
+    assert same_weights("again.keras", "all.keras")
+    told = run("delta", "apply", "base.keras", *three, "-o", "json.keras", "--json").data
+    size = Path("json.keras").stat().st_size
+    assert told == {"frostline_delta": 1, "out": "json.keras", "bytes": size, "weights": 4, "numbers": 25}
+
+
+def test_where_one_of_several_does_not_fit_nothing_is_written(run: Runner) -> None:
+    saved(run)
+    further()
+    out = ("-o", "out.keras")
+    lines = run.fails("delta", "apply", "base.keras", "further.safetensors", "tuned.safetensors", *out)
+    assert lines.splitlines()[:2] == [
+        "the delta 'further.safetensors' was made for another base than the model 'two_dense'.",
+        "  received: these have other values than its base: b/kernel",
+    ]
+    saved(run, out="same.safetensors")
+    said = run.fails("delta", "apply", "base.keras", "tuned.safetensors", "same.safetensors", *out)
+    assert said.startswith("the delta 'tuned.safetensors', which is on the model, changes the same")
+    said = run.fails("delta", "apply", "base.keras", "tuned.safetensors", "tuned.safetensors", *out)
+    assert said.startswith("a delta 'tuned.safetensors' is on the model already.\n")
+    said = run.fails("delta", "apply", "base.keras", "tuned.safetensors", "furter.safetensors", *out)
+    assert said.startswith("there is no delta 'furter.safetensors'.\n")
+    assert not Path("out.keras").exists()
+
+
 def test_nothing_is_overwritten_unasked(run: Runner) -> None:
     saved(run)
     said = "exists already.\n  to mend:  name another file with --out, or add --force"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,13 +64,23 @@ def save(
     with options.working("comparing every weight", quiet=json):
         delta = delta_of(last, first)
         delta.save(out)
-    _tell(delta, out, json)
+    _tell([delta], out, json)
 
 
-@app.command("apply", epilog="Example: frostline delta apply base.keras tuned.safetensors -o again.keras")
+@app.command(
+    "apply",
+    epilog="Example: frostline delta apply base.keras one.safetensors two.safetensors -o tuned.keras",
+)
 def apply(
     base: Base,
-    delta: DeltaFile,
+    deltas: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DELTA",
+            show_default=False,
+            help="What `delta save` wrote: one file, or several in the order in which to put them on.",
+        ),
+    ],
     out: Out,
     on_another: Annotated[
         bool, typer.Option("--another-base", help="Apply it although BASE is not the base it was made for.")
@@ -80,18 +91,23 @@ def apply(
     imports: options.Import = None,
     unsafe: options.UnsafeMode = False,
 ) -> None:
-    """Put a delta on its base and write the model that results, as a plain .keras file."""
+    """Put deltas on their base and write the model that results, as a plain .keras file.
+
+    Several deltas must change different elements, or one must have been trained on top of the other. The file
+    is written when all of them fit.
+    """
     from frostline.delta.contents import Delta
     from frostline.delta.loading import load_delta
     from frostline.saving.archive import save_plainly
 
     options.refuse_overwriting(out, force=force)
-    held = Delta.load(delta)
+    held = {str(path): Delta.load(path) for path in deltas}
     model = options.load(base, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
-    with options.working(f"putting {delta} on {base}", quiet=json):
-        load_delta(model, delta, force=on_another)
+    with options.working(f"putting {' and '.join(map(str, deltas))} on {base}", quiet=json):
+        for path in deltas:
+            load_delta(model, path, name=str(path), force=on_another)
         save_plainly(model, out)
-    _tell(held, out, json)
+    _tell(held.values(), out, json)
 
 
 @app.command("show", epilog="Example: frostline delta show tuned.safetensors")
@@ -145,15 +161,17 @@ def _with_decisions(
     return options.load(name, backend=backend, imports=imports, unsafe=unsafe, quiet=quiet)
 
 
-def _tell(delta: Any, out: Path, json: bool) -> None:
+def _tell(deltas: Collection[Any], out: Path, json: bool) -> None:
     size = out.stat().st_size
     if json:
-        told = {"weights": len(delta.entries), "numbers": delta.size}
+        weights = {address for delta in deltas for address in delta.entries}
+        told = {"weights": len(weights), "numbers": sum(delta.size for delta in deltas)}
         options.show_json({"frostline_delta": 1, "out": str(out), "bytes": size, **told})
         return
     from frostline.render import bytes_text
 
-    options.show(delta)
+    for delta in deltas:
+        options.show(delta)
     options.say(f"written: {out} ({bytes_text(size)})")
 
 
