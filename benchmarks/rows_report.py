@@ -64,14 +64,17 @@ def bars(figures: dict[str, Any]) -> Iterator[Bar]:
 
 def bars_of_step_times(case: dict[str, Any], *, on_torch: bool) -> Iterator[Bar]:
     large, small = case["milliseconds_a_step"], case["milliseconds_a_step_of_the_small_table"]
+    paged = case["milliseconds_a_step_in_large_pages"]
     for ours in (OURS, BY_FIT):
         yield Bar(f"{ours} / {LIMIT}", ratio(large[ours], large[LIMIT]), 1.3)
     if on_torch:
         yield Bar(f"{PEFT} / {TORCH_OURS}", ratio(large.get(PEFT), large[TORCH_OURS]), 100, at_least=True)
     extra = case["extra_memory_percent_of_the_table"][OURS]
     yield Bar(f"{OURS}: extra memory, of the table", extra, 5, "%")
-    difference = 100 * abs(large[OURS] / small[OURS] - 1)
-    yield Bar(f"{OURS}: step of the large table against the small one", round(difference, 1), 10, "%")
+    by_pages = {"": (small[OURS], large[OURS]), ", in large pages": paged[OURS]}
+    for pages, (of_small, of_large) in by_pages.items():
+        difference = round(100 * abs(of_large / of_small - 1), 1)
+        yield Bar(f"{OURS}: step of the large table against the small one{pages}", difference, 10, "%")
 
 
 def ratio(one: float | None, other: float | None) -> float | None:
@@ -110,7 +113,9 @@ def table_of_arms(title: str, case: dict[str, Any]) -> Table:
         cells += [f"{memory[arm]:.1f} %" if arm in memory else ""] if memory else []
         table.add_row(*cells, NOTES.get(arm, ""))
     for arm, ms in case.get("milliseconds_a_step_of_the_small_table", {}).items():
+        of_small, of_large = case["milliseconds_a_step_in_large_pages"][arm]
         more = f"the large one takes {100 * (times[arm] / ms - 1):+.1f} %"
+        more += f"; in large pages {100 * (of_large / of_small - 1):+.1f} %"
         table.add_row(f"{arm}, small table", f"{ms:,.2f}", *[""] * (2 if memory else 1), more)
     return table
 
