@@ -288,7 +288,7 @@ def test_a_phase_may_end_within_an_epoch(name: str) -> None:
     for plan, rows in parts:
         fl.fit(other, plan, x[rows], y[rows], batch_size=4, shuffle=False, verbose=0)
     require_close(model, other)
-    assert run.history.history["phase"] == ["three", "more", "more", "last"]
+    assert run.history.history["phase"] == ["three", "three > more", "more", "last"]
     assert [p.epochs for p in run.phases] == [1, 1, 1]
     assert int(model.optimizer.iterations) == 7
     assert flags_that_train(model) == weights_in(model, "c")
@@ -306,7 +306,7 @@ def test_phases_of_steps_may_share_an_epoch() -> None:
         weights_in(model, "c"),
         all_weights(model),
     ]
-    assert run.history.history["phase"] == ["all", "all"]
+    assert run.history.history["phase"] == ["a > b > c > all", "all"]
     assert int(model.optimizer.iterations) == 5
 
 

@@ -32,7 +32,8 @@ class Run:
 
     Attributes:
         history: The `keras.callbacks.History` that `model.fit` returned. After a schedule,
-            `history.history["phase"]` names the phase of each epoch.
+            `history.history["phase"]` names the phase of each epoch, or the phases, as `"first > second"`,
+            where some end by steps within it.
         resolution: What the plan decided; of a schedule, the last phase's.
         verification: What the guard found; None with `guard=False`.
         receipt: The same in a form that others can check; None with `guard=False`.

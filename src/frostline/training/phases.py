@@ -52,6 +52,7 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._ledger = ledger
         self.listeners: tuple[Any, ...] = ()
         self.phase_of_epoch: list[str] = []
+        self._ended_in_epoch: list[str] = []
         self._number = 0
         self._begin(within_epoch=False)
 
@@ -108,6 +109,7 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         """Begin to count batches anew."""
         self._last_batch = -1
         self._counts = True
+        self._ended_in_epoch = []
 
     def step(self, batch: int) -> None:
         """Count the steps up to a batch of this epoch, and end a phase that has enough of them."""
@@ -121,6 +123,7 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
                     UserWarning,
                     stacklevel=2,
                 )
+            self._ended_in_epoch.append(self.phase.name)
             self._end(within_epoch=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -128,8 +131,9 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         phase = self.phase
         self._epochs += self._counts
         self._require_reported(logs or {})
-        # A phase that ended with the last step had the whole epoch.
-        self.phase_of_epoch.append(self._schedule.phases[self._number - (not self.stepped)].name)
+        # A phase that begins behind the last step has none of the epoch.
+        names = [*self._ended_in_epoch, *([phase.name] if self.stepped else [])]
+        self.phase_of_epoch.append(" > ".join(dict.fromkeys(names)))
         stalled = phase.until is not None and self._counts and self._stalled(phase, logs or {})
         if phase.epochs is not None and (self._epochs >= phase.epochs or stalled):
             self._end(within_epoch=False)
