@@ -132,7 +132,7 @@ def _train(prepared: Prepared, folder: OutputFolder, log: RunLog) -> tuple[Run, 
 
 
 def _rows(rows: list[dict[str, Any]], run: Run) -> list[dict[str, Any]]:
-    """Return the rows with the phase that had most of each epoch, as the history has it."""
+    """Return the rows with the phase, or the phases, of each epoch, as the history has them."""
     phases = run.history.history.get("phase")
     if not phases or len(phases) != len(rows):
         return rows
