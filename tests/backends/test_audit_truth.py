@@ -28,7 +28,7 @@ from backends.checks import examples
 from backends.random_models import BATCH, WIDTH, Part, Recipe, plans, recipes
 from frostline.address import inventory
 
-EXAMPLES = examples(25, jax=12, tensorflow=12)
+EXAMPLES = examples(25, jax=8, tensorflow=8)
 BACKEND = keras.backend.backend()
 RATE = 1e30
 NOISE = 1e-6

@@ -12,7 +12,7 @@ import pytest
 from keras import layers, ops, optimizers
 
 import frostline as fl
-from backends.checks import every_call, flags_that_train, frostline_fit, keras_fit
+from backends.checks import every_call, flags_that_train, frostline_fit, keras_fit, quick_first
 from backends.parametrized_models import HOW, MASK, address, data, network, numpy, plain_network, train
 from backends.small_models import batch_norm, compiled, data_for, nested_dropout, two_dense
 from frostline import _keras
@@ -122,7 +122,7 @@ def test_files_hold_the_plain_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compiled_first", [True, False], ids=["compiled before", "compiled after"])
-@pytest.mark.parametrize("name", HOW)
+@pytest.mark.parametrize("name", quick_first(HOW, ["words", "low"]))
 def test_plain_keras_saves_and_opens_what_has_trained(
     name: str, compiled_first: bool, tmp_path: Path
 ) -> None:

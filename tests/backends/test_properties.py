@@ -1,6 +1,6 @@
 """What holds for every model, plan and optimizer: properties over random ones.
 
-`FROSTLINE_EXAMPLES` sets the number of examples of each property (100, or 30 where each is compiled;
+`FROSTLINE_EXAMPLES` sets the number of examples of each property (100, or 10 where each is compiled;
 `make test-all` takes 1000).
 """
 
@@ -36,7 +36,7 @@ from backends.random_models import (
 )
 from frostline.address import Inventory, inventory
 
-EXAMPLES = examples(100, jax=15, tensorflow=15)
+EXAMPLES = examples(100, jax=10, tensorflow=10)
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
