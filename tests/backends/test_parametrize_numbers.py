@@ -226,7 +226,7 @@ def one_step(model: keras.Model, x: np.ndarray, at: str) -> np.ndarray:
 
 @settings(
     # Each makes and compiles a model four times.
-    max_examples=max(EXAMPLES // (5 if BACKEND == "jax" else 2), 10),
+    max_examples=max(EXAMPLES // (5 if BACKEND == "jax" else 2), 6),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
