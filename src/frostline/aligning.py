@@ -27,9 +27,8 @@ def aligned(saved: Kinds, present: Kinds, *, renamed: bool = False) -> dict[str,
         renamed: Whether layers may have other names altogether, as in a model that was made from its
             configuration: Keras gives a custom layer without `get_config` a new name.
     """
-    if saved.keys() == present.keys():
-        return dict(zip(saved, saved, strict=True))
-    if any(shown(saved) == shown(present) for shown in ((_numbers, _depths) if renamed else (_numbers,))):
+    patterns = (_numbers, _depths) if renamed else (_numbers,)
+    if saved.keys() != present.keys() and any(of(saved) == of(present) for of in patterns):
         return dict(zip(saved, present, strict=True))
     return {address: address for address in saved}
 

@@ -52,10 +52,10 @@ def _as_begun(inner: Any, variable: Any, held: dict[str, Any]) -> bool:
     # To ask how they began takes time, so only where it was not at zero, and they may be as they began. An
     # optimizer of somebody's own may not be made again from its config.
     own = not type(inner).__module__.startswith("keras.")
-    if own or not any(np.all(value == value.flat[0]) for value in values.values()):
+    if own or not any(np.all(value == value.reshape(-1)[:1]) for value in values.values()):
         return False
     first = _first_slots(inner, variable)
-    return all(np.array_equal(values[name], value) for name, value in first.items())
+    return bool(first) and all(np.array_equal(values[name], value) for name, value in first.items())
 
 
 def _first_slots(inner: Any, variable: Any) -> dict[str, Any]:
