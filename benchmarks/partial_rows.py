@@ -7,10 +7,11 @@ a tied head; a Dense layer of 4096 x 4096 with 64 trained columns, batch 256; an
 PEFT is held against ours in the same loop, since what `fit` costs is Keras's on either side.
 
 The limit and ours, on both sizes of table, take turns in one process; whoever takes a second for a step runs
-few of them. They do so once more with memory in large pages: most rows of the large table lie in 4 kB pages
-of their own, and to find a page takes as long as to read the row. Extra memory is the peak of a fresh process
-from the plain model on, less that of the same with all frozen, in percent of the table. Prints each figure
-beside its bar, writes all as JSON; never fails on time. A load before of more than 0.5 spoils the figures.
+few of them. NumPy reads the rows of each step beside them and does nothing else: caches hold the small table
+and not the large one, so what it takes longer there is the least that any layer can. Extra memory is the peak
+of a fresh process from the plain model on, less that of the same with all frozen, in percent of the table.
+Prints each figure beside its bar, writes all as JSON; never fails on time. A load before of more than 0.5
+spoils the figures.
 About 4 minutes for a backend; --quick tries it out.
 
     KERAS_BACKEND=jax python benchmarks/partial_rows.py --rounds 5 --out rows-jax.json
@@ -44,10 +45,12 @@ from rows_task import (  # noqa: E402
     OURS,
     PEFT,
     PEFT_FROZEN,
+    READING,
     TORCH_FROZEN,
     TORCH_OURS,
     TORCH_PEERS,
     Arm,
+    Reading,
     Task,
     peak_mb,
 )
@@ -70,6 +73,8 @@ MEMORY_RUNS = {FROZEN: 3, OURS: 3}
 
 
 def arm_of(name: str, task: Task) -> Arm:
+    if name == READING:
+        return Reading(task)
     if name in (*TORCH_PEERS, TORCH_FROZEN, PEFT_FROZEN):
         from rows_peers_torch import TorchArm
 
@@ -148,19 +153,14 @@ def child(asked: dict[str, Any]) -> Any:
 # In the process that asks -------------------------------------------------------------------------
 
 
-LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Lets the C library ask Linux for pages of 2 MB in place of 4 kB."""
-
-
 class ChildError(Exception):
     """A process ended with an error, all of which went to stderr; the message is its last line."""
 
 
-def in_fresh_process(kind: str, environment: dict[str, str] | None = None, **asked: Any) -> Any:
+def in_fresh_process(kind: str, **asked: Any) -> Any:
     command = [sys.executable, __file__, "--child", json.dumps({"kind": kind, **asked})]
     began = time.perf_counter()
-    environment = {**os.environ, **(environment or {})}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True)
     print(f"{time.perf_counter() - began:6.1f} s for {kind} {asked}", file=sys.stderr)
     if done.returncode:
         sys.stderr.write(done.stderr)
@@ -171,11 +171,10 @@ def in_fresh_process(kind: str, environment: dict[str, str] | None = None, **ask
 
 def untied(backend: str, rows: int, rounds: int) -> dict[str, Any]:
     """Return the step times of all arms, and what memory they take beyond the same with all frozen."""
-    sizes = [(name, size) for name in LEAN for size in (round(rows * SMALL_SHARE), rows)]
-    asked = {"arms": sizes, "tied": False, "rounds": TURNS * rounds}
-    found = in_fresh_process("step_times", **asked)
-    small, large = dict(zip(LEAN, found[::2], strict=True)), dict(zip(LEAN, found[1::2], strict=True))
-    paged = in_fresh_process("step_times", LARGE_PAGES, **asked)
+    turns = (*LEAN, READING)
+    sizes = [(name, size) for name in turns for size in (round(rows * SMALL_SHARE), rows)]
+    found = in_fresh_process("step_times", arms=sizes, tied=False, rounds=TURNS * rounds)
+    small, large = (dict(zip(turns, found[first::2], strict=True)) for first in (0, 1))
     peers = (*PEERS[backend], *KERAS_PEERS)
     alone_arms: dict[str, dict[str, float]] = {}
     left_out: dict[str, str] = {}
@@ -197,9 +196,6 @@ def untied(backend: str, rows: int, rounds: int) -> dict[str, Any]:
     return {
         "milliseconds_a_step": large | peers_times,
         "milliseconds_a_step_of_the_small_table": small,
-        "milliseconds_a_step_in_large_pages": {
-            name: list(pair) for name, *pair in zip(LEAN, paged[::2], paged[1::2], strict=True)
-        },
         "extra_memory_percent_of_the_table": {
             name: 100 * (figures["peak_MB"] - alone_arms[all_frozen(name)]["peak_MB"]) / table
             for name, figures in alone_arms.items()

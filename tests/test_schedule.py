@@ -11,6 +11,7 @@ import pytest
 
 from frostline import Phase, Plan, Plateau, Rule, Schedule
 from frostline.errors import PlanError, SelectorError
+from frostline.schedule import most_steps
 from frostline.select import Glob
 
 HEAD = Plan().train("head/**")
@@ -317,3 +318,18 @@ def test_a_schedule_with_a_function_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="a Python function as its selector cannot be written"):
         schedule.save(tmp_path / "plan.yaml")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("phases", "steps"),
+    [
+        ((Phase("a", epochs=2), Phase("b", epochs=3)), (8, 12)),
+        ((Phase("a", steps=3), Phase("b", steps=3), Phase("c", epochs=1)), (3, 3, 6)),
+        ((Phase("a", steps=4), Phase("b", epochs=1)), (4, 4)),
+        ((Phase("a", epochs=1), Phase("b", steps=9)), (4, 9)),
+    ],
+)
+def test_a_phase_of_epochs_has_the_rest_of_the_epoch_it_begins_in(
+    phases: tuple[Phase, ...], steps: tuple[int, ...]
+) -> None:
+    assert most_steps(phases, 4) == steps

@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from frostline.saving.archive import load_model, save_model
     from frostline.schedule import Phase, Plateau, Schedule
     from frostline.select import Selector, selector
-    from frostline.training.loop import Run, fit
+    from frostline.training.loop import fit
+    from frostline.training.run import Run
     from frostline.verification import Fingerprint, Verification, fingerprint, verify
 
 _EXPORTS = {
@@ -83,7 +84,7 @@ _EXPORTS = {
     "Resolution": "resolution",
     "Rows": "parametrization.selections",
     "Rule": "plan",
-    "Run": "training.loop",
+    "Run": "training.run",
     "Scale": "parametrization.adapters",
     "Schedule": "schedule",
     "Selector": "select",

@@ -17,6 +17,7 @@ from frostline.decision import Decision, decide, elements_text, notes_on_parts
 from frostline.errors import PlanError, UnmatchedRuleError, listed
 from frostline.plan import Action, Plan, Rule
 from frostline.render import Rendered, bytes_text, count, share, stacked, table
+from frostline.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,9 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
             "this is not a plan",
             received=f"an object of type {type(plan).__name__}",
             expected="a frostline.Plan",
-            remedy="Plan.load(path) reads a plan file; Plan().train('head/**') makes one",
+            remedy="schedule.plan_of(phase) is the plan of a phase"
+            if isinstance(plan, Schedule)
+            else "Plan.load(path) reads a plan file; Plan().train('head/**') makes one",
         )
     held = inventory(model)
     picks = _picks(held, plan)

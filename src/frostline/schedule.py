@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
@@ -246,6 +248,26 @@ class Schedule:
 
     def __str__(self) -> str:
         return "\n".join([str(self.plan), *(f"phase {phase}" for phase in self.phases)])
+
+
+def most_steps(phases: Sequence[Phase], an_epoch: int) -> tuple[int, ...]:
+    """Return how many steps each phase takes at most.
+
+    Args:
+        phases: One after another, from the beginning of an epoch on.
+        an_epoch: The steps of a whole epoch. A phase of epochs has the rest of the one it begins in, too.
+
+    Example:
+        >>> most_steps((Phase("probe", steps=6), Phase("finetune", epochs=1)), 4)
+        (6, 6)
+    """
+    ends = [0]
+    for phase in phases:
+        if phase.epochs is None:
+            ends.append(ends[-1] + (phase.steps or 0))
+        else:
+            ends.append((math.ceil(ends[-1] / an_epoch) + phase.epochs) * an_epoch)
+    return tuple(end - begin for begin, end in pairwise(ends))
 
 
 def _is_number(value: Any) -> bool:

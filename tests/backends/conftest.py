@@ -46,9 +46,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Runner(monkeypatch, capsys)
 
 
-@pytest.fixture(scope="module")
-def quick_compilation() -> Iterator[None]:
-    """For modules whose models are compiled once and make a few steps."""
-    with checks.quick_compilation():
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compile as quickly as can be, unless the module's numbers are those of optimized programs."""
+    if request.node.get_closest_marker("optimized"):
         yield
+    else:
+        with checks.quick_compilation():
+            yield
     keras.utils.clear_session()

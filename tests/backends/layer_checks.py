@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import frostline as fl
-from backends.checks import quick_compilation
 from frostline import layers
 
 BACKEND = keras.backend.backend()
@@ -218,8 +217,7 @@ def train_beside_twin(
     y = numbers(len(x), *outputs[0].shape[1:], seed=6)
     # Eager on TensorFlow: a step takes less time than its tracing.
     model.compile(OPTIMIZERS[optimizer](), ["mse", "mse"], run_eagerly=BACKEND == "tensorflow")
-    with quick_compilation():
-        model.fit(x, [y, y], batch_size=len(x), epochs=STEPS, shuffle=False, verbose=0)
+    model.fit(x, [y, y], batch_size=len(x), epochs=STEPS, shuffle=False, verbose=0)
     return [(b, exact(one), exact(other)) for b, (one, other) in zip(before, pairs(), strict=True)]
 
 

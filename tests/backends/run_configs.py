@@ -75,6 +75,10 @@ class Interrupting(keras.callbacks.Callback):
 
 def interrupting():
     return Interrupting()
+
+
+def failing():
+    return 1 / 0
 '''
 
 

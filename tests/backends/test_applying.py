@@ -358,6 +358,18 @@ def test_what_is_no_plan_is_refused(wrong: Any) -> None:
     assert type(wrong).__name__ in caught.value.received
 
 
+def test_a_schedule_has_a_plan_for_each_phase() -> None:
+    schedule = fl.Schedule(fl.Plan(), (fl.Phase("all", epochs=1).train("**"),))
+    with pytest.raises(PlanError) as caught:
+        fl.apply(two_dense(), schedule)
+    assert str(caught.value) == (
+        "this is not a plan.\n"
+        "  received: an object of type Schedule\n"
+        "  expected: a frostline.Plan\n"
+        "  to mend:  schedule.plan_of(phase) is the plan of a phase"
+    )
+
+
 # --- what a plan is put on --------------------------------------------------------------------
 
 

@@ -14,7 +14,6 @@ import pytest
 
 import frostline as fl
 from backends import architectures
-from backends.checks import quick_compilation
 from backends.every_layer import every_layer, wanted
 
 BACKEND = keras.backend.backend()
@@ -39,22 +38,18 @@ QUICK = {
 
 
 @pytest.fixture(autouse=True)
-def _small_and_quick() -> Iterator[None]:
-    """Draw the same weights at every run.
-
-    Spend little on optimizing what runs once, or on threads for small tensors, and free what it took.
-    """
+def _small() -> Iterator[None]:
+    """Draw the same weights at every run, spend no threads on small tensors, and free what it took."""
     keras.utils.set_random_seed(0)
-    with quick_compilation():
-        if BACKEND == "torch":
-            import torch
+    if BACKEND == "torch":
+        import torch
 
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            yield
-            torch.set_num_threads(threads)
-        else:
-            yield
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+    else:
+        yield
     keras.utils.clear_session()
 
 

@@ -40,10 +40,7 @@ every = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Gradients do not exist for variables"),
-    pytest.mark.usefixtures("quick_compilation"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")
 
 
 # --- parts that let no gradient, or only some, pass -------------------------------------------

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import yaml
 
-from backends.checks import quick_compilation
 from backends.command_line import Runner, at_work_in
 
 BACKEND = keras.backend.backend()
@@ -229,7 +228,7 @@ def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """Run each case in a folder of its own that shows the prepared files."""
     for entry in prepared.iterdir():
         (tmp_path / entry.name).symlink_to(entry)
-    with at_work_in(tmp_path, monkeypatch), quick_compilation():
+    with at_work_in(tmp_path, monkeypatch):
         yield tmp_path
 
 

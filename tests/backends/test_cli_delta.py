@@ -17,7 +17,6 @@ from backends.command_line import Runner
 from backends.small_models import compiled, two_dense
 
 BACKEND = keras.backend.backend()
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backends.command_line import Runner
-from backends.run_configs import BASE, SOURCES, at_work_beside, prepare_folder, write
+from backends.run_configs import BASE, MODULE, SOURCES, at_work_beside, prepare_folder, write
 
 
 @pytest.fixture(scope="module")
@@ -122,16 +122,39 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a module that is not there": (
         {"data": {"function": "mien:arrays"}},
-        "there is no module 'mien'.\n"
+        "run.yaml, line 4: there is no module 'mien'.\n"
         "  received: looked in {folder} and in the installed packages\n"
         "  to mend:  did you mean mine?",
     ),
     "a function that returns no data": (
         {"data": {"function": "mine:nothing"}},
-        "mine:nothing did not return data.\n"
+        "run.yaml, line 4: mine:nothing did not return data.\n"
         "  received: an object of type int\n"
         "  expected: (x, y), (x, y, sample_weight), {'x': ..., 'y': ...}, a tf.data.Dataset, a PyDataset, a "
         "DataLoader or another iterable of batches",
+    ),
+    "weights of losses that are not there": (
+        compiled(loss_weights=[1, 2]),
+        "run.yaml, line 13: the loss_weights do not fit the loss.\n"
+        "  received: [1, 2]\n"
+        "  expected: one number, as there is one loss",
+    ),
+    "a weight for another number of losses": (
+        compiled(loss=["sparse_categorical_crossentropy"], loss_weights=[1, 2]),
+        "run.yaml, line 14: the loss_weights do not fit the loss.\n"
+        "  received: [1, 2]\n"
+        "  expected: a list of 1",
+    ),
+    "a weight for an output that has no loss": (
+        compiled(loss={"head": "sparse_categorical_crossentropy"}, loss_weights={"haed": 1}),
+        "run.yaml, line 14: the loss_weights do not fit the loss.\n"
+        "  received: {'haed': 1}\n"
+        "  expected: a number for head",
+    ),
+    "a callback that fails": (
+        {"callbacks": ["mine:failing"]},
+        "run.yaml, line 20: mine:failing failed.\n"
+        "  received: ZeroDivisionError: division by zero ({folder}/mine.py, line {failing})",
     ),
     "a callback that is none": (
         {"callbacks": ["mine:nothing"]},
@@ -157,7 +180,9 @@ def test_what_cannot_run(run: Runner, folder: Path, case: str) -> None:
     changes, expected = MISUSE[case]
     np.savez("wide.npz", x=np.zeros((4, 4), "float32"), y=np.array([0, 1, 7, 2]))
     write(**changes)
-    assert run.fails("fit", "run.yaml") == expected.replace("{folder}", str(folder))
+    failing = MODULE.splitlines().index("    return 1 / 0") + 1
+    expected = expected.replace("{folder}", str(folder)).replace("{failing}", str(failing))
+    assert run.fails("fit", "run.yaml") == expected
 
 
 def test_numbers_that_are_none_stop_the_run(run: Runner) -> None:

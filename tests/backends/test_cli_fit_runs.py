@@ -32,6 +32,7 @@ from backends.run_configs import (
 from frostline.runs.config import load_run
 from frostline.runs.execute import execute
 from frostline.runs.folder import identity_of
+from frostline.runs.preparing import prepare
 
 BACKEND = keras.backend.backend()
 RESULTS = {
@@ -101,6 +102,19 @@ def test_what_a_run_says(run: Runner) -> None:
     assert [row["phase"] for row in rows()] == ["probe", "probe", "finetune", "finetune"]
     logged = [line.split("  ", 1)[1] for line in Path("out/log.txt").read_text().splitlines()]
     assert logged == [line for line in done.lines if line]
+
+
+def test_an_epoch_that_phases_share_counts_once(run: Runner) -> None:
+    phases = [{"name": "probe", "steps": 6}, {"name": "finetune", "epochs": 1}]
+    write(epochs=None, plan=BASE["plan"] | {"phases": phases})
+    ready = prepare(load_run("run.yaml"))
+    assert (ready.epochs, ready.steps_of_phases, ready.all_steps) == (3, (6, 6), 12)
+    places = [line.split("  loss")[0].split() for line in run("fit", "run.yaml").lines if "  loss" in line]
+    assert places == [
+        ["probe", "epoch", "1/3"],
+        ["finetune", "epoch", "2/3"],
+        ["finetune", "epoch", "3/3"],
+    ]
 
 
 def test_a_terminal_shows_phase_epoch_loss_rate_and_the_time_left() -> None:

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import pytest
 
-from backends.checks import quick_compilation
 from backends.command_line import Runner, at_work_in
 
 BACKEND = keras.backend.backend()
@@ -107,7 +106,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run each case in a folder of its own that has the module, and forget what it registers."""
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "head.yaml").write_text("frostline: 1\nrules: [{train: 'head/**'}]\n")
-    with at_work_in(tmp_path, monkeypatch), quick_compilation():
+    with at_work_in(tmp_path, monkeypatch):
         yield tmp_path
 
 

@@ -32,8 +32,6 @@ from backends.small_models import (
 from frostline import _keras, optimizer
 from frostline.errors import OptimizerError, PlanError, UnbuiltModelError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BACKEND = keras.backend.backend()
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="stateless_apply is JAX's")
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.function is TensorFlow's")

@@ -25,8 +25,6 @@ from backends.small_models import (
     two_dense,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 PLAN = fl.Plan().train("b/**")
 
 

@@ -38,9 +38,6 @@ EXAMPLES = examples(100, jax=15, tensorflow=15)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 # --- numbers ----------------------------------------------------------------------------------
 
 

@@ -26,8 +26,6 @@ from backends.checks import (
 from backends.small_models import compiled, data_for, square_layers
 from frostline import Phase, Plan, Schedule, _keras
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 EAGER = keras.backend.backend() == "tensorflow"
 """There a few eager steps take less time than tracing one does."""
 POLICIES = ("mixed_float16", "mixed_bfloat16")

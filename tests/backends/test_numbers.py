@@ -22,6 +22,8 @@ import frostline as fl
 from backends.checks import quick_first
 from frostline.address import inventory
 
+pytestmark = pytest.mark.optimized
+
 BACKEND = keras.backend.backend()
 on_torch = pytest.mark.skipif(BACKEND != "torch", reason="compares with torch.optim")
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="compares with Optax")

@@ -32,6 +32,8 @@ from backends.test_numbers import (
     values_of,
 )
 
+pytestmark = pytest.mark.optimized
+
 BATCH = 4
 TOLERANCE = 1e-5
 """Measured: 2e-6 at most."""

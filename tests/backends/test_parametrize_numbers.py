@@ -28,6 +28,8 @@ from backends.parametrized_models import (
 )
 from frostline.elements import Elements
 
+pytestmark = pytest.mark.optimized
+
 BACKEND = keras.backend.backend()
 EXAMPLES = examples(100, jax=15, tensorflow=15)
 BITS = {2: np.uint16, 4: np.uint32, 8: np.uint64}

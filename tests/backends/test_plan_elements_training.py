@@ -27,6 +27,8 @@ from backends.parametrized_models import (
 from frostline import _keras
 from frostline.errors import PlanError, VerificationError
 
+pytestmark = pytest.mark.optimized
+
 BITS = np.uint32
 
 OPTIMIZERS: dict[str, Callable[[], Any]] = {

@@ -17,7 +17,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +37,6 @@ from frostline.address import Inventory, inventory
 
 EXAMPLES = examples(100, jax=10, tensorflow=10)
 BACKEND = keras.backend.backend()
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 every = settings(
     max_examples=EXAMPLES,

@@ -25,7 +25,6 @@ from frostline import Phase, Plateau, Schedule, _keras
 from frostline.address import Inventory, inventory
 
 BACKEND = keras.backend.backend()
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 EXAMPLES = examples(25, jax=6, tensorflow=8)
 EPOCH = random_models.SAMPLES // BATCH
 TOLERANCE = 2e-4

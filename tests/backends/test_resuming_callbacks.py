@@ -23,8 +23,6 @@ from backends.interrupted_runs import (
 from frostline import Phase, Schedule
 from frostline.errors import ResumeError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class Counter(keras.callbacks.Callback):
     """Counts epochs, and lowers the rate by its count."""

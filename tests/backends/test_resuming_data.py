@@ -26,8 +26,6 @@ from backends.interrupted_runs import (
 from backends.small_models import SEED
 from frostline.errors import ResumeError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class Shuffled(keras.utils.PyDataset):
     """Draws its order with a generator of its own, and noise with NumPy's."""

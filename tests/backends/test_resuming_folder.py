@@ -25,8 +25,6 @@ from frostline import Schedule
 from frostline.errors import NotFiniteError, ResumeError
 from frostline.training import checkpoint
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_a_damaged_checkpoint_is_discarded_for_the_one_before(tmp_path: Path) -> None:
     interrupted(tmp_path)

@@ -25,8 +25,6 @@ from frostline import Plan
 from frostline.errors import FrostlineError, ResumeError
 from frostline.training import checkpoint
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def bigger() -> keras.Model:
     """`square_layers` with one more layer."""

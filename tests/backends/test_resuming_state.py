@@ -36,8 +36,6 @@ from frostline.parametrization.adapters import LowRank
 from frostline.parametrization.selections import Rows
 from frostline.training import checkpoint
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def every_moment(epochs: int) -> list[tuple[int, str]]:
     """Each moment of each epoch, and the end of the training."""

@@ -44,8 +44,6 @@ from frostline.optimizer import named_variables
 from frostline.parametrization.base import Parametrization
 from frostline.saving.slots import targets_by_address
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @keras.saving.register_keras_serializable("frostline_tests")
 @dataclass(frozen=True)

@@ -362,7 +362,6 @@ def cases(draw: st.DrawFn) -> tuple[Recipe, Optimizer, Schedule]:
     return recipe, draw(random_models.optimizers()), Schedule(base, tuple(phases))
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @settings(
     # Each phase is compiled twice, which takes seconds.
     max_examples=10 if keras.backend.backend() == "torch" else 4,

@@ -22,8 +22,6 @@ from backends.small_models import compiled, square_layers, two_dense
 from frostline import Phase, Plan, Schedule
 from frostline.errors import VerificationError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BACKEND = keras.backend.backend()
 SCHEDULE = Schedule(
     Plan().train("b/**"), (Phase("head", epochs=1), Phase("all", epochs=2, lr=0.5).train("**"))

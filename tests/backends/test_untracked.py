@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,16 +13,9 @@ import pytest
 from keras import layers, ops
 
 import frostline as fl
-from backends.checks import quick_compilation
 from backends.small_models import SEED
 
 BACKEND = keras.backend.backend()
-
-
-@pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
-    with quick_compilation():
-        yield
 
 
 def raw(values: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from frostline.models import called, find_function, load_model
+from frostline.errors import listed
+from frostline.models import called, find_function, load_model, names_function
 from frostline.runs.config import RunConfig
 from frostline.runs.kerasobjects import Kind, make
 
@@ -20,7 +23,8 @@ def build_model(config: RunConfig) -> Any:
     data = config.data
     compiling = _compile_arguments(config)
     keras.utils.set_random_seed(data.seed)
-    model = load_model(
+    loading = partial(
+        load_model,
         config.model,
         backend=data.backend,
         imports=data.imports,
@@ -28,6 +32,7 @@ def build_model(config: RunConfig) -> Any:
         folder=config.folder,
         compiled=data.compile is None,
     )
+    model = config.document.made(loading, ("model",)) if names_function(config.model) else loading()
     if compiling:
         model.compile(**compiling)
     elif not getattr(model, "compiled", False):
@@ -70,7 +75,7 @@ def build_callbacks(config: RunConfig) -> list[Any]:
             )
         )
     for number, name in enumerate(data.callbacks):
-        found = called(find_function(name, config.folder, wanted="module:function"), name)
+        found = config.document.made(partial(_made_by, name, config.folder), ("callbacks", number))
         if not isinstance(found, keras.callbacks.Callback):
             raise config.document.error(
                 ("callbacks", number),
@@ -79,6 +84,33 @@ def build_callbacks(config: RunConfig) -> list[Any]:
             )
         made.append(found)
     return made
+
+
+def _made_by(name: str, folder: Path) -> Any:
+    return called(find_function(name, folder, wanted="module:function"), name)
+
+
+def _loss_weights(config: RunConfig, given: Any, loss: Any) -> Any:
+    """Return one number for each loss, of the same form; Keras finds out within the first step if not."""
+    import keras
+
+    if isinstance(loss, list):
+        alike, expected = isinstance(given, list) and len(given) == len(loss), f"a list of {len(loss)}"
+        values = given
+    elif _by_output(loss):
+        alike, expected = isinstance(given, dict) and set(given) == set(loss), f"a number for {listed(loss)}"
+        values = given.values() if alike else ()
+    else:
+        alike, expected, values = True, "one number, as there is one loss", (given,)
+    if not alike or not all(type(value) in (int, float) for value in values):
+        raise config.document.error(
+            ("compile", "loss_weights"),
+            "the loss_weights do not fit the loss",
+            received=repr(given),
+            expected=expected,
+        )
+    # Keras takes no whole number for the weight of a single loss.
+    return keras.tree.map_structure(float, given)
 
 
 def _compile_arguments(config: RunConfig) -> dict[str, Any]:
@@ -94,7 +126,7 @@ def _compile_arguments(config: RunConfig) -> dict[str, Any]:
     if given.metrics is not None:
         arguments["metrics"] = _several(config, "metric", given.metrics, "metrics")
     if given.loss_weights is not None:
-        arguments["loss_weights"] = given.loss_weights
+        arguments["loss_weights"] = _loss_weights(config, given.loss_weights, given.loss)
     return arguments
 
 
@@ -104,9 +136,13 @@ def _several(config: RunConfig, kind: Kind, given: Any, *at: int | str) -> Any:
         return None
     if isinstance(given, list):
         return [_several(config, kind, one, *at, number) for number, one in enumerate(given)]
-    if isinstance(given, dict) and not {"name", "class_name"} & set(given):
+    if _by_output(given):
         return {name: _several(config, kind, one, *at, name) for name, one in given.items()}
     return _made(config, kind, given, *at)
+
+
+def _by_output(given: Any) -> bool:
+    return isinstance(given, dict) and not {"name", "class_name"} & set(given)
 
 
 def _made(config: RunConfig, kind: Kind, given: Any, *at: int | str) -> Any:

@@ -31,7 +31,7 @@ def load_data(config: RunConfig, model: Any) -> tuple[Samples | Stream, Samples 
     Raises:
         DataError: They cannot be read, or do not fit one another; says the file and where in it.
     """
-    train = load_source(config.data.data, model, config.folder, config.file)
+    train = _loaded(config, config.data.data, "data", model)
     fraction = config.data.validation
     if isinstance(fraction, float):
         if isinstance(train, Stream):
@@ -49,7 +49,15 @@ def load_data(config: RunConfig, model: Any) -> tuple[Samples | Stream, Samples 
     if classes and isinstance(source, CsvData | ImagesData) and source.classes is None:
         # A second file may lack a class; its labels must have the same numbers all the same.
         source = source.model_copy(update={"classes": list(classes)})
-    return train, load_source(source, model, config.folder, config.file)
+    return train, _loaded(config, source, "validation", model)
+
+
+def _loaded(config: RunConfig, source: Source, key: str, model: Any) -> Samples | Stream:
+    def load() -> Samples | Stream:
+        return load_source(source, model, config.folder, config.file)
+
+    # What is wrong in a file has a line of its own.
+    return config.document.made(load, (key, "function")) if isinstance(source, FunctionData) else load()
 
 
 def digest_file(path: Path) -> str:

@@ -149,8 +149,8 @@ def measured(prepared: Prepared) -> Estimate:
     """Measure a few steps of each phase of a run that is ready to begin; every value is put back."""
     batches = _Sample.of(prepared)
     found = [
-        _phase(prepared, batches, phase, resolution)
-        for phase, resolution in zip(prepared.phases, prepared.resolutions, strict=True)
+        _phase(prepared, batches, *each)
+        for each in zip(prepared.phases, prepared.resolutions, prepared.steps_of_phases, strict=True)
     ]
     # The tables below say of each phase what a heading would.
     headings = tuple(line for line in describe(prepared) if line[0] in ("model", "data"))
@@ -216,8 +216,10 @@ def _batches(data: Any) -> int | None:
     return len(data) if hasattr(data, "__len__") else None
 
 
-def _phase(prepared: Prepared, sample: _Sample, phase: Phase, resolution: Resolution) -> PhaseEstimate:
-    model, steps = prepared.model, prepared.steps
+def _phase(
+    prepared: Prepared, sample: _Sample, phase: Phase, resolution: Resolution, steps: int | None
+) -> PhaseEstimate:
+    model = prepared.model
     clock = _Clock()
     validation = 0.0
     with _values_put_back(model), applied(model, resolution):
@@ -226,12 +228,11 @@ def _phase(prepared: Prepared, sample: _Sample, phase: Phase, resolution: Resolu
         model.fit(**arguments, steps_per_epoch=given, epochs=2, shuffle=False, verbose=0, callbacks=[clock])
         if sample.evaluate is not None:
             validation = _validation_seconds(model, sample)
-    own = phase.steps if steps is None or phase.steps else (phase.epochs or 0) * steps
-    epochs = phase.epochs or math.ceil((phase.steps or 0) / (steps or 1))
+    epochs = phase.epochs or math.ceil((phase.steps or 0) / (prepared.steps or 1))
     return PhaseEstimate(
         phase=phase,
         resolution=resolution,
-        steps=own,
+        steps=steps,
         weights=sum(w.nbytes for w in resolution.inventory.of_role("weight", "statistic")),
         gradients=sum(d.weight.nbytes for d in resolution.trained),
         slots=resolution.optimizer_memory(model.optimizer),

@@ -21,13 +21,13 @@ from frostline.delta.taking import save_delta
 from frostline.errors import FrostlineError, OutputFolderError, RunError
 from frostline.models import names_function
 from frostline.progress import TrainingBar
-from frostline.render import count
 from frostline.runs.config import RunConfig
 from frostline.runs.folder import OutputFolder, output_folder
 from frostline.runs.preparing import Prepared, describe, prepare
 from frostline.runs.records import EpochRecords, RunLog, write_rows
 from frostline.schedule import Schedule
-from frostline.training.loop import Run, fit
+from frostline.training.loop import fit
+from frostline.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -164,23 +164,12 @@ def _write(prepared: Prepared, folder: OutputFolder, run: Run, rows: list[dict[s
 def _conclude(log: RunLog, config: RunConfig, outcome: Outcome) -> None:
     log.say()
     log.say(f"finished in {_duration(outcome.seconds)}", style="bold green")
-    log.say(_verdict(outcome.run))
+    log.say(outcome.run.verdict)
     folder = outcome.folder
     log.say(f"written to {folder}: model.keras, delta.safetensors, receipt.json, history.csv, log.txt")
     before = [] if names_function(config.data.model) else ["--before", str(config.model)]
     words = ["frostline", "verify", str(folder / "receipt.json"), *before]
     log.say(f"check it: {shlex.join([*words, '--after', str(folder / 'model.keras')])}")
-
-
-def _verdict(run: Run) -> str:
-    verification = run.verification
-    if verification is None:
-        return "not verified"
-    trained, intact = (len(verification.of(outcome)) for outcome in ("trained", "intact"))
-    each = ", in each phase" if len(run.phases) > 1 else ""
-    held = f"{count(intact, 'weight')} held over the whole run, {trained} trained"
-    held += f", {partly} in part" if (partly := len(verification.of("partial"))) else ""
-    return f"verified: every frozen number is bit-identical{each} ({held})"
 
 
 def _duration(seconds: float) -> str:

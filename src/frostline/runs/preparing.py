@@ -18,7 +18,7 @@ from frostline.runs.config import RunConfig
 from frostline.runs.data import load_data
 from frostline.runs.images import ImageFiles
 from frostline.runs.samples import Samples, Stream, leaves
-from frostline.schedule import Phase, Schedule
+from frostline.schedule import Phase, Schedule, most_steps
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,24 @@ class Prepared:
         return plan.phases if isinstance(plan, Schedule) else (Phase("all", epochs=self.config.data.epochs),)
 
     @property
-    def epochs(self) -> int:
-        """How many epochs it takes at most."""
-        stepwise = sum(phase.steps is not None for phase in self.phases)
-        steps = self.steps or 1
-        return sum(p.epochs or math.ceil((p.steps or 0) / steps) for p in self.phases) + stepwise
+    def epochs(self) -> int | None:
+        """How many epochs it takes at most; None where steps end a phase and the data does not say."""
+        if self.steps is not None:
+            return math.ceil(sum(most_steps(self.phases, self.steps)) / self.steps)
+        epochs = [phase.epochs for phase in self.phases if phase.epochs is not None]
+        return sum(epochs) if len(epochs) == len(self.phases) else None
+
+    @property
+    def steps_of_phases(self) -> tuple[int | None, ...]:
+        """How many steps each phase takes at most; None where the data does not say."""
+        if self.steps is None:
+            return tuple(phase.steps for phase in self.phases)
+        return most_steps(self.phases, self.steps)
 
     @property
     def all_steps(self) -> int | None:
         """How many steps it takes at most; None where the data does not say."""
-        if self.steps is None:
-            return None
-        return sum(phase.steps or (phase.epochs or 0) * self.steps for phase in self.phases)
+        return sum(most_steps(self.phases, self.steps)) if self.steps is not None else None
 
 
 def prepare(config: RunConfig) -> Prepared:

@@ -61,11 +61,11 @@ class EpochRecords(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
     Args:
         path: The file.
         say: Gets a line of text for each epoch.
-        epochs: How many epochs the run takes at most.
+        epochs: How many epochs the run takes at most; None where nobody knows.
         width: Of the longest name of a phase.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None], epochs: int, width: int) -> None:
+    def __init__(self, path: Path, say: Callable[[str], None], epochs: int | None, width: int) -> None:
         super().__init__()
         self.rows: list[dict[str, Any]] = []
         self._path, self._say, self._epochs, self._width = path, say, epochs, width
@@ -91,8 +91,8 @@ class EpochRecords(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
         write_rows(self._path, self.rows)
         name = f"{phase.name:<{self._width}}  " if phase else ""
         said = "  ".join(f"{name} {value:<6.4g}" for name, value in values.items())
-        place = f"epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
-        self._say(f"{name}{place}  {said}  lr {rate:.3g}  {seconds:.2f} s")
+        place = f"{epoch + 1:>{len(str(self._epochs))}}/{self._epochs}" if self._epochs else f"{epoch + 1:>3}"
+        self._say(f"{name}epoch {place}  {said}  lr {rate:.3g}  {seconds:.2f} s")
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint is to keep."""

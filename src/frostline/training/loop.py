@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +13,16 @@ from frostline import _keras
 from frostline.applying import functions_kept, keep_functions
 from frostline.errors import ModelError, PlanError, UncompiledModelError, listed
 from frostline.plan import Plan
-from frostline.receipt import Receipt
 from frostline.resolution import Resolution, resolve
 from frostline.schedule import Schedule
 from frostline.training import first_step
 from frostline.training.account import receipt_of, versions
 from frostline.training.job import Job, Progress, look_at
-from frostline.training.ledger import PhaseRun, no_gradient
+from frostline.training.ledger import no_gradient
+from frostline.training.run import Run
 from frostline.training.watch import layers_made_in_call
-from frostline.verification import Verification
 
 Preparation = Callable[[list[Any]], dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What a call of `fit` did.
-
-    Attributes:
-        history: The `keras.callbacks.History` that `model.fit` returned. After a schedule,
-            `history.history["phase"]` names the phase of each epoch, or the phases, as `"first > second"`,
-            where some end by steps within it.
-        resolution: What the plan decided; of a schedule, the last phase's.
-        verification: What the guard found; None with `guard=False`.
-        receipt: The same in a form that others can check; None with `guard=False`.
-        phases: The phases of a schedule, or the one plan, in order; behind them a record of what
-            `EarlyStopping` put back, where it did.
-        resumed: The epoch, counted from 0, that a run went on with after it had been interrupted; None where
-            it began here. Of a run that had been finished before, the number of its epochs.
-        not_run: The phases of a schedule that a callback stopped training before.
-    """
-
-    history: Any
-    resolution: Resolution
-    verification: Verification | None
-    receipt: Receipt | None
-    phases: tuple[PhaseRun, ...]
-    resumed: int | None = None
-    not_run: tuple[str, ...] = ()
 
 
 def fit(

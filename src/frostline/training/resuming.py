@@ -24,9 +24,10 @@ from frostline.training.account import versions
 from frostline.training.checkpoint import Checkpoint
 from frostline.training.identity import identity, plain, require_at_its_beginning, require_same
 from frostline.training.job import Job
-from frostline.training.loop import Run, run_of, train
+from frostline.training.loop import run_of, train
 from frostline.training.randomness import Randomness
 from frostline.training.recorder import Recorder
+from frostline.training.run import Run
 from frostline.training.snapshot import Subject, part, randomness, with_randomness
 from frostline.verification import fingerprint_of
 

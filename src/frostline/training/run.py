@@ -1,0 +1,83 @@
+"""What a call of `fit` did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from frostline.receipt import Receipt
+from frostline.render import count, share
+from frostline.resolution import Resolution
+from frostline.training.ledger import PhaseRun
+from frostline.verification import Verification
+
+_LOSSES = ("loss", "val_loss")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a call of `fit` did; prints what trained, how the loss went, and what was proved.
+
+    Attributes:
+        history: The `keras.callbacks.History` that `model.fit` returned. After a schedule,
+            `history.history["phase"]` names the phase of each epoch, or the phases, as `"first > second"`,
+            where some end by steps within it.
+        resolution: What the plan decided; of a schedule, the last phase's.
+        verification: What the guard found; None with `guard=False`.
+        receipt: The same in a form that others can check; None with `guard=False`.
+        phases: The phases of a schedule, or the one plan, in order; behind them a record of what
+            `EarlyStopping` put back, where it did.
+        resumed: The epoch, counted from 0, that a run went on with after it had been interrupted; None where
+            it began here. Of a run that had been finished before, the number of its epochs.
+        not_run: The phases of a schedule that a callback stopped training before.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from frostline import Plan, fit
+        >>> head = keras.layers.Dense(2, kernel_initializer="zeros", name="head")
+        >>> model = keras.Sequential([keras.Input((3,)), head], name="net")
+        >>> model.compile("sgd", "mse")
+        >>> print(fit(model, Plan().train("head/kernel"), np.ones((8, 3)), np.ones((8, 2)), verbose=0))
+        net: 1 epoch, trained 6 of 8 elements (75%)
+        loss: 1
+        verified: every frozen number is bit-identical (1 weight held over the whole run, 1 trained)
+    """
+
+    history: Any
+    resolution: Resolution
+    verification: Verification | None
+    receipt: Receipt | None
+    phases: tuple[PhaseRun, ...]
+    resumed: int | None = None
+    not_run: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """One line on what the guard found."""
+        if self.verification is None:
+            return "not verified"
+        trained, intact = (len(self.verification.of(outcome)) for outcome in ("trained", "intact"))
+        partly = len(self.verification.of("partial"))
+        each = ", in each phase" if len(self.phases) > 1 else ""
+        held = f"{count(intact, 'weight')} held over the whole run, {trained} trained"
+        held += f", {partly} in part" if partly else ""
+        return f"verified: every frozen number is bit-identical{each} ({held})"
+
+    def __str__(self) -> str:
+        lines = [_phase(phase) for phase in self.phases]
+        lines += [f"{name}: not reached" for name in self.not_run]
+        history = self.history.history
+        lines += [_course(name, history[name]) for name in _LOSSES if history.get(name)]
+        return "\n".join([*lines, self.verdict])
+
+
+def _phase(phase: PhaseRun) -> str:
+    trained = phase.resolution.trained_elements
+    of = trained + phase.resolution.frozen_elements
+    elements = f"{trained:,} of {of:,} elements ({share(trained, of)})"
+    return f"{phase.name}: {count(phase.epochs, 'epoch')}, trained {elements}"
+
+
+def _course(name: str, values: list[float]) -> str:
+    """Say where a value began and where it ended."""
+    return f"{name}: " + " to ".join(f"{value:.4g}" for value in dict.fromkeys((values[0], values[-1])))
