@@ -76,5 +76,14 @@ def at_work_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
+@contextmanager
+def at_work_beside(prepared: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Run a case in a folder of its own that shows the prepared files."""
+    for entry in prepared.iterdir():
+        (folder / entry.name).symlink_to(entry)
+    with at_work_in(folder, monkeypatch):
+        yield folder
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

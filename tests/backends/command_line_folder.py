@@ -1,7 +1,4 @@
-"""The folder that tests of the command line work in: models, whole and damaged, plans, modules, a receipt.
-
-Import as `from backends.command_line_folder import prepare_folder`. Each case works in a copy.
-"""
+"""The folder that tests of the command line work in: models, whole and damaged, plans, modules, a receipt."""
 
 from __future__ import annotations
 

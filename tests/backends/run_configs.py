@@ -6,18 +6,14 @@ Import as `from backends.run_configs import write`.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import pytest
 import yaml
 
 from backends.checks import Values, values
-from backends.command_line import at_work_in
 
 LABELS = ("ant", "bee", "cat")
 MODULE = '''\
@@ -121,15 +117,6 @@ def draw_images(folder: Path, rng: np.random.Generator) -> None:
         for image in range(6):
             pixels = rng.integers(0, 100, (9, 7, 3)) + 140 * number
             Image.fromarray(pixels.astype("uint8")).save(folder / name / f"{image}.png")
-
-
-@contextmanager
-def at_work_beside(prepared: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Run a case in a folder of its own that shows the prepared files."""
-    for entry in prepared.iterdir():
-        (folder / entry.name).symlink_to(entry)
-    with at_work_in(folder, monkeypatch):
-        yield folder
 
 
 BASE: dict[str, Any] = {

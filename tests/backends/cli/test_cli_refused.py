@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import pytest
 
 from backends.command_line import Runner
-from backends.command_line_folder import at_work_in_a_copy, prepare_folder
 
 BACKEND = keras.backend.backend()
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_folder(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with at_work_in_a_copy(prepared, tmp_path, monkeypatch) as here:
-        yield here
 
 
 # Models -------------------------------------------------------------------------------------------

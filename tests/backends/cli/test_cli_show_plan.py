@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -17,20 +16,8 @@ import pytest
 import frostline as fl
 from backends import small_models
 from backends.command_line import Runner
-from backends.command_line_folder import at_work_in_a_copy, prepare_folder
 
 BACKEND = keras.backend.backend()
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_folder(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with at_work_in_a_copy(prepared, tmp_path, monkeypatch) as here:
-        yield here
 
 
 # show ---------------------------------------------------------------------------------------------

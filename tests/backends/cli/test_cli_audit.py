@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from backends.command_line import Runner, at_work_in
+from backends.command_line import Runner, at_work_beside
 
 BACKEND = keras.backend.backend()
 LABELS = ("ant", "bee", "cat")
@@ -225,10 +225,7 @@ def draw_images(folder: Path, rng: np.random.Generator) -> None:
 
 @pytest.fixture(autouse=True)
 def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Run each case in a folder of its own that shows the prepared files."""
-    for entry in prepared.iterdir():
-        (tmp_path / entry.name).symlink_to(entry)
-    with at_work_in(tmp_path, monkeypatch):
+    with at_work_beside(prepared, tmp_path, monkeypatch):
         yield tmp_path
 
 

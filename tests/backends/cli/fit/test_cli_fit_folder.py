@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,9 @@ import numpy as np
 import pytest
 
 from backends.command_line import Runner
-from backends.run_configs import BASE, PHASES, SOURCES, at_work_beside, final, prepare_folder, rows, write
+from backends.run_configs import BASE, PHASES, SOURCES, final, rows, write
 from frostline.errors import OutputFolderError
 from frostline.locking import locked
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_folder(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with at_work_beside(prepared, tmp_path, monkeypatch):
-        yield tmp_path
 
 
 def test_a_finished_run_is_not_overwritten_unless_told(run: Runner) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ from keras import optimizers
 
 import frostline as fl
 from backends.checks import frostline_fit, values
-from backends.command_line import Runner
+from backends.command_line import Runner, at_work_beside
 from backends.small_models import compiled, two_dense
 
 BACKEND = keras.backend.backend()
@@ -34,12 +35,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for entry in prepared.iterdir():
-        (tmp_path / entry.name).symlink_to(entry)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KERAS_BACKEND", BACKEND)
-    return tmp_path
+def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with at_work_beside(prepared, tmp_path, monkeypatch):
+        yield tmp_path
 
 
 def saved(run: Runner, tuned: str = "tuned", out: str = "tuned.safetensors") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -10,23 +9,11 @@ import pytest
 
 from backends.checks import changed, values
 from backends.command_line import Runner, contents
-from backends.run_configs import BASE, PHASES, SOURCES, at_work_beside, prepare_folder, write
+from backends.run_configs import BASE, PHASES, SOURCES, write
 from frostline.errors import RunConfigError
 from frostline.runs.config import load_run
 from frostline.runs.estimate import estimate, measured
 from frostline.runs.preparing import prepare
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_folder(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with at_work_beside(prepared, tmp_path, monkeypatch):
-        yield tmp_path
-
 
 # Estimates --------------------------------------------------------------------------------------------
 

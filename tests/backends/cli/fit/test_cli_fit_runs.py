@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -23,9 +22,7 @@ from backends.run_configs import (
     LABELS,
     PHASES,
     SOURCES,
-    at_work_beside,
     final,
-    prepare_folder,
     rows,
     write,
 )
@@ -40,17 +37,6 @@ RESULTS = {
     "delta.safetensors",
     ".lock",
 }
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_folder(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with at_work_beside(prepared, tmp_path, monkeypatch):
-        yield tmp_path
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,7 @@ import numpy as np
 import pytest
 
 from backends.command_line import Runner
-from backends.run_configs import BASE, MODULE, SOURCES, at_work_beside, prepare_folder, write
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_folder(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with at_work_beside(prepared, tmp_path, monkeypatch):
-        yield tmp_path
+from backends.run_configs import BASE, MODULE, SOURCES, write
 
 
 def compiled(**changes: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,6 @@ import pytest
 import frostline as fl
 from backends import small_models
 from backends.command_line import Runner, contents
-from backends.command_line_folder import at_work_in_a_copy, prepare_folder
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_folder(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with at_work_in_a_copy(prepared, tmp_path, monkeypatch) as here:
-        yield here
-
 
 NAMES = ('head[0] "x"', "a\\b{1}", "größe*", "50%: all")
 
