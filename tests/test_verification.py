@@ -9,7 +9,8 @@ import pytest
 from frostline import Fingerprint, Plan, verify
 from frostline.address import Role
 from frostline.errors import FrostlineError, VerificationError
-from frostline.verification import Digest, compare
+from frostline.fingerprinting import Digest
+from frostline.verification import compare
 
 
 def fingerprint(values: dict[str, str], role: Role = "weight") -> Fingerprint:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from frostline.errors import FrostlineError
     from frostline.explaining import explain
     from frostline.explanation import Explanation, Explanations
+    from frostline.fingerprinting import Fingerprint, fingerprint
     from frostline.growing import grow_embedding
     from frostline.initializers import recommended_initializer
     from frostline.merging import merge
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from frostline.select import Selector, selector
     from frostline.training.loop import fit
     from frostline.training.run import Run
-    from frostline.verification import Fingerprint, Verification, fingerprint, verify
+    from frostline.verification import Verification, verify
 
 _EXPORTS = {
     "Applied": "applying",
@@ -66,7 +67,7 @@ _EXPORTS = {
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Finding": "auditing.finding",
-    "Fingerprint": "verification",
+    "Fingerprint": "fingerprinting",
     "FrostlineError": "errors",
     "GradientCheck": "auditing.checking",
     "Index": "parametrization.selections",
@@ -100,7 +101,7 @@ _EXPORTS = {
     "discriminative": "presets",
     "explain": "explaining",
     "export_peft": "delta.peft",
-    "fingerprint": "verification",
+    "fingerprint": "fingerprinting",
     "fit": "training.loop",
     "gradual_unfreezing": "presets",
     "grow_embedding": "growing",

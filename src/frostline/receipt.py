@@ -15,11 +15,12 @@ from frostline.address import inventory
 from frostline.aligning import aligned
 from frostline.errors import FrostlineError, ModelFileError, PlanError, listed
 from frostline.files import read_text, write_atomically
+from frostline.fingerprinting import Fingerprint, kinds
 from frostline.planfile import plan_or_schedule_from_data
 from frostline.render import Rendered, count, stacked
 from frostline.resolution import resolve
 from frostline.schedule import Schedule
-from frostline.verification import Fingerprint, Verification, compare, kinds
+from frostline.verification import Verification, compare
 
 SCHEMA = 1
 

@@ -54,7 +54,7 @@ def load_delta(
     Example:
         >>> import keras, tempfile
         >>> from frostline.delta.taking import save_delta
-        >>> from frostline.verification import fingerprint
+        >>> from frostline.fingerprinting import fingerprint
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
         >>> before, path = fingerprint(model), Path(tempfile.mkdtemp()) / "tuned.safetensors"
         >>> _ = model.layers[0].bias.assign([1.0, 2.0])

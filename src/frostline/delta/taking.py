@@ -15,13 +15,13 @@ from frostline.aligning import aligned
 from frostline.delta.contents import Delta, Entry, Held
 from frostline.digesting import digest_array, digest_without
 from frostline.errors import DeltaError, listed
+from frostline.fingerprinting import Digest, Fingerprint, fingerprint_of
 from frostline.parametrization.selections import Rows, Selection
 from frostline.partly import part_text
 from frostline.receipt import Receipt
 from frostline.saving.decisions import plan_data
 from frostline.saving.describing import described
 from frostline.saving.tensors import Array
-from frostline.verification import Digest, Fingerprint, fingerprint_of
 
 _KEPT = ("weight", "statistic")
 
@@ -60,7 +60,7 @@ def save_delta(model: Any, path: str | os.PathLike[str], *, base: Any = None, ch
     Example:
         >>> import keras, tempfile
         >>> from pathlib import Path
-        >>> from frostline.verification import fingerprint
+        >>> from frostline.fingerprinting import fingerprint
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
         >>> before = fingerprint(model)
         >>> _ = model.layers[0].bias.assign([1.0, 2.0])

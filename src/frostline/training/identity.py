@@ -11,11 +11,11 @@ import numpy as np
 
 from frostline import _keras
 from frostline.errors import ResumeError, listed
+from frostline.fingerprinting import Digest, Fingerprint
 from frostline.plan import Plan
 from frostline.resolution import Resolution
 from frostline.schedule import Schedule
 from frostline.training.account import data_digests, plan_data
-from frostline.verification import Digest, Fingerprint
 
 _SHOWN = {"callbacks", "verbose"}
 """Arguments of `fit` that do not decide what comes out."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.applying import Applied, apply
 from frostline.auditing.preflight import preflight
+from frostline.fingerprinting import fingerprint_of
 from frostline.partly import Parts
 from frostline.plan import Plan
 from frostline.resolution import Resolution
 from frostline.schedule import Schedule
 from frostline.training.account import data_digests
 from frostline.training.ledger import Ledger
-from frostline.verification import fingerprint_of
 
 if TYPE_CHECKING:
     from frostline.training.phases import PhaseSwitch

@@ -8,11 +8,12 @@ from typing import Any
 
 from frostline.address import inventory
 from frostline.errors import NoGradientError, listed
+from frostline.fingerprinting import Fingerprint, fingerprint_of
 from frostline.partly import Parts
 from frostline.receipt import PhaseRecord
 from frostline.resolution import Resolution
 from frostline.training.evidence import without_gradient
-from frostline.verification import Fingerprint, Verification, compare, fingerprint_of
+from frostline.verification import Verification, compare
 
 RESTORED = "best weights restored"
 """The name of what a callback put back behind the last phase."""

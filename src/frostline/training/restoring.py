@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from frostline.verification import Fingerprint
+from frostline.fingerprinting import Fingerprint
 
 
 class BeforeRestoring(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types

@@ -18,6 +18,7 @@ import keras
 
 from frostline import _keras, optimizer
 from frostline.errors import NotFiniteError, ResumeError
+from frostline.fingerprinting import fingerprint_of
 from frostline.partly import Parts
 from frostline.training import callback_states, checkpoint, rereading
 from frostline.training.account import versions
@@ -29,7 +30,6 @@ from frostline.training.randomness import Randomness
 from frostline.training.recorder import Recorder
 from frostline.training.run import Run
 from frostline.training.snapshot import Subject, part, randomness, with_randomness
-from frostline.verification import fingerprint_of
 
 log = logging.getLogger("frostline")
 
