@@ -54,4 +54,5 @@ def _quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
     else:
         with checks.quick_compilation():
             yield
-    keras.utils.clear_session()
+    # Garbage is collected below.
+    keras.utils.clear_session(free_memory=False)

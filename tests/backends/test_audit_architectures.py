@@ -30,7 +30,7 @@ QUICK = {
     # Compiling takes most of the time, and depthwise convolutions are slow on JAX's CPU backend.
     "jax": {"VGG16", "ConvNeXtTiny", "BertBackbone", "LlamaBackbone"},
     "tensorflow": {
-        *("VGG16", "MobileNet", "MobileNetV3Small", "ResNet50", "Xception", "ConvNeXtSmall"),
+        *("VGG16", "MobileNetV3Small", "ConvNeXtSmall"),
         *architectures.HUB,
     },
 }[BACKEND]

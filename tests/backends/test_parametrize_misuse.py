@@ -235,11 +235,18 @@ def everything(model: keras.Model) -> tuple[Any, ...]:
     return every_flag(model), every_call(model), weights, kept, [id(v) for v in model.weights]
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_misuse_is_refused_and_changes_nothing(case: str) -> None:
-    address, how, message = REFUSED[case]
+@pytest.fixture(scope="module")
+def trained() -> keras.Model:
+    """One model for all cases, since none may change it."""
     model = compiled(two_dense(), optimizers.Adam(0.1))
     keras_fit(model)
+    return model
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_misuse_is_refused_and_changes_nothing(trained: keras.Model, case: str) -> None:
+    address, how, message = REFUSED[case]
+    model = trained
     before, weights, state = everything(model), model.get_weights(), optimizer_state(model)
     with pytest.raises(ParametrizationError) as caught:
         fl.parametrize(model, address, how)

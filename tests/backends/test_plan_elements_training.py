@@ -298,8 +298,9 @@ def adapters() -> fl.Schedule:
     return fl.Schedule(fl.Plan(), (one, two, three))
 
 
-@pytest.mark.parametrize("make", [elementwise, adapters])
-@pytest.mark.parametrize("epochs", [(1,), (3, 4), (5,)])
+@pytest.mark.parametrize(
+    ("make", "epochs"), [(elementwise, (1,)), (elementwise, (3, 4)), (adapters, (3, 4)), (adapters, (5,))]
+)
 def test_a_run_goes_on_where_it_was_killed(
     make: Callable[[], fl.Schedule], epochs: Sequence[int], tmp_path: Path
 ) -> None:
