@@ -66,6 +66,34 @@ def test_of_cuts_in_series_the_last_is_named_and_the_others_stand_behind_it() ->
     assert flow.behind(second) == ()
 
 
+def test_a_line_that_is_mended_elsewhere_lets_no_gradient_in_there() -> None:
+    """A function that stops is called twice, and its results are rounded in between."""
+    build, line = Builder(), Where("loss.py", 3, "stopped")
+    weight = build.leaf("weight", "w")
+    before = build.node("stop_gradient", [(build.node("sin", [weight]), "stop_gradient")], where=line)
+    rounded = build.node("round", [(before, "not_differentiable")], where=Where("loss.py", 5, "loss"))
+    after = build.node("stop_gradient", [(rounded, "stop_gradient")], where=line)
+    flow = Flow(build.graph(build.node("mean", [after])))
+
+    assert flow.cuts(weight) == (Edge(rounded, after, "stop_gradient"),)
+    assert flow.behind(weight) == (Edge(before, rounded, "not_differentiable"),)
+
+
+def test_a_line_is_mended_at_every_turn_of_a_loop() -> None:
+    """Through integers too: each turn counts, and comes back to numbers."""
+    build, line = Builder(), Where("loss.py", 3, "turn")
+    weight = build.leaf("weight", "w")
+    value = weight
+    for _ in range(3):
+        counted = build.node("cast", [value], where=line, differentiable=False)
+        doubled = build.node("multiply", [counted], differentiable=False)
+        value = build.node("cast", [doubled])
+    flow = Flow(build.graph(build.node("mean", [value])))
+
+    assert reasons(flow, weight) == ["integer"]
+    assert flow.behind(weight) == ()
+
+
 def test_integers_are_looked_through() -> None:
     build = Builder()
     weight = build.leaf("weight", "w")

@@ -29,7 +29,7 @@ class Flow:
 
     Attributes:
         graph: The graph.
-        mended: Producers to take for live although they are not: "what if these cuts were mended?"
+        mended: Edges to take for passing although they are not: "what if these cuts were mended?"
 
     Example:
         >>> from frostline.graph.ir import Builder
@@ -44,7 +44,7 @@ class Flow:
     """
 
     graph: Graph
-    mended: frozenset[int] = frozenset()
+    mended: frozenset[Edge] = frozenset()
 
     def standing(self, node: int) -> Standing:
         """Say whether a live route leads from this node to the loss, only cut ones, or none."""
@@ -55,8 +55,15 @@ class Flow:
     @cached_property
     def live(self) -> bytearray:
         """For each node 1 where the derivative of the loss by it is structurally defined."""
-        start = [node for node in (self.graph.loss, *self.mended) if self.graph.nodes[node].differentiable]
-        return self._backwards(start, lambda edge: edge.passes)[0]
+        graph, nodes = self.graph, self.graph.nodes
+
+        def follow(edge: Edge) -> bool:
+            return edge.passes or edge in self.mended or (bool(self.mended) and self._looked_through(edge))
+
+        met = self._backwards([graph.loss], follow)[0]
+        for node, found in enumerate(nodes):
+            met[node] &= found.differentiable
+        return met
 
     @cached_property
     def reaches(self) -> bytearray:
@@ -79,8 +86,7 @@ class Flow:
         if not cuts:
             return ()
         alike = {edge for cut in cuts for edge in self._stopping[self._place(cut)]}
-        mended = self.mended.union(edge.producer for edge in alike)
-        return tuple(edge for edge in self._supposing(mended).cuts(node) if edge not in alike)
+        return tuple(e for e in self._supposing(self.mended | alike).cuts(node) if e not in alike)
 
     @cached_property
     def _stopping(self) -> dict[tuple[object, ...], list[Edge]]:
@@ -154,17 +160,16 @@ class Flow:
     def _near(self) -> bytearray:
         """1 for the integers from which only integers lie on some way to a live value or to the loss."""
         graph = self.graph
-
-        def joins(edge: Edge) -> bool:
-            return not graph.nodes[edge.producer].differentiable
-
         last = [
             index
             for index, edge in enumerate(graph.edges)
-            if joins(edge) and (self.live[edge.consumer] or edge.consumer == graph.loss)
+            if self._looked_through(edge) and (self.live[edge.consumer] or edge.consumer == graph.loss)
         ]
         start = [] if graph.nodes[graph.loss].differentiable else [graph.loss]
-        return self._backwards(start, joins, last)[0]
+        return self._backwards(start, self._looked_through, last)[0]
+
+    def _looked_through(self, edge: Edge) -> bool:
+        return not self.graph.nodes[edge.producer].differentiable
 
     @cached_property
     def _cuts(self) -> list[int]:
@@ -224,8 +229,8 @@ class Flow:
         return self._backwards(ends, lambda edge: not reaches[edge.producer])[1]
 
     @cached_property
-    def _supposed(self) -> dict[frozenset[int], Flow]:
+    def _supposed(self) -> dict[frozenset[Edge], Flow]:
         return {}
 
-    def _supposing(self, mended: frozenset[int]) -> Flow:
+    def _supposing(self, mended: frozenset[Edge]) -> Flow:
         return self._supposed.setdefault(mended, Flow(self.graph, mended))
