@@ -7,12 +7,13 @@ a tied head; a Dense layer of 4096 x 4096 with 64 trained columns, batch 256; an
 PEFT is held against ours in the same loop, since what `fit` costs is Keras's on either side.
 
 The limit and ours, on both sizes of table, take turns in one process; whoever takes a second for a step runs
-few of them. NumPy reads the rows of each step beside them and does nothing else: caches hold the small table
-and not the large one, so what it takes longer there is the least that any layer can. Extra memory is the peak
+few of them. Beside them the rows of each step are looked up, by NumPy and by the backend, and nothing else is
+done: caches hold the small table and not the large one, so what a lookup by itself takes longer there is the
+least that a layer can. Extra memory is the peak
 of a fresh process from the plain model on, less that of the same with all frozen, in percent of the table.
 Prints each figure beside its bar, writes all as JSON; never fails on time. A load before of more than 0.5
 spoils the figures.
-About 4 minutes for a backend; --quick tries it out.
+About 5 minutes for a backend; --quick tries it out.
 
     KERAS_BACKEND=jax python benchmarks/partial_rows.py --rounds 5 --out rows-jax.json
 """
@@ -46,11 +47,11 @@ from rows_task import (  # noqa: E402
     PEFT,
     PEFT_FROZEN,
     READING,
+    READING_HERE,
     TORCH_FROZEN,
     TORCH_OURS,
     TORCH_PEERS,
     Arm,
-    Reading,
     Task,
     peak_mb,
 )
@@ -65,7 +66,7 @@ PEERS = {"torch": TORCH_PEERS, "jax": JAX_PEERS, "tensorflow": ()}
 MEASURED_MS, MOST_STEPS, FEW_STEPS = 400, 256, 4
 """A measurement takes at most about so long, and has at most so many steps; more than a few are warmed up."""
 
-TURNS = 4
+TURNS = 8
 """Times `--rounds`: how often those take turns whose steps take milliseconds and are held to some percent."""
 
 MEMORY_RUNS = {FROZEN: 3, OURS: 3}
@@ -73,8 +74,6 @@ MEMORY_RUNS = {FROZEN: 3, OURS: 3}
 
 
 def arm_of(name: str, task: Task) -> Arm:
-    if name == READING:
-        return Reading(task)
     if name in (*TORCH_PEERS, TORCH_FROZEN, PEFT_FROZEN):
         from rows_peers_torch import TorchArm
 
@@ -84,8 +83,9 @@ def arm_of(name: str, task: Task) -> Arm:
 
         return JaxArm(name, task)
     from rows_keras import KerasArm
+    from rows_reading import READERS
 
-    return KerasArm(name, task)
+    return READERS[name](task) if name in READERS else KerasArm(name, task)
 
 
 def all_frozen(name: str) -> str:
@@ -171,7 +171,7 @@ def in_fresh_process(kind: str, **asked: Any) -> Any:
 
 def untied(backend: str, rows: int, rounds: int) -> dict[str, Any]:
     """Return the step times of all arms, and what memory they take beyond the same with all frozen."""
-    turns = (*LEAN, READING)
+    turns = (*LEAN, READING_HERE, READING)
     sizes = [(name, size) for name in turns for size in (round(rows * SMALL_SHARE), rows)]
     found = in_fresh_process("step_times", arms=sizes, tied=False, rounds=TURNS * rounds)
     small, large = (dict(zip(turns, found[first::2], strict=True)) for first in (0, 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,14 +24,15 @@ JAX_PEERS = (OPTAX_SPLIT, OPTAX_LABELS)
 
 DELTA, CHECKED = "save_delta, check=False", "save_delta, check=True"
 
-READING = "NumPy: reading the rows"
-"""No arm that trains: what the looking up takes by itself."""
+READING, READING_HERE = "lookup alone, by NumPy", "lookup alone, by the backend"
+"""No arms that train: what looking rows up takes by itself."""
 
 NEW = 10
 
 NOTES = {
     TORCH_OURS: "a parametrized Keras layer in the module and the loop of the peers",
-    READING: "no training: what no layer can do without",
+    READING: "no training: `np.take` into the same memory each time",
+    READING_HERE: "no training: `keras.ops.take`, compiled on JAX and TensorFlow",
     GRADIENT_MASK: "a `where` with `stop_gradient` over the table; Adam keeps slots for all of it",
     CONSTRAINT: "puts the old rows back after each step, from a copy",
     HOOK: "`register_hook` on the table; exact only without weight decay",
@@ -86,26 +86,6 @@ class Arm(Protocol):
 
     def step_time(self, steps: int, epochs: int) -> float:
         """Train, and return the milliseconds of one step of the last epoch."""
-
-
-class Reading:
-    """Copies the rows of a batch out of the table."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._table = np.random.default_rng(0).random((task.rows, task.width), "float32")
-        self._rows = np.empty((task.batch * task.length, task.width), "float32")
-        self.peak_of_building = peak_mb()
-
-    def step_time(self, steps: int, epochs: int) -> float:
-        ids = self._task.batches(steps)[0].reshape(steps, -1)
-        for _ in range(epochs):
-            began = time.perf_counter()
-            for batch in ids:
-                # Another mode would make a copy of its own.
-                np.take(self._table, batch, axis=0, out=self._rows, mode="clip")
-            seconds = time.perf_counter() - began
-        return 1000 * seconds / steps
 
 
 def peak_mb() -> float:
