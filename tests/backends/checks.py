@@ -19,6 +19,10 @@ from frostline import _keras
 Values = dict[str, np.ndarray]
 
 
+THOROUGH = "FROSTLINE_EXAMPLES" in os.environ
+"""Whether time does not matter."""
+
+
 def examples(torch: int, jax: int | None = None, tensorflow: int | None = None) -> int:
     """How many random examples to draw: fewer where each is compiled; `FROSTLINE_EXAMPLES` overrides it."""
     default = {"torch": torch, "jax": jax, "tensorflow": tensorflow}[keras.backend.backend()] or torch

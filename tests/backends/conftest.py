@@ -48,8 +48,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compile as quickly as can be, unless the module's numbers are those of optimized programs."""
-    if request.node.get_closest_marker("optimized"):
+    """Compile as quickly as can be, unless the module's numbers are those of optimized programs.
+
+    `make test-all` compiles everything as a user's program is compiled.
+    """
+    if request.node.get_closest_marker("optimized") or checks.THOROUGH:
         yield
     else:
         with checks.quick_compilation():
