@@ -11,7 +11,8 @@ few of them. Beside them the rows of each step are looked up, by NumPy and by th
 done: caches hold the small table and not the large one, so what a lookup by itself takes longer there is the
 least that a layer can. Extra memory is the peak of a fresh process from the plain model on, less that of the
 same with all frozen, in percent of the table. Prints each figure beside its bar, writes all as JSON; never
-fails on time. A load before of more than 0.5 spoils the figures. About 5 minutes for a backend; --quick tries it out.
+fails on time. A load before of more than 0.5 spoils the figures. About 5 minutes for a backend; --quick tries
+it out.
 
     KERAS_BACKEND=jax python benchmarks/partial_rows.py --rounds 5 --out rows-jax.json
 """
