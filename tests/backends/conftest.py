@@ -57,5 +57,4 @@ def _quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
     else:
         with checks.quick_compilation():
             yield
-    # Garbage is collected below.
     keras.utils.clear_session(free_memory=False)

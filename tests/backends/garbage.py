@@ -3,8 +3,7 @@
 A `fit` that raises leaves an iterator behind, in a cycle. TensorFlow waits for its threads when that is
 destroyed. One of them may wait for Python's lock, which is held meanwhile, to ask a generator for more, and
 Keras's own tests would hang as well. Another sleeps twice as long each time and is not woken: an iterator of
-a minute ago takes a minute. Hence Python is not left to look for cycles when it likes. On the other backends
-it would look through all that the backend imported, again and again, which takes half a second.
+a minute ago takes a minute. Hence Python is not left there to look for cycles when it likes.
 """
 
 import gc
@@ -19,25 +18,25 @@ _collected = 0.0
 
 
 def hold_back() -> None:
-    """From now on, collect garbage only where `collect_at_rest` is called, and none of what is there now."""
+    """From now on, on TensorFlow, collect garbage only where `collect_at_rest` is called.
+
+    What was imported is no garbage: to look through it, again and again, would take half a second each time.
+    """
     global _collected
-    gc.disable()
     gc.collect()
     gc.freeze()
-    _collected = time.monotonic()
+    if keras.backend.backend() == "tensorflow":
+        gc.disable()
+        _collected = time.monotonic()
 
 
 def collect_at_rest() -> None:
-    """Collect garbage if the last time was a while ago."""
+    """Collect garbage if the last time was a while ago. On the other backends Python does so by itself."""
     global _collected
-    if time.monotonic() - _collected < _SECONDS:
-        return
-    on_tensorflow = keras.backend.backend() == "tensorflow"
-    if on_tensorflow:
+    if _collected and time.monotonic() - _collected > _SECONDS:
         time.sleep(0.05)
-    gc.collect()
-    if on_tensorflow:
-        # It keeps thousands of objects for each model that was ever fitted. They were looked through again
-        # each time, and took half of the run in the end.
+        gc.collect()
+        # TensorFlow keeps thousands of objects for each model that was ever fitted. They were looked through
+        # again each time, and took half of the run in the end.
         gc.freeze()
-    _collected = time.monotonic()
+        _collected = time.monotonic()

@@ -52,6 +52,10 @@ def batches():
     return Batches()
 
 
+def batches_of_unknown_number():
+    yield from (Batches()[number] for number in range(3))
+
+
 def nothing():
     return 3
 

@@ -263,6 +263,30 @@ def test_early_stopping_stops_everything(stops: int) -> None:
     assert run.verification.ok
 
 
+def test_a_run_prints_what_trained_how_the_loss_went_and_what_was_proved() -> None:
+    schedule = Schedule(
+        Plan().train("c/**"), (Phase("head", epochs=2), Phase("all", epochs=3, lr=0.1).train("**"))
+    )
+    model = compiled(square_layers())
+    stop = at_epoch(0, lambda: setattr(model, "stop_training", True), "on_epoch_end")
+    run = frostline_fit(model, schedule, callbacks=[stop])
+    first, not_run, loss, verdict = str(run).splitlines()
+    head, of = (
+        sum(w.size for w in fl.inventory(model).of_role("weight") if w.address.startswith(start))
+        for start in ("c/", "")
+    )
+    assert first == f"head: 1 epoch, trained {head} of {of} elements ({100 * head / of:.0f}%)"
+    assert not_run == "all: not reached"
+    assert loss == f"loss: {run.history.history['loss'][0]:.4g}"
+    assert (
+        verdict
+        == "verified: every frozen number is bit-identical (4 weights held over the whole run, 2 trained)"
+    )
+    both = frostline_fit(model, schedule, guard=False)
+    losses = both.history.history["loss"]
+    assert str(both).splitlines()[2:] == [f"loss: {losses[0]:.4g} to {losses[-1]:.4g}", "not verified"]
+
+
 def test_stopping_where_a_phase_of_steps_ends_blames_nobody() -> None:
     """The next phase has begun and has seen no step: that is no want of gradients."""
     model = compiled(square_layers())

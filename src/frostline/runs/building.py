@@ -8,6 +8,7 @@ from typing import Any
 
 from frostline.errors import listed
 from frostline.models import called, find_function, load_model, names_function
+from frostline.render import count
 from frostline.runs.config import RunConfig
 from frostline.runs.kerasobjects import Kind, make
 
@@ -95,7 +96,10 @@ def _loss_weights(config: RunConfig, given: Any, loss: Any) -> Any:
     import keras
 
     if isinstance(loss, list):
-        alike, expected = isinstance(given, list) and len(given) == len(loss), f"a list of {len(loss)}"
+        alike, expected = (
+            isinstance(given, list) and len(given) == len(loss),
+            f"a list of {count(len(loss), 'number')}",
+        )
         values = given
     elif _by_output(loss):
         alike, expected = isinstance(given, dict) and set(given) == set(loss), f"a number for {listed(loss)}"

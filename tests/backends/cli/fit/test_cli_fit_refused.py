@@ -131,7 +131,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
         compiled(loss=["sparse_categorical_crossentropy"], loss_weights=[1, 2]),
         "run.yaml, line 14: the loss_weights do not fit the loss.\n"
         "  received: [1, 2]\n"
-        "  expected: a list of 1",
+        "  expected: a list of 1 number",
     ),
     "a weight for an output that has no loss": (
         compiled(loss={"head": "sparse_categorical_crossentropy"}, loss_weights={"haed": 1}),

@@ -103,6 +103,24 @@ def test_an_epoch_that_phases_share_counts_once(run: Runner) -> None:
     ]
 
 
+# Keras says so of every generator, whatever `shuffle` is.
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed, but will be ignored:UserWarning")
+def test_nobody_knows_how_many_epochs_some_steps_are(run: Runner) -> None:
+    write(
+        epochs=None,
+        plan=BASE["plan"] | {"phases": [{"name": "probe", "steps": 2}]},
+        data={"function": "mine:batches_of_unknown_number"},
+        validation=None,
+    )
+    ready = prepare(load_run("run.yaml"))
+    assert (ready.epochs, ready.steps_of_phases, ready.all_steps) == (None, (2,), None)
+    done = run("fit", "run.yaml")
+    assert done.code == 0, done.err
+    assert [line.split("  loss")[0].split() for line in done.lines if "  loss" in line] == [
+        ["probe", "epoch", "1"]
+    ]
+
+
 def test_a_terminal_shows_phase_epoch_loss_rate_and_the_time_left() -> None:
     write(epochs=None, plan=BASE["plan"] | {"phases": PHASES})
     drawn = io.StringIO()
