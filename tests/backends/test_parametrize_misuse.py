@@ -236,7 +236,7 @@ def everything(model: keras.Model) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="module")
-def trained() -> keras.Model:
+def model() -> keras.Model:
     """One model for all cases, since none may change it."""
     model = compiled(two_dense(), optimizers.Adam(0.1))
     keras_fit(model)
@@ -244,9 +244,8 @@ def trained() -> keras.Model:
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_misuse_is_refused_and_changes_nothing(trained: keras.Model, case: str) -> None:
+def test_misuse_is_refused_and_changes_nothing(model: keras.Model, case: str) -> None:
     address, how, message = REFUSED[case]
-    model = trained
     before, weights, state = everything(model), model.get_weights(), optimizer_state(model)
     with pytest.raises(ParametrizationError) as caught:
         fl.parametrize(model, address, how)

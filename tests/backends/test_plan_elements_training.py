@@ -298,13 +298,19 @@ def adapters() -> fl.Schedule:
     return fl.Schedule(fl.Plan(), (one, two, three))
 
 
+KILLS: dict[str, tuple[Callable[[], fl.Schedule], Sequence[int]]] = {
+    f"{make.__name__} {epochs}": (make, epochs)
+    for make in (elementwise, adapters)
+    for epochs in ((1,), (3, 4), (5,))
+}
+
+
 @pytest.mark.parametrize(
-    ("make", "epochs"), [(elementwise, (1,)), (elementwise, (3, 4)), (adapters, (3, 4)), (adapters, (5,))]
+    "kill", quick_first(KILLS, ["elementwise (1,)", "elementwise (3, 4)", "adapters (3, 4)", "adapters (5,)"])
 )
-def test_a_run_goes_on_where_it_was_killed(
-    make: Callable[[], fl.Schedule], epochs: Sequence[int], tmp_path: Path
-) -> None:
+def test_a_run_goes_on_where_it_was_killed(kill: str, tmp_path: Path) -> None:
     """On a model made anew each time, with the numbers of an undisturbed run."""
+    make, epochs = KILLS[kill]
 
     def made() -> keras.Model:
         keras.utils.set_random_seed(3)
