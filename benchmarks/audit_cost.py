@@ -95,9 +95,9 @@ def peak_mb() -> float:
 
 def alone(arm: str, model_name: str) -> dict[str, float]:
     """Return the figures of one arm in this process."""
-    from frostline.auditing.looking import audit, looked_at
-    from frostline.auditing.rule import rules
-    from frostline.graph.read import reader
+    from frostline.backends.dispatch import reader
+    from frostline.diagnostics.audit import audit, looked_at
+    from frostline.diagnostics.rule import rules
 
     model, x, y = MODELS[model_name]()
     reader(), rules()  # what is imported once, as Keras itself was

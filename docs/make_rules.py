@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from frostline.auditing.rule import Rule, rules
+from frostline.diagnostics.rule import Rule, rules
 
 PAGE = Path(__file__).parent / "rules.md"
 

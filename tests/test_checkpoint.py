@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from frostline.errors import ResumeError
-from frostline.training import checkpoint
-from frostline.training.checkpoint import Checkpoint
+from frostline.training.resume import checkpoint
+from frostline.training.resume.checkpoint import Checkpoint
 
 ARRAYS = {
     "matrix": np.arange(6, dtype="float32").reshape(2, 3),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline import elements
-from frostline.digesting import digest_array, digest_with, digest_without
-from frostline.elements import Elements, Grid, Scattered
+from frostline.elements import sets as elements
+from frostline.elements.sets import Elements, Grid, Scattered
+from frostline.verification.digest import digest_array, digest_with, digest_without
 
 
 def test_the_digest_is_of_the_bytes_in_c_order_little_endian() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from frostline.errors import ModelFileError, PlanFileError
-from frostline.files import read_text, write_atomically
+from frostline.files.atomic import read_text, write_atomically
 
 
 def names_in(folder: Path) -> list[str]:

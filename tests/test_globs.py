@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.errors import SelectorError
-from frostline.globs import glob_to_regex
+from frostline.plan.globs import glob_to_regex
 
 SIGNS = "*?[]{}"
 names = st.text(st.characters(codec="utf-8", exclude_characters="/" + SIGNS), min_size=1, max_size=8)

@@ -331,7 +331,7 @@ def test_what_stands_behind_the_cuts(graph: Graph) -> None:
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_has_words(reason: Reason) -> None:
-    from frostline.remedies import fact, remedy
+    from frostline.diagnostics.remedies import fact, remedy
 
     assert "argmax" in fact(reason, "argmax") or reason == "no_grad"
     assert remedy(reason, "some_operation")

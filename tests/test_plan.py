@@ -10,7 +10,7 @@ import pytest
 
 from frostline import Plan, Rule
 from frostline.errors import PlanError, SelectorError
-from frostline.select import Glob, selector
+from frostline.plan.selectors import Glob, selector
 
 
 def message_of(make: Callable[[], Any]) -> str:

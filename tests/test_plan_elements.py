@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import frostline as fl
-from frostline import elementsets
+from frostline.elements import algebra as elementsets
 from frostline.errors import PlanError, PlanFileError
 from frostline.parametrization.choosing import selection
 

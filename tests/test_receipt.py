@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from frostline import Fingerprint, Plan, Receipt
 from frostline.errors import ModelFileError
-from frostline.fingerprinting import Digest
+from frostline.verification.fingerprint import Digest
 
 
 def digest(value: str, role: Any = "weight") -> Digest:

@@ -16,12 +16,12 @@ import pytest
 import yaml
 
 import frostline as fl
+from frostline.data.csv_table import load_csv
+from frostline.data.npz import load_npz
+from frostline.data.samples import Samples
 from frostline.errors import DataError, FrostlineError, PlanFileError, RunConfigError
 from frostline.runs.config import RunConfig, load_run
-from frostline.runs.configdata import CsvData, NpzData, RunData
-from frostline.runs.csvfile import load_csv
-from frostline.runs.npzfile import load_npz
-from frostline.runs.samples import Samples
+from frostline.runs.schema import CsvData, NpzData, RunData
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "schemas" / "run.json"
 SCHEMA_OF_PLANS = Path(__file__).parents[1] / "docs" / "schemas" / "plan.json"

@@ -11,8 +11,8 @@ import pytest
 
 from frostline import Phase, Plan, Plateau, Rule, Schedule
 from frostline.errors import PlanError, SelectorError
-from frostline.schedule import most_steps
-from frostline.select import Glob
+from frostline.plan.schedule import most_steps
+from frostline.plan.selectors import Glob
 
 HEAD = Plan().train("head/**")
 

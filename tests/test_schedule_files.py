@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import frostline as fl
 from frostline import Phase, Plan, Plateau, Schedule
 from frostline.errors import PlanError, PlanFileError
-from frostline.planfile import load_plan_or_schedule
+from frostline.plan.file import load_plan_or_schedule
 
 HEAD = Plan().train("head/**")
 

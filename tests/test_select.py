@@ -11,9 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.address import Inventory, LayerNode, Role, Weight
 from frostline.errors import FrostlineError, ModelError, PlanError, SelectorError
-from frostline.select import All, AnyOf, First, Glob, InLayer, LayerType, Not, Predicate, Regex, selector
+from frostline.model.inventory import Inventory, LayerNode, Role, Weight
+from frostline.plan.selectors import (
+    All,
+    AnyOf,
+    First,
+    Glob,
+    InLayer,
+    LayerType,
+    Not,
+    Predicate,
+    Regex,
+    selector,
+)
 
 
 def weight(address: str, *, role: Role = "weight", types: str = "Dense", aliases: str = "") -> Weight:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from frostline import Fingerprint, Plan, verify
-from frostline.address import Role
 from frostline.errors import FrostlineError, VerificationError
-from frostline.fingerprinting import Digest
-from frostline.verification import compare
+from frostline.model.inventory import Role
+from frostline.verification.fingerprint import Digest
+from frostline.verification.verify import compare
 
 
 def fingerprint(values: dict[str, str], role: Role = "weight") -> Fingerprint:

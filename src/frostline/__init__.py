@@ -12,33 +12,26 @@ from frostline._version import __version__
 
 if TYPE_CHECKING:
     from frostline import layers
-    from frostline.address import Inventory, Weight, inventory
-    from frostline.applying import Applied, applied, apply
-    from frostline.auditing.asking import why
-    from frostline.auditing.checking import GradientCheck, check_gradients
-    from frostline.auditing.finding import Finding
-    from frostline.auditing.intermediate import Intermediates, WhatIf, intermediates, what_if
-    from frostline.auditing.looking import Audit, audit
-    from frostline.custom_loop.obey import optimizer_for
-    from frostline.decision import Decision
     from frostline.delta.contents import Delta
-    from frostline.delta.loading import LoadedDelta, deltas, load_delta, remove_delta
+    from frostline.delta.load import LoadedDelta, deltas, load_delta, remove_delta
     from frostline.delta.peft import export_peft, import_peft
-    from frostline.delta.taking import save_delta
+    from frostline.delta.save import save_delta
+    from frostline.diagnostics.audit import Audit, audit
+    from frostline.diagnostics.explain import explain
+    from frostline.diagnostics.explanation import Explanation, Explanations
+    from frostline.diagnostics.finding import Finding
+    from frostline.diagnostics.gradient_check import GradientCheck, check_gradients
+    from frostline.diagnostics.intermediates import Intermediates, WhatIf, intermediates, what_if
+    from frostline.diagnostics.why import why
     from frostline.errors import FrostlineError
-    from frostline.explaining import explain
-    from frostline.explanation import Explanation, Explanations
-    from frostline.fingerprinting import Fingerprint, fingerprint
-    from frostline.growing import grow_embedding
     from frostline.initializers import recommended_initializer
-    from frostline.merging import merge
+    from frostline.model.inventory import Inventory, Weight, inventory
     from frostline.parametrization.adapters import LowRank, Scale
     from frostline.parametrization.base import Parametrization
     from frostline.parametrization.install import Parametrized, parametrize
     from frostline.parametrization.selections import Columns, Index, Mask, Rows
-    from frostline.plan import Plan, Rule
-    from frostline.plandata import plan_schema
-    from frostline.presets import (
+    from frostline.plan.plan import Plan, Rule
+    from frostline.plan.presets import (
         bitfit,
         discriminative,
         gradual_unfreezing,
@@ -48,87 +41,94 @@ if TYPE_CHECKING:
         lora,
         lp_ft,
     )
-    from frostline.receipt import Receipt
-    from frostline.resolution import Resolution, resolve
-    from frostline.runs.configdata import run_schema
-    from frostline.saving.archive import load_model, save_model
-    from frostline.schedule import Phase, Plateau, Schedule
-    from frostline.select import Selector, selector
-    from frostline.training.loop import fit
+    from frostline.plan.schedule import Phase, Plateau, Schedule
+    from frostline.plan.schema import plan_schema
+    from frostline.plan.selectors import Selector, selector
+    from frostline.resolution.decision import Decision
+    from frostline.resolution.resolve import Resolution, resolve
+    from frostline.runs.schema import run_schema
+    from frostline.saving.model_file import load_model, save_model
+    from frostline.surgery.grow import grow_embedding
+    from frostline.trainability.apply import Applied, applied, apply
+    from frostline.trainability.merge import merge
+    from frostline.training.custom_loop import optimizer_for
+    from frostline.training.fit import fit
     from frostline.training.run import Run
-    from frostline.verification import Verification, verify
+    from frostline.verification.fingerprint import Fingerprint, fingerprint
+    from frostline.verification.receipt import Receipt
+    from frostline.verification.verify import Verification, verify
 
 _EXPORTS = {
-    "Applied": "applying",
-    "Audit": "auditing.looking",
+    "Applied": "trainability.apply",
+    "Audit": "diagnostics.audit",
     "Columns": "parametrization.selections",
-    "Decision": "decision",
+    "Decision": "resolution.decision",
     "Delta": "delta.contents",
-    "Explanation": "explanation",
-    "Explanations": "explanation",
-    "Finding": "auditing.finding",
-    "Fingerprint": "fingerprinting",
+    "Explanation": "diagnostics.explanation",
+    "Explanations": "diagnostics.explanation",
+    "Finding": "diagnostics.finding",
+    "Fingerprint": "verification.fingerprint",
     "FrostlineError": "errors",
-    "GradientCheck": "auditing.checking",
+    "GradientCheck": "diagnostics.gradient_check",
     "Index": "parametrization.selections",
-    "Intermediates": "auditing.intermediate",
-    "Inventory": "address",
-    "LoadedDelta": "delta.loading",
+    "Intermediates": "diagnostics.intermediates",
+    "Inventory": "model.inventory",
+    "LoadedDelta": "delta.load",
     "LowRank": "parametrization.adapters",
     "Mask": "parametrization.selections",
     "Parametrization": "parametrization.base",
     "Parametrized": "parametrization.install",
-    "Phase": "schedule",
-    "Plan": "plan",
-    "Plateau": "schedule",
-    "Receipt": "receipt",
-    "Resolution": "resolution",
+    "Phase": "plan.schedule",
+    "Plan": "plan.plan",
+    "Plateau": "plan.schedule",
+    "Receipt": "verification.receipt",
+    "Resolution": "resolution.resolve",
     "Rows": "parametrization.selections",
-    "Rule": "plan",
+    "Rule": "plan.plan",
     "Run": "training.run",
     "Scale": "parametrization.adapters",
-    "Schedule": "schedule",
-    "Selector": "select",
-    "Verification": "verification",
-    "Weight": "address",
-    "WhatIf": "auditing.intermediate",
-    "applied": "applying",
-    "apply": "applying",
-    "audit": "auditing.looking",
-    "bitfit": "presets",
-    "check_gradients": "auditing.checking",
-    "deltas": "delta.loading",
-    "discriminative": "presets",
-    "explain": "explaining",
+    "Schedule": "plan.schedule",
+    "Selector": "plan.selectors",
+    "Verification": "verification.verify",
+    "Weight": "model.inventory",
+    "WhatIf": "diagnostics.intermediates",
+    "applied": "trainability.apply",
+    "apply": "trainability.apply",
+    "audit": "diagnostics.audit",
+    "bitfit": "plan.presets",
+    "check_gradients": "diagnostics.gradient_check",
+    "deltas": "delta.load",
+    "discriminative": "plan.presets",
+    "explain": "diagnostics.explain",
     "export_peft": "delta.peft",
-    "fingerprint": "fingerprinting",
-    "fit": "training.loop",
-    "gradual_unfreezing": "presets",
-    "grow_embedding": "growing",
+    "fingerprint": "verification.fingerprint",
+    "fit": "training.fit",
+    "gradual_unfreezing": "plan.presets",
+    "grow_embedding": "surgery.grow",
     "import_peft": "delta.peft",
-    "intermediates": "auditing.intermediate",
-    "inventory": "address",
-    "last_blocks": "presets",
-    "layerwise_lr_decay": "presets",
-    "linear_probe": "presets",
-    "load_delta": "delta.loading",
-    "load_model": "saving.archive",
-    "lora": "presets",
-    "lp_ft": "presets",
-    "merge": "merging",
-    "optimizer_for": "custom_loop.obey",
+    "intermediates": "diagnostics.intermediates",
+    "inventory": "model.inventory",
+    "last_blocks": "plan.presets",
+    "layerwise_lr_decay": "plan.presets",
+    "linear_probe": "plan.presets",
+    "load_delta": "delta.load",
+    "load_model": "saving.model_file",
+    "lora": "plan.presets",
+    "lp_ft": "plan.presets",
+    "merge": "trainability.merge",
+    "optimizer_for": "training.custom_loop",
     "parametrize": "parametrization.install",
-    "plan_schema": "plandata",
+    "plan_schema": "plan.schema",
     "recommended_initializer": "initializers",
-    "remove_delta": "delta.loading",
-    "resolve": "resolution",
-    "run_schema": "runs.configdata",
-    "save_delta": "delta.taking",
-    "save_model": "saving.archive",
-    "selector": "select",
-    "verify": "verification",
-    "what_if": "auditing.intermediate",
-    "why": "auditing.asking",
+    "remove_delta": "delta.load",
+    "resolve": "resolution.resolve",
+    "run_schema": "runs.schema",
+    "save_delta": "delta.save",
+    "save_model": "saving.model_file",
+    "selector": "plan.selectors",
+    "verify": "verification.verify",
+    "what_if": "diagnostics.intermediates",
+    "why": "diagnostics.why",
 }
 
 _PACKAGES = ("layers",)

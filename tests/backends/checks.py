@@ -168,7 +168,7 @@ def same_arrays(one: Iterable[np.ndarray], other: Iterable[np.ndarray]) -> bool:
 
 def slots_by_address(model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
     """Copies of the optimizer's slots, by the weight's address and the slot's name."""
-    from frostline import optimizer
+    from frostline.optimizers import rebuild as optimizer
 
     inner = _keras.optimizer_chain(model.optimizer)[-1]
     address_of = {id(w.variable): w.address for w in fl.inventory(model)}

@@ -22,8 +22,8 @@ from keras import layers
 
 import frostline as fl
 from backends.garbage import collect_at_rest
-from frostline.address import Inventory, inventory
-from frostline.select import Selector, selector
+from frostline.model.inventory import Inventory, inventory
+from frostline.plan.selectors import Selector, selector
 
 WIDTH = 3
 STEPS = 3

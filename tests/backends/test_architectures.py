@@ -16,7 +16,7 @@ import pytest
 from keras import layers
 
 import frostline as fl
-from frostline.address import inventory
+from frostline.model.inventory import inventory
 
 BACKEND = keras.backend.backend()
 CLASSES = 5

@@ -10,8 +10,8 @@ from keras import ops
 
 import frostline as fl
 from backends import case_files
-from frostline.address import inventory
-from frostline.auditing.looking import looked_at
+from frostline.diagnostics.audit import looked_at
+from frostline.model.inventory import inventory
 
 
 def mean_squared(y: Any, predicted: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import frostline as fl
-from frostline.auditing.finding import SEVERITIES
-from frostline.auditing.rule import Rule, rules
+from frostline.diagnostics.finding import SEVERITIES
+from frostline.diagnostics.rule import Rule, rules
 
 HEADINGS = ("What it does:", "Why it matters:", "Example:", "Use instead:")
 

@@ -26,7 +26,7 @@ import frostline as fl
 from backends import random_models
 from backends.checks import examples
 from backends.random_models import BATCH, WIDTH, Part, Recipe, plans, recipes
-from frostline.address import inventory
+from frostline.model.inventory import inventory
 
 EXAMPLES = examples(25, jax=8, tensorflow=8)
 BACKEND = keras.backend.backend()

@@ -29,8 +29,9 @@ from backends.small_models import (
     square_layers,
     two_dense,
 )
-from frostline import _keras, optimizer
+from frostline import _keras
 from frostline.errors import OptimizerError, PlanError, UnbuiltModelError
+from frostline.optimizers import rebuild as optimizer
 
 BACKEND = keras.backend.backend()
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="stateless_apply is JAX's")

@@ -538,7 +538,7 @@ def test_saving_says_what_is_no_base(tmp_path: Path) -> None:
 
 
 def test_a_failure_halfway_leaves_the_model_as_it_was(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from frostline.delta.changing import Change
+    from frostline.delta.change import Change
 
     real, calls = Change.put_on, []
 

@@ -13,12 +13,12 @@ import pytest
 from safetensors.numpy import load_file
 
 import frostline as fl
-from frostline.address import inventory
 from frostline.demo import digits, minilm
 from frostline.demo import encoder as encoders
 from frostline.demo.embedding import MeanPooling
 from frostline.demo.transformer import SelfAttention, TransformerBlock
 from frostline.errors import MissingDataError
+from frostline.model.inventory import inventory
 from reference_bert import sentence_embedding
 
 # Keras 3.15 converts tensors with `np.array(x)`, which NumPy 2.4 calls outdated on all backends.

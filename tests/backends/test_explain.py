@@ -12,8 +12,8 @@ from keras import layers, ops
 
 import frostline as fl
 from backends.small_models import value_of
+from frostline.diagnostics.explanation import Explanation
 from frostline.errors import FrostlineError
-from frostline.explanation import Explanation
 
 BACKEND = keras.backend.backend()
 

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from keras import layers
 
 import frostline as fl
+from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
-from frostline.graph.read import Argument, Source, Subject, measure, trace
+from frostline.graph.reader import Argument, Source, Subject
 
 X = jnp.linspace(0.1, 1.0, 3)
 

@@ -20,11 +20,12 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 from backends import small_models
-from frostline.address import inventory
-from frostline.graph import tensorflow_internals as internals
+from frostline.backends.dispatch import measure, trace
+from frostline.backends.tensorflow import internals
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Leaf, Node
-from frostline.graph.read import Argument, Source, Subject, Trace, measure, trace
+from frostline.graph.reader import Argument, Source, Subject, Trace
+from frostline.model.inventory import inventory
 
 X = tf.constant(np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3))
 

@@ -14,8 +14,9 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
+from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
-from frostline.graph.read import Source, Subject, measure, trace
+from frostline.graph.reader import Source, Subject
 
 ONE: dict[str, Callable[[Any], Any]] = {
     "abs": tf.abs,

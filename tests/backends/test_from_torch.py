@@ -21,11 +21,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from backends import small_models
-from frostline.address import inventory
+from frostline.backends.dispatch import measure, trace
 from frostline.errors import FrostlineError
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Leaf, Node
-from frostline.graph.read import Argument, Source, Subject, Trace, measure, trace
+from frostline.graph.reader import Argument, Source, Subject, Trace
+from frostline.model.inventory import inventory
 
 X = torch.linspace(-1.0, 1.0, 6).reshape(2, 3)
 

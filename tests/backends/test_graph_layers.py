@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from frostline.address import inventory
-from frostline.diagnosis import Diagnosis
-from frostline.graph.read import Source, Subject, measure, trace
+from frostline.backends.dispatch import measure, trace
+from frostline.diagnostics.diagnosis import Diagnosis
+from frostline.graph.reader import Source, Subject
+from frostline.model.inventory import inventory
 
 BACKEND = keras.backend.backend()
 COMPILED = ("batch_normalization", "gru", "multi_head_attention", "prelu")

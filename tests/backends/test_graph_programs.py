@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from keras import ops
 
 from backends.checks import examples
+from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Builder, Graph, Reason, Where
-from frostline.graph.read import Source, Subject, measure, trace
+from frostline.graph.reader import Source, Subject
 
 EXAMPLES = examples(100) // 4
 WEIGHTS = 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import frostline as fl
-from frostline.address import inventory
+from frostline.model.inventory import inventory
 
 keras_hub = pytest.importorskip("keras_hub", reason="KerasHub is not installed: `make test-all` installs it")
 

@@ -20,7 +20,7 @@ import pytest
 
 import frostline as fl
 from backends.checks import quick_first
-from frostline.address import inventory
+from frostline.model.inventory import inventory
 
 pytestmark = pytest.mark.optimized
 

@@ -16,7 +16,7 @@ from backends.checks import every_call, flags_that_train, frostline_fit, keras_f
 from backends.parametrized_models import HOW, MASK, address, data, network, numpy, plain_network, train
 from backends.small_models import batch_norm, compiled, data_for, nested_dropout, two_dense
 from frostline import _keras
-from frostline.optimizer import slots as slots_of
+from frostline.optimizers.rebuild import slots as slots_of
 
 BACKEND = keras.backend.backend()
 KERNEL = fl.Columns([0, 2])

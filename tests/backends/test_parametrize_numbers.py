@@ -26,7 +26,7 @@ from backends.parametrized_models import (
     plain_network,
     train,
 )
-from frostline.elements import Elements
+from frostline.elements.sets import Elements
 
 pytestmark = pytest.mark.optimized
 

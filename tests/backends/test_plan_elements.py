@@ -26,9 +26,9 @@ from backends.checks import (
     values,
 )
 from backends.small_models import attention, compiled, data_for, two_dense
-from frostline.elementsets import mask_of
+from frostline.elements.algebra import mask_of
 from frostline.errors import OptimizerError, ParametrizationError, PlanError
-from frostline.resolution import Resolution
+from frostline.resolution.resolve import Resolution
 
 KERNEL = "a/kernel"
 """4 x 3."""

@@ -13,9 +13,9 @@ from keras import layers
 import frostline as fl
 from backends.checks import all_weights, weights_in
 from frostline import Phase, Plan, Schedule
-from frostline.address import inventory
 from frostline.errors import PlanError
-from frostline.presets import find_blocks
+from frostline.model.inventory import inventory
+from frostline.plan.presets import find_blocks
 
 WIDTH = 4
 

@@ -33,7 +33,7 @@ from backends.random_models import (
     plans,
     recipes,
 )
-from frostline.address import Inventory, inventory
+from frostline.model.inventory import Inventory, inventory
 
 EXAMPLES = examples(100, jax=10, tensorflow=10)
 BACKEND = keras.backend.backend()

@@ -22,7 +22,7 @@ from backends.checks import examples, quick_first
 from backends.random_models import BATCH, Optimizer, Part, Recipe, plans
 from backends.reference_training import Reference
 from frostline import Phase, Plateau, Schedule, _keras
-from frostline.address import Inventory, inventory
+from frostline.model.inventory import Inventory, inventory
 
 BACKEND = keras.backend.backend()
 EXAMPLES = examples(25, jax=6, tensorflow=8)

@@ -23,7 +23,7 @@ from backends.interrupted_runs import (
 )
 from frostline import Schedule
 from frostline.errors import NotFiniteError, ResumeError
-from frostline.training import checkpoint
+from frostline.training.resume import checkpoint
 
 
 def test_a_damaged_checkpoint_is_discarded_for_the_one_before(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from backends.interrupted_runs import (
 from backends.small_models import square_layers
 from frostline import Plan
 from frostline.errors import FrostlineError, ResumeError
-from frostline.training import checkpoint
+from frostline.training.resume import checkpoint
 
 
 def bigger() -> keras.Model:

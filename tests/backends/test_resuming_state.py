@@ -34,7 +34,7 @@ from frostline import Phase, Plateau, Schedule
 from frostline.errors import ResumeError
 from frostline.parametrization.adapters import LowRank
 from frostline.parametrization.selections import Rows
-from frostline.training import checkpoint
+from frostline.training.resume import checkpoint
 
 
 def every_moment(epochs: int) -> list[tuple[int, str]]:

@@ -40,9 +40,9 @@ from backends.small_models import (
     two_dense,
     value_of,
 )
-from frostline.optimizer import named_variables
+from frostline.optimizers.rebuild import named_variables
 from frostline.parametrization.base import Parametrization
-from frostline.saving.slots import targets_by_address
+from frostline.saving.optimizer_state import targets_by_address
 
 
 @keras.saving.register_keras_serializable("frostline_tests")

@@ -23,7 +23,7 @@ from backends.checks import (
     weights_in,
 )
 from backends.small_models import compiled, data_for, square_layers, two_dense
-from frostline import optimizer as frostline_optimizer
+from frostline.optimizers import rebuild as frostline_optimizer
 
 Optimizer = keras.optimizers.Optimizer
 

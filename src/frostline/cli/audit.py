@@ -12,7 +12,7 @@ import typer
 from frostline.cli import options
 
 if TYPE_CHECKING:
-    from frostline.runs.asked import Asked
+    from frostline.cli.inputs import Asked
 
 NAME = "audit"
 EXAMPLE = "Example: frostline audit run.yaml; frostline audit model.keras --data data.npz --plan plan.yaml"
@@ -91,9 +91,9 @@ def run(
         unsafe=unsafe,
         quiet=json,
     )
-    from frostline.auditing.finding import SEVERITIES
-    from frostline.auditing.looking import audit
-    from frostline.runs.asked import computing
+    from frostline.cli.inputs import computing
+    from frostline.diagnostics.audit import audit
+    from frostline.diagnostics.finding import SEVERITIES
 
     x, y, weight = asked.batch
     with options.working("following the gradients", quiet=json), computing(asked):
@@ -122,8 +122,8 @@ def ask(
     quiet: bool,
 ) -> Asked:
     """Load what a command line names: a run config, or a model and data."""
-    from frostline.models import choose_backend, load_model
-    from frostline.planfile import load_plan_or_schedule
+    from frostline.model.loading import choose_backend, load_model
+    from frostline.plan.file import load_plan_or_schedule
 
     config = None
     if Path(source).suffix in (".yaml", ".yml", ".json"):
@@ -133,7 +133,7 @@ def ask(
         config = load_run(Path(source))
         backend = backend or config.data.backend
     else:
-        from frostline.runs.guessing import require_data
+        from frostline.runs.guess import require_data
 
         data = require_data(data)
     rules = None if plan is None else load_plan_or_schedule(plan)
@@ -141,7 +141,7 @@ def ask(
     with options.working(f"loading {source}", quiet=quiet), warnings.catch_warnings():
         # An optimizer that has made no step was saved without its slots: no news for an audit.
         warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-        from frostline.runs import asked
+        from frostline.cli import inputs as asked
 
         wanted = asked.Wanted(samples, loss, target, rules, phase)
         if config is not None:

@@ -56,7 +56,7 @@ def save(
     Where a table differs in some rows only, these rows are written. A model that fl.save_model wrote keeps
     its parametrizations: of LoRA the factors are written.
     """
-    from frostline.delta.taking import delta_of
+    from frostline.delta.save import delta_of
 
     options.refuse_overwriting(out, force=force)
     first = options.load(base, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
@@ -97,8 +97,8 @@ def apply(
     is written when all of them fit.
     """
     from frostline.delta.contents import Delta
-    from frostline.delta.loading import load_delta
-    from frostline.saving.archive import save_plainly
+    from frostline.delta.load import load_delta
+    from frostline.saving.model_file import save_plainly
 
     options.refuse_overwriting(out, force=force)
     held = {str(path): Delta.load(path) for path in deltas}
@@ -131,8 +131,8 @@ def diff(
     json: options.Json = False,
 ) -> None:
     """Compare two deltas, weight by weight. Exit code 1 where they differ."""
-    from frostline.delta.comparing import difference
     from frostline.delta.contents import Delta
+    from frostline.delta.diff import difference
 
     found = difference(Delta.load(a), Delta.load(b))
     if json:
@@ -146,8 +146,8 @@ def _with_decisions(
     name: str, *, backend: str | None, imports: list[str] | None, unsafe: bool, quiet: bool
 ) -> Any:
     """Load a model with its parametrizations, where its file has them."""
-    from frostline import models
-    from frostline.saving.archive import has_decisions, load_model
+    from frostline.model import loading as models
+    from frostline.saving.model_file import has_decisions, load_model
 
     path = Path(name)
     if not models.names_function(name):

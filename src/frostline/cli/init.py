@@ -64,10 +64,10 @@ def run(
     if not printing:
         options.refuse_overwriting(out, force=force)
     loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=printing)
-    from frostline.files import write_atomically
+    from frostline.files.atomic import write_atomically
 
     if data is None:
-        from frostline.starter import starter_plan
+        from frostline.runs.starter_plan import starter_plan
 
         text = starter_plan(loaded)
         command = ["frostline", "plan", model, str(out)]

@@ -52,7 +52,7 @@ def load(
     model: str, *, backend: str | None, imports: list[str] | None, unsafe: bool, quiet: bool = False
 ) -> Any:
     """Load the model that a command line names; a spinner runs meanwhile on a terminal."""
-    from frostline.models import load_model
+    from frostline.model.loading import load_model
 
     with working(f"loading {model}", quiet=quiet):
         return load_model(model, backend=backend, imports=imports or (), safe_mode=not unsafe)

@@ -9,7 +9,7 @@ from frostline.cli import options
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
 
-    from frostline.address import Inventory
+    from frostline.model.inventory import Inventory
 
 NAME = "show"
 EXAMPLE = "Example: frostline show model.keras --full"
@@ -28,7 +28,7 @@ def run(
     Addresses, shapes, and which of them Keras would train now.
     """
     loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
-    from frostline.address import inventory
+    from frostline.model.inventory import inventory
 
     held = inventory(loaded)
     if json:

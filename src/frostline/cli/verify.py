@@ -30,8 +30,8 @@ def run(
 
     By itself, and against the models before and after training. Exit code 1 where something does not hold.
     """
-    from frostline.fingerprinting import fingerprint
-    from frostline.receipt import Receipt
+    from frostline.verification.fingerprint import fingerprint
+    from frostline.verification.receipt import Receipt
 
     held = Receipt.load(receipt)
 

@@ -43,8 +43,8 @@ def run(
         unsafe=unsafe,
         quiet=json,
     )
-    from frostline.auditing.asking import why
-    from frostline.runs.asked import computing
+    from frostline.cli.inputs import computing
+    from frostline.diagnostics.why import why
 
     x, y, weights = asked.batch
     with options.working("following the gradients", quiet=json), computing(asked):

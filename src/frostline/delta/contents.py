@@ -14,11 +14,11 @@ from blake3 import blake3
 from rich.console import ConsoleRenderable
 
 from frostline._version import __version__
-from frostline.address import Role
 from frostline.errors import DeltaError, listed, near
-from frostline.files import write_atomically
+from frostline.files.atomic import write_atomically
+from frostline.files.tensor_file import Array, metadata_of, packed, unpacked
+from frostline.model.inventory import Role
 from frostline.render import Rendered, bytes_text, count, share, stacked, table
-from frostline.saving.tensors import Array, metadata_of, packed, unpacked
 
 SCHEMA = "1"
 Kind = Literal["whole", "elements", "parts"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from frostline.address import Inventory, Weight
-from frostline.aligning import aligned
-from frostline.delta.changing import kind_text
+from frostline.delta.base_check import Ground
+from frostline.delta.change import kind_text
 from frostline.delta.contents import Delta
-from frostline.delta.grounds import Ground
 from frostline.errors import DeltaError, listed, near
+from frostline.model.alignment import aligned
+from frostline.model.inventory import Inventory, Weight
 
 
 def for_model(delta: Delta, held: Inventory) -> Delta:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frostline.delta.changing import Change
+from frostline.delta.change import Change
 from frostline.delta.contents import Delta
 from frostline.errors import listed
 from frostline.render import count

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from frostline.address import Inventory, Weight, inventory
-from frostline.delta import peftfiles
+from frostline.delta import peft_file as peftfiles
 from frostline.delta.contents import Delta
-from frostline.delta.lowrank import Matrix, matrix_of, matrix_of_shape
+from frostline.delta.low_rank import Matrix, matrix_of, matrix_of_shape
 from frostline.errors import DeltaError, listed, near
+from frostline.files.tensor_file import Array
+from frostline.model.inventory import Inventory, Weight, inventory
 from frostline.parametrization.adapters import LowRank
 from frostline.parametrization.install import Parametrized, parametrize
-from frostline.saving.tensors import Array
 
 _PREFIX = "base_model.model."
 

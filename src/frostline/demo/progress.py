@@ -11,8 +11,8 @@ import keras
 from rich.console import Console
 from rich.text import Text
 
-from frostline.progress import TrainingBar
 from frostline.render import count, table
+from frostline.runs.progress_bar import TrainingBar
 
 
 class Stage:

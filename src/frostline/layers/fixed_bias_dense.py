@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from frostline.errors import LayerError
-from frostline.layers.values import (
+from frostline.layers._values import (
     activation_of,
     hold,
     kernel_initializer_of,

@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 from frostline.errors import LayerError
-from frostline.layers.matrices import read_matrix
-from frostline.layers.values import activation_of, hold, kernel_initializer_of, whole_number
+from frostline.layers._matrices import read_matrix
+from frostline.layers._values import activation_of, hold, kernel_initializer_of, whole_number
 
 
 @keras.saving.register_keras_serializable(package="frostline")

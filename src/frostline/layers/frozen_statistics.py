@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from frostline.errors import LayerError
-from frostline.layers.values import hold, real_array, starting_at
+from frostline.layers._values import hold, real_array, starting_at
 
 _NAMES = ("mean", "variance", "gamma", "beta")
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from frostline.errors import LayerError
-from frostline.layers.passing import PassesThrough, is_float, with_gradient
+from frostline.layers._identity import PassesThrough, is_float, with_gradient
 
 
 @keras.saving.register_keras_serializable(package="frostline")

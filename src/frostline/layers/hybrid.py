@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from frostline.errors import LayerError
-from frostline.layers.functions import Function, function_config, function_of, shape_of
+from frostline.layers._functions import Function, function_config, function_of, shape_of
 
 
 @keras.saving.register_keras_serializable(package="frostline")

@@ -11,9 +11,9 @@ import numpy as np
 from keras import ops
 
 from frostline.errors import LayerError
-from frostline.layers.matrices import TEXT, read_matrix
-from frostline.layers.rows import trained_rows
-from frostline.layers.values import Array, hold, starting_at, whole_number
+from frostline.layers._matrices import TEXT, read_matrix
+from frostline.layers._rows import trained_rows
+from frostline.layers._values import Array, hold, starting_at, whole_number
 from frostline.layers.word_vectors import read_word_vectors
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from frostline.layers.passing import PassesThrough
+from frostline.layers._identity import PassesThrough
 
 
 @keras.saving.register_keras_serializable(package="frostline")

@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from frostline.errors import LayerError
-from frostline.layers.functions import function_config, function_of, shape_of
-from frostline.layers.passing import is_float, with_gradient_of
+from frostline.layers._functions import function_config, function_of, shape_of
+from frostline.layers._identity import is_float, with_gradient_of
 
 
 def step(x: Any) -> Any:

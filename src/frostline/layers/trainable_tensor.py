@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from frostline.errors import LayerError
-from frostline.layers.values import activation_of, kernel_initializer_of, whole_number
+from frostline.layers._values import activation_of, kernel_initializer_of, whole_number
 
 
 @keras.saving.register_keras_serializable(package="frostline")

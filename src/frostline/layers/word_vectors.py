@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.errors import LayerError, MatrixFileError, listed
-from frostline.layers.matrices import require_file
+from frostline.layers._matrices import require_file
 
 _BLANKS = re.compile(r"[ \t]+")
 _HEADER = re.compile(rb"^\s*(\d+)[ \t]+(\d+)\s*$")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from frostline.elements import Elements
+from frostline.elements.sets import Elements
 
 
 class Parametrization(ABC):

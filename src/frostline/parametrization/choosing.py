@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from frostline.elements import Elements, Grid
-from frostline.elementsets import mask_of
-from frostline.parametrization.places import compact
+from frostline.elements.algebra import mask_of
+from frostline.elements.places import compact
+from frostline.elements.sets import Elements, Grid
 from frostline.parametrization.selections import Columns, Index, Mask, Rows, Selection
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from frostline import _keras, optimizer
-from frostline.address import Weight, inventory
-from frostline.parametrization import tools
+from frostline import _keras
+from frostline.model.inventory import Weight, inventory
+from frostline.optimizers import rebuild as optimizer
+from frostline.parametrization import keras_tools as tools
 from frostline.parametrization.base import Parametrization
-from frostline.parametrization.fast import FastPath, fast_path, path_name
-from frostline.parametrization.requirements import find_weight, first_values, require_possible
+from frostline.parametrization.checks import find_weight, first_values, require_possible
+from frostline.parametrization.fast_paths import FastPath, fast_path, path_name
 
 _SAVING = ("save_own_variables", "load_own_variables")
 
@@ -89,7 +90,7 @@ def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
         >>> [tuple(v.shape) for v in model.trainable_variables]
         [(100, 8)]
     """
-    from frostline.parametrization import combined
+    from frostline.parametrization import variable as combined
 
     held = inventory(model)
     weight = find_weight(held, address)
@@ -148,7 +149,7 @@ class Placed:
 
     def put_on(self) -> None:
         """Let the layers and the weight know of it; Keras's flags and PyTorch's modules follow apart."""
-        from frostline.parametrization import combined
+        from frostline.parametrization import variable as combined
 
         tools.tell(self._model, (layer for layer, _ in self._holders))
         if (opt := _optimizer(self._model)) is not None:
@@ -166,7 +167,7 @@ class Placed:
 
     def take_off(self) -> None:
         """Make the weight plain again, with the values of the base."""
-        from frostline.parametrization import combined
+        from frostline.parametrization import variable as combined
 
         if _plan_on(self._model) is not self._plan:
             # A plan came or went since, and said of the part what it would have said of the weight.

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from frostline.elements import Elements, Grid, Ids, Scattered, smallest
-from frostline.errors import ParametrizationError
-from frostline.parametrization.base import Parametrization
-from frostline.parametrization.places import (
+from frostline.elements.places import (
     Places,
     ids_of,
     key_of,
     text_of,
 )
+from frostline.elements.sets import Elements, Grid, Ids, Scattered, smallest
+from frostline.errors import ParametrizationError
+from frostline.parametrization.base import Parametrization
 
 
 class Selection(Parametrization):

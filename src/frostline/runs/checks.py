@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from frostline.data.image_folder import shown_shape
+from frostline.data.samples import Samples, leaves
 from frostline.errors import DataError, listed, near
 from frostline.runs.config import RunConfig, monitored
-from frostline.runs.images import shown_shape
-from frostline.runs.kerasobjects import is_binary, is_categorical, is_elementwise, is_sparse
-from frostline.runs.samples import Samples, leaves
+from frostline.runs.keras_objects import is_binary, is_categorical, is_elementwise, is_sparse
 
 Shape = tuple[int | None, ...]
 

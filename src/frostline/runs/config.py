@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frostline.documentfile import read_document
-from frostline.documents import Document, Format
+from frostline.data.csv_table import check_csv
+from frostline.data.image_folder import check_images
+from frostline.data.npz import check_npz
 from frostline.errors import FrostlineError, RunConfigError, listed
-from frostline.models import names_function, require_archive
-from frostline.plan import Plan
-from frostline.planfile import PLAN, load_plan_or_schedule, read_plan
-from frostline.runs.configdata import (
+from frostline.files.document import Document, Format
+from frostline.files.yaml_reader import read_document
+from frostline.model.loading import names_function, require_archive
+from frostline.plan.file import PLAN, load_plan_or_schedule, read_plan
+from frostline.plan.plan import Plan
+from frostline.plan.schedule import Schedule
+from frostline.runs.schema import (
     KINDS,
     CsvData,
     FunctionData,
@@ -22,10 +26,6 @@ from frostline.runs.configdata import (
     Source,
     model_at,
 )
-from frostline.runs.csvfile import check_csv
-from frostline.runs.images import check_images
-from frostline.runs.npzfile import check_npz
-from frostline.schedule import Schedule
 
 _SOURCE_EXAMPLE = f"a mapping with exactly one of {', '.join(KINDS)}, such as {{npz: data.npz}}"
 _MONITOR_EXAMPLE = "a mapping such as {monitor: val_loss, patience: 3}"

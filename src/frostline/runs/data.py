@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
+from frostline.data.csv_table import load_csv
+from frostline.data.image_folder import load_images
+from frostline.data.npz import load_npz
+from frostline.data.samples import Samples, Stream, mapped, require_samples
 from frostline.errors import DataError, ModelFileError
-from frostline.models import called, find_function
+from frostline.model.loading import called, find_function
 from frostline.runs.config import RunConfig
-from frostline.runs.configdata import CsvData, FunctionData, ImagesData, NpzData, Source
-from frostline.runs.csvfile import load_csv
-from frostline.runs.images import load_images
-from frostline.runs.npzfile import load_npz
-from frostline.runs.samples import Samples, Stream, mapped, require_samples
+from frostline.runs.schema import CsvData, FunctionData, ImagesData, NpzData, Source
 
 _PARTS = ("x", "y", "sample_weight")
 

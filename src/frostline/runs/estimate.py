@@ -13,14 +13,14 @@ import keras
 import numpy as np
 from rich.console import ConsoleRenderable
 
-from frostline.applying import applied
+from frostline.data.batches import Batches
+from frostline.data.samples import Samples
+from frostline.plan.schedule import Phase, Schedule
 from frostline.render import Rendered, bytes_text, count, stacked, table
-from frostline.resolution import Resolution
-from frostline.runs.batches import Batches
+from frostline.resolution.resolve import Resolution
 from frostline.runs.config import RunConfig
-from frostline.runs.preparing import Prepared, describe, prepare
-from frostline.runs.samples import Samples
-from frostline.schedule import Phase, Schedule
+from frostline.runs.prepare import Prepared, describe, prepare
+from frostline.trainability.apply import applied
 
 STEPS = 5
 """How many steps of each phase are measured, behind as many that compile and warm up."""

@@ -17,16 +17,16 @@ import keras
 from rich.console import Console
 from rich.markup import escape
 
-from frostline.delta.taking import save_delta
+from frostline.delta.save import save_delta
 from frostline.errors import FrostlineError, OutputFolderError, RunError
-from frostline.models import names_function
-from frostline.progress import TrainingBar
+from frostline.model.loading import names_function
+from frostline.plan.schedule import Schedule
 from frostline.runs.config import RunConfig
 from frostline.runs.folder import OutputFolder, output_folder
-from frostline.runs.preparing import Prepared, describe, prepare
+from frostline.runs.prepare import Prepared, describe, prepare
+from frostline.runs.progress_bar import TrainingBar
 from frostline.runs.records import EpochRecords, RunLog, write_rows
-from frostline.schedule import Schedule
-from frostline.training.loop import fit
+from frostline.training.fit import fit
 from frostline.training.run import Run
 
 

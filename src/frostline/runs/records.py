@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.text import Text
 
 from frostline.errors import OutputFolderError
-from frostline.files import write_atomically
-from frostline.progress import learning_rate
-from frostline.schedule import Phase
+from frostline.files.atomic import write_atomically
+from frostline.plan.schedule import Phase
+from frostline.runs.progress_bar import learning_rate
 
 
 class RunLog:

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from frostline.data.csv_table import load_csv
+from frostline.data.image_folder import check_images
 from frostline.errors import listed
-from frostline.models import names_function
-from frostline.runs.configdata import CsvData, FunctionData, ImagesData, NpzData
-from frostline.runs.csvfile import load_csv
-from frostline.runs.guessing import arrays_in, columns_in, described, guessed, layers_in
-from frostline.runs.images import check_images
-from frostline.starter import starter_rules
+from frostline.model.loading import names_function
+from frostline.runs.guess import arrays_in, columns_in, described, guessed, layers_in
+from frostline.runs.schema import CsvData, FunctionData, ImagesData, NpzData
+from frostline.runs.starter_plan import starter_rules
 
 _TEXT = """\
 # A training run. Try it: frostline fit THIS_FILE --dry-run. Train: frostline fit THIS_FILE

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from frostline import _keras, optimizer
-from frostline.resolution import Resolution
-from frostline.verification import Verification
+from frostline import _keras
+from frostline.optimizers import rebuild as optimizer
+from frostline.resolution.resolve import Resolution
+from frostline.verification.verify import Verification
 
 _NO_EVIDENCE = ("_model_variables_moving_average", "_accumulated_gradients")
 """Averages follow the weight, and accumulated gradients are zero after each update."""

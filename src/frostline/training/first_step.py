@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from frostline import _keras
-from frostline.auditing import stepping
-from frostline.auditing.preflight import first_samples
+from frostline.diagnostics import train_step as stepping
+from frostline.diagnostics.preflight import first_samples
 from frostline.errors import NoGradientError
 from frostline.training.job import Job, Progress, look_at
 

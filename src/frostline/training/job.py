@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from frostline.applying import Applied, apply
-from frostline.auditing.preflight import preflight
-from frostline.fingerprinting import fingerprint_of
-from frostline.partly import Parts
-from frostline.plan import Plan
-from frostline.resolution import Resolution
-from frostline.schedule import Schedule
-from frostline.training.account import data_digests
+from frostline.diagnostics.preflight import preflight
+from frostline.plan.plan import Plan
+from frostline.plan.schedule import Schedule
+from frostline.resolution.parts import Parts
+from frostline.resolution.resolve import Resolution
+from frostline.trainability.apply import Applied, apply
 from frostline.training.ledger import Ledger
+from frostline.training.receipt_of_run import data_digests
+from frostline.verification.fingerprint import fingerprint_of
 
 if TYPE_CHECKING:
     from frostline.training.phases import PhaseSwitch

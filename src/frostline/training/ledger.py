@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from frostline.address import inventory
 from frostline.errors import NoGradientError, listed
-from frostline.fingerprinting import Fingerprint, fingerprint_of
-from frostline.partly import Parts
-from frostline.receipt import PhaseRecord
-from frostline.resolution import Resolution
+from frostline.model.inventory import inventory
+from frostline.resolution.parts import Parts
+from frostline.resolution.resolve import Resolution
 from frostline.training.evidence import without_gradient
-from frostline.verification import Verification, compare
+from frostline.verification.fingerprint import Fingerprint, fingerprint_of
+from frostline.verification.receipt import PhaseRecord
+from frostline.verification.verify import Verification, compare
 
 RESTORED = "best weights restored"
 """The name of what a callback put back behind the last phase."""

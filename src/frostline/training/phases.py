@@ -14,10 +14,10 @@ import keras
 import numpy as np
 
 from frostline import _keras
-from frostline.applying import apply
 from frostline.errors import PlanError, listed, near
-from frostline.resolution import Resolution
-from frostline.schedule import Phase, Schedule
+from frostline.plan.schedule import Phase, Schedule
+from frostline.resolution.resolve import Resolution
+from frostline.trainability.apply import apply
 from frostline.training.ledger import Ledger
 
 _PLACE = ("number", "epochs", "steps", "waited", "best", "counts")

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from frostline.fingerprinting import Fingerprint
+from frostline.verification.fingerprint import Fingerprint
 
 
 class BeforeRestoring(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from frostline.receipt import Receipt
 from frostline.render import count, share
-from frostline.resolution import Resolution
+from frostline.resolution.resolve import Resolution
 from frostline.training.ledger import PhaseRun
-from frostline.verification import Verification
+from frostline.verification.receipt import Receipt
+from frostline.verification.verify import Verification
 
 _LOSSES = ("loss", "val_loss")
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from frostline import _keras
-from frostline.address import Inventory
 from frostline.errors import LayerInCallError
+from frostline.model.inventory import Inventory
 
 
 @contextmanager

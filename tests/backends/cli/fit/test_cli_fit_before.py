@@ -13,7 +13,7 @@ from backends.run_configs import BASE, PHASES, SOURCES, write
 from frostline.errors import RunConfigError
 from frostline.runs.config import load_run
 from frostline.runs.estimate import estimate, measured
-from frostline.runs.preparing import prepare
+from frostline.runs.prepare import prepare
 
 # Estimates --------------------------------------------------------------------------------------------
 

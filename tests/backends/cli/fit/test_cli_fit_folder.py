@@ -13,7 +13,7 @@ import pytest
 from backends.command_line import Runner
 from backends.run_configs import BASE, PHASES, SOURCES, final, rows, write
 from frostline.errors import OutputFolderError
-from frostline.locking import locked
+from frostline.files.lock import locked
 
 
 def test_a_finished_run_is_not_overwritten_unless_told(run: Runner) -> None:

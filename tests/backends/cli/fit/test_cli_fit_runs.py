@@ -29,7 +29,7 @@ from backends.run_configs import (
 from frostline.runs.config import load_run
 from frostline.runs.execute import execute
 from frostline.runs.folder import identity_of
-from frostline.runs.preparing import prepare
+from frostline.runs.prepare import prepare
 
 BACKEND = keras.backend.backend()
 RESULTS = {

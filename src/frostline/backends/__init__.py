@@ -1,0 +1,1 @@
+"""All that imports a backend: one sub-package for each, and the choice among them."""

@@ -1,0 +1,1 @@
+"""What Frostline asks of JAX."""

@@ -1,0 +1,191 @@
+"""The gradient graph of a computation on PyTorch, and its gradients."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils import checkpoint
+
+from frostline import _keras
+from frostline.backends.torch.recorder import Recorder
+from frostline.backends.torch.restore import Originals, Restoring
+from frostline.backends.torch.values import is_differentiable, tensors_in
+from frostline.graph.ir import Kind
+from frostline.graph.reader import Measured, Subject, Trace, require_loss
+from frostline.graph.source_lines import computed_for_frostline
+from frostline.graph.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A tensor that the subject names."""
+
+    kind: Kind
+    name: str
+    tensor: torch.Tensor
+
+
+def read(subject: Subject) -> Trace:
+    """Run the computation once, and note what runs.
+
+    Functions compiled by `torch.compile` run as plain Python meanwhile. Captured tensors that are written to
+    get their values back at the end, and so do the random generators.
+    """
+    arguments, named = _tensors_of(subject)
+    originals = Originals()
+    recorder = Recorder(lambda: watch.layer, lambda tensor: _name_of_stranger(tensor, watch), originals)
+    watch = Watch(subject, around=recorder.in_layer)
+    watch.fill = _first_value
+    with ExitStack() as stack:
+        # What was assigned to statistics hangs on the record that a backward pass would need.
+        stack.callback(watch.state_mapping.clear)
+        stack.callback(recorder.close)
+        stack.enter_context(_sandbox(named, originals))
+        for one in named:
+            recorder.grown.name(one.tensor, one.kind, one.name)
+        with watch, recorder:
+            loss = computed_for_frostline(subject.loss, *arguments)
+        graph = recorder.graph(require_loss(loss))
+    return Trace(graph, tuple(watch.writes), tuple(watch.strangers), recorder.error)
+
+
+def measure(subject: Subject) -> Measured:
+    """Compute the loss and its gradients once, and leave every variable and every tensor as it was."""
+    arguments, named = _tensors_of(subject)
+    weights = {one.name: one.tensor for one in named if one.kind == "weight"}
+    watch = Watch(subject)
+    watch.fill = _first_value
+    originals = Originals()
+    with _sandbox(named, originals):
+        try:
+            with watch, Restoring(originals):
+                loss = require_loss(subject.loss(*arguments))
+        except RuntimeError as error:
+            if "requires grad" not in str(error):  # nothing to do with gradients: the user's own
+                raise
+            return Measured(float("nan"), {}, str(error))
+        if not isinstance(loss, torch.Tensor):
+            return Measured(float(np.sum(loss)), dict.fromkeys(weights))
+        try:
+            gradients = _gradients(loss, weights)
+        except RuntimeError as error:
+            return Measured(float("nan"), {}, str(error))
+        return Measured(float(loss.detach().sum()), gradients)
+
+
+def _gradients(loss: torch.Tensor, weights: dict[str, torch.Tensor]) -> dict[str, npt.NDArray[Any] | None]:
+    found: dict[str, npt.NDArray[Any] | None] = dict.fromkeys(weights)
+    wanted = {name: tensor for name, tensor in weights.items() if is_differentiable(tensor)}
+    if loss.requires_grad and wanted:
+        given = torch.autograd.grad(loss.sum(), list(wanted.values()), allow_unused=True)
+        for name, gradient in zip(wanted, given, strict=True):
+            if gradient is not None:
+                found[name] = _array(gradient)
+    return found
+
+
+def _array(gradient: torch.Tensor) -> npt.NDArray[Any]:
+    dense = gradient.to_dense()
+    if dense.dtype == torch.bfloat16:
+        return np.asarray(keras.ops.convert_to_numpy(dense))
+    return np.array(dense.numpy(force=True))  # also of the zeros that PyTorch has not made yet
+
+
+# What the computation gets -------------------------------------------------------------------------
+
+
+def _tensors_of(subject: Subject) -> tuple[list[Any], list[_Named]]:
+    """Return the arguments of the computation, arrays as tensors, and all tensors that have a name."""
+    named = [_Named(source.kind, source.name, _tensor_of(source.variable)) for source in subject.variables]
+    arguments = []
+    for argument in subject.arguments:
+        value = keras.tree.map_structure(_as_tensor, argument.value)
+        arguments.append(value)
+        for path, part in keras.tree.flatten_with_path(value):
+            if isinstance(part, torch.Tensor) and (argument.kind != "weight" or is_differentiable(part)):
+                name = "/".join(str(step) for step in (argument.name, *path) if step != "")
+                named.append(_Named(argument.kind, name, part))
+    return arguments, named
+
+
+def _tensor_of(variable: Any) -> torch.Tensor:
+    if isinstance(variable, keras.Variable):
+        with _keras.uncast():
+            variable = variable.value
+    return variable  # type: ignore[no-any-return]
+
+
+def _as_tensor(value: Any) -> Any:
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind in "biufcV"
+    return keras.ops.convert_to_tensor(value) if is_array else value
+
+
+def _name_of_stranger(tensor: torch.Tensor, watch: Watch) -> str:
+    """Return what a variable that the subject does not name is called: as Keras does, or its layer."""
+    with _keras.uncast():
+        held = (variable for variable, _ in watch.read.values() if watch.value_of(variable) is tensor)
+        variable = next(held, None)
+    if variable is not None:
+        return str(variable.path)
+    if watch.called is None or not tensor.requires_grad:
+        return ""
+    attributes = {**vars(watch.called), **dict(watch.called.named_parameters())}
+    name = next((name for name, value in attributes.items() if value is tensor), "")
+    return f"{watch.layer}/{name.replace('.', '/')}" if watch.layer and name else name
+
+
+# The scopes that it runs in ------------------------------------------------------------------------
+
+
+@contextmanager
+def _sandbox(named: list[_Named], originals: Originals) -> Iterator[None]:
+    """Let gradients be recorded for all weights, and put everything back at the end."""
+    with ExitStack() as stack:
+        stack.callback(originals.restore)
+        stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(_checkpoints_entered())
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled; importing it takes seconds
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        for one in named:
+            if one.kind == "weight" and is_differentiable(one.tensor) and not one.tensor.requires_grad:
+                one.tensor.requires_grad_(True)
+                stack.callback(one.tensor.requires_grad_, False)
+        yield
+
+
+@contextmanager
+def _checkpoints_entered() -> Iterator[None]:
+    """Let reentrant checkpoints run as the other kind, which can be followed and asked for chosen gradients.
+
+    What the reentrant kind does otherwise stays: where no argument requires a gradient, there is none.
+    """
+
+    def entered(function: Any, preserve: bool, *arguments: Any) -> Any:
+        if any(tensor.requires_grad for tensor in tensors_in(arguments)):
+            return checkpoint.checkpoint(
+                function, *arguments, use_reentrant=False, preserve_rng_state=preserve
+            )
+        with torch.no_grad():
+            return function(*arguments)
+
+    checkpoint.CheckpointFunction.apply = staticmethod(entered)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del checkpoint.CheckpointFunction.apply
+
+
+def _first_value(variable: keras.Variable) -> torch.Tensor:
+    """Return a first value for a variable that a layer makes during the computation."""
+    with _keras.uncast():
+        value = variable.value.detach()
+    return torch.nn.Parameter(value, requires_grad=variable.trainable and is_differentiable(value))

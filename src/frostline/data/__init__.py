@@ -1,0 +1,1 @@
+"""Samples, read from files and functions for a training run."""

@@ -1,0 +1,271 @@
+"""`save_delta`: what of a model is not as in its base, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from frostline import _keras
+from frostline.delta.contents import Delta, Entry, Held
+from frostline.errors import DeltaError, listed
+from frostline.files.tensor_file import Array
+from frostline.model.alignment import aligned
+from frostline.model.inventory import Inventory, Weight, inventory
+from frostline.parametrization.selections import Rows, Selection
+from frostline.parametrization.serialization import described
+from frostline.resolution.parts import part_text
+from frostline.saving.plan_state import plan_data
+from frostline.verification.digest import digest_array, digest_without
+from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint_of
+from frostline.verification.receipt import Receipt
+
+_KEPT = ("weight", "statistic")
+
+
+def save_delta(model: Any, path: str | os.PathLike[str], *, base: Any = None, check: bool = True) -> Delta:
+    """Write only what training changed, as values that replace those of the base.
+
+    A delta holds weights that trained as a whole, the trained elements of those parametrized with `Rows`,
+    `Columns`, `Index` or `Mask`, the parts of those with `LowRank`, `Scale` or a parametrization of your own,
+    and statistics that moved. The header has the plan, the digest of every weight of the base, and a digest
+    of it all. It is one safetensors file.
+
+    What changed is known from the base:
+
+    - a `Run` of `fl.fit`, or its `Receipt`: what is not as it was before that run;
+    - a `Fingerprint` taken before training: what differs from it;
+    - the base model itself: what differs from it, and of a plain weight with two axes or more only the
+      rows that differ, where these are at most half;
+    - nothing: what trains by the flags of the model now, the parts of parametrized weights, and statistics
+      that may move. What a whole weight was before is not known then, so nothing is said of it.
+
+    Args:
+        model: The trained model. It is not changed.
+        path: The file, such as `"tuned.safetensors"`. It is replaced as a whole or not at all.
+        base: See above.
+        check: Whether to read every weight. Without it a `Run` or `Receipt` is taken at its word that the
+            model is as it left it; that takes no time even where the base is large.
+
+    Returns:
+        The `Delta` that was written.
+
+    Raises:
+        DeltaError: The base is of another model, or the file cannot be written.
+        ParametrizationError: A parametrization of your own is not registered with Keras.
+
+    Example:
+        >>> import keras, tempfile
+        >>> from pathlib import Path
+        >>> from frostline.verification.fingerprint import fingerprint
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> before = fingerprint(model)
+        >>> _ = model.layers[0].bias.assign([1.0, 2.0])
+        >>> delta = save_delta(model, Path(tempfile.mkdtemp()) / "tuned.safetensors", base=before)
+        >>> list(delta.entries)
+        ['head/bias']
+    """
+    delta = delta_of(model, base, check=check)
+    delta.save(path)
+    return delta
+
+
+def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
+    """Return what `save_delta` writes."""
+    _keras.settle(model)
+    held = inventory(model)
+    kept = [weight for weight in held if weight.role in _KEPT]
+    known = _known(base, check=check)
+    if known is not None:
+        known = known.named_as(held)
+        _require_same_weights(held, known.before)
+        now = known.after or fingerprint_of(kept)
+        judged = {w.address: _judged(w, known.before[w.address], now[w.address], known.values) for w in kept}
+    else:
+        moving = _moving(model, held)
+        judged = {w.address: _by_flags(w, w.address in moving) for w in kept}
+    resolution = getattr(_keras.noted(model), "resolution", None)
+    plan = known.plan if known is not None else None
+    if plan is None and resolution is not None:
+        plan = plan_data(resolution)
+    entries = {address: entry for address, (entry, _) in judged.items() if entry is not None}
+    return Delta(held.model_name, entries, {address: base for address, (_, base) in judged.items()}, plan)
+
+
+_Judged = tuple[Entry | None, Held]
+"""What a delta does to a weight, if anything, and what its base holds there."""
+
+_Values = Callable[[str], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a base.
+
+    Attributes:
+        before: Its fingerprint.
+        after: The fingerprint of the trained model, where that is taken for known.
+        plan: What the model was trained under.
+        values: The values of the base by address, where it is there itself.
+    """
+
+    before: Fingerprint
+    after: Fingerprint | None = None
+    plan: Any = None
+    values: _Values | None = None
+
+    def named_as(self, held: Inventory) -> _Known:
+        """Return the same by the addresses that the model has."""
+        kinds = {w.address: (w.shape, w.dtype) for w in held if w.role in _KEPT}
+        own = {a: (d.shape, d.dtype) for a, d in self.before.items() if d.role in _KEPT}
+        names, values = aligned(own, kinds), self.values
+        back = {present: saved for saved, present in names.items()}
+
+        def named(one: Fingerprint) -> Fingerprint:
+            return Fingerprint({names.get(address, address): digest for address, digest in one.items()})
+
+        return _Known(
+            named(self.before),
+            named(self.after) if self.after is not None else None,
+            self.plan,
+            (lambda address: values(back[address])) if values is not None else None,
+        )
+
+
+def _known(base: Any, *, check: bool) -> _Known | None:
+    """Return what is known of a base; None where there is none."""
+    import keras
+
+    receipt = base if isinstance(base, Receipt) else getattr(base, "receipt", None)
+    if isinstance(receipt, Receipt):
+        return _Known(receipt.before, None if check else receipt.after, receipt.plan)
+    if hasattr(base, "receipt"):
+        raise DeltaError(
+            "the run has no receipt, so it does not tell what moved",
+            received="a Run of fl.fit(..., guard=False)",
+            remedy="give base=None, or the fingerprint from before training",
+        )
+    if not (base is None or isinstance(base, Fingerprint | keras.Layer)):
+        raise DeltaError(
+            "this is not a base",
+            received=f"an object of type {type(base).__name__}",
+            expected="a Run of fl.fit, a Receipt, a Fingerprint, the base model, or None",
+        )
+    if not check:
+        raise DeltaError(
+            "only a run, or its receipt, can be taken at its word",
+            received=f"check=False with {'no base' if base is None else type(base).__name__}",
+            remedy="leave check=False out, or give base=fl.fit(...)",
+        )
+    if base is None or isinstance(base, Fingerprint):
+        return _Known(base) if base is not None else None
+    weights = {w.address: w for w in inventory(base) if w.role in _KEPT}
+    return _Known(fingerprint_of(weights.values()), values=lambda address: weights[address].numpy())
+
+
+def _require_same_weights(held: Inventory, before: Fingerprint) -> None:
+    now = {w.address: (w.role, w.shape, w.dtype) for w in held if w.role in _KEPT}
+    then = {a: (d.role, d.shape, d.dtype) for a, d in before.items() if d.role in _KEPT}
+    differ = [a for a in dict.fromkeys((*now, *then)) if now.get(a) != then.get(a)]
+    if differ:
+        raise DeltaError(
+            f"the base has other weights than the model {held.model_name!r}",
+            received=f"these differ in shape, dtype or name: {listed(differ)}",
+            expected="the model that training began with",
+        )
+
+
+# What became of one weight ------------------------------------------------------------------------
+
+
+def _judged(weight: Weight, old: Digest, new: Digest, values: _Values | None) -> _Judged:
+    if old.same_values(new):
+        return None, Held(weight.shape, weight.dtype, old.blake3)
+    made_of = weight.combination
+    if made_of is not None and _base_kept(weight, old, new):
+        if isinstance(made_of.how, Selection):
+            return _of_parts(weight), Held(weight.shape, weight.dtype, old.blake3, new.frozen)
+        whole = new.frozen if made_of.how.elements(weight.shape) is None else _digest_of(made_of.base)
+        return _of_parts(weight), Held(weight.shape, weight.dtype, whole)
+    if made_of is None and values is not None and len(weight.shape) > 1:
+        rows = _changed_rows(weight.numpy(), values(weight.address))
+        if 0 < len(rows) <= weight.shape[0] // 2:
+            return _of_rows(weight, rows, old.blake3)
+    return _whole(weight), Held(weight.shape, weight.dtype, old.blake3)
+
+
+def _base_kept(weight: Weight, old: Digest, new: Digest) -> bool:
+    """Whether the frozen values of a parametrized weight are those that the base has."""
+    if new.part != part_text(weight.combination.how, weight.shape):
+        return False
+    rest = old.rest(new.part)
+    return rest == new.frozen if rest is not None else _digest_of(weight.combination.base) == old.blake3
+
+
+def _by_flags(weight: Weight, moves: bool) -> _Judged:
+    """Judge without a base: by the flags, and by the frozen values that a parametrized weight keeps."""
+    made_of = weight.combination
+    if made_of is not None:
+        whole, frozen = _digest_of(made_of.base), ""
+        if whole == _digest_of(weight.variable):
+            return None, Held(weight.shape, weight.dtype, whole)
+        if isinstance(made_of.how, Selection):
+            frozen = digest_without(_keras.glimpse(made_of.base), made_of.how.elements(weight.shape))
+        return _of_parts(weight), Held(weight.shape, weight.dtype, whole, frozen)
+    if moves:
+        return _whole(weight), Held(weight.shape, weight.dtype, "")
+    return None, Held(weight.shape, weight.dtype, _digest_of(weight.variable))
+
+
+def _moving(model: Any, held: Inventory) -> set[str]:
+    """Return the addresses of all that may have changed, by what trains now."""
+    resolution = getattr(_keras.noted(model), "resolution", None)
+    trained = {id(_keras.whole_weight(v)) for v in model.trainable_variables}
+    moving = {w.address for w in held.of_role("weight") if id(w.variable) in trained}
+    if resolution is not None:
+        return moving | {d.weight.address for d in resolution.statistics if d.trains}
+    active = {n.address for n in held.layers if n.layer.trainable and not (n.quantized or n.constant)}
+    return moving | {w.address for w in held.of_role("statistic") if w.layer in active}
+
+
+def _of_parts(weight: Weight) -> Entry:
+    made_of = weight.combination
+    how, places = described(made_of.how)
+    kind = "elements" if isinstance(made_of.how, Selection) else "parts"
+    values = {name: _array(part) for name, part in made_of.parts.items()}
+    return _entry(weight, kind, str(made_of.how), how, values, places)
+
+
+def _of_rows(weight: Weight, rows: Array, whole: str) -> _Judged:
+    how = Rows([int(row) for row in rows])
+    data, _ = described(how)
+    value = weight.numpy()
+    frozen = digest_without(value, how.elements(weight.shape))
+    entry = _entry(weight, "elements", str(how), data, {how.part: value[rows]}, {})
+    return entry, Held(weight.shape, weight.dtype, whole, frozen)
+
+
+def _changed_rows(value: Array, base: Array) -> Array:
+    one, two = (np.ascontiguousarray(a).reshape(len(a), -1).view(np.uint8) for a in (value, base))
+    return np.flatnonzero((one != two).any(axis=1))
+
+
+def _whole(weight: Weight) -> Entry:
+    return _entry(weight, "whole", "all of it", None, {"": weight.numpy().copy()}, {})
+
+
+def _entry(weight: Weight, kind: Any, what: str, how: Any, values: Any, places: Any) -> Entry:
+    return Entry(weight.address, weight.role, weight.shape, weight.dtype, kind, what, how, values, places)
+
+
+def _digest_of(variable: Any) -> str:
+    return digest_array(_keras.glimpse(variable))
+
+
+def _array(variable: Any) -> Array:
+    import keras
+
+    return np.array(keras.ops.convert_to_numpy(variable))

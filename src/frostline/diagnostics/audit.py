@@ -1,0 +1,263 @@
+"""`audit`: a status for every weight of a model, and what else its user should know."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from rich.console import ConsoleRenderable
+from rich.padding import Padding
+from rich.text import Text
+
+from frostline.backends import dispatch
+from frostline.diagnostics.explanation import Explanation, Status, reasons, shown
+from frostline.diagnostics.finding import SEVERITIES, Finding, worst
+from frostline.diagnostics.loss import Question
+from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.planned import planned
+from frostline.diagnostics.rule import rules
+from frostline.errors import ModelError, listed
+from frostline.graph.ir import Graph
+from frostline.plan.plan import Plan
+from frostline.render import STYLES, Rendered, count, stacked, table
+from frostline.resolution.resolve import Resolution
+
+_GOOD: tuple[Status, ...] = ("trains", "partial", "frozen")
+
+
+@dataclass(frozen=True)
+class Audit(Rendered):
+    """What became clear of a model. Prints as a table, with the findings below it.
+
+    Attributes:
+        model: Name of the model.
+        statuses: The status of each weight, of statistics that are to stay fixed, and of variables that the
+            loss is computed from and that the model does not own, by address.
+        findings: What the rules found, the gravest first.
+        graph: The gradient graph of the loss.
+        loss: The loss on the batch; not a number where it was not computed.
+        gradient_norms: The Euclidean norm of the gradient on the batch of each weight that is to train and
+            has one.
+        explanations: For each weight that is to train and does not, why.
+        notes: What is to be known of the loss as a whole.
+    """
+
+    model: str
+    statuses: Mapping[str, Status]
+    findings: tuple[Finding, ...]
+    graph: Graph = field(repr=False)
+    loss: float = float("nan")
+    gradient_norms: Mapping[str, float] = field(default_factory=dict, repr=False)
+    explanations: Mapping[str, Explanation] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every weight does what is planned for it, and no finding is an error."""
+        return all(status in _GOOD for status in self.statuses.values()) and worst(self.findings) != "error"
+
+    def of(self, status: Status) -> tuple[str, ...]:
+        """Return the addresses with a status, in the model's order."""
+        return tuple(address for address, one in self.statuses.items() if one == status)
+
+    def to_json(self) -> str:
+        """Return the audit as JSON, without the graph."""
+        return json.dumps(self.to_data(), indent=2)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the audit as plain data, without the graph."""
+        return {
+            "frostline": 1,
+            "model": self.model,
+            "ok": self.ok,
+            "loss": self.loss if self.loss == self.loss else None,
+            "statuses": dict(self.statuses),
+            "gradient_norms": dict(self.gradient_norms),
+            "findings": [finding.to_data() for finding in self.findings],
+            "explanations": {address: one.to_data() for address, one in self.explanations.items()},
+            "notes": list(self.notes),
+        }
+
+    def __rich__(self) -> ConsoleRenderable:
+        rows = [(listed(group, most=3), status, str(len(group))) for status, group in self._groups()]
+        loss = f", loss {self.loss:.6g} on this batch" if self.loss == self.loss else ""
+        head = Text(f"Audit of {self.model}{loss}", style="bold")
+        drawn = table(("weights", "status", "count"), rows, numbers=("count",))
+        codes = {finding.address: f"{finding.code} {finding.severity}" for finding in self._told}
+        explained = reasons(self.explanations.values(), codes)
+        notes = (Text(f"note: {note}") for note in self.notes)
+        return stacked(head, drawn, *explained, *self._found(), *notes, "", self._summary())
+
+    @property
+    def _told(self) -> tuple[Finding, ...]:
+        """The findings that say no more than the explanation of their weight does."""
+        remedies = {address: one.remedy for address, one in self.explanations.items()}
+        return tuple(f for f in self.findings if remedies.get(f.address) == f.remedy)
+
+    def _groups(self) -> Iterator[tuple[Status, list[str]]]:
+        """Yield neighbours of one status together."""
+        group: list[str] = []
+        before: Status | None = None
+        for address, status in self.statuses.items():
+            if before is not None and status != before:
+                yield before, group
+                group = []
+            group.append(address)
+            before = status
+        if before is not None:
+            yield before, group
+
+    def _found(self) -> Iterator[ConsoleRenderable | str]:
+        for finding in self.findings:
+            if finding in self._told:
+                continue
+            place = f" ({shown(finding.where)})" if finding.where else ""
+            yield ""
+            yield (
+                Text(f"{finding.code} {finding.severity}", STYLES.get(finding.severity, ""))
+                .append(f"  {finding.address}" if finding.address else "", "bold")
+                .append(f": {finding.fact}{place}", "not bold")
+            )
+            yield Padding(Text(f"to mend: {finding.remedy}"), (0, 0, 0, 2), expand=False)
+
+    def _summary(self) -> str:
+        counts = Counter(finding.severity for finding in self.findings)
+        found = [count(counts[severity], severity) for severity in SEVERITIES if counts[severity]]
+        return f"{'ok' if self.ok else 'not ok'}: {listed(found, most=3) if found else 'nothing found'}"
+
+
+def audit(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    *,
+    plan: Plan | Resolution | None = None,
+    loss: Any = None,
+    sample_weight: Any = None,
+) -> Audit:
+    """Say what becomes of every weight of a model in training, and what its user should know.
+
+    The loss that `fit` would compute is traced once and computed once on the batch. The model, its
+    optimizer, metrics, seeds and statistics are as before afterwards.
+
+    Args:
+        model: A built `keras.Model`.
+        x: One batch of inputs, as `model.fit` takes them: arrays or tensors, or a nest of them.
+        y: Its targets.
+        plan: Look at the model as under this plan; else as its own flags say.
+        loss: The loss, in place of the compiled one: a function of targets and predictions, or the name of
+            one of Keras's.
+        sample_weight: Weights of the samples of the batch.
+
+    Returns:
+        An `Audit`.
+
+    Raises:
+        ModelError: Not a Keras model.
+        UnbuiltModelError: Its weights do not exist yet.
+        AuditError: There is no loss.
+        PlanError: The plan does not fit the model.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> model.compile("adam", "mse")
+        >>> answer = audit(model, np.ones((4, 3)), np.zeros((4, 2)), plan=Plan().train("head/kernel"))
+        >>> answer.statuses
+        {'head/kernel': 'trains', 'head/bias': 'frozen'}
+        >>> answer.ok
+        True
+    """
+    with looked_at(model, x, y, plan=plan, loss=loss, sample_weight=sample_weight) as seen:
+        findings = [finding for rule in rules() for finding in rule.check(seen)]
+        findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+        statuses = seen.statuses
+        dead = [a for a in seen.planned.trained if statuses[a] in ("cut", "unused", "zero")]
+        return Audit(
+            model=model.name,
+            statuses=statuses,
+            findings=tuple(findings),
+            graph=seen.trace.graph,
+            loss=seen.measured.loss if seen.measured else float("nan"),
+            gradient_norms=_norms(seen),
+            explanations={a: seen.explain(a) for a in statuses if a in dead},
+            notes=tuple(_notes(seen)),
+        )
+
+
+def _notes(seen: Seen) -> Iterator[str]:
+    if seen.measured and seen.measured.error:
+        error = seen.measured.error.splitlines()[0]
+        yield f"no gradients on this batch, all statuses are by structure alone: the framework says: {error}"
+
+
+def _norms(seen: Seen) -> dict[str, float]:
+    """Return the norms of the gradients of those that have one; a parametrized weight counts as a whole."""
+    sizes = {weight.address: seen.gradient_norm(weight) for weight in seen.weights}
+    return {address: size for address, size in sizes.items() if size is not None}
+
+
+@contextmanager
+def looked_at(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    *,
+    plan: Plan | Resolution | None = None,
+    loss: Any = None,
+    sample_weight: Any = None,
+    asked: tuple[str, ...] | None = None,
+    measured: bool = True,
+    routes_only: bool = False,
+) -> Iterator[Seen]:
+    """Trace the loss of a model and measure its gradients; inside the block the plan's flags are set.
+
+    Args:
+        model: As for `audit`.
+        x: As for `audit`.
+        y: As for `audit`.
+        plan: As for `audit`.
+        loss: As for `audit`.
+        sample_weight: As for `audit`.
+        asked: Addresses of the weights to ask about; else those that are to train.
+        measured: Whether to compute the gradients, too.
+        routes_only: Whether all that depends on none of these weights may be left out of the graph.
+    """
+    require_model(model)
+    with _random_state_kept(), planned(model, plan) as now:
+        question = Question(model, now.held, x, y, sample_weight, loss)
+        wanted = now.trained if asked is None else asked
+        subject = question.subject(wanted, routes_only=routes_only)
+        trace = dispatch.trace(subject)
+        gradients = dispatch.measure(subject) if measured and wanted else None
+        yield Seen(model, question, now, trace, gradients)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Put the states of Python's and NumPy's generators back: initializers and user code draw from them."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def require_model(model: Any) -> None:
+    """Raise `ModelError` for what is not a Keras model."""
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            "only a keras.Model can be looked at",
+            received=f"an object of type {type(model).__module__}.{type(model).__qualname__}",
+            expected="a built keras.Model",
+            remedy="for a computation without a model use fl.explain(loss_fn, variables)",
+        )

@@ -1,0 +1,77 @@
+"""A model made again from its configuration, as loading a saved file makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from frostline import _keras
+from frostline.diagnostics.loss import tensors
+from frostline.model.inventory import Inventory, inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """How a copy compares with its original.
+
+    Attributes:
+        error: Why it could not be made, one sentence; `""` where it could.
+        fits: Whether it has the same weights, by address and shape.
+        trains: For each weight, by address, whether it trains in the copy.
+        difference: The largest difference of outputs in inference mode, over the largest output.
+    """
+
+    error: str = ""
+    fits: bool = False
+    trains: Mapping[str, bool] | None = None
+    difference: float = 0.0
+
+
+def copied(model: Any, held: Inventory, x: Any, *, compare: bool) -> Copy:
+    """Make a model again from its configuration and compare it with the original.
+
+    Args:
+        model: The model.
+        held: Its weights and layers.
+        x: A batch of inputs.
+        compare: Whether to compare outputs, too.
+    """
+    import keras
+
+    classes = {type(node.layer).__name__: type(node.layer) for node in held.layers}
+    try:
+        with keras.saving.custom_object_scope(classes):
+            data = keras.saving.serialize_keras_object(model)
+            copy = keras.saving.deserialize_keras_object({**data, "compile_config": None})
+            if not copy.built:
+                copy(tensors(x))
+        again = inventory(copy)
+    except Exception as error:
+        return Copy(error=_first_sentence(error))
+    shapes = [{w.address: w.shape for w in one.of_role("weight", "statistic")} for one in (held, again)]
+    if shapes[0] != shapes[1]:
+        return Copy()
+    flags = {id(v) for v in copy.trainable_variables}
+    trains = {w.address: id(w.variable) in flags for w in again.of_role("weight")}
+    return Copy("", True, trains, _difference(model, held, copy, again, x) if compare else 0.0)
+
+
+def _first_sentence(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].split(". ")[0]
+
+
+def _difference(model: Any, held: Inventory, copy: Any, again: Inventory, x: Any) -> float:
+    import keras
+
+    for weight in again.of_role("weight", "statistic"):
+        weight.variable.assign(keras.ops.copy(held.by_address[weight.address].variable))
+    batch, found = tensors(x), 0.0
+    outputs = [keras.tree.flatten(_keras.call_for_inference(one, batch)) for one in (model, copy)]
+    for mine, other in zip(*(map(keras.ops.convert_to_numpy, flat) for flat in outputs), strict=True):
+        size = float(np.max(np.abs(mine), initial=0.0)) or 1.0
+        found = max(found, float(np.max(np.abs(mine - other), initial=0.0)) / size)
+    return found

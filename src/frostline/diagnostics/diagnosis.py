@@ -1,0 +1,122 @@
+"""From what a reader saw and measured to an explanation for each weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from itertools import groupby
+
+from frostline.diagnostics import remedies
+from frostline.diagnostics.explanation import Cut, Explanation, Status, Step
+from frostline.graph.flow import Flow
+from frostline.graph.ir import Edge, Leaf, Node
+from frostline.graph.reader import Measured, Trace, norm
+
+
+class Diagnosis:
+    """Explains the weights of one trace.
+
+    Args:
+        trace: What a reader saw.
+        measured: The gradients on these data, None where only the structure is asked about.
+        frozen: Names of the weights that are not meant to train.
+
+    Raises:
+        KeyError: A name in a call is not that of a weight of the trace.
+    """
+
+    def __init__(self, trace: Trace, measured: Measured | None = None, frozen: Collection[str] = ()) -> None:
+        self.trace = trace
+        self.flow = Flow(trace.graph)
+        self._measured = measured
+        self._frozen = frozenset(frozen)
+
+    @property
+    def loss_is_constant(self) -> bool:
+        """Whether the loss is computed from no weight, no input and no variable at all."""
+        graph = self.trace.graph
+        return not any(
+            self.flow.reaches[i] for i, leaf in graph.leaves("weight", "state", "foreign", "input")
+        )
+
+    def status(self, name: str) -> Status:
+        """Say what becomes of a weight, by structure and, where it was measured, by its gradient."""
+        if name in self._frozen:
+            return "frozen"
+        standing = self.flow.standing(self.trace.graph.weights[name])
+        if self._measured is None or self._measured.error:
+            return standing
+        gradient = self._measured.gradients.get(name)
+        if gradient is not None and gradient.any():
+            # What was measured is a fact, whatever the structure made one expect.
+            return "trains"
+        if standing != "trains":
+            return standing
+        return "cut" if gradient is None else "zero"
+
+    def explain(self, name: str) -> Explanation:
+        """Explain one weight."""
+        index = self.trace.graph.weights[name]
+        status = self.status(name)
+        cuts = tuple(dict.fromkeys(map(self._cut, self.flow.cuts(index)))) if status == "cut" else ()
+        behind = tuple(dict.fromkeys(map(self._cut, self.flow.behind(index)))) if status == "cut" else ()
+        gradient = self._measured.gradients.get(name) if self._measured else None
+        size = norm(gradient)
+        return Explanation(
+            address=name,
+            status=status,
+            cuts=cuts,
+            behind=tuple(cut for cut in behind if cut not in cuts),
+            route=self._route(self.flow.route(index)),
+            gradient_norm=size,
+            remedy=self._remedy(index, status, cuts),
+            note="its gradient is not finite" if size is not None and not math.isfinite(size) else "",
+        )
+
+    def _cut(self, edge: Edge) -> Cut:
+        node = self.trace.graph.nodes[edge.consumer]
+        operation = node.operation if isinstance(node, Node) else "read"
+        assert edge.reason is not None, "a gradient passes no cut"
+        return Cut(edge.reason, operation, node.layer, node.where)
+
+    def _route(self, route: tuple[int, ...]) -> tuple[Step, ...]:
+        """The stations of a route; what no line of the user's does at its end is the loss as such."""
+        steps = list(self._steps(route))
+        if route[-1] == self.flow.graph.loss and len(steps) > 1:
+            known = len(steps)
+            while known > 1 and not (steps[known - 1].layer or steps[known - 1].where):
+                known -= 1
+            if known < len(steps):
+                steps[known:] = [Step("loss", None, None)]
+        return tuple(steps)
+
+    def _steps(self, route: tuple[int, ...]) -> Iterator[Step]:
+        nodes = [self.trace.graph.nodes[index] for index in route]
+        last = nodes[-1]
+        for layer, members in groupby(nodes, key=lambda node: node.layer if isinstance(node, Node) else None):
+            for node in members:
+                if isinstance(node, Leaf):
+                    yield Step(node.name or node.kind, None, node.where)
+                elif not layer:
+                    yield Step(node.operation, None, node.where)
+                else:
+                    yield Step(layer, layer, node.where)
+                    break
+        if isinstance(last, Node) and last.layer and self.flow.graph.loss != route[-1]:
+            yield Step(last.operation, last.layer, last.where)
+
+    def _remedy(self, index: int, status: Status, cuts: tuple[Cut, ...]) -> str:
+        match status:
+            case "cut":
+                texts = dict.fromkeys(remedies.remedy(cut.reason, cut.operation) for cut in cuts)
+                return "; ".join(texts)
+            case "unused" if self.loss_is_constant:
+                return remedies.CONSTANT_LOSS
+            case "unused":
+                read = self.trace.graph.used_by[index]
+                return remedies.NOT_IN_LOSS if read else remedies.NEVER_READ
+            case "zero":
+                return remedies.ZERO
+            case "frozen":
+                return remedies.FROZEN
+        return ""

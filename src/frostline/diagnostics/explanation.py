@@ -1,0 +1,238 @@
+"""Why a weight does or does not receive a gradient: the records of the answer, and how they print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import ConsoleRenderable
+from rich.padding import Padding
+from rich.text import Text
+
+from frostline.diagnostics.remedies import fact
+from frostline.errors import listed, near
+from frostline.graph.ir import Reason, Where
+from frostline.render import STYLES, Rendered, count, stacked, table
+
+Status = Literal["trains", "partial", "frozen", "cut", "unused", "zero", "leaks", "stale", "untracked"]
+"""What becomes of a weight, exactly one of:
+
+- `trains`: planned to train, a live route to the loss, in the optimizer.
+- `partial`: as above for some of its elements.
+- `frozen`: planned frozen, and nothing will change it.
+- `cut`: planned to train, reaches the loss, but every route is cut.
+- `unused`: planned to train, and never reaches the loss.
+- `zero`: a live route, but the gradient is exactly zero on this batch.
+- `leaks`: planned frozen, yet something will change it.
+- `stale`: the flags say one thing, the compiled training function another.
+- `untracked`: the computation reads it, and the model does not own it, so nothing trains or saves it.
+"""
+
+_SENTENCES: dict[Status, str] = {
+    "trains": "a gradient comes back to it",
+    "partial": "a gradient comes back to the part of it that trains",
+    "frozen": "it is held fixed",
+    "cut": "the loss depends on it, and no gradient comes back",
+    "unused": "the loss does not depend on it",
+    "zero": "a gradient can come back to it, and is exactly zero on these data",
+    "leaks": "it is planned frozen, and something will change it",
+    "stale": "its flag says one thing, the compiled training function another",
+    "untracked": "the computation reads it, and the model does not own it",
+}
+
+_LONGEST_ROUTE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A place where the gradient stops.
+
+    Attributes:
+        reason: Why, one of the reasons of `frostline.graph.ir.Reason`.
+        operation: The operation at which it stops.
+        layer: Address of the layer that it runs in, None outside of any.
+        where: The user's line, None where no line of the user's leads to it.
+    """
+
+    reason: Reason
+    operation: str
+    layer: str | None
+    where: Where | None
+
+    @property
+    def place(self) -> str:
+        """The line and the layer, as text; `""` where neither is known."""
+        parts = [shown(self.where)] if self.where else []
+        if self.layer:
+            parts.append(f"in layer {self.layer!r}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One station on the way from a weight to the loss: a layer, or an operation outside of layers.
+
+    Attributes:
+        name: Address of the layer, or name of the operation.
+        layer: Address of the layer, None for an operation outside of layers.
+        where: The user's line, where known.
+    """
+
+    name: str
+    layer: str | None
+    where: Where | None
+
+
+@dataclass(frozen=True)
+class Explanation(Rendered):
+    """What becomes of one weight, and why.
+
+    Attributes:
+        address: Its address, or what the user calls it.
+        status: The answer in one word.
+        cuts: Where the gradient stops, the cut nearest to the loss on each route; empty unless `cut`.
+        behind: Cuts that would stand once those were mended.
+        route: The shortest way from the weight to the loss, to the nearest cut, or to where it ends.
+        gradient_norm: Euclidean norm of its gradient on these data; None where there is none.
+        remedy: What to do about it, `""` where nothing need be done.
+        note: What else is to be known of it.
+    """
+
+    address: str
+    status: Status
+    cuts: tuple[Cut, ...] = ()
+    behind: tuple[Cut, ...] = ()
+    route: tuple[Step, ...] = ()
+    gradient_norm: float | None = None
+    remedy: str = ""
+    note: str = ""
+
+    def __rich__(self) -> ConsoleRenderable:
+        head = Text(self.address, style="bold").append(": ").append(self.status, STYLES.get(self.status, ""))
+        head.append(f" ({_SENTENCES[self.status]}{self._norm()})", "not bold")
+        return stacked(head, *self.details())
+
+    def details(self) -> Iterator[ConsoleRenderable]:
+        """Yield what stands below the first line: cuts with their lines of source, route, remedy."""
+        for cut in self.cuts:
+            yield _indented(f"{_sentence(cut)}{':' if cut.where and cut.where.source else ''}", 2)
+            if cut.where and cut.where.source:
+                yield _indented(cut.where.source, 6)
+        if self.behind:
+            them = listed(
+                (f"{c.operation} ({c.place})" if c.place else c.operation for c in self.behind), most=3
+            )
+            yield _indented(f"with that mended, the gradient stops at {them}", 2)
+        if len(self.route) > 1:
+            yield _indented(f"route: {' > '.join(_shortened([step.name for step in self.route]))}", 2)
+        for label, text in (("note", self.note), ("to mend", self.remedy)):
+            if text:
+                yield _indented(f"{label}: {text}", 2)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the explanation as plain data, for JSON."""
+        return asdict(self)
+
+    def _norm(self) -> str:
+        shows = self.gradient_norm is not None and self.status in ("trains", "partial")
+        return f", of norm {self.gradient_norm:.3g}" if shows else ""
+
+
+@dataclass(frozen=True)
+class Explanations(Mapping[str, Explanation], Rendered):
+    """Explanations by name. Prints as a table, with the reasons below it.
+
+    Attributes:
+        by_name: The explanations.
+        loss: The loss on these data; not a number where it could not be computed.
+        notes: What is to be known of the loss as a whole.
+    """
+
+    by_name: Mapping[str, Explanation]
+    loss: float = float("nan")
+    notes: tuple[str, ...] = field(default=())
+
+    def __getitem__(self, name: str) -> Explanation:
+        if name not in self.by_name:
+            close = near(name, self.by_name)
+            hint = f"; did you mean {listed(close)}?" if close else ""
+            raise KeyError(f"no variable is named {name!r}{hint}")
+        return self.by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every one of them trains or is frozen on purpose."""
+        return all(one.status in ("trains", "partial", "frozen") for one in self.values())
+
+    def __rich__(self) -> ConsoleRenderable:
+        rows = [
+            (one.address, one.status, _number(one.gradient_norm), _stops_at(one)) for one in self.values()
+        ]
+        drawn = table(
+            ("variable", "status", "gradient norm", "stops at"),
+            rows,
+            numbers=("gradient norm",),
+            title=f"Gradients of a loss of {self.loss:.6g} by {count(len(self), 'variable')}",
+        )
+        return stacked(drawn, *reasons(self.values()), *(f"note: {note}" for note in self.notes))
+
+
+def reasons(
+    explanations: Iterable[Explanation], codes: Mapping[str, str] | None = None
+) -> Iterator[ConsoleRenderable | str]:
+    """Yield what stops the gradients of weights that should train, those with the same reasons together.
+
+    Args:
+        explanations: The explanations.
+        codes: By address, the code and severity of a finding that says no more than this.
+    """
+    groups: dict[Any, list[Explanation]] = {}
+    for one in explanations:
+        if one.status not in ("trains", "partial", "frozen"):
+            groups.setdefault((one.status, one.cuts, one.behind, one.remedy), []).append(one)
+    for (status, *_), members in groups.items():
+        names = listed((one.address for one in members), most=4)
+        yield ""
+        told = dict.fromkeys(codes[one.address] for one in members if codes and one.address in codes)
+        head = Text(names, style="bold").append(f": {status}", STYLES.get(status, ""))
+        yield head.append(f" ({listed(told)})" if told else "", "not bold")
+        yield from members[0].details()
+
+
+def shown(where: Where) -> str:
+    """Say a place, with a path that is short where the file lies below the current folder."""
+    path = Path(where.file)
+    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return f"{path.relative_to(Path.cwd()) if inside else path}:{where.line}"
+
+
+def _sentence(cut: Cut) -> str:
+    place = f" ({cut.place})" if cut.place else ""
+    return f"{fact(cut.reason, cut.operation)}{place}"
+
+
+def _indented(text: str, columns: int) -> Padding:
+    return Padding(Text(text), (0, 0, 0, columns), expand=False)
+
+
+def _shortened(names: list[str]) -> list[str]:
+    if len(names) <= _LONGEST_ROUTE:
+        return names
+    half = _LONGEST_ROUTE // 2
+    return [*names[:half], f"... {len(names) - 2 * half} more ...", *names[-half:]]
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"
+
+
+def _stops_at(one: Explanation) -> str:
+    return listed((f"{c.operation} ({c.place})" if c.place else c.operation for c in one.cuts), most=2)

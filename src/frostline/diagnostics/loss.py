@@ -1,0 +1,126 @@
+"""The loss that `fit` would compute for a model and a batch, as something a reader can look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from frostline import _keras
+from frostline.diagnostics import train_step as stepping
+from frostline.errors import AuditError
+from frostline.graph.ir import Kind
+from frostline.graph.reader import Argument, Source, Subject
+from frostline.model.inventory import Inventory, Weight
+
+
+@dataclass(frozen=True)
+class Question:
+    """A model, a batch and a loss.
+
+    Attributes:
+        model: The model.
+        held: Its weights and layers.
+        x: A batch of inputs, as `model.fit` takes it.
+        y: Its targets, or None.
+        sample_weight: Weights of its samples, or None.
+        loss: A function of targets and predictions, or the name of one of Keras's, in place of the compiled.
+    """
+
+    model: Any = field(repr=False)
+    held: Inventory = field(repr=False)
+    x: Any = field(repr=False)
+    y: Any = field(default=None, repr=False)
+    sample_weight: Any = field(default=None, repr=False)
+    loss: Any = None
+
+    def subject(self, asked: Iterable[str], *, routes_only: bool = False) -> Subject:
+        """Return the computation, with the weights at these addresses as what is asked about.
+
+        Args:
+            asked: The addresses.
+            routes_only: Whether nothing else is of interest.
+
+        Raises:
+            AuditError: There is no loss.
+        """
+        self._require_loss()
+        wanted = set(asked)
+
+        def sources(weight: Weight) -> Iterator[Source]:
+            kind: Kind = "weight" if weight.address in wanted else "state"
+            for name, variable in weight.targets:
+                yield Source(name, variable, kind)
+            if weight.combination is not None:
+                yield Source(f"{weight.address}:base", weight.storage, "state")
+
+        return Subject(
+            self._computed,
+            tuple(source for weight in self.held for source in sources(weight)),
+            tuple(Argument(tensors(part), "input", name) for name, part in self._parts()),
+            {id(node.layer): node.address for node in self.held.layers},
+            routes_only,
+        )
+
+    def _parts(self) -> Iterable[tuple[str, Any]]:
+        return (("x", self.x), ("y", self.y), ("sample_weight", self.sample_weight))
+
+    def _computed(self, *parts: Any) -> Any:
+        with _keras.losses_left_unbuilt(self.model):
+            return self._compute(*parts)
+
+    def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
+        import keras
+
+        if self.loss is None and stepping.is_custom(self.model):
+            return stepping.loss_of_step(self.model, x, y, sample_weight)
+        predicted = _keras.call_for_training(self.model, x)
+        if self.loss is not None:
+            extra = getattr(self.model, "losses", ())
+            value = self._given_loss(y, predicted, sample_weight)
+            return sum((keras.ops.sum(one) for one in extra), start=value)
+        return _keras.compute_loss(self.model, x, y, predicted, sample_weight)
+
+    def _given_loss(self, y: Any, predicted: Any, sample_weight: Any) -> Any:
+        """Compute the loss that was given as `compile` would have it: a mean, with masks and weights."""
+        import keras
+
+        function = keras.losses.get(self.loss)
+        if isinstance(self.loss, str | keras.losses.Loss) and len(keras.tree.flatten(predicted)) > 1:
+            raise AuditError(
+                f"the model {self.model.name!r} has several outputs, and loss={self.loss!r} is for one",
+                expected="a function of all targets and all predictions",
+                remedy="loss=lambda y, predicted: ..., or compile the model with a loss for each output",
+            )
+        if y is None:
+            return keras.ops.mean(function(y, predicted))
+
+        class Given(keras.losses.Loss):  # type: ignore[misc]  # Keras ships no types
+            def call(self, y_true: Any, y_pred: Any) -> Any:
+                return function(y_true, y_pred)
+
+        given = function if isinstance(function, keras.losses.Loss) else Given()
+        return given(y, predicted, sample_weight)
+
+    def _require_loss(self) -> None:
+        if self.loss is not None or getattr(self.model, "compiled", False):
+            return
+        raise AuditError(
+            f"the model {self.model.name!r} has no loss",
+            received="a model that is not compiled, and no loss",
+            expected="the loss that it is trained with",
+            remedy='compile the model, or say which: loss="mse", or loss=lambda y, predicted: ...',
+        )
+
+
+def tensors(part: Any) -> Any:
+    """Turn the arrays in a nest into tensors; text and what is a tensor already stays as it is."""
+    import keras
+    import numpy as np
+
+    def tensor(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.number | list) and np.asarray(value).dtype.kind in "biufc":
+            return keras.ops.convert_to_tensor(value)
+        return value
+
+    return keras.tree.map_structure(tensor, part)

@@ -1,0 +1,215 @@
+"""All that an audit knows of a model: what the rules look at."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from frostline import _keras
+from frostline.diagnostics.config_copy import Copy, copied
+from frostline.diagnostics.diagnosis import Diagnosis
+from frostline.diagnostics.explanation import Explanation, Status
+from frostline.diagnostics.loss import Question
+from frostline.diagnostics.planned import Planned
+from frostline.graph.ir import Leaf, Node
+from frostline.graph.reader import Measured, Trace, Write, norm
+from frostline.model.inventory import Inventory, LayerNode, Weight
+from frostline.plan.plan import Plan
+from frostline.resolution.resolve import resolve
+
+_BEST: tuple[Status, ...] = ("trains", "zero", "cut", "unused")
+"""What may be said of a weight that is to train, the best first."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one model with one batch.
+
+    Attributes:
+        model: The model.
+        question: The model, the batch and the loss.
+        planned: Which weights are to train.
+        trace: What the reader of the backend saw.
+        measured: The gradients on the batch; None where only the structure was asked about, or where
+            nothing trains.
+    """
+
+    model: Any = field(repr=False)
+    question: Question = field(repr=False)
+    planned: Planned = field(repr=False)
+    trace: Trace = field(repr=False)
+    measured: Measured | None = field(default=None, repr=False)
+
+    @property
+    def held(self) -> Inventory:
+        """The weights and layers of the model."""
+        return self.planned.held
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What the gradient graph says of each weight that is to train."""
+        return Diagnosis(self.trace, self.measured)
+
+    @cached_property
+    def written(self) -> Mapping[str, Write]:
+        """What a forward pass in training assigns to, by address: weights, statistics, seeds."""
+        by_id = {id(w.variable): w.address for w in self.held.of_role("weight", "statistic", "seed")}
+        return {
+            by_id[id(write.variable)]: write for write in self.trace.writes if id(write.variable) in by_id
+        }
+
+    @cached_property
+    def random(self) -> frozenset[str]:
+        """Addresses of the layers that draw random numbers in training."""
+        drawn = {w.layer for w in self.held.of_role("seed") if w.address in self.written}
+        nodes = self.trace.graph.nodes
+        # Keras on PyTorch leaves dropout to PyTorch's own generator.
+        dropped = {n.layer for n in nodes if isinstance(n, Node) and n.layer and n.operation == "dropout"}
+        return frozenset(drawn | dropped)
+
+    @cached_property
+    def foreign(self) -> tuple[Leaf, ...]:
+        """Variables that the loss is computed from and that the model does not own."""
+        reaches = self.diagnosis.flow.reaches
+        return tuple(leaf for index, leaf in self.trace.graph.leaves("foreign") if reaches[index])
+
+    @cached_property
+    def in_optimizer(self) -> frozenset[str] | None:
+        """Addresses of the weights that the optimizer was built for; None where it is not built."""
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is None or not optimizer.built:
+            return None
+        targets = {id(v) for v in _keras.optimizer_targets(_keras.optimizer_chain(optimizer)[-1])}
+        return frozenset(w.address for w in self.weights if targets.issuperset(id(v) for _, v in w.targets))
+
+    @property
+    def compiled(self) -> frozenset[str] | None:
+        """Addresses of what the compiled training function trains; None where there is no such function."""
+        return self.in_optimizer if getattr(self.model, "train_function", None) is not None else None
+
+    @cached_property
+    def inside_frozen(self) -> frozenset[str]:
+        """Addresses of the layers inside frozen parts, those without weights between frozen ones included."""
+        trained = self.planned.trained
+        plan = Plan().train(lambda weight: weight.address in trained, optional=True)
+        return frozenset(mode.address for mode in resolve(self.model, plan).modes)
+
+    @cached_property
+    def custom_layers(self) -> tuple[LayerNode, ...]:
+        """The layers, the model included, whose classes are neither Keras's nor Frostline's."""
+        known = ("keras.", "keras_hub.", "frostline.layers.", "frostline.demo.")
+        return tuple(n for n in self.held.layers if not type(n.layer).__module__.startswith(known))
+
+    @cached_property
+    def copy(self) -> Copy:
+        """The model made again from its configuration."""
+        return copied(self.model, self.held, self.question.x, compare=bool(self.custom_layers))
+
+    @cached_property
+    def holding_frozen(self) -> frozenset[str]:
+        """Addresses of the layers with weights of their own, none of which is to train."""
+        weights = {w.address for w in self.weights}
+        return frozenset(
+            node.address
+            for node in self.held.layers
+            if not weights.isdisjoint(node.own) and self.planned.trained.isdisjoint(node.own)
+        )
+
+    @cached_property
+    def depends(self) -> bytearray:
+        """For each node of the graph 1 where it is computed from a weight that is to train."""
+        graph = self.trace.graph
+        found = bytearray(len(graph.nodes))
+        waiting = [index for index, _ in graph.leaves("weight")]
+        while waiting:
+            node = waiting.pop()
+            if not found[node]:
+                found[node] = 1
+                waiting.extend(graph.edges[edge].consumer for edge in graph.used_by[node])
+        return found
+
+    @cached_property
+    def backward(self) -> tuple[int, ...]:
+        """The nodes that a gradient is propagated back through, on its way to a weight that is to train."""
+        live, depends = self.diagnosis.flow.live, self.depends
+        return tuple(index for index in range(len(live)) if live[index] and depends[index])
+
+    @cached_property
+    def computing_layers(self) -> Mapping[str, int]:
+        """How many operations each layer adds to the loss."""
+        nodes, reaches = self.trace.graph.nodes, self.diagnosis.flow.reaches
+        return Counter(n.layer for i, n in enumerate(nodes) if isinstance(n, Node) and n.layer and reaches[i])
+
+    @cached_property
+    def prefix_layers(self) -> Mapping[str, int]:
+        """The same for the layers that depend on nothing that trains and on no randomness."""
+        graph = self.trace.graph
+        touched = {n.layer for i, n in enumerate(graph.nodes) if isinstance(n, Node) and self.depends[i]}
+        kept = [a for a in self.computing_layers if a not in touched and a not in self._behind_random]
+        return {address: self.computing_layers[address] for address in kept}
+
+    @cached_property
+    def _behind_random(self) -> frozenset[str]:
+        """The layers that draw random numbers, and those that are computed from them."""
+        graph = self.trace.graph
+        waiting = [i for i, n in enumerate(graph.nodes) if isinstance(n, Node) and n.layer in self.random]
+        seen: set[int] = set()
+        while waiting:
+            node = waiting.pop()
+            if node not in seen:
+                seen.add(node)
+                waiting.extend(graph.edges[edge].consumer for edge in graph.used_by[node])
+        return frozenset(n.layer for i in seen if isinstance(n := graph.nodes[i], Node) and n.layer)
+
+    @cached_property
+    def weights(self) -> tuple[Weight, ...]:
+        """The weights, without statistics."""
+        return self.held.of_role("weight")
+
+    @cached_property
+    def statuses(self) -> Mapping[str, Status]:
+        """The status of each weight, of each statistic that is to stay fixed, and of foreign variables."""
+        found: dict[str, Status] = {weight.address: self.status_of(weight) for weight in self.weights}
+        for weight in self.held.of_role("statistic"):
+            if weight.address not in self.planned.moving:
+                found[weight.address] = "leaks" if weight.address in self.written else "frozen"
+        return found | {leaf.name: "untracked" for leaf in self.foreign}
+
+    def status_of(self, weight: Weight) -> Status:
+        """Return the status of one weight; if it is to train, it must have been asked about."""
+        address = weight.address
+        trains = address in self.planned.trained
+        compiled = self.compiled
+        # A plan renews what was compiled before it; flags set by hand do not.
+        if self.planned.resolution is None and compiled is not None and trains != (address in compiled):
+            return "stale"
+        if not trains:
+            return "leaks" if address in self.written else "frozen"
+        status = self.diagnosis.status(self._telling(weight))
+        return "partial" if status == "trains" and weight.part else status
+
+    def explain(self, address: str) -> Explanation:
+        """Explain a weight that was asked about."""
+        weight = self.held.by_address[address]
+        found = replace(self.diagnosis.explain(self._telling(weight)), address=address)
+        if not weight.part:
+            return found
+        status: Status = "partial" if found.status == "trains" else found.status
+        note = "; ".join(filter(None, (f"what trains of it: {weight.combination.how}", found.note)))
+        return replace(found, status=status, gradient_norm=self.gradient_norm(weight), note=note)
+
+    def gradient_norm(self, weight: Weight) -> float | None:
+        """Return the norm of the gradient of a weight, that of all its parts together, None without one."""
+        gradients = self.measured.gradients if self.measured else {}
+        sizes = [norm(gradients.get(name)) for name, _ in weight.targets]
+        known = [size for size in sizes if size is not None]
+        return math.hypot(*known) if known else None
+
+    def _telling(self, weight: Weight) -> str:
+        """Return the name of what decides about a weight: itself, or the part of it that trains best."""
+        names = [name for name, _ in weight.targets]
+        return min(names, key=lambda name: _BEST.index(self.diagnosis.status(name)))

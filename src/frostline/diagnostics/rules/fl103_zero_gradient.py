@@ -1,0 +1,67 @@
+"""FL103: a weight whose gradient is exactly zero on this batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.rule import Rule
+from frostline.errors import listed
+
+
+class ZeroGradient(Rule):
+    """Gradient exactly zero on this batch.
+
+    What it does:
+        Finds weights that a gradient can come back to and whose gradient is zero in every element on this
+        batch.
+
+    Why it matters:
+        Nothing is wrong with the graph, yet nothing is learned: units that are off for every sample, a
+        saturated sigmoid, a mask or a sample weight of zero. If another batch gives the same, it stays so.
+
+    Example:
+        keras.layers.Dense(64, activation="relu", bias_initializer=keras.initializers.Constant(-100))
+
+    Use instead:
+        keras.layers.Dense(64, activation="relu")
+    """
+
+    code, name, severity = "FL103", "zero-gradient", "warning"
+
+    def check(self, seen: Seen) -> Iterator[Finding]:
+        """Yield one finding for all of them."""
+        zero = [address for address, status in seen.statuses.items() if status == "zero"]
+        if zero:
+            yield self.finding(
+                zero[0],
+                f"the gradient by {listed(zero, most=4)} is zero in every element on this batch",
+                seen.explain(zero[0]).remedy,
+            )
+
+    def failing(self) -> dict[str, Any]:
+        """The bias keeps every unit off."""
+        return _relu(-100.0)
+
+    def passing(self) -> dict[str, Any]:
+        """It does not."""
+        return _relu(1.0)
+
+
+def _relu(bias: float) -> dict[str, Any]:
+    import keras
+    import numpy as np
+
+    x = keras.Input((3,))
+    hidden = keras.layers.Dense(
+        4,
+        "relu",
+        kernel_initializer="ones",
+        bias_initializer=keras.initializers.Constant(bias),
+        name="hidden",
+    )(x)
+    model = keras.Model(x, keras.layers.Dense(2, kernel_initializer="ones", name="head")(hidden))
+    model.compile("sgd", "mse")
+    return {"model": model, "x": np.ones((4, 3), "float32"), "y": np.zeros((4, 2), "float32")}

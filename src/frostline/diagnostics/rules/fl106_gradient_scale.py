@@ -1,0 +1,103 @@
+"""FL106: gradients that vanish or explode on their way to the first layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rules._models import arguments
+
+_FEWEST = 5
+"""Kernels, from which on the depth can be to blame."""
+
+_FACTOR = 1e4
+
+
+class GradientScale(Rule):
+    """Gradients vanish or explode.
+
+    What it does:
+        Compares the gradients of the kernels on this batch, root mean square of each, from the first layers
+        to the last ones. A factor of 10,000 between them is found. Growth towards the first layers is not
+        reported of models with BatchNormalization: there it belongs to the start of every deep one (Yang
+        and others, 2019, arXiv:1902.08129), and the scale of a kernel in front of it does not matter.
+
+    Why it matters:
+        With plain SGD the first layers then stand still or are thrown far off; with Adam, epsilon swallows
+        the smallest. It comes from an activation and an initializer that do not suit each other, as sigmoid
+        or tanh in deep chains, or a normal initializer of fixed deviation.
+
+    Example:
+        [keras.layers.Dense(64, activation="sigmoid") for _ in range(12)]
+
+    Use instead:
+        [keras.layers.Dense(64, activation="relu", kernel_initializer="he_normal") for _ in range(12)]
+    """
+
+    code, name, severity = "FL106", "gradient-scale", "warning"
+
+    def check(self, seen: Seen) -> Iterator[Finding]:
+        """Yield one finding for the model."""
+        sizes = _sizes(seen)
+        if len(sizes) < _FEWEST:
+            return
+        values = [size for _, size in sizes]
+        first, last = float(np.median(values[:2])), float(np.median(values[-2:]))
+        if not first or not last or 1 / _FACTOR < first / last < _FACTOR:
+            return
+        word = "vanish" if first < last else "explode"
+        if word == "explode" and any("BatchNormalization" in node.types for node in seen.held.layers):
+            return
+        shown = sizes if len(sizes) <= 6 else [*sizes[:3], *sizes[-3:]]
+        figures = ", ".join(f"{address} {size:.1e}" for address, size in shown)
+        yield self.finding(
+            sizes[0][0],
+            f"gradients {word} towards the first layers, by a factor of "
+            f"{max(first / last, last / first):.0e} (root mean square: {figures})",
+            "use an initializer that suits the activation (fl.recommended_initializer), normalization "
+            "layers, or residual connections",
+        )
+
+    def failing(self) -> dict[str, Any]:
+        """Twelve layers of sigmoids."""
+        return _deep("sigmoid", "glorot_uniform")
+
+    def passing(self) -> dict[str, Any]:
+        """Twelve layers of rectified linear units, initialized for them."""
+        return _deep("relu", "he_normal")
+
+
+def _sizes(seen: Seen) -> list[tuple[str, float]]:
+    """The kernels that train, in the model's order, with the root mean square of their gradients.
+
+    Of an attention layer only the largest: at the start the attention is nearly even, and gradients of
+    queries and keys are tiny however deep they lie.
+    """
+    if seen.measured is None:
+        return []
+    found: dict[str, tuple[str, float]] = {}
+    for weight in seen.weights:
+        gradient = seen.measured.gradients.get(weight.address)
+        if gradient is None or gradient.ndim < 2 or "bias" in weight.name or not gradient.any():
+            continue
+        if "Embedding" in weight.types:
+            continue
+        size = float(np.sqrt(np.mean(np.square(gradient, dtype="float64"))))
+        attends = any("Attention" in name for name in weight.types)
+        place = weight.layer.rpartition("/")[0] if attends else weight.address
+        found[place] = max(found.get(place, ("", 0.0)), (weight.address, size), key=lambda one: one[1])
+    return list(found.values())
+
+
+def _deep(activation: str, initializer: str) -> dict[str, Any]:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    settings = {"activation": activation, "kernel_initializer": initializer}
+    hidden = [keras.layers.Dense(16, name=f"hidden_{n}", **settings) for n in range(12)]
+    return arguments(keras.Sequential([keras.Input((3,)), *hidden, keras.layers.Dense(2, name="head")]))

@@ -1,0 +1,62 @@
+"""FL301: flags that were changed after the training function was compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rules._models import arguments, two_layers
+from frostline.errors import listed
+from frostline.plan.plan import Plan
+
+
+class StaleFunction(Rule):
+    """Compiled function stale.
+
+    What it does:
+        Finds weights of which the flags say one thing and the compiled training function another.
+
+    Why it matters:
+        After `compile` and a first `fit`, TensorFlow goes on training what was frozen since, without a word;
+        JAX raises; PyTorch obeys freezing, and raises "Unknown variable" on unfreezing.
+
+    Example:
+        model.fit(x, y)
+        model.get_layer("features").trainable = False
+        model.fit(x, y)
+
+    Use instead:
+        fl.fit(model, fl.Plan(default="train"), x, y)
+        fl.fit(model, fl.Plan().train("head/**"), x, y)
+    """
+
+    code, name, severity = "FL301", "stale-function", "error"
+
+    def check(self, seen: Seen) -> Iterator[Finding]:
+        """Yield a finding for what is to freeze and one for what is to train."""
+        stale = [address for address, status in seen.statuses.items() if status == "stale"]
+        for trains, words in (
+            (False, "frozen, and compiled to train"),
+            (True, "to train, and compiled frozen"),
+        ):
+            group = [address for address in stale if (address in seen.planned.trained) == trains]
+            if group:
+                yield self.finding(
+                    group[0],
+                    f"by their flags these weights are {words}: {listed(group, most=4)}",
+                    "compile the model again with a new optimizer, or use fl.apply or fl.fit, which renew "
+                    "both and keep the optimizer's state",
+                )
+
+    def failing(self) -> dict[str, Any]:
+        """A layer is frozen after training."""
+        found = arguments(two_layers(), trained=True)
+        found["model"].get_layer("features").trainable = False
+        return found
+
+    def passing(self) -> dict[str, Any]:
+        """A plan does it."""
+        return arguments(two_layers(), trained=True, plan=Plan().train("head/**"))

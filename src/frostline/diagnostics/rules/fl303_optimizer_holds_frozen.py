@@ -1,0 +1,71 @@
+"""FL303: an optimizer that holds slots for frozen weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rules._models import arguments, two_layers
+from frostline.errors import listed
+from frostline.optimizers.memory import slot_bytes
+from frostline.render import bytes_text
+
+
+class OptimizerHoldsFrozen(Rule):
+    """Optimizer holds slots of frozen weights.
+
+    What it does:
+        Finds frozen weights that the optimizer was built with.
+
+    Why it matters:
+        Adam keeps two numbers for each of theirs. With `use_ema=True`, and on every backend, the next `fit`
+        fails, since the averages no longer fit the list of what trains.
+
+    Example:
+        model.fit(x, y)
+        backbone.trainable = False
+        model.compile(model.optimizer, "mse")
+
+    Use instead:
+        fl.fit(model, fl.Plan().train("head/**"), x, y)
+    """
+
+    code, name, severity = "FL303", "optimizer-holds-frozen", "warning"
+
+    def check(self, seen: Seen) -> Iterator[Finding]:
+        """Yield one finding for all of them."""
+        if seen.planned.resolution is not None or seen.in_optimizer is None:
+            return
+        held = [w for w in seen.weights if w.address in seen.in_optimizer - seen.planned.trained]
+        if not held:
+            return
+        optimizer = seen.model.optimizer
+        averages = bool(getattr(optimizer, "use_ema", False))
+        size = slot_bytes(optimizer, [w.variable for w in held])
+        what = f" ({bytes_text(size)})" if size else ""
+        then = "; it averages weights, so the next fit fails" if averages else ""
+        yield self.finding(
+            held[0].address,
+            f"the optimizer holds slots of frozen weights{what}: "
+            f"{listed((w.address for w in held), most=4)}{then}",
+            "compile with a new optimizer, or use fl.apply or fl.fit, which drop them",
+            severity="error" if averages else None,
+        )
+
+    def failing(self) -> dict[str, Any]:
+        """A layer is frozen, and the model compiled with the optimizer that it had."""
+        model = two_layers()
+        found = arguments(model, "adam", trained=True)
+        model.get_layer("features").trainable = False
+        model.compile(model.optimizer, "mse")
+        return found
+
+    def passing(self) -> dict[str, Any]:
+        """It is compiled with a new one."""
+        model = two_layers()
+        arguments(model, "adam", trained=True)
+        model.get_layer("features").trainable = False
+        return arguments(model, "adam")

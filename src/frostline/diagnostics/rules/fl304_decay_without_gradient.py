@@ -1,0 +1,79 @@
+"""FL304: weight decay on rows of a table that get no gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from frostline import _keras
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.rule import Rule
+
+
+class DecayWithoutGradient(Rule):
+    """Weight decay on rows without gradients.
+
+    What it does:
+        Finds embedding tables that train under weight decay while this batch gives most of their rows no
+        gradient.
+
+    Why it matters:
+        Decay and momentum do not ask for a gradient: rows of words that do not occur shrink towards zero at
+        every step. Zero gradient is not frozen. Where the whole model is trained for long, that is common
+        practice; where a few rows are to learn and the others to stay, it is not what was meant.
+
+    Example:
+        model.compile(keras.optimizers.AdamW(weight_decay=0.1), "mse")
+
+    Use instead:
+        fl.fit(model, fl.Plan(default="train").train("embed/embeddings", decay=0), x, y)
+    """
+
+    code, name, severity = "FL304", "decay-without-gradient", "note"
+
+    def check(self, seen: Seen) -> Iterator[Finding]:
+        """Yield one finding for each table."""
+        optimizer = getattr(seen.model, "optimizer", None)
+        if seen.measured is None or optimizer is None:
+            return
+        inner = _keras.optimizer_chain(optimizer)[-1]
+        for weight in seen.weights:
+            gradient = seen.measured.gradients.get(weight.address)
+            if gradient is None or gradient.ndim != 2 or "Embedding" not in weight.types:
+                continue
+            decay = _keras.decay_of(inner, weight.variable) * _multiplier(seen, weight.address)
+            empty = int((~gradient.any(axis=1)).sum())
+            if decay and empty > len(gradient) // 2 and np.any(gradient):
+                yield self.finding(
+                    weight.address,
+                    f"{empty:,} of its {len(gradient):,} rows get no gradient from this batch, and weight "
+                    f"decay of {decay:g} shrinks them all the same",
+                    f"train it without decay: plan.train('{weight.address}', decay=0), or train only the "
+                    "rows that are meant to",
+                )
+
+    def failing(self) -> dict[str, Any]:
+        """Ten rows, one of which occurs."""
+        return _embedded(0.1)
+
+    def passing(self) -> dict[str, Any]:
+        """The same without decay."""
+        return _embedded(None)
+
+
+def _multiplier(seen: Seen, address: str) -> float:
+    resolution = seen.planned.resolution
+    return resolution[address].decay if resolution is not None else 1.0
+
+
+def _embedded(decay: float | None) -> dict[str, Any]:
+    import keras
+
+    x = keras.Input((4,), dtype="int32")
+    rows = keras.layers.Embedding(10, 3, name="embed")(x)
+    model = keras.Model(x, keras.layers.Dense(2, name="head")(keras.layers.Flatten()(rows)))
+    model.compile(keras.optimizers.AdamW(weight_decay=decay or 0.0), "mse")
+    return {"model": model, "x": np.ones((4, 4), "int32"), "y": np.zeros((4, 2), "float32")}

@@ -1,0 +1,68 @@
+"""The loss of a training step that somebody wrote by hand: whatever it takes gradients of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from frostline.backends.dispatch import of_backend
+from frostline.errors import AuditError
+
+
+def is_custom(model: Any) -> bool:
+    """Whether a model has a training step of its own."""
+    import keras
+
+    names = ("train_step", "compute_loss_and_updates")
+    own = [name for name in names if hasattr(keras.Model, name)]
+    return any(getattr(type(model), n) is not getattr(keras.Model, n) or n in vars(model) for n in own)
+
+
+def loss_of_step(model: Any, x: Any, y: Any, sample_weight: Any) -> Any:
+    """Run a model's own training step up to its gradients, and return the loss that it takes them of.
+
+    Several losses, as of two networks that train against each other, are added. Nothing is updated.
+
+    Raises:
+        AuditError: The step asks for no gradient in a way that can be seen.
+    """
+    import keras
+
+    backend = of_backend("train_step")
+    losses: list[Any] = []
+    data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+    with backend.gradients_noted(losses.append), _nothing_updated():
+        try:
+            model.train_step(*backend.arguments(model, data))
+        except Exception:
+            # Behind its gradients a step may do what zeros cannot carry; that is not what was asked.
+            if not losses:
+                raise
+    if not losses:
+        raise AuditError(
+            f"the training step of the model {model.name!r} takes no gradient that can be seen",
+            received=f"{type(model).__name__}.train_step, which ran to its end",
+            expected="a step that calls GradientTape.gradient, jax.value_and_grad or loss.backward()",
+            remedy="pass the loss: fl.audit(model, x, y, loss=...), or use fl.explain(loss_fn, variables)",
+        )
+    first, *others = (keras.ops.sum(loss) for loss in losses)
+    return sum(others, start=first)
+
+
+@contextmanager
+def _nothing_updated() -> Iterator[None]:
+    """Keep Keras's optimizers from updating anything: on PyTorch they write in place, past any scope."""
+    import keras
+
+    def nothing(optimizer: Any, *_: Any, **__: Any) -> None:
+        """Update nothing."""
+
+    def as_before(optimizer: Any, slots: Any, gradients: Any, weights: Any) -> Any:
+        return weights, slots
+
+    with mock.patch.multiple(
+        keras.optimizers.Optimizer, apply=nothing, apply_gradients=nothing, stateless_apply=as_before
+    ):
+        yield

@@ -1,0 +1,120 @@
+"""`why`: the one question about one weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from frostline.diagnostics.audit import looked_at, require_model
+from frostline.diagnostics.explanation import Explanation, Step, shown
+from frostline.diagnostics.remedies import standing_remedy
+from frostline.errors import AuditError, listed, near
+from frostline.graph.ir import Leaf
+from frostline.model.inventory import Inventory, inventory
+from frostline.plan.plan import Plan
+from frostline.plan.selectors import Selector, selector
+from frostline.resolution.resolve import Resolution
+
+
+def why(
+    model: Any,
+    weight: str | Selector,
+    x: Any,
+    y: Any = None,
+    *,
+    loss: Any = None,
+    plan: Plan | Resolution | None = None,
+    sample_weight: Any = None,
+) -> Explanation:
+    """Say why a weight does or does not receive a gradient: the operation, the layer and the line.
+
+    Args:
+        model: A built `keras.Model`.
+        weight: The address of a weight, or a selector that picks exactly one; or the name under which an
+            audit lists an untracked variable.
+        x: One batch of inputs, as `model.fit` takes them.
+        y: Its targets.
+        loss: The loss, in place of the compiled one, as for `audit`.
+        plan: Look at the model as under this plan; else as its own flags say.
+        sample_weight: Weights of the samples of the batch.
+
+    Returns:
+        An `Explanation`. Prints as a short paragraph with the line of source quoted.
+
+    Raises:
+        AuditError: There is no such weight, or there are several, or there is no loss.
+        ModelError: Not a Keras model.
+        UnbuiltModelError: Its weights do not exist yet.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> model.compile("adam", "mse")
+        >>> why(model, "head/kernel", np.ones((4, 3)), np.zeros((4, 2))).status
+        'trains'
+    """
+    require_model(model)
+    held = inventory(model)
+    settings = {"plan": plan, "loss": loss, "sample_weight": sample_weight}
+    foreign = _untracked(model, held, weight, x, y, settings)
+    if foreign is not None:
+        return foreign
+    address = _address(model, held, weight)
+    with looked_at(model, x, y, asked=(address,), **settings) as seen:
+        status = seen.status_of(seen.held.by_address[address])
+        explanation = seen.explain(address)
+        if status == explanation.status:
+            return explanation
+        write = seen.written.get(address)
+        note = f"{write.layer or model.name!r} assigns to it in call" if status == "leaks" and write else ""
+        return replace(
+            explanation, status=status, cuts=(), behind=(), remedy=standing_remedy(status), note=note
+        )
+
+
+def _untracked(
+    model: Any, held: Inventory, weight: str | Selector, x: Any, y: Any, settings: dict[str, Any]
+) -> Explanation | None:
+    """Explain what an audit calls untracked: a variable that the loss is computed from and nobody owns."""
+    if not isinstance(weight, str) or weight in held.by_address or selector(weight).addresses(held):
+        return None
+    if settings["loss"] is None and not getattr(model, "compiled", False):
+        return None
+    with looked_at(model, x, y, asked=(), measured=False, **settings) as seen:
+        for leaf in seen.foreign:
+            if leaf.name == weight:
+                return Explanation(
+                    leaf.name,
+                    "untracked",
+                    route=(Step(leaf.name, leaf.layer, leaf.where),),
+                    remedy=standing_remedy("untracked"),
+                    note=_read_at(leaf),
+                )
+    return None
+
+
+def _read_at(leaf: Leaf) -> str:
+    places = [shown(leaf.where)] if leaf.where else []
+    places += [f"in layer {leaf.layer!r}"] if leaf.layer else []
+    return f"it is read at {', '.join(places)}" if places else ""
+
+
+def _address(model: Any, held: Inventory, weight: str | Selector) -> str:
+    if isinstance(weight, str) and weight in held.by_address:
+        return held.by_address[weight].address
+    picked = sorted(selector(weight).addresses(held) & {w.address for w in held.of_role("weight")})
+    if len(picked) == 1:
+        return picked[0]
+    if picked:
+        raise AuditError(
+            f"{len(picked)} weights of the model {model.name!r} are picked by {str(weight)!r}",
+            received=listed(picked, most=6),
+            expected="one weight",
+            remedy="name one of them, or ask for all: fl.audit(model, x, y)",
+        )
+    close = near(str(weight), held.by_address)
+    raise AuditError(
+        f"the model {model.name!r} has no weight {str(weight)!r}",
+        expected="the address of a weight, or a selector that picks one",
+        remedy=f"did you mean {listed(close)}?" if close else "see `frostline show MODEL`",
+    )

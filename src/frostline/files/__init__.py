@@ -1,0 +1,1 @@
+"""The one gate for reading and writing files."""

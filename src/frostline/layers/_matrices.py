@@ -1,0 +1,114 @@
+"""Matrices given as arrays, or as the path of a `.npy` or safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from frostline.errors import LayerError, MatrixFileError, listed, near
+from frostline.layers._values import Array, real_array, require_finite
+
+TEXT = (".txt", ".vec")
+"""Endings of the names of word-vector files."""
+
+FILES = (".npy", ".safetensors", *TEXT)
+
+
+def read_matrix(matrix: Any, *, tensor: str | None = None) -> Array:
+    """Return a matrix of finite real numbers.
+
+    Args:
+        matrix: An array, or the path of a `.npy` or `.safetensors` file.
+        tensor: Name of the tensor in a safetensors file that holds several.
+
+    Returns:
+        An array of two axes. That of a `.npy` file is read from the disk as it is used.
+
+    Raises:
+        LayerError: The array is no such matrix.
+        MatrixFileError: The file cannot be read, or holds no such matrix.
+    """
+    expected = "a matrix: two axes, real numbers, at least one row and one column"
+    if not isinstance(matrix, str | Path):
+        array = real_array(matrix, what="the matrix", expected=expected)
+        if array.ndim != 2 or array.size == 0:
+            raise LayerError("this is no matrix", received=f"shape {array.shape}", expected=expected)
+        return array
+    path = Path(matrix)
+    require_file(path)
+    array = _npy(path) if path.suffix == ".npy" else _safetensors(path, tensor)
+    if array.dtype.name == "bfloat16":
+        array = array.astype("float32")
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiu":
+        raise MatrixFileError(
+            f"{str(path)!r} holds no matrix",
+            received=f"shape {array.shape}, dtype {array.dtype}",
+            expected=expected,
+        )
+    require_finite(array, what=repr(str(path)), error=MatrixFileError)
+    return array
+
+
+def require_file(path: Path) -> None:
+    """Refuse a path that is no file, or of a kind that is not read."""
+    if path.suffix not in FILES:
+        raise MatrixFileError(
+            f"{str(path)!r} is of a kind that is not read here",
+            received=f"the ending {path.suffix!r}",
+            expected=f"one of {', '.join(FILES)}",
+            remedy="unpack it, or save its matrix with numpy.save('matrix.npy', matrix)",
+        )
+    if not path.is_file():
+        beside = sorted(p.name for p in path.parent.glob(f"*{path.suffix}")) if path.parent.is_dir() else []
+        close = near(path.name, beside) or beside
+        raise MatrixFileError(
+            f"there is no file {str(path)!r}",
+            remedy=f"in {str(path.parent)!r} there is {listed(close)}" if close else None,
+        )
+
+
+def _npy(path: Path) -> Array:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except (ValueError, EOFError, OSError) as error:
+        raise MatrixFileError(
+            f"{str(path)!r} cannot be read",
+            received=f"{path.stat().st_size:,} bytes; {str(error).splitlines()[0]}",
+            expected="a file that numpy.save wrote, without Python objects",
+        ) from None
+
+
+def _safetensors(path: Path, tensor: str | None) -> Array:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            name = _tensor(path, shapes, tensor)
+            return np.asarray(file.get_tensor(name))
+    except (SafetensorError, OSError, TypeError) as error:
+        raise MatrixFileError(
+            f"{str(path)!r} cannot be read",
+            received=f"{path.stat().st_size:,} bytes; {error}",
+            expected="a whole safetensors file",
+        ) from None
+
+
+def _tensor(path: Path, shapes: dict[str, tuple[int, ...]], asked: str | None) -> str:
+    """Return the name of the tensor asked for, or of the only matrix."""
+    if asked is not None and asked in shapes:
+        return asked
+    matrices = [name for name, shape in shapes.items() if len(shape) == 2]
+    if asked is None and len(matrices) == 1:
+        return matrices[0]
+    close = near(asked, shapes) if asked is not None else matrices
+    raise MatrixFileError(
+        f"{str(path)!r} has no tensor {asked!r}"
+        if asked is not None
+        else f"{str(path)!r} holds {len(matrices)} matrices, not one",
+        received=f"tensors: {listed(f'{name} {shape}' for name, shape in shapes.items())}"
+        if shapes
+        else None,
+        remedy=f"write tensor={close[0]!r}" if close else None,
+    )

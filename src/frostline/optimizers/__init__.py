@@ -1,0 +1,1 @@
+"""Optimizers whose trained set changes: slots, groups, memory."""

@@ -1,0 +1,180 @@
+"""Slots of an optimizer for what does not train now, kept until it trains again.
+
+They are kept by weight and by element: a row that trained before finds its slots again, alone or among
+others. An element is in one record at most, the latest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from frostline import _keras
+from frostline.elements.algebra import common, everything, ids_of, of_ids, positions, same, without
+from frostline.elements.sets import Elements
+
+Array = npt.NDArray[Any]
+Steps = int | npt.NDArray[np.int64]
+"""How many steps something has trained: one number, or one for each element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The slots of some elements of a weight, or of a part that is no elements of it.
+
+    Attributes:
+        slots: By name; those that have one number for each element have the shape in which these are held.
+        steps: How many steps they have trained.
+        elements: Which they are; None for a part of another kind.
+        variable: The part itself, where it is of another kind; None where that is not known.
+    """
+
+    slots: Mapping[str, Array]
+    steps: Steps
+    elements: Elements | None = None
+    variable: Any = None
+
+    def only(self, elements: Elements) -> Kept:
+        """Return the same for some of its elements; slots that are not by element are left out."""
+        assert self.elements is not None
+        if same(elements, self.elements):
+            return self
+        place, shape = positions(self.elements, elements), self.elements.part_shape
+        slots = {
+            name: values[place].reshape(elements.part_shape)
+            for name, values in self.slots.items()
+            if values.shape == shape
+        }
+        steps = self.steps if isinstance(self.steps, int) else self.steps[place].reshape(elements.part_shape)
+        return Kept(slots, single(steps), elements)
+
+
+@dataclass(slots=True)
+class Parking:
+    """All records, by the address of the weight, or of the part where that is no elements of it."""
+
+    kept: dict[str, list[Kept]] = field(default_factory=dict)
+
+    def park(self, address: str, variable: Any, slots: Mapping[str, Array], steps: Steps) -> None:
+        """Keep the slots of a variable; what older records hold of the same elements is dropped.
+
+        So are those of an update that was merged: another one that comes later begins anew.
+        """
+        elements = elements_of(variable)
+        if elements is None and not _in_place(variable):
+            return
+        key = _key(address, variable)
+        older = self.kept.get(key, []) if elements is not None else []
+        record = Kept(slots, steps, elements, variable if elements is None else None)
+        self.kept[key] = [*_without(older, elements), record]
+
+    def take(self, address: str, variable: Any) -> list[Kept]:
+        """Return the records of what a variable holds, restricted to that, and keep them no longer."""
+        key, elements = _key(address, variable), elements_of(variable)
+        records = self.kept.pop(key, [])
+        if elements is None:
+            return [one for one in records if one.variable is None or one.variable is variable]
+        if rest := list(_without(records, elements)):
+            self.kept[key] = rest
+        return list(_within(records, elements))
+
+    def to_arrays(self) -> dict[str, tuple[dict[str, Array], int]]:
+        """Return each record by a name of its own: its slots and what else must be known, and its steps."""
+        return {
+            key if n == 0 else f"{key}@{n}": _packed(record)
+            for key, records in self.kept.items()
+            for n, record in enumerate(records)
+        }
+
+    @classmethod
+    def from_arrays(cls, parked: Mapping[str, tuple[Mapping[str, Array], int]]) -> Parking:
+        """Make it anew from what `to_arrays` returned."""
+        kept: dict[str, list[Kept]] = {}
+        for name, (slots, steps) in parked.items():
+            key, _, number = name.rpartition("@")
+            key = key if number.isdigit() and _IDS in slots else name
+            kept.setdefault(key, []).append(_unpacked(slots, steps))
+        return cls(kept)
+
+
+def elements_of(variable: Any) -> Elements | None:
+    """Return which elements of a weight a variable holds; None for a part of another kind."""
+    if _keras.whole_weight(variable) is variable:
+        return everything(tuple(int(n) for n in variable.shape))
+    elements: Elements | None = getattr(variable, "frostline_elements", None)
+    return elements
+
+
+def fill(values: Mapping[str, Array], steps: Array, elements: Elements, records: Iterable[Kept]) -> None:
+    """Write the slots and the steps of records into arrays that are held in the shape of more elements."""
+    for record in records:
+        assert record.elements is not None
+        place = positions(elements, record.elements)
+        for name, one in record.slots.items():
+            if name in values and one.size == record.elements.count:
+                values[name][place] = one.reshape(values[name][place].shape)
+        trained = record.steps
+        steps[place] = trained if isinstance(trained, int) else trained.reshape(steps[place].shape)
+
+
+def single(steps: Steps) -> Steps:
+    """Return one number where all elements have it."""
+    if isinstance(steps, int) or steps.size == 0:
+        return steps if isinstance(steps, int) else 0
+    first = int(steps.flat[0])
+    return first if bool((steps == first).all()) else steps
+
+
+_IDS, _SHAPE, _STEPS = "elements:ids", "elements:shape", "elements:steps"
+
+
+def _packed(record: Kept) -> tuple[dict[str, Array], int]:
+    slots = dict(record.slots)
+    elements = record.elements
+    if elements is not None and not same(elements, everything(elements.shape)):
+        slots[_IDS] = np.asarray(ids_of(elements), np.int64)
+    if elements is not None:
+        slots[_SHAPE] = np.asarray(elements.shape, np.int64)
+    if isinstance(record.steps, int):
+        return slots, record.steps
+    return slots | {_STEPS: record.steps}, 0
+
+
+def _unpacked(packed: Mapping[str, Array], steps: int) -> Kept:
+    slots = dict(packed)
+    ids, shape, mixed = (slots.pop(name, None) for name in (_IDS, _SHAPE, _STEPS))
+    elements = None
+    if shape is not None:
+        whole = tuple(int(n) for n in shape)
+        elements = everything(whole) if ids is None else of_ids(whole, ids)
+    return Kept(slots, steps if mixed is None else mixed, elements)
+
+
+def _key(address: str, variable: Any) -> str:
+    """Return the address of the weight for its elements, and that of the part for others."""
+    whole = _keras.whole_weight(variable) is variable
+    return address if whole or elements_of(variable) is None else address.rpartition(":")[0]
+
+
+def _in_place(part: Any) -> bool:
+    made_of = getattr(_keras.whole_weight(part), "combination", None)
+    return made_of is not None and any(one is part for one in made_of.parts.values())
+
+
+def _without(records: Iterable[Kept], elements: Elements | None) -> Iterator[Kept]:
+    for record in records:
+        if record.elements is not None and elements is not None:
+            rest = without(record.elements, elements)
+            if rest is not None:
+                yield record.only(rest)
+
+
+def _within(records: Iterable[Kept], elements: Elements) -> Iterator[Kept]:
+    for record in records:
+        both = common(record.elements, elements) if record.elements is not None else None
+        if both is not None:
+            yield record.only(both)

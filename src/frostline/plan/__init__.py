@@ -1,0 +1,1 @@
+"""What is to train: plans, schedules, their selectors and their files."""

@@ -1,0 +1,358 @@
+"""Selectors: which weights a rule speaks of.
+
+A selector in a plan is a string, a mapping (`{"any": [...]}`, `{"all": [...]}`, `{"not": ...}`), or, in
+Python only, a `Selector` or a function of one `Weight`.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from frostline.errors import PlanError, SelectorError, near
+from frostline.model.inventory import Inventory, LayerNode, Weight
+from frostline.plan.globs import escaped, glob_to_regex
+
+
+class Selector(ABC):
+    """Picks weights of a model. Combine selectors with `&`, `|` and `~`.
+
+    Example:
+        >>> str(selector("head/**") & ~selector("**/bias"))
+        "('head/**' & ~'**/bias')"
+    """
+
+    @abstractmethod
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        """Return the canonical addresses of the weights and statistics it picks."""
+
+    @abstractmethod
+    def to_data(self) -> Any:
+        """Return the form that stands in a plan file; raises `PlanError` where it has none."""
+
+    def hint(self, model: Inventory) -> str:
+        """Say what the user may have meant, for a selector that picked nothing."""
+        return "see `frostline show MODEL` for the addresses"
+
+    def __and__(self, other: Any) -> Selector:
+        return All((self, selector(other)))
+
+    def __or__(self, other: Any) -> Selector:
+        return AnyOf((self, selector(other)))
+
+    def __invert__(self) -> Selector:
+        return Not(self)
+
+
+def selector(of: Any) -> Selector:
+    """Make a selector.
+
+    Args:
+        of: A string (a glob, or one of `re:`, `type:`, `first:`, `last:`, `layer:`), a mapping with one of
+            the keys `any`, `all`, `not`, a function of one `Weight`, or a `Selector`.
+
+    Raises:
+        SelectorError: It cannot be read.
+    """
+    if isinstance(of, Selector):
+        return of
+    if isinstance(of, str):
+        return _from_text(of)
+    if isinstance(of, Mapping):
+        return _from_mapping(of)
+    if callable(of):
+        return Predicate(of)
+    raise SelectorError(
+        "this cannot be a selector",
+        received=f"{of!r}, of type {type(of).__name__}",
+        expected="a string such as 'head/**', a mapping with any, all or not, or a function of a Weight",
+    )
+
+
+def _from_text(text: str) -> Selector:
+    prefix, colon, rest = text.partition(":")
+    if not text.strip():
+        raise SelectorError("a selector is empty", expected="a glob such as 'head/**'")
+    if not colon or re.fullmatch(r"\w*", prefix) is None:
+        return Glob(text)
+    if prefix not in _PREFIXES:
+        close = near(prefix, _PREFIXES, most=1)
+        raise SelectorError(
+            f"the selector {text!r} has an unknown prefix {prefix + ':'!r}",
+            expected=f"one of {', '.join(p + ':' for p in _PREFIXES)}, or a glob without a colon",
+            remedy=f"did you mean '{close[0]}:{rest}'?" if close else None,
+        )
+    if not rest:
+        raise SelectorError(f"the selector {text!r} has nothing after its prefix")
+    return _PREFIXES[prefix](rest)
+
+
+def _from_mapping(data: Mapping[str, Any]) -> Selector:
+    if len(data) == 1:
+        key, value = next(iter(data.items()))
+        if key == "not":
+            return Not(selector(value))
+        listed = isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
+        if key in ("any", "all") and listed:
+            parts = tuple(selector(part) for part in value)
+            return AnyOf(parts) if key == "any" else All(parts)
+    raise SelectorError(
+        "a combined selector cannot be read",
+        received=repr(dict(data)),
+        expected="exactly one key: any or all with a list of selectors, or not with one selector",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Glob(Selector):
+    """`*` within a segment, `**` across segments, `?`, `{a,b}`, `[0-9]`, `[!0-9]`; a full match."""
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        glob_to_regex(self.pattern)
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        return _matching(model, glob_to_regex(self.pattern))
+
+    def to_data(self) -> str:
+        return self.pattern
+
+    def hint(self, model: Inventory) -> str:
+        if any(sign in self.pattern for sign in (".*", "\\", "^", "$", ".+", "(")):
+            return f"this looks like a regular expression: write 're:{self.pattern}'"
+        if self.pattern in model.layer_by_address:
+            return f"{self.pattern!r} is a layer: write '{self.pattern}/**' for all weights in it"
+        return _nearest(self.pattern, model)
+
+    def __str__(self) -> str:
+        return repr(self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Regex(Selector):
+    """A regular expression that must match the whole address."""
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise SelectorError(
+                f"the regular expression {self.pattern!r} cannot be read: {error}",
+                expected="the syntax of Python's re module",
+            ) from None
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        return _matching(model, re.compile(self.pattern))
+
+    def to_data(self) -> str:
+        return f"re:{self.pattern}"
+
+    def hint(self, model: Inventory) -> str:
+        expression = re.compile(self.pattern)
+        partly = [w.address for w in model.weights if expression.search(w.address)]
+        if partly:
+            return (
+                f"it is found inside {partly[0]!r}, but must match a whole address: "
+                f"write 're:.*{self.pattern}.*' if that is meant"
+            )
+        return _nearest(self.pattern, model)
+
+    def __str__(self) -> str:
+        return repr(self.to_data())
+
+
+@dataclass(frozen=True, slots=True)
+class LayerType(Selector):
+    """All weights in layers of a class, by its name; the names of base classes count too."""
+
+    name: str
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        held = model.of_role("weight", "statistic")
+        return frozenset(w.address for w in held if self.name in w.types)
+
+    def to_data(self) -> str:
+        return f"type:{self.name}"
+
+    def hint(self, model: Inventory) -> str:
+        types = sorted(set().union(*(w.types for w in model.of_role("weight", "statistic"))))
+        close = near(self.name, types)
+        return f"layers with weights here are of type {', '.join(close or types[:12])}"
+
+    def __str__(self) -> str:
+        return repr(self.to_data())
+
+
+@dataclass(frozen=True, slots=True)
+class First(Selector):
+    """The first or last so many top-level layers that have weights."""
+
+    count: int
+    last: bool = False
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        if self.count > len(model.top):
+            raise PlanError(
+                f"the rule {self} asks for more layers than the model {model.model_name!r} has",
+                expected=f"at most {len(model.top)}, its number of top-level layers with weights",
+                remedy="a nested model counts as one layer; pick inside it with a glob",
+            )
+        chosen = model.top[-self.count :] if self.last else model.top[: self.count]
+        return _in_layers(model, chosen)
+
+    def to_data(self) -> str:
+        return f"{'last' if self.last else 'first'}:{self.count}"
+
+    def __str__(self) -> str:
+        return repr(self.to_data())
+
+
+@dataclass(frozen=True, slots=True)
+class InLayer(Selector):
+    """One layer and all below it, by its address or by a name that only it has."""
+
+    name: str
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        return _in_layers(model, (model.find_layer(self.name),))
+
+    def to_data(self) -> str:
+        return f"layer:{self.name}"
+
+    def hint(self, model: Inventory) -> str:
+        return f"the layer {self.name!r} has no weights"
+
+    def __str__(self) -> str:
+        return repr(self.to_data())
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate(Selector):
+    """The weights for which a function says True. Python only: a file cannot hold it."""
+
+    function: Callable[[Weight], bool]
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        picked = set()
+        for weight in model.of_role("weight", "statistic"):
+            try:
+                if self.function(weight):
+                    picked.add(weight.address)
+            except Exception as error:
+                raise SelectorError(
+                    f"the function {self} that picks weights failed on {weight.address!r}",
+                    received=f"{type(error).__name__}: {error}",
+                    expected="a function of one frostline.Weight that returns True or False",
+                ) from error
+        return frozenset(picked)
+
+    def to_data(self) -> Any:
+        raise PlanError(
+            "a plan with a Python function as its selector cannot be written to a file",
+            received=str(self),
+            remedy="write it as a glob, a regular expression (re:...) or a combination of them",
+        )
+
+    def __str__(self) -> str:
+        return f"<{getattr(self.function, '__qualname__', 'function')}>"
+
+
+@dataclass(frozen=True, slots=True)
+class All(Selector):
+    """What all of several selectors pick."""
+
+    parts: tuple[Selector, ...]
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        return frozenset.intersection(*(part.addresses(model) for part in self.parts))
+
+    def to_data(self) -> Any:
+        return {"all": [part.to_data() for part in self.parts]}
+
+    def __str__(self) -> str:
+        return f"({' & '.join(map(str, self.parts))})"
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf(Selector):
+    """What at least one of several selectors picks."""
+
+    parts: tuple[Selector, ...]
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        return frozenset.union(*(part.addresses(model) for part in self.parts))
+
+    def to_data(self) -> Any:
+        return {"any": [part.to_data() for part in self.parts]}
+
+    def __str__(self) -> str:
+        return f"({' | '.join(map(str, self.parts))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Selector):
+    """What a selector does not pick."""
+
+    part: Selector
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        every = frozenset(w.address for w in model.of_role("weight", "statistic"))
+        return every - self.part.addresses(model)
+
+    def to_data(self) -> Any:
+        return {"not": self.part.to_data()}
+
+    def __str__(self) -> str:
+        return f"~{self.part}"
+
+
+def _count(last: bool) -> Callable[[str], Selector]:
+    def read(text: str) -> Selector:
+        if not text.isascii() or not text.isdigit() or int(text) < 1:
+            word = "last" if last else "first"
+            raise SelectorError(
+                f"the selector '{word}:{text}' has no count",
+                expected=f"a whole number from 1 up, such as '{word}:3'",
+            )
+        return First(int(text), last=last)
+
+    return read
+
+
+_PREFIXES: dict[str, Callable[[str], Selector]] = {
+    "re": Regex,
+    "type": LayerType,
+    "first": _count(last=False),
+    "last": _count(last=True),
+    "layer": InLayer,
+}
+
+
+def _matching(model: Inventory, expression: re.Pattern[str]) -> frozenset[str]:
+    return frozenset(
+        w.address
+        for w in model.of_role("weight", "statistic")
+        if any(expression.fullmatch(address) for address in w.addresses)
+    )
+
+
+def _in_layers(model: Inventory, nodes: Sequence[LayerNode]) -> frozenset[str]:
+    return frozenset(address for node in nodes for address in node.below)
+
+
+def _nearest(pattern: str, model: Inventory) -> str:
+    """Name the addresses that look most like a glob, the layer's name counting before the weight's."""
+    plain = re.sub(r"[*?\[\]{}!]+", "", pattern).strip("/")
+    known = [w.address for w in model.of_role("weight", "statistic")]
+    layers = {node.address for node in model.layers if node.address and node.below}
+    close = near(plain, [*known, *layers]) or near(plain.split("/")[0], {a.split("/")[0] for a in layers})
+    if close:
+        shown = (repr(escaped(a) + ("/**" if a in layers else "")) for a in close)
+        return f"did you mean {', '.join(shown)}?"
+    return f"addresses here look like {', '.join(repr(a) for a in known[:3])}"

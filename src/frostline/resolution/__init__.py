@@ -1,0 +1,1 @@
+"""What a plan decides for each weight of one model."""

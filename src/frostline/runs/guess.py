@@ -1,0 +1,159 @@
+"""What one word on a command line says of data: its kind, and which part of it is the target, guessed."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frostline.data.image_folder import shown_shape
+from frostline.errors import DataError, RunError, listed
+from frostline.runs.schema import CsvData, FunctionData, ImagesData, NpzData, Source
+
+KINDS_EXPECTED = "a .npz or .csv file, a folder of images by class, or module:function"
+
+_TABLES = (".csv", ".tsv", ".txt")
+_INPUTS = ("x", "x_train", "inputs", "features", "images")
+_TARGETS = ("y", "y_train", "targets", "target", "labels", "label")
+_COLUMNS = ("target", "label", "class", "y", "kind", "species", "price", "outcome")
+
+
+def guessed(data: str, model: Any, target: str | None = None) -> Source:
+    """Return what a config would say of some data.
+
+    Args:
+        data: A `.npz` or `.csv` file, a folder of images by class, or `module:function`.
+        model: Tells the size of images, and whether it scales them itself.
+        target: The column or array to predict; else it is guessed by its name, a column also as the last.
+
+    Raises:
+        DataError: There is no such data, it is of no known kind, or nothing in it can be guessed at.
+    """
+    path = Path(data)
+    require_data(data)
+    if not path.exists():
+        return FunctionData(function=data)
+    if path.is_dir():
+        return _images(model, path)
+    if path.suffix == ".npz":
+        return _npz(path, target)
+    if path.suffix in _TABLES:
+        return _csv(path, target)
+    raise DataError(f"{data!r} is of no kind that a run reads", expected=KINDS_EXPECTED)
+
+
+def require_data(data: str | None) -> str:
+    """Return the name of some data; raise where there is none, without looking into it.
+
+    Raises:
+        RunError: No data is named.
+        DataError: There is no such file.
+    """
+    if data is None:
+        raise RunError(
+            "a model alone says nothing of its gradients: they need data",
+            expected=KINDS_EXPECTED,
+            remedy="add --data data.npz, or give a run config in place of the model",
+        )
+    if not Path(data).exists() and not _names_function(data):
+        raise DataError(f"there is no data {data!r}", expected=KINDS_EXPECTED, remedy=_beside(Path(data)))
+    return data
+
+
+def arrays_in(path: Path) -> dict[str, Any]:
+    """Read all arrays of a NumPy archive.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with _opened(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def described(arrays: dict[str, Any]) -> str:
+    """Say the names, shapes and dtypes of arrays."""
+    return listed((f"{n} {shown_shape(a.shape)} {a.dtype}" for n, a in arrays.items()), most=8)
+
+
+def layers_in(model: Any) -> list[Any]:
+    """Return the innermost layers of a model."""
+    found: list[Any] = []
+    for layer in getattr(model, "layers", ()):
+        found += layers_in(layer) or [layer]
+    return found
+
+
+def columns_in(path: Path) -> tuple[list[str], str]:
+    """Return the names of the columns of a table, and what stands between two values."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        text = stream.readline().rstrip("\r\n")
+    delimiter = max(",;\t|", key=text.count)
+    names = next(csv.reader([text], delimiter=delimiter), [])
+    return [name.strip() for name in names], delimiter
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("File is not a zip file")
+        with np.load(path, allow_pickle=False) as archive:
+            yield archive
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{str(path)!r} is no whole NumPy archive",
+            received=str(error),
+            expected="a file that np.savez('data.npz', x=x, y=y) wrote",
+        ) from None
+
+
+def _images(model: Any, path: Path) -> ImagesData:
+    inputs = list(getattr(model, "inputs", None) or [])
+    shape = tuple(inputs[0].shape[1:]) if len(inputs) == 1 else ()
+    more: dict[str, Any] = {"size": [224, 224]} if len(shape) == 3 and None in shape else {}
+    if not any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in layers_in(model)):
+        more["range"] = [0.0, 1.0]
+    return ImagesData(images=str(path), **more)
+
+
+def _npz(path: Path, target: str | None) -> NpzData:
+    with _opened(path) as archive:
+        names = archive.files
+    x, y = _key(names, _INPUTS), target or _key(names, _TARGETS)
+    if x is None and y is not None and len(names) == 2:
+        x = next((name for name in names if name != y), None)
+    if x is None or y is None or x == y:
+        raise DataError(
+            f"it is not clear which arrays of {str(path)!r} are the input and the target",
+            received=described(arrays_in(path)),
+            remedy="name them x and y: np.savez('data.npz', x=x, y=y)",
+        )
+    return NpzData(npz=str(path), x=x, y=y)
+
+
+def _csv(path: Path, target: str | None) -> CsvData:
+    columns, delimiter = columns_in(path)
+    guess = next((c for n in _COLUMNS for c in columns if c.lower() == n), columns[-1] if columns else "")
+    return CsvData(csv=str(path), target=target or guess, delimiter=delimiter)
+
+
+def _key(names: Iterable[str], wanted: tuple[str, ...]) -> str | None:
+    every = list(names)
+    return next((key for name in wanted for key in every if key.lower() == name), None)
+
+
+def _names_function(data: str) -> bool:
+    return ":" in data and Path(data).suffix not in (".npz", *_TABLES)
+
+
+def _beside(path: Path) -> str | None:
+    if not path.parent.is_dir():
+        return None
+    files = sorted(p.name for p in path.parent.iterdir() if p.suffix in (".npz", *_TABLES))
+    return f"in {str(path.parent)!r} there is {listed(files)}" if files else None

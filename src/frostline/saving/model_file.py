@@ -1,0 +1,288 @@
+"""`save_model` and `load_model`: the ordinary `.keras` archive, with Frostline's decisions in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from frostline import _keras
+from frostline._version import __version__
+from frostline.errors import FrostlineError, ModelError, ModelFileError
+from frostline.files.atomic import replaced_atomically
+from frostline.files.tensor_file import Array, packed, unpacked
+from frostline.model.inventory import inventory
+from frostline.model.loading import load_archive, require_archive
+from frostline.saving import optimizer_state as slots
+from frostline.saving.plan_state import Decisions, decisions_of, put_on
+
+SCHEMA = 1
+DECISIONS, VALUES = "frostline.json", "frostline.safetensors"
+"""The members of the archive that are Frostline's; Keras passes over them."""
+
+
+def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+    """Write a model so that Keras opens it plainly, and Frostline with every decision in place.
+
+    The file is the ordinary `.keras` archive with merged weights, and members of Frostline's beside those of
+    Keras: the plan that is on the model, the flag of every weight and layer (inside custom layers and
+    MultiHeadAttention too, where Keras loses them), parametrizations with the values of their parts, and
+    the state of the optimizer by address. The model stays as it is.
+
+    Plain Keras gets the optimizer as well where it would build it for the same weights. Where it would not,
+    since it does not know the flags of single weights or the parts of a parametrized one, or where there was
+    no training step yet, plain Keras opens the model uncompiled, without a warning; Frostline's `load_model`
+    finds it compiled.
+
+    Args:
+        model: A built `keras.Model`.
+        path: A file that ends in `.keras`.
+        overwrite: Whether to replace a file that is there. It is replaced as a whole or not at all.
+
+    Raises:
+        ModelFileError: The file cannot be written, or the model cannot be saved by Keras.
+        ParametrizationError: A parametrization of your own is not registered with Keras.
+        OptimizerError: The optimizer is of another model, or hides its slots.
+
+    Example:
+        >>> import keras, tempfile
+        >>> from frostline.parametrization.install import parametrize
+        >>> from frostline.parametrization.selections import Rows
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(100, 8, name="tokens")])
+        >>> rows = parametrize(model, "tokens/embeddings", Rows(slice(90, None)))
+        >>> path = Path(tempfile.mkdtemp()) / "model.keras"
+        >>> save_model(model, path)
+        >>> [tuple(v.shape) for v in load_model(path).trainable_variables]
+        [(10, 8)]
+        >>> [tuple(v.shape) for v in keras.models.load_model(path).trainable_variables]
+        [(100, 8)]
+    """
+    path = Path(path)
+    _require_possible(model, path, overwrite=overwrite)
+    _keras.settle(model)
+    held = inventory(model)
+    decisions = decisions_of(model, held)
+    data: dict[str, Any] = {**decisions.data, "compile": None, "optimizer": None}
+    arrays = dict(decisions.arrays)
+    opt, plainly = slots.optimizer_of(model), not getattr(model, "compiled", False)
+    if opt is not None:
+        targets = slots.targets_by_address(opt, held)
+        plainly = slots.fits_plain_keras(model, held, targets)
+        data["optimizer"], own = slots.taken(opt, targets, by_keras=plainly)
+        arrays |= own
+    settings = _portable(type(model).get_compile_config(model))
+    data["compile"] = None if plainly else settings
+    members = _members(data, arrays)
+    with replaced_atomically(path, ModelFileError) as temporary:
+        _save(model, temporary, path, settings if plainly else {})
+        with zipfile.ZipFile(temporary, "a") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
+    compile: bool = True,
+) -> Any:
+    """Read a model that `save_model` wrote, with every decision in place.
+
+    Training goes on from there with the numbers that it would have had. A `.keras` file that Keras itself
+    wrote is opened as Keras opens it.
+
+    Args:
+        path: The file.
+        custom_objects: Classes and functions by name, where they are not registered with Keras.
+        safe_mode: Whether to refuse files that contain Python code (Lambda layers), which loading would run.
+        compile: Whether the model comes with its optimizer, loss and metrics.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelFileError: There is no such file, it is damaged or was altered, or Keras cannot load it.
+        ParametrizationError: It has a parametrization of your own whose class is not known here.
+
+    Example:
+        >>> import keras, tempfile
+        >>> from frostline.trainability.apply import apply
+        >>> from frostline.plan.plan import Plan
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> model.compile("adam", "mse")
+        >>> applied = apply(model, Plan().train("head/bias"))
+        >>> path = Path(tempfile.mkdtemp()) / "model.keras"
+        >>> save_model(model, path)
+        >>> [variable.name for variable in load_model(path).trainable_variables]
+        ['bias']
+    """
+    path = Path(path)
+    require_archive(path)
+    found = _read(path)
+    objects = dict(custom_objects or {})
+    if found is None:
+        return load_archive(
+            path, safe_mode=safe_mode, custom_objects=objects, compiled=compile, in_python=True
+        )
+    data, arrays = found
+    by_keras = compile and data["compile"] is None
+    model = load_archive(path, safe_mode=safe_mode, custom_objects=objects, compiled=by_keras, in_python=True)
+    try:
+        names = put_on(model, Decisions(data, arrays), objects)
+        if compile:
+            _compile(model, data, objects, safe_mode)
+            if data["optimizer"] is not None and getattr(model, "optimizer", None) is not None:
+                slots.restored(model, data["optimizer"], arrays, names)
+    except FrostlineError as error:
+        raise type(error)(
+            f"{str(path)!r} cannot be restored: {error.what}",
+            received=error.received,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error
+    return model
+
+
+def save_plainly(model: Any, path: str | os.PathLike[str]) -> None:
+    """Write a model as Keras does, whole or not at all, and without its optimizer.
+
+    Raises:
+        ModelFileError: The file cannot be written, or the model cannot be saved by Keras.
+    """
+    path = Path(path)
+    _require_possible(model, path, overwrite=True)
+    with replaced_atomically(path, ModelFileError) as temporary:
+        _save(model, temporary, path, {})
+
+
+def has_decisions(path: Path) -> bool:
+    """Whether a whole `.keras` archive has Frostline's members."""
+    with zipfile.ZipFile(path) as archive:
+        return DECISIONS in archive.namelist()
+
+
+def _require_possible(model: Any, path: Path, *, overwrite: bool) -> None:
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            "only a keras.Model can be saved",
+            received=f"an object of type {type(model).__name__}",
+            expected="a built keras.Model",
+        )
+    if path.suffix != ".keras":
+        raise ModelFileError(
+            f"{str(path)!r} is no name for a saved model",
+            expected="a name that ends in .keras",
+            remedy=f"write {str(path.with_suffix('.keras'))!r}",
+        )
+    if path.exists() and not overwrite:
+        raise ModelFileError(
+            f"{str(path)!r} exists already", remedy="name another file, or leave out overwrite=False"
+        )
+
+
+def _save(model: Any, temporary: Path, path: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        with _keras.saved_compiled_as(model, settings):
+            model.save(temporary)
+    except (OSError, FrostlineError):
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise ModelFileError(
+            f"Keras cannot save the model {model.name!r} to {str(path)!r}",
+            received=f"{type(error).__name__}: {lines[0][:300]}",
+            remedy="the whole error is its cause",
+        ) from error
+
+
+def _portable(settings: Any) -> Any:
+    """Return compile settings that every backend can read.
+
+    Keras on PyTorch names its optimizers by a module of that backend, and the file then trains nowhere else.
+    """
+    if isinstance(settings, list):
+        return [_portable(one) for one in settings]
+    if not isinstance(settings, dict):
+        return settings
+    portable = {key: _portable(value) for key, value in settings.items()}
+    if str(portable.get("module", "")).startswith("keras.src.backend.torch.optimizers"):
+        portable |= {"module": "keras.optimizers", "registered_name": None}
+    return portable
+
+
+def _members(data: Mapping[str, Any], arrays: Mapping[str, Array]) -> dict[str, bytes]:
+    """Return Frostline's members of the archive; each says what the other must be."""
+    values = packed(arrays) if arrays else b""
+    sealed = {
+        "frostline_model": SCHEMA,
+        "frostline": __version__,
+        **data,
+        "values": _digest(values) if arrays else None,
+    }
+    text = json.dumps({**sealed, "blake3": _own_digest(sealed)}, indent=1)
+    members = {DECISIONS: text.encode()}
+    return {**members, VALUES: values} if arrays else members
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
+    """Return Frostline's decisions and arrays in an archive; None where it has none."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if DECISIONS not in names:
+            return None
+        text = archive.read(DECISIONS)
+        values = archive.read(VALUES) if VALUES in names else None
+    try:
+        data = json.loads(text)
+        claimed = data.pop("blake3", None)
+        version = data.get("frostline_model")
+    except (ValueError, AttributeError):
+        raise _altered(path, "it is no JSON") from None
+    if version != SCHEMA:
+        raise ModelFileError(
+            f"the decisions in {str(path)!r} are of another version of Frostline",
+            received=f"version {version!r}",
+            expected=f"version {SCHEMA}",
+            remedy="load it with the version that wrote it; keras.models.load_model opens the model plainly",
+        )
+    if claimed != _own_digest(data):
+        raise _altered(path, "its own digest does not fit")
+    if data["values"] != (_digest(values) if values is not None else None):
+        raise _altered(path, f"{VALUES} is not the one it was written with")
+    try:
+        return data, unpacked(values) if values is not None else {}
+    except ValueError as problem:
+        raise _altered(path, f"{VALUES}: {problem}") from None
+
+
+def _compile(model: Any, data: Mapping[str, Any], objects: dict[str, Any], safe_mode: bool) -> None:
+    import keras
+
+    if data["compile"]:
+        with _keras.safe_mode(safe_mode), keras.saving.custom_object_scope(objects):
+            model.compile_from_config(data["compile"])
+
+
+def _altered(path: Path, why: str) -> ModelFileError:
+    return ModelFileError(
+        f"the decisions in {str(path)!r} were altered after they were written",
+        received=f"{DECISIONS}: {why}",
+        expected="what frostline.save_model wrote",
+        remedy="ask for the file as it was saved; keras.models.load_model opens the model plainly",
+    )
+
+
+def _own_digest(data: Mapping[str, Any]) -> str:
+    return _digest(json.dumps(data, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _digest(raw: bytes) -> str:
+    return blake3(raw, max_threads=blake3.AUTO).hexdigest()

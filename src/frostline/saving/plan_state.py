@@ -1,0 +1,259 @@
+"""All that was decided about a model's weights, as data and arrays; and back onto the loaded model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from frostline import _keras
+from frostline.errors import ModelFileError, PlanError, listed
+from frostline.files.tensor_file import Array
+from frostline.model.alignment import aligned, renamed
+from frostline.model.inventory import Inventory, Weight, inventory
+from frostline.parametrization.base import Parametrization
+from frostline.parametrization.install import parametrize
+from frostline.parametrization.selections import Selection
+from frostline.parametrization.serialization import described, from_description
+from frostline.plan.file import plan_from_data
+from frostline.plan.plan import Plan, Rule
+from frostline.plan.selectors import selector
+from frostline.resolution.resolve import Resolution
+from frostline.trainability.apply import apply
+
+_BASE, _PART, _HOW = "base/", "part/", "how/"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a model file says beside what Keras keeps.
+
+    Attributes:
+        data: Plain data for JSON: flags by address, parametrizations, the plan.
+        arrays: What of parametrized weights the merged value does not tell, by name.
+    """
+
+    data: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+
+
+def decisions_of(model: Any, held: Inventory) -> Decisions:
+    """Take down every decision about a model, without changing it.
+
+    Raises:
+        ParametrizationError: A parametrization cannot be written to a file.
+    """
+    resolution = getattr(_keras.noted(model), "resolution", None)
+    parametrized: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
+    for weight in held:
+        if weight.combination is not None:
+            parametrized[weight.address], own = _taken_apart(weight, resolution)
+            arrays |= own
+    data = {
+        "weights": {
+            w.address: {
+                "shape": list(w.shape),
+                "dtype": w.dtype,
+                "trains": bool(w.variable.trainable),
+            }
+            for w in held
+            if w.role != "metric"
+        },
+        "layers": {node.address: _keras.layer_flag(node.layer) for node in held.layers},
+        "parametrized": parametrized,
+        "plan": _plan(resolution) if resolution is not None else None,
+    }
+    return Decisions(data, arrays)
+
+
+def _plan(resolution: Resolution) -> dict[str, Any]:
+    try:
+        rules: Any = resolution.plan.to_data()
+    except PlanError:
+        rules = None
+    return {"rules": rules, "decided": _decided(resolution)}
+
+
+def plan_data(resolution: Resolution) -> Any:
+    """Return the plan of a resolution as in a plan file; one with Python functions as rules by address."""
+    try:
+        return resolution.plan.to_data()
+    except PlanError:
+        # Here a parametrization of the user's own is left out, which no plan file can hold.
+        return _by_addresses(_decided(resolution), {}, {}).to_data()
+
+
+def _decided(resolution: Resolution) -> dict[str, Any]:
+    """Return what a plan decided, address by address, whatever its rules are."""
+    return {
+        "trained": [[d.weight.address, d.lr, d.decay] for d in resolution.trained],
+        "moving": [d.weight.address for d in resolution.statistics if d.trains],
+        "batchnorm": resolution.plan.batchnorm,
+        "stochastic": resolution.plan.stochastic,
+    }
+
+
+def _by_addresses(
+    decided: Mapping[str, Any], names: Mapping[str, str], hows: Mapping[str, Parametrization]
+) -> Plan:
+    """Return a plan that decides the same for one model, with every address named."""
+    groups: dict[tuple[float, float], list[str]] = {}
+    for address, lr, decay in decided["trained"]:
+        groups.setdefault((lr, decay), []).append(address)
+    if groups:
+        # A rule may pick statistics beside weights, and not alone.
+        next(iter(groups.values())).extend(decided["moving"])
+
+    def rule(addresses: list[str], lr: float, decay: float, how: Parametrization | None = None) -> Rule:
+        exactly = [f"re:{re.escape(address)}" for address in renamed(names, addresses)]
+        return Rule("train", selector({"any": exactly}), lr, decay, part=how)
+
+    whole = [
+        rule(rest, *rates)
+        for rates, addresses in groups.items()
+        if (rest := [address for address in addresses if address not in hows])
+    ]
+    parts = [
+        rule([address], lr, decay, hows[address])
+        for address, lr, decay in decided["trained"]
+        if address in hows
+    ]
+    return Plan((*whole, *parts), "freeze", decided["batchnorm"], decided["stochastic"])
+
+
+def put_on(model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] | None) -> dict[str, str]:
+    """Bring a model that Keras has just loaded under the decisions of its file.
+
+    Returns:
+        The address in the loaded model for each one in the file.
+
+    Raises:
+        ModelFileError: They are of another model.
+        ParametrizationError: A parametrization is of a class that is not known here.
+    """
+    data, held = decisions.data, inventory(model)
+    names, parametrized = _fitting_names(held, data["weights"]), data["parametrized"]
+    own = {address: _own(decisions.arrays, address) for address in parametrized}
+    hows = {address: _how(about, own[address], custom_objects) for address, about in parametrized.items()}
+    for address, how in hows.items():
+        if not parametrized[address]["by_plan"]:
+            parametrize(model, names[address], how)
+    if data["plan"] is not None:
+        planned = {address: how for address, how in hows.items() if parametrized[address]["by_plan"]}
+        apply(model, _plan_for(data["plan"], names, planned))
+    for address in parametrized:
+        _give_values(held.by_address[names[address]], own[address])
+    _set_flags(held, data, names)
+    return names
+
+
+def _plan_for(plan: Mapping[str, Any], names: Mapping[str, str], hows: Mapping[str, Parametrization]) -> Plan:
+    """Return the plan with its own rules, where these still pick the same weights."""
+    if plan["rules"] is not None and all(one == other for one, other in names.items()):
+        return plan_from_data(plan["rules"])
+    return _by_addresses(plan["decided"], names, hows)
+
+
+def _set_flags(held: Inventory, data: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    for address, kept in data["weights"].items():
+        variable = held.by_address[names[address]].variable
+        if variable.trainable != kept["trains"]:
+            variable.trainable = kept["trains"]
+    for address, about in data["parametrized"].items():
+        held.by_address[names[address]].combination.flag = about["flag"]
+    nodes = aligned(
+        dict.fromkeys(data["layers"]), dict.fromkeys(node.address for node in held.layers), renamed=True
+    )
+    for address, flag in data["layers"].items():
+        if (node := held.layer_by_address.get(nodes[address])) is not None:
+            _keras.set_layer_flag(node.layer, flag)
+
+
+def _own(arrays: Mapping[str, Array], address: str) -> dict[str, Array]:
+    """Return the arrays of one weight, by their names without its address."""
+    found: dict[str, Array] = {}
+    for kind in (_BASE, _PART, _HOW):
+        start = f"{kind}{address}:"
+        found |= {f"{kind}{n.removeprefix(start)}": a for n, a in arrays.items() if n.startswith(start)}
+    return found
+
+
+def _taken_apart(weight: Weight, resolution: Resolution | None) -> tuple[dict[str, Any], dict[str, Array]]:
+    made_of = weight.combination
+    how, own = described(made_of.how)
+    arrays = {f"{_HOW}{weight.address}:{name}": array for name, array in own.items()}
+    if not isinstance(made_of.how, Selection):
+        # The merged weight tells the elements of a selection, and not the factors of others.
+        arrays |= {f"{_PART}{weight.address}:{n}": _array(part) for n, part in made_of.parts.items()}
+    base, merged = _base_elements(weight), weight.numpy()
+    if base.shape != merged.shape or base.tobytes() != merged.tobytes():
+        arrays[f"{_BASE}{weight.address}:"] = base
+    planned = resolution is not None and any(d.weight.address == weight.address for d in resolution.trained)
+    about = {
+        "how": how,
+        "what": str(made_of.how),
+        "parts": list(made_of.parts),
+        # Whether it trains once it is plain again.
+        "flag": bool(made_of.flag) or planned,
+        "by_plan": bool(made_of.by_plan),
+    }
+    return about, arrays
+
+
+def _base_elements(weight: Weight) -> Array:
+    """Return what of the base the merged weight does not tell."""
+    import keras
+
+    made_of = weight.combination
+    elements = made_of.how.elements(weight.shape)
+    if not isinstance(made_of.how, Selection) or elements is None:
+        return _array(made_of.base)
+    taken: Array = keras.ops.convert_to_numpy(elements.take(made_of.base.value))
+    return taken
+
+
+def _how(
+    about: Mapping[str, Any], arrays: Mapping[str, Array], custom_objects: Mapping[str, Any] | None
+) -> Parametrization:
+    places = {name.removeprefix(_HOW): a for name, a in arrays.items() if name.startswith(_HOW)}
+    return from_description(about["how"], places, custom_objects)
+
+
+def _give_values(weight: Weight, arrays: Mapping[str, Array]) -> None:
+    import keras
+
+    made_of = weight.combination
+    if (base := arrays.get(_BASE)) is not None:
+        elements = made_of.how.elements(weight.shape)
+        if isinstance(made_of.how, Selection) and elements is not None:
+            base = elements.put(made_of.base.value, keras.ops.convert_to_tensor(base, dtype=weight.dtype))
+        made_of.base.assign(base)
+    for name, part in made_of.parts.items():
+        if (value := arrays.get(f"{_PART}{name}")) is not None:
+            part.assign(value)
+
+
+def _fitting_names(held: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:
+    present = {w.address: (w.name, list(w.shape), w.dtype) for w in held if w.role != "metric"}
+    wanted = {a: (a.rpartition("/")[2], about["shape"], about["dtype"]) for a, about in saved.items()}
+    names = aligned(wanted, present, renamed=True)
+    if present == {names[address]: kind for address, kind in wanted.items()}:
+        return names
+    differ = [a for a in dict.fromkeys((*wanted, *present)) if present.get(a) != wanted.get(a)]
+    raise ModelFileError(
+        "the decisions in the file are of another model than the one in it",
+        received=f"these differ: {listed(differ)}",
+        expected="the weights that the model had when it was saved",
+        remedy="a custom layer may have changed since; keras.models.load_model opens the model plainly",
+    )
+
+
+def _array(variable: Any) -> Array:
+    import keras
+
+    value: Array = keras.ops.convert_to_numpy(variable)
+    return np.asarray(value)

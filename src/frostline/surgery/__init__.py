@@ -1,0 +1,1 @@
+"""Models that are made anew from old ones."""

@@ -1,0 +1,66 @@
+"""Inference mode for frozen layers, whatever their caller asks for.
+
+Dropout, noise and moving statistics follow the `training` argument, and Keras hands that down from the model:
+a frozen block inside a model in training still drops and still counts. So the `call` of each such layer is
+wrapped, on the object alone: class, configuration and saved files stay what they were.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import Any
+
+from frostline import _keras
+from frostline.resolution.resolve import LayerMode, Resolution
+
+_asked: ContextVar[Any] = ContextVar("training argument of the outermost frozen layer", default=None)
+
+
+def set_modes(resolution: Resolution) -> None:
+    """Make the layers of a resolution run as its policies say; all others as Keras has them."""
+    modes = {mode.address: mode for mode in resolution.modes}
+    any_forced = any(mode.forced for mode in resolution.modes)
+    for node in resolution.inventory.layers:
+        mode = modes.get(node.address)
+        if mode is None or not (mode.forced or (mode.keeps_statistics and any_forced)):
+            _keras.restore_method(node.layer, "call")
+        else:
+            _keras.replace_method(node.layer, "call", functools.partial(_wrapped, mode=mode))
+
+
+def calls_of(layers: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Return what stands in the place of each layer's `call` now, for `restore_calls`."""
+    return [(layer, vars(layer).get("call")) for layer in layers]
+
+
+def restore_calls(calls: Iterable[tuple[Any, Any]]) -> None:
+    """Put back what `calls_of` returned; what others than plans replaced since stays."""
+    for layer, call in calls:
+        _keras.restore_held(layer, "call", call)
+
+
+def _wrapped(call: Callable[..., Any], mode: LayerMode) -> Callable[..., Any]:
+    signature = inspect.signature(call)
+    place = list(signature.parameters).index("training")
+    default = signature.parameters["training"].default
+    default = None if default is inspect.Parameter.empty else default
+
+    @functools.wraps(call)
+    def in_frozen_block(*args: Any, **kwargs: Any) -> Any:
+        given = args[place] if len(args) > place else kwargs.get("training", default)
+        asked = given if _asked.get() is None else _asked.get()
+        training = False if mode.forced else asked
+        if len(args) > place:
+            args = (*args[:place], training, *args[place + 1 :])
+        else:
+            kwargs["training"] = training
+        token = _asked.set(asked)
+        try:
+            return _keras.call_apart(call, *args, **kwargs)
+        finally:
+            _asked.reset(token)
+
+    return in_frozen_block

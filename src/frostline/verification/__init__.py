@@ -1,0 +1,1 @@
+"""What moved and what did not: digests, fingerprints, receipts."""

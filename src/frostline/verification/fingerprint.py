@@ -1,0 +1,226 @@
+"""Fingerprints: a digest of every variable of a model, to hold against another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
+
+from blake3 import blake3
+
+from frostline import _keras
+from frostline.elements.algebra import covers
+from frostline.errors import FrostlineError
+from frostline.model.alignment import aligned
+from frostline.model.inventory import Role, Weight, inventory
+from frostline.parametrization.base import Parametrization
+from frostline.parametrization.selections import Selection
+from frostline.plan.plan import Plan
+from frostline.render import count
+from frostline.resolution.parts import Parts, part_text
+from frostline.resolution.resolve import Resolution, resolve
+from frostline.verification.digest import digest_array, digest_with, digest_without
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The digest of one variable.
+
+    Attributes:
+        role: `weight`, `statistic`, `seed` or `metric`.
+        shape: Its shape.
+        dtype: Its dtype.
+        blake3: BLAKE3 digest, in hexadecimal, of its bytes in C order, little endian.
+        frozen: For a parametrized weight the same of its base, with zeros where trained elements stand.
+        part: For a parametrized weight what of it trains, in words.
+        rests: For a weight that a plan trains in part, by what trains of it, the same of all the rest.
+    """
+
+    role: Role
+    shape: tuple[int, ...]
+    dtype: str
+    blake3: str
+    frozen: str = ""
+    part: str = ""
+    rests: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def rest(self, part: str) -> str | None:
+        """Return the digest of all but a part, where it was taken."""
+        return self.rests.get(part) or (self.frozen if part == self.part and part else None)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the digest as plain data, for JSON."""
+        data = {
+            "role": self.role,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "blake3": self.blake3,
+        }
+        data |= {"frozen": self.frozen, "part": self.part} if self.frozen else {}
+        return data | ({"rests": dict(self.rests)} if self.rests else {})
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Digest:
+        """Make a digest from plain data, the reverse of `to_data`."""
+        if data["role"] not in get_args(Role):
+            raise ValueError(f"unknown role {data['role']!r}")
+        plain = data["role"], tuple(data["shape"]), str(data["dtype"]), str(data["blake3"])
+        rests = {str(part): str(digest) for part, digest in data.get("rests", {}).items()}
+        return cls(*plain, str(data.get("frozen", "")), str(data.get("part", "")), rests)
+
+    def same_values(self, other: Digest) -> bool:
+        """Return whether another digest is of the same values, parametrized or not."""
+        plain = (replace(one, frozen="", part="", rests={}) for one in (self, other))
+        return next(plain) == next(plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint(Mapping[str, Digest]):
+    """The digest of every variable of a model, by address.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> fingerprint(model) == fingerprint(model)
+        True
+    """
+
+    digests: Mapping[str, Digest]
+
+    def __getitem__(self, address: str) -> Digest:
+        return self.digests[address]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.digests)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fingerprint) and dict(self.digests) == dict(other.digests)
+
+    def __hash__(self) -> int:
+        return hash(self.combined)
+
+    def __str__(self) -> str:
+        return f"Fingerprint of {count(len(self), 'variable')}: {self.combined[:16]}"
+
+    @property
+    def combined(self) -> str:
+        """One digest over weights and statistics, their addresses, shapes and dtypes."""
+        digest = blake3()
+        for address in sorted(self.digests):
+            one = self.digests[address]
+            if one.role in ("weight", "statistic"):
+                digest.update(f"{address}|{one.dtype}|{one.shape}|{one.blake3}\n".encode())
+        return digest.hexdigest()
+
+    def as_in(self, other: Fingerprint) -> Fingerprint:
+        """Return the same by the addresses of another fingerprint, where it is of a copy of the same model.
+
+        Keras numbers layers without names as they come, so they may have other addresses in another process.
+        """
+        names = aligned(kinds(self), kinds(other))
+        return Fingerprint({names.get(address, address): one for address, one in self.digests.items()})
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the fingerprint as plain data, for JSON."""
+        return {address: digest.to_data() for address, digest in self.digests.items()}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Fingerprint:
+        """Make a fingerprint from plain data, the reverse of `to_data`."""
+        return cls({address: Digest.from_data(one) for address, one in data.items()})
+
+
+def kinds(held: Mapping[str, Digest] | Mapping[str, Weight]) -> dict[str, tuple[str, tuple[int, ...], str]]:
+    """Return role, shape and dtype of each weight and statistic, by address, in the order of the model."""
+    kept = ("weight", "statistic")
+    return {a: (one.role, tuple(one.shape), one.dtype) for a, one in held.items() if one.role in kept}
+
+
+def fingerprint(model: Any, plan: Plan | Resolution | None = None) -> Fingerprint:
+    """Take the digest of every variable of a model.
+
+    Args:
+        model: A built Keras model or layer; or, without a model, the variables, tensors or arrays of the
+            backend by name.
+        plan: A plan, or its resolution, that trains weights in part: of these the digest of what it leaves
+            frozen is taken too, so that `verify` can tell.
+
+    Raises:
+        UnbuiltModelError: Its weights do not exist yet.
+        PlanError: The plan does not fit the model.
+        FrostlineError: Something in a mapping holds no numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> before = fingerprint({"table": np.zeros((2, 3), "float32")})
+        >>> before["table"].shape, before["table"].dtype
+        ((2, 3), 'float32')
+    """
+    if isinstance(model, Mapping):
+        return _fingerprint_of_raw(model)
+    if plan is None:
+        return fingerprint_of(inventory(model))
+    resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
+    return fingerprint_of(resolution.inventory, Parts.of((resolution,)))
+
+
+def fingerprint_of(weights: Iterable[Weight], parts: Parts | None = None) -> Fingerprint:
+    """Take the digest of variables that are known already, as they are now.
+
+    Args:
+        weights: The variables.
+        parts: What plans train of some of them, so that the rest gets a digest of its own.
+    """
+    every = parts.every if parts is not None else {}
+    return Fingerprint({w.address: _digest(w, every.get(w.address, {})) for w in weights})
+
+
+def _fingerprint_of_raw(variables: Mapping[str, Any]) -> Fingerprint:
+    found = {}
+    for name, variable in variables.items():
+        values = _keras.glimpse(variable)
+        if values.dtype == object:
+            raise FrostlineError(
+                f"no numbers can be read from {name!r}",
+                received=f"an object of type {type(variable).__name__}",
+                expected="a variable, a tensor or an array",
+            )
+        found[name] = Digest("weight", values.shape, values.dtype.name, digest_array(values))
+    return Fingerprint(found)
+
+
+def _digest(weight: Weight, parts: Mapping[str, Parametrization]) -> Digest:
+    rests = {part: _rest(weight, how) for part, how in parts.items()}
+    plain = weight.role, weight.shape, weight.dtype, _whole(weight)
+    if weight.combination is None:
+        return Digest(*plain, rests=rests)
+    part = part_text(weight.combination.how, weight.shape)
+    return Digest(*plain, rests.get(part) or _rest(weight, weight.combination.how), part, rests)
+
+
+def _whole(weight: Weight) -> str:
+    """Digest all of a weight; one of which some elements train is not put together for it."""
+    made_of = weight.combination
+    if made_of is None or not isinstance(made_of.how, Selection):
+        return digest_array(_keras.glimpse(weight.variable))
+    part = _keras.glimpse(made_of.parts[made_of.how.part])
+    return digest_with(_keras.glimpse(made_of.base), made_of.how.elements(weight.shape), part)
+
+
+def _rest(weight: Weight, how: Parametrization) -> str:
+    """Digest what a parametrization leaves frozen of a weight, whether it is on it now or not."""
+    elements = how.elements(weight.shape)
+    values = _keras.glimpse(weight.combination.base if _is_in_base(weight, how) else weight.variable)
+    return digest_array(values) if elements is None else digest_without(values, elements)
+
+
+def _is_in_base(weight: Weight, how: Parametrization) -> bool:
+    """Whether all that a parametrization leaves frozen of a weight stands in the base that it has now."""
+    made_of = weight.combination
+    if made_of is None:
+        return False
+    left, now = how.elements(weight.shape), made_of.how.elements(weight.shape)
+    return bool(made_of.how == how or (left is not None and now is not None and covers(left, now)))

@@ -1,0 +1,282 @@
+"""Receipts: what a training run did, in a file that anyone can check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+from rich.console import ConsoleRenderable
+
+from frostline.errors import FrostlineError, ModelFileError, PlanError, listed
+from frostline.files.atomic import read_text, write_atomically
+from frostline.model.alignment import aligned
+from frostline.model.inventory import inventory
+from frostline.plan.file import plan_or_schedule_from_data
+from frostline.plan.schedule import Schedule
+from frostline.render import Rendered, count, stacked
+from frostline.resolution.resolve import resolve
+from frostline.verification.fingerprint import Fingerprint, kinds
+from frostline.verification.verify import Verification, compare
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRecord:
+    """What a phase of a schedule did.
+
+    Attributes:
+        name: Its name.
+        trained: Addresses of the weights that were to train in it.
+        moving: Addresses of the statistics that were allowed to move in it.
+        after: The fingerprint at its end.
+        parts: What was to train of the weights that it trained in part, in words, by address.
+    """
+
+    name: str
+    trained: tuple[str, ...]
+    moving: tuple[str, ...]
+    after: Fingerprint = field(repr=False)
+    parts: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the record as plain data, for JSON."""
+        return {
+            "name": self.name,
+            "trained": list(self.trained),
+            "moving": list(self.moving),
+            "parts": dict(self.parts),
+            "after": self.after.to_data(),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> PhaseRecord:
+        """Make a record from plain data, the reverse of `to_data`."""
+        after = Fingerprint.from_data(data["after"])
+        parts = _parts_of(data, after)
+        return cls(str(data["name"]), tuple(data["trained"]), tuple(data["moving"]), after, parts)
+
+
+@dataclass(frozen=True)
+class Receipt(Rendered):
+    """What a training run did.
+
+    Attributes:
+        model: The model's name.
+        plan: The plan as in a plan file, or as text where it holds a Python function.
+        trained: Addresses of the weights that were to train.
+        moving: Addresses of the statistics that were allowed to move.
+        before: The fingerprint before training.
+        after: The fingerprint after.
+        data: Digest of each array trained on, or the reason why there is none.
+        versions: Of Frostline, Keras, the backend, NumPy and Python.
+        started: When training began, ISO 8601, UTC.
+        seconds: How long it took.
+        phases: What each phase of a schedule did; empty where there was one plan.
+        parts: What was to train of the weights that trained in part, in words, by address: over all phases.
+    """
+
+    model: str
+    plan: Any
+    trained: tuple[str, ...]
+    moving: tuple[str, ...]
+    before: Fingerprint = field(repr=False)
+    after: Fingerprint = field(repr=False)
+    data: Mapping[str, str]
+    versions: Mapping[str, str]
+    started: str
+    seconds: float
+    phases: tuple[PhaseRecord, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verification(self) -> Verification:
+        """What the two fingerprints prove, worked out anew."""
+        return compare(self.before, self.after, self.trained, self.moving, self.parts)
+
+    @property
+    def phase_verifications(self) -> dict[str, Verification]:
+        """The same for each phase of a schedule, by its name."""
+        starts = (self.before, *(phase.after for phase in self.phases))
+        return {
+            phase.name: compare(start, phase.after, phase.trained, phase.moving, phase.parts)
+            for start, phase in zip(starts, self.phases, strict=False)
+        }
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the receipt as plain data, with its own digest."""
+        data = {
+            "frostline_receipt": SCHEMA,
+            "model": self.model,
+            "plan": self.plan,
+            "trained": list(self.trained),
+            "moving": list(self.moving),
+            "parts": dict(self.parts),
+            "before": self.before.to_data(),
+            "after": self.after.to_data(),
+            "data": dict(self.data),
+            "versions": dict(self.versions),
+            "started": self.started,
+            "seconds": self.seconds,
+            "phases": [phase.to_data() for phase in self.phases],
+            "verification": self.verification.to_data(),
+        }
+        return {**data, "blake3": _own_digest(data)}
+
+    def save(self, path: str | Path) -> None:
+        """Write the receipt as JSON, atomically.
+
+        Raises:
+            ModelFileError: The file cannot be written.
+        """
+        text = json.dumps(self.to_data(), indent=1) + "\n"
+        write_atomically(Path(path), text.encode(), ModelFileError)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Receipt:
+        """Read a receipt.
+
+        Raises:
+            ModelFileError: It is no receipt, or it was altered since it was written.
+        """
+        path = Path(path)
+        text = read_text(path, ModelFileError, "receipt")
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise _unreadable(path, f"line {error.lineno}: {error.msg}") from None
+        if not isinstance(data, dict) or data.get("frostline_receipt") != SCHEMA:
+            raise _unreadable(path, f"no key 'frostline_receipt' with the value {SCHEMA}")
+        claimed = data.pop("blake3", None)
+        if claimed != _own_digest(data):
+            raise ModelFileError(
+                f"the receipt {str(path)!r} was altered after it was written",
+                received=f"content with the digest {_own_digest(data)[:16]}…",
+                expected=f"the digest in it, {str(claimed)[:16]}…",
+                remedy="ask for the file that the training run wrote",
+            )
+        try:
+            return cls._from_data(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _unreadable(path, f"{type(error).__name__}: {error}") from None
+
+    @classmethod
+    def _from_data(cls, data: dict[str, Any]) -> Receipt:
+        after = Fingerprint.from_data(data["after"])
+        return cls(
+            model=str(data["model"]),
+            plan=data["plan"],
+            trained=tuple(data["trained"]),
+            moving=tuple(data["moving"]),
+            before=Fingerprint.from_data(data["before"]),
+            after=after,
+            data=dict(data["data"]),
+            versions=dict(data["versions"]),
+            started=str(data["started"]),
+            seconds=float(data["seconds"]),
+            phases=tuple(PhaseRecord.from_data(phase) for phase in data["phases"]),
+            parts=_parts_of(data, after),
+        )
+
+    def check(self, *, before: Fingerprint | None = None, after: Fingerprint | None = None) -> list[str]:
+        """Hold the receipt against the models it speaks of.
+
+        Args:
+            before: Fingerprint of the model that training began with, taken by the one who checks.
+            after: Fingerprint of the model that came out.
+
+        Returns:
+            One sentence for each thing that does not hold; none where all does.
+        """
+        held = {"": self.verification, **self.phase_verifications}
+        problems = [
+            f"by the receipt itself, {f.address} {'is missing' if f.outcome == 'missing' else 'changed'}"
+            f"{f' in the phase {name}' if name else ''}, which was frozen"
+            for name, verification in held.items()
+            for f in verification.findings
+            if f.violation
+        ]
+        if self.phases and self.phases[-1].after != self.after:
+            problems.append("by the receipt itself, its last phase does not end with the model that came out")
+        for name, claimed, found in (("before", self.before, before), ("after", self.after, after)):
+            if found is not None:
+                problems += _differences(name, claimed, found)
+        return problems
+
+    def check_plan(self, model: Any) -> list[str]:
+        """Hold what the receipt says was trained against what the plan in it decides.
+
+        Args:
+            model: The model that training began with.
+
+        Returns:
+            One sentence for each thing that does not hold. A plan that is kept as text only is not checked.
+        """
+        if not isinstance(self.plan, Mapping):
+            return []
+        try:
+            plan = plan_or_schedule_from_data(self.plan)
+            plans = [plan.plan_of(p) for p in plan.phases] if isinstance(plan, Schedule) else [plan]
+            resolutions = [resolve(model, one) for one in plans]
+        except PlanError as error:
+            return [f"the plan in the receipt is not one for this model: {error.what}"]
+        names = aligned(kinds(self.before), kinds({w.address: w for w in inventory(model)}))
+        trained = {d.weight.address for r in resolutions for d in r.trained}
+        moving = {d.weight.address for r in resolutions for d in r.statistics if d.trains}
+        strange = [a for a in self.trained if names.get(a, a) not in trained]
+        strange += [a for a in self.moving if names.get(a, a) not in moving]
+        return [f"by the plan in the receipt, {listed(strange)} had to stay fixed"] if strange else []
+
+    def __rich__(self) -> ConsoleRenderable:
+        return stacked(
+            f"Receipt for {self.model}, {self.started}, {self.seconds:.1f} s",
+            f"trained {count(len(self.trained), 'weight')}; "
+            f"before {self.before.combined[:16]}, after {self.after.combined[:16]}",
+            *(
+                f"phase {phase.name}: trained {count(len(phase.trained), 'weight')}, ended with "
+                f"{phase.after.combined[:16]}"
+                for phase in self.phases
+            ),
+            self.verification.__rich__(),
+        )
+
+
+def _parts_of(data: Mapping[str, Any], after: Fingerprint) -> dict[str, str]:
+    """Return the parts that a record names; older ones leave it to the fingerprint to name them."""
+    if "parts" in data:
+        return {str(address): str(part) for address, part in data["parts"].items()}
+    return {address: digest.part for address, digest in after.items() if digest.part}
+
+
+def _differences(name: str, claimed: Fingerprint, found: Fingerprint) -> list[str]:
+    kept = ("weight", "statistic")
+    one = {a: d for a, d in claimed.items() if d.role in kept}
+    two = {a: d for a, d in found.as_in(claimed).items() if d.role in kept}
+    problems = []
+    if missing := [a for a in one if a not in two]:
+        problems.append(f"the model {name} training lacks {listed(missing)}")
+    if extra := [a for a in two if a not in one]:
+        problems.append(f"the model {name} training has {listed(extra)}, which the receipt does not know")
+    if other := [a for a in one if a in two and not one[a].same_values(two[a])]:
+        problems.append(
+            f"the model {name} training has other values than the receipt says in "
+            f"{count(len(other), 'variable')}: {listed(other)}"
+        )
+    return problems
+
+
+def _own_digest(data: Mapping[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return blake3(text.encode()).hexdigest()
+
+
+def _unreadable(path: Path, why: str) -> FrostlineError:
+    return ModelFileError(
+        f"{str(path)!r} is not a receipt that this version of Frostline reads",
+        received=why,
+        expected=f"the JSON that Receipt.save writes, version {SCHEMA}",
+    )

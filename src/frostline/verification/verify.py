@@ -1,0 +1,270 @@
+"""Fingerprints before and after, and what they prove: frozen numbers identical, trained ones moved."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rich.console import ConsoleRenderable
+
+from frostline.errors import FrostlineError, VerificationError, listed, near
+from frostline.model.inventory import Role, inventory
+from frostline.plan.plan import Plan
+from frostline.render import Rendered, count, stacked, table
+from frostline.resolution.parts import Parts
+from frostline.resolution.resolve import Resolution, resolve
+from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint, fingerprint_of
+
+Outcome = Literal["intact", "changed", "trained", "partial", "unmoved", "moved", "held", "state", "missing"]
+
+_MEANING: dict[Outcome, str] = {
+    "intact": "frozen, every bit as before",
+    "changed": "frozen, yet its bits changed",
+    "trained": "planned to train, and moved",
+    "partial": "planned to train in part; that moved, the rest has every bit as before",
+    "unmoved": "planned to train, and did not move",
+    "moved": "statistic of a layer in training mode, and moved",
+    "held": "statistic, every bit as before",
+    "state": "random-seed or metric state, never trained",
+    "missing": "in one of the two models only",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one variable.
+
+    Attributes:
+        address: Its address.
+        role: What it is.
+        outcome: `intact`, `changed`, `trained`, `unmoved`, `moved`, `held`, `state` or `missing`.
+        violation: Whether this breaks the plan.
+        part: What of it was to train, in words, where that was not the whole.
+    """
+
+    address: str
+    role: Role
+    outcome: Outcome
+    violation: bool
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Verification(Rendered):
+    """What happened to every variable, held against a plan.
+
+    Attributes:
+        findings: One for each variable, in the model's order.
+        no_gradient: Addresses of weights planned to train that got no gradient, where this is known.
+    """
+
+    findings: tuple[Finding, ...]
+    no_gradient: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether no frozen number changed, and nothing is missing."""
+        return not any(f.violation for f in self.findings)
+
+    def of(self, *outcomes: Outcome) -> tuple[str, ...]:
+        """Return the addresses with one of these outcomes."""
+        return tuple(f.address for f in self.findings if f.outcome in outcomes)
+
+    def _named(self, outcome: Outcome) -> list[str]:
+        found = [f for f in self.findings if f.outcome == outcome]
+        return [f"{f.address} [{f.part}]" if f.part and outcome == "partial" else f.address for f in found]
+
+    def require_ok(self) -> None:
+        """Raise `VerificationError` that names the frozen variables that changed, if any did."""
+        broken = [f for f in self.findings if f.violation]
+        if broken:
+            raise VerificationError(
+                f"{count(len(broken), 'frozen variable')} changed or went missing",
+                received=listed(f"{f.address} ({f.outcome})" for f in broken),
+                expected="bits identical to those before training",
+                remedy="see what assigns to them: a callback, an assign in `call`, an optimizer of your own",
+            )
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the verification as plain data, for JSON."""
+        return {
+            "ok": self.ok,
+            "counts": {outcome: len(self.of(outcome)) for outcome in _MEANING if self.of(outcome)},
+            "violations": [
+                {"address": f.address, "outcome": f.outcome} for f in self.findings if f.violation
+            ],
+            "partial": {f.address: f.part for f in self.findings if f.outcome == "partial"},
+            "unmoved": list(self.of("unmoved")),
+            "no_gradient": list(self.no_gradient),
+        }
+
+    def __rich__(self) -> ConsoleRenderable:
+        rows = [
+            (str(len(self.of(outcome))), outcome, meaning, listed(self._named(outcome), most=2))
+            for outcome, meaning in _MEANING.items()
+            if self.of(outcome)
+        ]
+        verdict = "verified: every frozen number is bit-identical"
+        if not self.ok:
+            verdict = "NOT verified: frozen numbers changed"
+        parts: list[ConsoleRenderable | str] = [
+            table(("count", "outcome", "meaning", "variables"), rows, numbers=("count",)),
+            "",
+            verdict,
+        ]
+        if self.no_gradient:
+            parts.append(f"without a gradient: {listed(self.no_gradient)}")
+        return stacked(*parts)
+
+
+def verify(model: Any, before: Fingerprint, plan: Plan | Resolution | Collection[str]) -> Verification:
+    """Hold a model against its fingerprint before training, and against the plan.
+
+    Args:
+        model: The model after training; or variables by name, as `fingerprint` takes them.
+        before: Its fingerprint before.
+        plan: The plan it was trained under, or its resolution; of variables by name, the names of those that
+            were to train.
+
+    Returns:
+        A `Verification`; `.ok` is False where a frozen number changed.
+
+    Raises:
+        FrostlineError: The fingerprint is of a model with other weights altogether, or a name is of none of
+            the variables.
+        UnmatchedRuleError: The plan does not fit the model.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> before = fingerprint(model)
+        >>> _ = model.layers[0].kernel.assign(model.layers[0].kernel + 1)
+        >>> verify(model, before, Plan().train("head/kernel")).ok
+        True
+
+        Without a model:
+
+        >>> before = fingerprint({"slope": keras.ops.zeros(3), "height": keras.ops.ones(1)})
+        >>> after = {"slope": keras.ops.ones(3), "height": keras.ops.ones(1)}
+        >>> verify(after, before, ["slope"]).of("intact")
+        ('height',)
+    """
+    if not isinstance(before, Fingerprint):
+        raise FrostlineError(
+            "this is not a fingerprint",
+            received=f"an object of type {type(before).__name__}",
+            expected="what frostline.fingerprint(model) returned before training",
+        )
+    if isinstance(model, Mapping):
+        return compare(before, fingerprint(model), _names_of(plan, model), ())
+    resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)  # type: ignore[arg-type]
+    trained = {d.weight.address for d in resolution.trained}
+    moving = {d.weight.address for d in resolution.statistics if d.trains}
+    parts = Parts.of((resolution,))
+    return compare(before, fingerprint_of(inventory(model), parts), trained, moving, parts.over_all)
+
+
+def _names_of(plan: Plan | Resolution | Collection[str], variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the variables that were to train."""
+    if isinstance(plan, Plan | Resolution | str):
+        raise FrostlineError(
+            "variables without a model have no plan",
+            received=f"an object of type {type(plan).__name__}",
+            expected="a list of the names of those that were to train",
+        )
+    for name in plan:
+        if name not in variables:
+            close = near(name, variables)
+            raise FrostlineError(
+                f"there is no variable {name!r}",
+                received=listed(variables),
+                remedy=f"did you mean {listed(close)}?" if close else None,
+            )
+    return tuple(plan)
+
+
+def compare(
+    before: Fingerprint,
+    after: Fingerprint,
+    trained: Iterable[str],
+    moving: Iterable[str],
+    parts: Mapping[str, str] | None = None,
+) -> Verification:
+    """Hold two fingerprints against each other.
+
+    Args:
+        before: Before training.
+        after: After training.
+        trained: Addresses of the weights that were to train.
+        moving: Addresses of the statistics that were allowed to move.
+        parts: What was to train of the weights that train in part, in words, by address. By default what
+            the fingerprints say themselves.
+
+    Raises:
+        FrostlineError: The two have no address in common, or do not tell the frozen elements of a weight.
+    """
+    before = before.as_in(after)
+    if before and after and not set(before) & set(after):
+        first = next(iter(before))
+        raise FrostlineError(
+            "the two fingerprints are of different models: they share no address",
+            received=f"{listed(before, most=3)} before; {listed(after, most=3)} after",
+            remedy=f"did you mean {listed(near(first, after))}?" if near(first, after) else None,
+        )
+    allowed = set(trained) | set(moving)
+    addresses = dict.fromkeys((*before, *after))
+    findings = (_finding(a, before.get(a), after.get(a), allowed, parts) for a in addresses)
+    return Verification(tuple(findings))
+
+
+def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
+    """Whether all but a part has the bits that it had, if both fingerprints speak of it."""
+    one, two = old.rest(part), new.rest(part)
+    if one is not None and two is not None:
+        return one == two
+    if part not in (old.part, new.part):
+        raise FrostlineError(
+            f"whether frozen elements of {address!r} changed cannot be told: a fingerprint does not speak of "
+            "them",
+            received=f"a fingerprint {'before' if one is None else 'after'} without the rest beside {part}",
+            remedy="take it with the plan: frostline.fingerprint(model, plan)",
+        )
+    raise FrostlineError(
+        f"whether frozen elements of {address!r} changed cannot be told: the two fingerprints were taken "
+        "under different parametrizations",
+        received=f"{old.part or 'a plain weight'} before, {new.part or 'a plain weight'} after",
+        remedy="take the first after fl.parametrize, and the second before remove or fl.merge; or both with "
+        "the plan: frostline.fingerprint(model, plan)",
+    )
+
+
+def _finding(
+    address: str,
+    old: Digest | None,
+    new: Digest | None,
+    allowed: set[str],
+    parts: Mapping[str, str] | None,
+) -> Finding:
+    role = (new or old).role  # type: ignore[union-attr]
+    if role in ("seed", "metric"):
+        return Finding(address, role, "state", False)
+    if old is None or new is None:
+        return Finding(address, role, "missing", True)
+    same = old.same_values(new)
+    part = (old.part or new.part) if parts is None else parts.get(address, "")
+    if address in allowed and not same and part:
+        held = _rest_intact(address, part, old, new)
+        return Finding(address, role, "partial" if held else "changed", not held, part)
+    outcomes: dict[tuple[bool, bool, bool], Outcome] = {
+        (True, True, True): "unmoved",
+        (True, True, False): "trained",
+        (True, False, True): "intact",
+        (True, False, False): "changed",
+        (False, True, True): "held",
+        (False, True, False): "moved",
+        (False, False, True): "held",
+        (False, False, False): "changed",
+    }
+    outcome = outcomes[role == "weight", address in allowed, same]
+    return Finding(address, role, outcome, outcome == "changed")
