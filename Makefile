@@ -21,15 +21,15 @@ test: $(VENV)/.dev
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-jax test-tensorflow test-torch test-core
 
 test-core: $(VENV)/.dev
-	$(BIN)/pytest -q tests --ignore=tests/backends
+	$(BIN)/pytest -q tests/plain
 test-jax test-torch test-tensorflow: test-%: $(VENV)/.dev
-	$(QUIET) KERAS_BACKEND=$* $(BIN)/pytest -q tests/backends -m "not slow"
+	$(QUIET) KERAS_BACKEND=$* $(BIN)/pytest -q tests/each_backend -m "not slow"
 
 # The same with 1,000 random examples for each property, the slow sweeps, and KerasHub's architectures.
 test-all: $(VENV)/.hub
 	$(MAKE) --no-print-directory test-core all-jax all-torch all-tensorflow
 all-jax all-torch all-tensorflow: all-%: $(VENV)/.hub
-	$(QUIET) FROSTLINE_EXAMPLES=1000 KERAS_BACKEND=$* $(BIN)/pytest -q tests/backends
+	$(QUIET) FROSTLINE_EXAMPLES=1000 KERAS_BACKEND=$* $(BIN)/pytest -q tests/each_backend
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

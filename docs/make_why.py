@@ -61,7 +61,7 @@ def page() -> str:
 def _section(title: str, name: str, ask: Callable[[Any], tuple[str, Any]], before: str, after: str) -> str:
     import keras
 
-    from backends import case_files
+    from helpers import case_files
 
     keras.backend.clear_session()
     case = case_files.load(name)

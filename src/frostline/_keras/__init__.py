@@ -1,6 +1,6 @@
 """Every private name of Keras that Frostline relies on, one small function each.
 
-Tried on Keras 3.15.1; `tests/backends/test_keras_private*.py` names the versions and fails when a name goes
+Tried on Keras 3.15.1; `tests/each_backend/_keras` names the versions and fails when a name goes
 away. Nothing else in Frostline may touch an attribute of Keras that begins with an underscore.
 """
 

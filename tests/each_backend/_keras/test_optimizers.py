@@ -1,0 +1,168 @@
+"""Private names of Keras's optimizers: their variables, steps, averages and decay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+
+from frostline import _keras
+from helpers.small_models import value_of, variable
+
+
+def built_adam(*variables: Any) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.Adam(0.1, weight_decay=0.5)
+    optimizer.build(list(variables))
+    return optimizer
+
+
+# Variables and steps ------------------------------------------------------------------------------
+
+
+def test_a_chain_ends_in_the_optimizer_that_updates() -> None:
+    inner = keras.optimizers.SGD(0.1)
+    outer = keras.optimizers.LossScaleOptimizer(inner)
+    assert _keras.optimizer_chain(outer) == [outer, inner]
+    assert _keras.optimizer_chain(inner) == [inner]
+
+
+def test_variables_of_an_optimizer() -> None:
+    one, two = variable("one"), variable("two")
+    optimizer = built_adam(one, two)
+    key = _keras.variable_key(optimizer)
+    assert key(one) == key(one)
+    assert key(one) != key(two)
+    assert [id(v) for v in _keras.optimizer_targets(optimizer)] == [id(one), id(two)]
+    own = _keras.optimizer_own_variables(optimizer)
+    assert len(own) == 2 + 2 * 2
+    counters = _keras.optimizer_counters(optimizer)
+    assert [v.name for v in counters] == ["iteration", "learning_rate"]
+    assert all(any(c is v for v in own) for c in counters)
+    scheduled = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
+    assert [v.name for v in _keras.optimizer_counters(scheduled)] == ["iteration"]
+
+
+def test_an_optimizer_is_unbuilt_and_built_for_others() -> None:
+    one, two = variable("one"), variable("two")
+    optimizer = built_adam(one)
+    optimizer.apply([keras.ops.ones(2)], [one])
+    _keras.unbuild_optimizer(optimizer)
+    assert not optimizer.built
+    assert [v.name for v in optimizer.variables] == ["iteration", "learning_rate"]
+    optimizer.build([two])
+    optimizer.apply([keras.ops.ones(2)], [two])
+    assert int(value_of(optimizer.iterations)) == 2
+    assert len(optimizer.variables) == 2 + 2
+
+
+@pytest.mark.parametrize("joined", [0, 3])
+def test_steps_are_counted_from_where_a_weight_joined(joined: int) -> None:
+    optimizer = built_adam(variable())
+    counter = optimizer.iterations
+    counter.assign(5)
+    tracked = len(optimizer.variables)
+    with _keras.steps_counted_from(optimizer, joined):
+        assert int(keras.ops.convert_to_numpy(optimizer.iterations)) == 5 - joined
+    assert optimizer.iterations is counter
+    assert len(optimizer.variables) == tracked
+
+
+def test_steps_are_as_before_after_a_failure() -> None:
+    optimizer = built_adam(variable())
+    counter = optimizer.iterations
+    with pytest.raises(KeyError), _keras.steps_counted_from(optimizer, 1):
+        raise KeyError
+    assert optimizer.iterations is counter
+
+
+def test_the_hooks_of_an_optimizer_are_called_at_each_step() -> None:
+    weight = variable()
+    optimizer = keras.optimizers.Adam(0.5, weight_decay=0.5, use_ema=True)
+    optimizer.build([weight])
+    called = []
+    for name in _keras.update_hooks():
+
+        def noting(original: Callable[..., Any], name: str = name) -> Callable[..., Any]:
+            def noted(*args: Any, **kwargs: Any) -> Any:
+                called.append(name)
+                return original(*args, **kwargs)
+
+            return noted
+
+        _keras.replace_method(optimizer, name, noting)
+    optimizer.apply([keras.ops.ones(2)], [weight])
+    assert sorted(called) == sorted(_keras.update_hooks())
+
+
+def test_averages_are_those_of_some_weights_for_a_while() -> None:
+    optimizer = keras.optimizers.SGD(0.1, use_ema=True)
+    optimizer.build([variable(), variable()])
+    every = optimizer._model_variables_moving_average
+    with _keras.averages_at(optimizer, [1]):
+        assert optimizer._model_variables_moving_average == [every[1]]
+    assert optimizer._model_variables_moving_average is every
+    plain = built_adam(variable())
+    with _keras.averages_at(plain, [0]):
+        pass
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5])
+def test_the_momentum_product_of_nadam_follows_its_steps(steps: int) -> None:
+    weight = variable()
+    optimizer = keras.optimizers.Nadam(0.1)
+    optimizer.build([weight])
+    for _ in range(steps):
+        optimizer.apply([keras.ops.ones(2)], [weight])
+    expected = float(keras.ops.convert_to_numpy(optimizer._u_product))
+    optimizer._u_product.assign(0.5)
+    _keras.set_momentum_product(optimizer)
+    assert float(keras.ops.convert_to_numpy(optimizer._u_product)) == pytest.approx(expected, rel=1e-6)
+    optimizer._iterations.assign(10**6)
+    _keras.set_momentum_product(optimizer, ahead=1)
+    assert float(keras.ops.convert_to_numpy(optimizer._u_product)) < 1e-36
+    _keras.set_momentum_product(built_adam(weight))
+
+
+# Decay --------------------------------------------------------------------------------------------
+
+
+def test_decay_is_scaled_for_a_while() -> None:
+    optimizer = built_adam(variable())
+    with _keras.decay_scaled_by(optimizer, 0.25):
+        assert optimizer.weight_decay == 0.125
+    assert optimizer.weight_decay == 0.5
+    plain = keras.optimizers.SGD(0.1)
+    with pytest.raises(KeyError), _keras.decay_scaled_by(plain, 0.25):
+        raise KeyError
+    assert plain.weight_decay is None
+
+
+def test_decay_of_knows_what_is_excluded() -> None:
+    optimizer = keras.optimizers.AdamW(weight_decay=0.25)
+    plain, excluded = variable("kernel"), variable("bias")
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.build([plain, excluded])
+    assert _keras.decay_of(optimizer, plain) == 0.25
+    assert _keras.decay_of(optimizer, excluded) == 0.0
+    assert _keras.decay_of(keras.optimizers.SGD(), plain) == 0.0
+
+
+def test_parts_are_excluded_from_decay_with_their_weight() -> None:
+    weight, part, other = variable("w"), variable("p"), variable("o")
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_list=[weight])
+    _keras.decay_alike(optimizer, weight, [part])
+    _keras.decay_alike(optimizer, other, [other])
+    assert not optimizer._use_weight_decay(part)
+    assert optimizer._use_weight_decay(other)
+    _keras.decay_alike(keras.optimizers.SGD(0.1), weight, [part])
+
+
+def test_variables_are_excluded_from_decay_after_the_build() -> None:
+    first, second = variable("first"), variable("second")
+    optimizer = built_adam(first, second)
+    _keras.exclude_from_decay(optimizer, [])
+    _keras.exclude_from_decay(optimizer, [second])
+    assert [_keras.decay_of(optimizer, one) for one in (first, second)] == [0.5, 0.0]

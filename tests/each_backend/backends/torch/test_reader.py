@@ -1,0 +1,538 @@
+"""The reader for PyTorch: what it leaves behind, whole models, and PyTorch's own gradients against it."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+if keras.backend.backend() != "torch":
+    pytest.skip("reads PyTorch's record", allow_module_level=True)
+
+import torch
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from frostline.backends.dispatch import measure, trace
+from frostline.errors import FrostlineError
+from frostline.graph.flow import Flow
+from frostline.graph.ir import Leaf, Node
+from frostline.graph.reader import Argument, Source, Subject, Trace
+from frostline.model.inventory import inventory
+from helpers import small_models
+
+X = torch.linspace(-1.0, 1.0, 6).reshape(2, 3)
+
+
+def parameter(*shape: int, value: float = 0.7) -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.full(shape, value))
+
+
+def asked(loss: Callable[..., Any], **variables: Any) -> Subject:
+    return Subject(loss, tuple(Source(name, variable) for name, variable in variables.items()))
+
+
+def about(model: keras.Model, x: Any, **options: Any) -> Subject:
+    """The mean square of all outputs, about every weight of a model."""
+    held = inventory(model)
+    sources = [Source(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held]
+
+    def loss(x: Any) -> Any:
+        outputs = keras.tree.flatten(model(x, **options))
+        return sum(ops.mean(ops.square(output - 0.3)) for output in outputs)
+
+    known = {id(node.layer): node.address for node in held.layers}
+    return Subject(loss, tuple(sources), (Argument(x, "input", "x"),), known)
+
+
+def standings(seen: Trace) -> dict[str, str]:
+    flow = Flow(seen.graph)
+    return {name: flow.standing(index) for name, index in seen.graph.weights.items()}
+
+
+def reasons(seen: Trace, name: str) -> set[str | None]:
+    flow = Flow(seen.graph)
+    return {edge.reason for edge in flow.cuts(seen.graph.weights[name])}
+
+
+def leaves(seen: Trace, *kinds: Any) -> list[Leaf]:
+    return [leaf for _, leaf in seen.graph.leaves(*kinds)]
+
+
+def nodes(seen: Trace) -> list[Node]:
+    return [node for node in seen.graph.nodes if isinstance(node, Node)]
+
+
+# What is left behind -------------------------------------------------------------------------------
+
+
+def with_torch_module() -> keras.Model:
+    inner = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    wrapped = keras.layers.TorchModuleWrapper(inner, name="wrapped")
+    model = keras.Sequential([wrapped, layers.Dropout(0.3), layers.Dense(2, name="head")])
+    model(X)
+    return model
+
+
+@pytest.mark.parametrize("look", [trace, measure])
+def test_nothing_is_written_and_everything_is_put_back(look: Callable[[Subject], Any]) -> None:
+    model = with_torch_module()
+    model.get_layer("head").trainable = False
+    mine, table = parameter(2), torch.zeros(3)
+    mine.grad = torch.ones(2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    flags = [weight.value.requires_grad for weight in model.weights]
+    random, call = torch.get_rng_state(), keras.Layer.__call__
+
+    def loss() -> Any:
+        table.add_(1.0)
+        torch.rand(1)
+        return (model(X, training=True) * mine).sum() + table.sum()
+
+    held = [Source(w.address, w.variable) for w in inventory(model).of_role("weight")]
+    look(Subject(loss, (*held, Source("mine", mine))))
+
+    after = model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert torch.equal(table, torch.zeros(3))
+    assert [weight.value.requires_grad for weight in model.weights] == flags
+    assert all(weight.value.grad is None for weight in model.trainable_weights)
+    assert torch.equal(mine.grad, torch.ones(2))
+    assert torch.equal(torch.get_rng_state(), random)
+    assert keras.Layer.__call__ is call
+    assert "apply" not in vars(torch.utils.checkpoint.CheckpointFunction)
+
+
+@pytest.mark.parametrize("look", [trace, measure])
+def test_a_loss_that_raises_leaves_nothing_behind(look: Callable[[Subject], Any]) -> None:
+    frozen, table, call = parameter(2).requires_grad_(False), torch.zeros(2), keras.Layer.__call__
+
+    def loss() -> Any:
+        table.add_(frozen)
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        look(asked(loss, frozen=frozen))
+    assert not frozen.requires_grad
+    assert torch.equal(table, torch.zeros(2))
+    assert keras.Layer.__call__ is call
+    assert not torch.overrides._get_current_function_mode_stack()
+    with pytest.raises(RuntimeError, match="must match the size"):
+        look(asked(lambda: torch.ones(3) * frozen, frozen=frozen))
+    with pytest.raises(FrostlineError, match="returned no loss"):
+        look(asked(lambda: None, frozen=frozen))
+
+
+def test_no_tensor_is_kept_that_the_computation_lets_go() -> None:
+    kernel, gone = parameter(3, 3), []
+
+    def loss() -> Any:
+        first = (X @ kernel).detach()
+        second = first + 1.0
+        gone.append(weakref.ref(first))
+        del first
+        assert gone[0]() is None
+        return second.sum() + (X @ kernel).sum()
+
+    assert standings(trace(asked(loss, kernel=kernel))) == {"kernel": "trains"}
+
+
+@pytest.mark.parametrize("look", [trace, measure])
+def test_nothing_is_kept_for_a_backward_pass_afterwards(look: Callable[[Subject], Any]) -> None:
+    kept = []
+    moving = keras.Variable(1.0, trainable=False)
+
+    class Token:
+        pass
+
+    class Noted(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.token = Token()  # lives as long as the node in PyTorch's record
+            kept.append(weakref.ref(ctx.token))
+            return 2.0 * x
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            return 2.0 * gradient
+
+    kernel = parameter(3)
+
+    def loss() -> Any:
+        total = torch.tanh(Noted.apply(torch.tanh(kernel))).sum()
+        moving.assign(0.5 * moving + 0.5 * total)
+        return total
+
+    gc.disable()
+    try:
+        looked = look(asked(loss, kernel=kernel))
+        assert looked is not None
+        assert kept[0]() is None
+    finally:
+        gc.enable()
+
+
+# Whole models --------------------------------------------------------------------------------------
+
+
+def recurrent(layer: Any) -> keras.Model:
+    return keras.Sequential([keras.Input((4, 3)), layer, layers.Dense(2)])
+
+
+def encoder() -> keras.Model:
+    inputs = keras.Input((5,), dtype="int32")
+    hidden = layers.Embedding(9, 4, mask_zero=True)(inputs)
+    attended = layers.MultiHeadAttention(2, 3, dropout=0.1)(hidden, hidden)
+    hidden = layers.LayerNormalization()(layers.Add()([hidden, attended]))
+    gated = layers.Bidirectional(layers.GRU(3, return_sequences=True))(hidden)
+    return keras.Model(inputs, [layers.GlobalAveragePooling1D()(gated), layers.Dense(1)(hidden)])
+
+
+def convolutional() -> keras.Model:
+    stack = [
+        keras.Input((8, 8, 3)),
+        layers.Conv2D(4, 3, padding="same"),
+        layers.BatchNormalization(),
+        layers.PReLU(),
+        layers.SeparableConv2D(4, 3),
+        layers.MaxPooling2D(),
+        layers.Conv2DTranspose(3, 2),
+        layers.GroupNormalization(1),
+        layers.SpatialDropout2D(0.2),
+        layers.Flatten(),
+        layers.Dense(2),
+    ]
+    return keras.Sequential(stack)
+
+
+MODELS: dict[str, tuple[Callable[[], keras.Model], tuple[int, ...]]] = {
+    "functional": (small_models.two_dense, (3, 4)),
+    "nested": (small_models.nested_dropout, (3, 4)),
+    "custom": (small_models.custom_block, (3, 4)),
+    "subclassed": (small_models.subclassed, (3, 4)),
+    "attention": (small_models.attention, (3, 5, 4)),
+    "lstm": (lambda: recurrent(layers.LSTM(3, recurrent_dropout=0.1)), (2, 4, 3)),
+    "gru": (lambda: recurrent(layers.GRU(3, reset_after=False, unroll=True)), (2, 4, 3)),
+    "stateful": (lambda: recurrent(layers.SimpleRNN(3, return_sequences=True)), (2, 4, 3)),
+    "convolutional": (convolutional, (2, 8, 8, 3)),
+    "encoder": (encoder, (3, 5)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_weight_of_a_model_trains(name: str) -> None:
+    make, shape = MODELS[name]
+    x = np.arange(math.prod(shape)).reshape(shape) % 9
+    subject = about(make(), x if name == "encoder" else x.astype("float32") / 9, training=True)
+
+    seen = trace(subject)
+
+    assert set(standings(seen).values()) == {"trains"}
+    assert leaves(seen, "foreign") == [] and seen.strangers == () and seen.error == ""
+    assert [leaf.name for leaf in leaves(seen, "input")] == ["x"]
+    addresses = {"", *(subject.layers.values())}
+    assert {node.layer for node in nodes(seen)} <= {None, *addresses}
+    measured = measure(subject)
+    assert set(measured.gradients) == set(standings(seen))
+    assert all(gradient is not None for gradient in measured.gradients.values())
+
+
+def test_every_weight_of_a_deep_network_trains() -> None:
+    model = keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=3)
+    seen = trace(about(model, np.ones((2, 32, 32, 3), "float32"), training=True))
+    assert set(standings(seen).values()) == {"trains"}
+    moved = {id(write.variable) for write in seen.writes}
+    assert moved == {id(v) for v in model.non_trainable_variables if "moving" in v.path}
+    assert {write.layer for write in seen.writes} <= {layer.name for layer in model.layers}
+
+
+def test_layers_are_named_by_their_addresses() -> None:
+    seen = trace(about(small_models.attention(), np.ones((2, 5, 4), "float32")))
+    assert {"", "mha", "mha/query", "pool", "head"} <= {node.layer for node in nodes(seen) if node.where} | {
+        ""
+    }
+    by_layer = {node.layer: node for node in nodes(seen)}
+    assert all(node.where and node.where.file == __file__ for node in by_layer.values() if node.layer)
+
+
+@pytest.mark.parametrize("make", [small_models.two_dense, small_models.batch_norm, small_models.subclassed])
+def test_the_gradients_are_those_of_a_backward_pass(make: Callable[[], keras.Model]) -> None:
+    model = make()
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    subject = about(model, x, training=True)
+    measured = measure(subject)
+
+    loss = subject.loss(torch.from_numpy(x))
+    loss.backward()
+    assert measured.loss == pytest.approx(float(loss.detach()))
+    for weight in inventory(model).of_role("weight"):
+        np.testing.assert_array_equal(measured.gradients[weight.address], weight.variable.value.grad.numpy())
+
+
+# Leaves --------------------------------------------------------------------------------------------
+
+
+def test_variables_that_nobody_named_are_foreign() -> None:
+    raw = trace(about(small_models.raw_scale(), np.ones((2, 4), "float32")))
+    (leaf,) = leaves(raw, "foreign")
+    assert (leaf.name, leaf.layer) == ("raw/raw", "raw")
+    assert leaf.where is not None and leaf.where.source == "return inputs * self.raw"
+    made = trace(about(small_models.layer_in_call(), np.ones((2, 4), "float32")))
+    assert {leaf.name for leaf in leaves(made, "foreign")} == {"maker/fresh/kernel", "maker/fresh/bias"}
+    assert [stranger.address for stranger in made.strangers] == ["maker/fresh"]
+    assert set(standings(made).values()) == {"trains"}
+
+
+def test_the_size_of_captured_constants_is_told() -> None:
+    table, kernel = torch.ones(100, 3), parameter(3)
+    array = np.ones((50, 3))
+    seen = trace(asked(lambda: (table * kernel).sum() + (torch.tensor(array) * kernel).sum(), kernel=kernel))
+    assert sorted(leaf.nbytes for leaf in leaves(seen, "constant")) == [50 * 3 * 8, 100 * 3 * 4]
+
+
+def test_arguments_are_weights_and_inputs_by_their_paths() -> None:
+    tree = {"layer": [np.ones((3, 2), "float32"), np.ones(2, "float32")], "step": np.ones((), "int32")}
+    data = (np.ones((4, 3), "float32"), np.ones(4, "int32"))
+
+    def loss(tree: Any, data: Any) -> Any:
+        x, y = data
+        kernel, bias = tree["layer"]
+        return ((x @ kernel + torch.round(bias)).sum(1) - y).square().mean()
+
+    subject = Subject(loss, (), (Argument(tree, "weight"), Argument(data, "input", "batch")))
+    seen = trace(subject)
+    assert standings(seen) == {"layer/0": "trains", "layer/1": "cut"}
+    assert {leaf.name for leaf in leaves(seen, "input")} == {"batch/0", "batch/1"}
+    assert set(measure(subject).gradients) == {"layer/0", "layer/1"}
+
+
+def test_what_never_trains_is_graphed_as_if_it_did() -> None:
+    frozen, integer = parameter(3).requires_grad_(False), torch.arange(3)
+    subject = asked(lambda: (frozen * integer).sum(), frozen=frozen, integer=integer)
+    assert standings(trace(subject)) == {"frozen": "trains", "integer": "cut"}
+    assert measure(subject).gradients["integer"] is None
+    assert measure(subject).gradients["frozen"] is not None
+
+
+# Against PyTorch's own gradients ---------------------------------------------------------------------
+
+BY_NAME = (
+    "abs",
+    "acos",
+    "argmax",
+    "argmin",
+    "asin",
+    "asinh",
+    "atan",
+    "bernoulli",
+    "ceil",
+    "clone",
+    "cos",
+    "count_nonzero",
+    "deg2rad",
+    "detach",
+    "diff",
+    "digamma",
+    "erf",
+    "erfinv",
+    "exp",
+    "expm1",
+    "fix",
+    "floor",
+    "frac",
+    "isfinite",
+    "isnan",
+    "lgamma",
+    "log",
+    "log1p",
+    "logical_not",
+    "logit",
+    "mean",
+    "nan_to_num",
+    "neg",
+    "norm",
+    "ones_like",
+    "poisson",
+    "positive",
+    "prod",
+    "relu",
+    "round",
+    "rsqrt",
+    "sgn",
+    "sigmoid",
+    "sign",
+    "signbit",
+    "sin",
+    "sinc",
+    "sqrt",
+    "square",
+    "std",
+    "sum",
+    "tan",
+    "tanh",
+    "trunc",
+    "var",
+    "zeros_like",
+)
+
+FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    **{name: getattr(torch, name) for name in BY_NAME},
+    "round to decimals": lambda x: torch.round(x, decimals=1),
+    "div floor": lambda x: torch.div(x, 0.2, rounding_mode="floor"),
+    "div trunc": lambda x: torch.div(1.0, x, rounding_mode="trunc"),
+    "div plain": lambda x: torch.div(x, 0.2, rounding_mode=None),
+    "remainder": lambda x: torch.remainder(x, 0.2),
+    "remainder of": lambda x: torch.remainder(torch.ones(3), x),
+    "copysign": lambda x: torch.copysign(x, -torch.ones(3)),
+    "copysign of": lambda x: torch.copysign(torch.ones(3), x),
+    "fill": lambda x: x.clone().fill_(1.0),
+    "zero": lambda x: x.clone().zero_(),
+    "copy to": lambda x: x.clone().copy_(torch.ones(3)),
+    "copy from": lambda x: torch.ones(3).copy_(x),
+    "normal": lambda x: x.clone().normal_(),
+    "uniform": lambda x: x.clone().uniform_(),
+    "exponential": lambda x: x.clone().exponential_(),
+    "masked fill": lambda x: x.masked_fill(torch.tensor([True, False, False]), 0.0),
+    "set item": lambda x: torch.zeros(4).index_put((torch.tensor([1, 2, 3]),), x),
+    "to integer": lambda x: (9.0 * x).to(torch.int32),
+    "to double": lambda x: x.double(),
+    "compare": lambda x: x > 0.5,
+    "choose": lambda x: torch.where(x > 0.6, x, 0.1 * x),
+    "condition": lambda x: torch.where(x > 0.6, torch.ones(3), torch.zeros(3)),
+    "gather": lambda x: x[torch.tensor([2, 0])],
+    "index": lambda x: torch.ones(9)[(9 * x).long()],
+    "top k": lambda x: torch.topk(x, 2)[0],
+    "top k places": lambda x: torch.topk(x, 2)[1],
+    "sort": lambda x: torch.sort(x)[0],
+    "maximum": lambda x: torch.maximum(x, torch.full((3,), 0.6)),
+    "amax": lambda x: x.amax(),
+    "clamp": lambda x: x.clamp(0.0, 1.0),
+    "softmax": lambda x: functional.softmax(x, 0)[:2],
+    "gumbel": lambda x: functional.gumbel_softmax(x, hard=True)[:1],
+    "dropout": lambda x: functional.dropout(x, 0.1),
+    "pool": lambda x: functional.max_pool1d(x[None, None], 2),
+    "norm": lambda x: functional.layer_norm(torch.cat([x, 2.0 * x]), (6,))[:1],
+    "one hot": lambda x: functional.one_hot(x.argmax(), 3),
+    "quantize": lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 0, 255),
+    "split": lambda x: torch.stack(list(x.unbind())[:2]),
+    "new": lambda x: x.new_zeros(3) + x.new_tensor([1.0, 2.0, 3.0]),
+    "complex": lambda x: torch.sgn(torch.complex(x, 2.0 * x)).real,
+    "search": lambda x: torch.searchsorted(x, torch.ones(3)),
+    "histogram": lambda x: torch.histc(x),
+    "svd": lambda x: torch.linalg.svdvals(torch.outer(x, x) + torch.eye(3)),
+    "fft": lambda x: torch.fft.fft(x).abs(),
+    "numpy": lambda x: torch.from_numpy(x.detach().numpy() * 2.0),
+    "through dlpack": lambda x: torch.from_dlpack(x.detach()),
+}
+"""Functions of three numbers between 0 and 1, in no special order."""
+
+
+def computed(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """The sum of the results with different weights, so that no gradient cancels."""
+    result = function(x)
+    result = result.double() if not result.is_floating_point() else result
+    return (result.flatten() * torch.arange(1.0, result.numel() + 1.0)).sum()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_cut_where_its_gradient_is_nothing_or_zero(name: str) -> None:
+    kernel, other = torch.nn.Parameter(torch.tensor([0.31, 0.82, 0.57])), parameter(3)
+    subject = asked(lambda: computed(FUNCTIONS[name], 1.0 * kernel) + other.sum(), kernel=kernel, other=other)
+    standing = standings(trace(subject))
+    gradient = measure(subject).gradients["kernel"]
+    assert standing["other"] == "trains"
+    assert (standing["kernel"] == "trains") == (gradient is not None and bool(gradient.any()))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_is_cut_is_still_followed(name: str) -> None:
+    """Behind a cut PyTorch's record says nothing; the values are followed all the same."""
+    kernel, other = torch.nn.Parameter(torch.tensor([0.31, 0.82, 0.57])), parameter(3)
+
+    def loss() -> Any:
+        return computed(FUNCTIONS[name], 1.0 * kernel.detach()) + other.sum()
+
+    through = standings(trace(asked(lambda: computed(FUNCTIONS[name], 1.0 * kernel), kernel=kernel)))
+    seen = trace(asked(loss, kernel=kernel, other=other))
+    expected = "unused" if through["kernel"] == "unused" else "cut"
+    assert standings(seen) == {"kernel": expected, "other": "trains"}
+
+
+# Parts that run elsewhere ---------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripted_functions_are_entered() -> None:
+    first, second = parameter(3), parameter(3)
+    scripted = torch.jit.trace(lambda x, y: (x + y.detach()).sum(), (torch.ones(3), torch.ones(3)))
+    seen = trace(asked(lambda: scripted(first, second), first=first, second=second))
+    assert standings(seen) == {"first": "trains", "second": "cut"}
+    assert reasons(seen, "second") == {"detached"}
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_a_reentrant_checkpoint_without_a_live_argument_starves_what_it_captures() -> None:
+    fed, starved = parameter(3), parameter(3)
+
+    def loss() -> Any:
+        first = checkpoint(lambda x: x * fed, 1.0 * fed, use_reentrant=True)
+        return (first + checkpoint(lambda x: x * starved, torch.ones(3), use_reentrant=True)).sum()
+
+    subject = asked(loss, fed=fed, starved=starved)
+    seen = trace(subject)
+    assert standings(seen) == {"fed": "trains", "starved": "cut"}
+    assert reasons(seen, "starved") == {"no_grad"}
+    loss().backward()
+    measured = measure(subject).gradients
+    np.testing.assert_array_equal(measured["fed"], fed.grad.numpy())
+    assert measured["starved"] is None and starved.grad is None
+
+
+def test_compiled_functions_are_entered() -> None:
+    kernel, other = parameter(3), parameter(3)
+    compiled = torch.compile(lambda x, y: (torch.round(x) * y).sum(), backend="eager")
+    seen = trace(asked(lambda: compiled(kernel, other), kernel=kernel, other=other))
+    assert standings(seen) == {"kernel": "cut", "other": "trains"}
+    assert reasons(seen, "kernel") == {"not_differentiable"}
+
+
+def test_recording_switched_off_around_the_question_changes_nothing() -> None:
+    kernel = parameter(3)
+    subject = asked(lambda: kernel.square().sum(), kernel=kernel)
+    with torch.no_grad():
+        assert standings(trace(subject)) == {"kernel": "trains"}
+        assert measure(subject).gradients["kernel"] is not None
+
+
+def test_an_error_of_pytorch_is_told() -> None:
+    kernel = parameter(3)
+    refused = asked(lambda: torch.as_tensor((2.0 * kernel).numpy()).sum(), kernel=kernel)
+    assert "Can't call numpy()" in trace(refused).error
+    assert "Can't call numpy()" in measure(refused).error
+    divided = asked(lambda: (kernel // 0.2).sum(), kernel=kernel)
+    assert reasons(trace(divided), "kernel") == {"unregistered"}
+    assert "floor_divide" in measure(divided).error
+    constant = measure(asked(lambda: torch.ones(()), kernel=kernel))
+    assert (constant.loss, constant.gradients, constant.error) == (1.0, {"kernel": None}, "")
+
+
+def test_many_departures_stay_cheap() -> None:
+    kernel = parameter(3)
+
+    def loss() -> Any:
+        total = torch.zeros(())
+        for _ in range(200):
+            total = total + torch.tensor(kernel.sum().item() * 2.0)
+        return total
+
+    seen = trace(asked(loss, kernel=kernel))
+    assert standings(seen) == {"kernel": "cut"}
+    assert reasons(seen, "kernel") == {"left_framework"}
+    assert len(seen.graph.edges) < 200 * 40

@@ -1,0 +1,126 @@
+"""`frostline fit`: the folder that it writes to, and runs that go on in it after an interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from frostline.errors import OutputFolderError
+from frostline.files.lock import locked
+from helpers.command_line import Runner
+from helpers.run_configs import BASE, PHASES, SOURCES, final, rows, write
+
+
+def test_a_finished_run_is_not_overwritten_unless_told(run: Runner) -> None:
+    write()
+    assert run("fit", "run.yaml").code == 0
+    noted = json.loads(Path("out/run.json").read_text())["noted"]
+    assert run.fails("fit", "run.yaml") == (
+        "the output folder 'out' holds a finished run.\n"
+        f"  received: finished {noted}\n"
+        "  to mend:  name another folder under output:, or replace that run with --overwrite"
+    )
+    write(epochs=1)
+    assert run("fit", "run.yaml", "--overwrite").code == 0
+    assert len(rows()) == 1
+
+
+def test_files_of_no_run_are_not_touched(run: Runner) -> None:
+    write()
+    Path("out").mkdir()
+    Path("out/thesis.txt").write_text("")
+    for words in ((), ("--overwrite",)):
+        assert run.fails("fit", "run.yaml", *words) == (
+            "the output folder 'out' holds files that are of no run.\n"
+            "  received: thesis.txt\n"
+            "  expected: a folder that is empty or not there yet\n"
+            "  to mend:  name another folder under output:"
+        )
+
+
+def test_a_folder_in_use_is_refused(run: Runner) -> None:
+    write()
+    Path("out").mkdir()
+    elsewhere = "name another folder under output:"
+    with locked(Path("out"), OutputFolderError, "output folder", elsewhere):
+        assert run.fails("fit", "run.yaml") == (
+            "the output folder 'out' is in use by another run.\n"
+            f"  received: process {os.getpid()} writes to it\n"
+            "  to mend:  wait until it ends, or name another folder under output:"
+        )
+    assert run("fit", "run.yaml").code == 0
+
+
+def test_a_folder_that_cannot_be_made(run: Runner) -> None:
+    write(output="data.npz/out")
+    assert run.fails("fit", "run.yaml") == (
+        "the output folder 'data.npz/out' cannot be used: Not a directory.\n"
+        "  expected: a folder that exists or can be made, and that you may write to\n"
+        "  to mend:  name another folder under output:"
+    )
+
+
+def interrupted(run: Runner, epoch: int, **changes: Any) -> None:
+    """Interrupt a run of phases at the beginning of an epoch."""
+    settings = {"epochs": None, "plan": BASE["plan"] | {"phases": PHASES}}
+    write(**(SOURCES["arrays"] | settings | {"callbacks": ["mine:interrupting"]} | changes))
+    Path("interrupt_at").write_text(str(epoch))
+    done = run("fit", "run.yaml")
+    assert (done.code, done.err) == (130, "interrupted; to go on: frostline fit run.yaml\n")
+    Path("interrupt_at").unlink()
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_an_interrupted_run_goes_on(run: Runner, epoch: int) -> None:
+    interrupted(run, epoch)
+    done = run("fit", "run.yaml")
+    assert done.code == 0
+    assert done.lines[0] == "run        run.yaml -> out, going on where it was interrupted"
+    assert [row["epoch"] for row in rows()] == ["1", "2", "3", "4"]
+    interrupted_end, whole = final(), rows()
+    assert run("fit", "run.yaml", "--overwrite").code == 0
+    undisturbed = final()
+    for address, value in undisturbed.items():
+        np.testing.assert_allclose(interrupted_end[address], value, rtol=0, atol=1e-6)
+    assert [row["loss"] for row in whole] == [row["loss"] for row in rows()]
+
+
+def test_images_go_on_in_the_same_order(run: Runner) -> None:
+    interrupted(run, 1, **SOURCES["images"], epochs=3, plan=BASE["plan"])
+    assert run("fit", "run.yaml").code == 0
+    held = final()
+    assert run("fit", "run.yaml", "--overwrite").code == 0
+    for address, value in final().items():
+        np.testing.assert_allclose(held[address], value, rtol=0, atol=1e-6)
+
+
+def test_another_run_does_not_go_on_in_the_folder_of_an_interrupted_one(run: Runner) -> None:
+    interrupted(run, 1)
+    text = Path("run.yaml").read_text().replace("learning_rate: 0.01", "learning_rate: 0.02")
+    Path("run.yaml").write_text(text.replace("batch_size: 8", "batch_size: 4"))
+    assert run.fails("fit", "run.yaml") == (
+        "the output folder 'out' holds an unfinished run that began otherwise.\n"
+        "  received: compile optimizer learning_rate: 0.02, was 0.01; batch_size: 4, was 8\n"
+        "  expected: the same config and files, to go on with it\n"
+        "  to mend:  undo the change, name another folder under output:, or begin anew with --overwrite"
+    )
+
+
+def test_other_data_is_noticed(run: Runner) -> None:
+    interrupted(run, 1, **SOURCES["npz"], model="base.keras", data={"npz": "data.npz"})
+    arrays = dict(np.load("data.npz"))
+    Path("data.npz").unlink()
+    np.savez("data.npz", **arrays | {"y": arrays["y"][::-1]})
+    assert "  received: data.npz has other contents\n" in run.fails("fit", "run.yaml")
+
+
+def test_a_run_without_a_whole_epoch_begins_anew_with_any_settings(run: Runner) -> None:
+    interrupted(run, 0)
+    text = Path("run.yaml").read_text().replace("batch_size: 8", "batch_size: 4")
+    Path("run.yaml").write_text(text)
+    assert run("fit", "run.yaml").code == 0

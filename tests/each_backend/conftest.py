@@ -1,0 +1,60 @@
+"""What holds for all tests that run on a backend."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+
+import keras
+import pytest
+
+from helpers import checks
+from helpers.command_line import Runner
+from helpers.garbage import collect_at_rest, hold_back
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """On JAX, keep what was compiled for the whole run: test after test asks for the same programs.
+
+    Not for longer: a process that is killed may leave half a program behind, which JAX never writes anew.
+    """
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    jax.config.update("jax_compilation_cache_dir", folder.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _garbage_held_back() -> None:
+    hold_back()
+
+
+@pytest.fixture(autouse=True)
+def _garbage_collected_at_rest(_garbage_held_back: None) -> Iterator[None]:
+    yield
+    collect_at_rest()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
+    """The command line, in this process."""
+    return Runner(monkeypatch, capsys)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compile as quickly as can be, unless the module's numbers are those of optimized programs.
+
+    `make test-all` compiles everything as a user's program is compiled.
+    """
+    if request.node.get_closest_marker("optimized") or checks.THOROUGH:
+        yield
+    else:
+        with checks.quick_compilation():
+            yield
+    keras.utils.clear_session(free_memory=False)

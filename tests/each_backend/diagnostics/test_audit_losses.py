@@ -1,0 +1,176 @@
+"""`fl.audit`: which loss it looks at: that of `compile`, a given one, one of a training step of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import frostline as fl
+from frostline.errors import AuditError
+from helpers import checks
+from helpers.audit_checks import audited, built, rounded
+from helpers.custom_step import Adversaries, CustomStep, Fails, custom_step
+from helpers.small_models import INPUTS, OUTPUTS, compiled, data_for, two_dense
+
+BACKEND = keras.backend.backend()
+
+
+# Losses -------------------------------------------------------------------------------------------
+
+
+def test_another_loss_takes_the_place_of_the_compiled_one() -> None:
+    model = compiled(two_dense())
+    assert audited(model, loss=rounded).of("cut") == ("a/kernel", "a/bias", "b/kernel", "b/bias")
+    assert audited(model, loss="mae").ok
+    assert audited(two_dense(), loss="mse").loss == pytest.approx(audited(model).loss)
+
+
+def test_a_penalty_is_part_of_the_loss_whichever_it_is() -> None:
+    model = compiled(two_dense("l2"))
+    for loss in (None, rounded):
+        assert audited(model, loss=loss).statuses["a/kernel"] == "trains"
+    assert audited(model, loss=rounded).statuses["a/bias"] == "cut"
+    assert audited(model).loss == pytest.approx(audited(two_dense("l2"), loss="mse").loss)
+
+
+def test_sample_weights_are_those_of_fit() -> None:
+    model = compiled(two_dense())
+    nothing = audited(model, sample_weight=np.zeros(8, "float32"))
+    assert set(nothing.statuses.values()) == {"zero"}
+    assert nothing.loss == 0
+    some = np.arange(8, dtype="float32")
+    for loss in ("mse", keras.losses.MeanSquaredError()):
+        assert audited(model, loss=loss, sample_weight=some).loss == pytest.approx(
+            audited(model, sample_weight=some).loss
+        )
+
+
+def two_outputs(**losses: str) -> keras.Model:
+    x = keras.Input((INPUTS,), name="x")
+    shared = layers.Dense(3, name="shared")(x)
+    outputs = {name: layers.Dense(OUTPUTS, name=name)(shared) for name in ("first", "second")}
+    model = keras.Model(x, outputs)
+    model.compile("sgd", losses)
+    return model
+
+
+def test_several_outputs() -> None:
+    x, y = data_for(two_dense())
+    both = {"first": y, "second": y}
+    assert fl.audit(two_outputs(first="mse", second="mae"), x, both).ok
+    answer = fl.audit(two_outputs(first="mse"), x, both)
+    assert answer.of("unused") == ("second/kernel", "second/bias")
+    assert answer.statuses["shared/kernel"] == "trains"
+
+
+def test_a_model_of_several_outputs_trains_after_it_was_looked_at() -> None:
+    model, (x, y) = two_outputs(first="mse", second="mae"), data_for(two_dense())
+    fl.audit(model, x, {"first": y, "second": y})
+    moved = checks.moved_by(model, lambda: model.fit(x, {"first": y, "second": y}, verbose=0))
+    assert moved == checks.all_weights(model)
+    assert fl.audit(model, x, {"first": y, "second": y}).ok
+
+
+def test_one_loss_for_several_outputs_is_refused() -> None:
+    x, y = data_for(two_dense())
+    model = two_outputs(first="mse", second="mae")
+    with pytest.raises(AuditError, match="has several outputs, and loss='mse' is for one") as caught:
+        fl.audit(model, x, [y, y], loss="mse")
+    assert "compile the model with a loss for each output" in str(caught.value)
+    both = {"first": y, "second": y}
+    assert fl.audit(model, x, both, loss=lambda y, p: sum(ops.mean((y[n] - p[n]) ** 2) for n in y)).ok
+
+
+class Penalizing(keras.Model):
+    """Adds the size of a branch to its losses."""
+
+    def __init__(self) -> None:
+        super().__init__(name="penalizing")
+        self.main = layers.Dense(OUTPUTS, name="main")
+        self.side = layers.Dense(3, name="side")
+
+    def build(self, shape: Any) -> None:
+        self.main.build(shape)
+        self.side.build(shape)
+
+    def call(self, inputs: Any) -> Any:
+        self.add_loss(ops.mean(self.side(inputs) ** 2))
+        return self.main(inputs)
+
+
+class OwnLoss(CustomStep):
+    """Computes its loss itself, of the predictions' integer part."""
+
+    train_step = keras.Model.train_step
+
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
+        return ops.mean((y - ops.floor(y_pred)) ** 2)
+
+
+def test_added_losses_count() -> None:
+    assert set(audited(built(Penalizing())).statuses.values()) == {"trains"}
+
+
+def test_the_models_own_compute_loss_is_asked() -> None:
+    answer = audited(built(OwnLoss(name="own_loss")))
+    assert set(answer.statuses.values()) == {"cut"}
+    assert {cut.operation for cut in answer.explanations["a/kernel"].cuts} == {"floor"}
+
+
+def test_a_model_without_a_loss_is_refused() -> None:
+    with pytest.raises(AuditError) as caught:
+        audited(two_dense())
+    assert str(caught.value) == (
+        "the model 'two_dense' has no loss.\n"
+        "  received: a model that is not compiled, and no loss\n"
+        "  expected: the loss that it is trained with\n"
+        '  to mend:  compile the model, or say which: loss="mse", or loss=lambda y, predicted: ...'
+    )
+
+
+# Training steps of one's own ----------------------------------------------------------------------
+
+
+def test_a_training_step_of_ones_own_is_run_up_to_its_gradients() -> None:
+    model = compiled(custom_step())
+    answer = audited(model)
+    assert set(answer.statuses.values()) == {"trains"}
+    assert answer.loss == pytest.approx(audited(model, loss="mse").loss)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_step_with_two_losses(cut: bool) -> None:
+    model = built(Adversaries(cut=cut))
+    x, _ = data_for(model)
+    answer = fl.audit(model, x, x)
+    expected = {"critic": "trains", "generator": "cut" if cut else "trains", "idle": "unused"}
+    assert answer.statuses == {f"{n}/{k}": s for n, s in expected.items() for k in ("kernel", "bias")}
+
+
+class AsksForNothing(CustomStep):
+    """Updates nothing by gradients."""
+
+    def train_step(self, *arguments: Any) -> Any:
+        return ({}, arguments[0]) if BACKEND == "jax" else {}
+
+
+def test_a_step_that_takes_no_gradient_is_refused() -> None:
+    model = built(AsksForNothing(name="model"))
+    with pytest.raises(AuditError) as caught:
+        audited(model)
+    assert str(caught.value) == (
+        "the training step of the model 'model' takes no gradient that can be seen.\n"
+        "  received: AsksForNothing.train_step, which ran to its end\n"
+        "  expected: a step that calls GradientTape.gradient, jax.value_and_grad or loss.backward()\n"
+        "  to mend:  pass the loss: fl.audit(model, x, y, loss=...), or use fl.explain(loss_fn, variables)"
+    )
+    assert audited(model, loss="mse").ok
+
+
+def test_the_users_own_error_comes_through() -> None:
+    with pytest.raises(ArithmeticError, match="of the user's own"):
+        audited(built(Fails(name="model")))
