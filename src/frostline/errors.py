@@ -49,7 +49,7 @@ class FrostlineError(Exception):
         >>> print(FrostlineError("No such layer", received="'haed'", remedy="write 'head'"))
         No such layer.
           received: 'haed'
-          to mend:  write 'head'
+          fix:      write 'head'
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class FrostlineError(Exception):
         parts = (
             ("received: ", self.received),
             ("expected: ", self.expected),
-            ("to mend:  ", self.remedy),
+            ("fix:      ", self.remedy),
         )
         for label, text in parts:
             if text:

@@ -91,7 +91,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
         "sigmod",
         "there is no activation 'sigmod'.\n"
         "  expected: the name of a Keras activation, a function, or None\n"
-        "  to mend:  did you mean sigmoid, log_sigmoid, hard_sigmoid?",
+        "  fix:      did you mean sigmoid, log_sigmoid, hard_sigmoid?",
     ),
     "a number": (
         3,
@@ -104,28 +104,28 @@ MISUSE: dict[str, tuple[Any, str]] = {
         "no initializer follows from the activation '<lambda>'.\n"
         "  received: a mean square of 0 for standard normal inputs\n"
         "  expected: a function of each element of a tensor on its own, finite, and not zero throughout\n"
-        "  to mend:  name the initializer: kernel_initializer='glorot_uniform'",
+        "  fix:      name the initializer: kernel_initializer='glorot_uniform'",
     ),
     "no function of elements": (
         lambda x: ops.sum(x),
         "no initializer follows from the activation '<lambda>'.\n"
         "  received: a result of shape () for an input of shape (24001,)\n"
         "  expected: a function of each element of a tensor on its own, finite, and not zero throughout\n"
-        "  to mend:  name the initializer: kernel_initializer='glorot_uniform'",
+        "  fix:      name the initializer: kernel_initializer='glorot_uniform'",
     ),
     "a function that grows too fast": (
         lambda x: ops.square(x),
         "no initializer follows from the activation '<lambda>'.\n"
         "  received: a mean square that grows faster than that of its input, whatever the weights\n"
         "  expected: a function of each element of a tensor on its own, finite, and not zero throughout\n"
-        "  to mend:  name the initializer: kernel_initializer='glorot_uniform'",
+        "  fix:      name the initializer: kernel_initializer='glorot_uniform'",
     ),
     "a function that fails": (
         lambda x: math.nope(x),
         "no initializer follows from the activation '<lambda>'.\n"
         "  received: it raised AttributeError: module 'math' has no attribute 'nope'\n"
         "  expected: a function of each element of a tensor on its own, finite, and not zero throughout\n"
-        "  to mend:  name the initializer: kernel_initializer='glorot_uniform'",
+        "  fix:      name the initializer: kernel_initializer='glorot_uniform'",
     ),
 }
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import frostline as fl
-from frostline import _keras
+from frostline._keras.layers import layer_flag
+from frostline._keras.optimizers import optimizer_chain, optimizer_targets
 from helpers.small_models import data_for, value_of
 
 Values = dict[str, np.ndarray]
@@ -105,7 +106,7 @@ def require_obeys(model: keras.Model, plan: Any, trained: Iterable[str]) -> None
 def require_slots(model: keras.Model, trained: Iterable[str]) -> None:
     """The optimizer updates just these weights, and holds as many variables as a new one would."""
     address_of = {id(w.variable): w.address for w in fl.inventory(model)}
-    targets = _keras.optimizer_targets(model.optimizer)
+    targets = optimizer_targets(model.optimizer)
     assert {address_of[id(variable)] for variable in targets} == set(trained)
     assert len(targets) == len(set(trained))
 
@@ -139,7 +140,7 @@ def every_flag(model: keras.Model) -> dict[str, bool]:
     """The flag of every layer, weight, statistic and seed of a model, by address."""
     held = fl.inventory(model)
     flags = {f"layer {node.address}": node.layer.trainable for node in held.layers}
-    flags |= {f"own {node.address}": _keras.layer_flag(node.layer) for node in held.layers}
+    flags |= {f"own {node.address}": layer_flag(node.layer) for node in held.layers}
     return flags | {f"weight {w.address}": w.variable.trainable for w in held}
 
 
@@ -170,9 +171,9 @@ def slots_by_address(model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
     """Copies of the optimizer's slots, by the weight's address and the slot's name."""
     from frostline.optimizers import rebuild as optimizer
 
-    inner = _keras.optimizer_chain(model.optimizer)[-1]
+    inner = optimizer_chain(model.optimizer)[-1]
     address_of = {id(w.variable): w.address for w in fl.inventory(model)}
-    targets = _keras.optimizer_targets(inner)
+    targets = optimizer_targets(inner)
     return {
         address_of[id(variable)]: {name: value_of(slot) for name, slot in held.items()}
         for variable, held in zip(targets, optimizer.slots(inner), strict=True)

@@ -16,7 +16,7 @@ def test_all_parts_of_a_message() -> None:
         "no such layer.\n"  #
         "  received: 'haed'\n"
         "  expected: a layer\n"
-        "  to mend:  write 'head'"
+        "  fix:      write 'head'"
     )
     assert error.args == ("no such layer",)
 
@@ -30,7 +30,7 @@ def test_a_full_stop_is_added_where_none_stands(what: str, first: str) -> None:
 
 
 def test_empty_parts_are_left_out() -> None:
-    assert str(FrostlineError("a sentence", received="", remedy="so")) == "a sentence.\n  to mend:  so"
+    assert str(FrostlineError("a sentence", received="", remedy="so")) == "a sentence.\n  fix:      so"
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:

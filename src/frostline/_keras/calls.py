@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from frostline._keras.methods import replace_method, restore_method
-from frostline._keras.private import private
+from frostline._keras.methods import private, replace_method, restore_method
 
 
 def entry_layer() -> Any:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from frostline._keras.methods import put_held, replace_method
+from frostline._keras.methods import private, put_held, replace_method
 from frostline._keras.optimizers import optimizer_chain
-from frostline._keras.private import private
 
 
 def config_of(model: Any) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def _drop(config: Any, key: str) -> None:
 
 
 @contextmanager
-def safe_mode(on: bool) -> Iterator[None]:
+def in_safe_mode(on: bool) -> Iterator[None]:
     """Refuse Python code in what Keras reads inside the block, or, if the user trusts it, do not."""
     from keras.src.saving import serialization_lib
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from frostline._keras.private import private
+from frostline._keras.methods import private
 
 
 def whole_weight(variable: Any) -> Any:

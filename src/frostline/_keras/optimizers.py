@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline._keras.private import private
+from frostline._keras.methods import private
 
 
 def optimizer_chain(optimizer: Any) -> list[Any]:

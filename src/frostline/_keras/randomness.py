@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from frostline._keras.private import private
+from frostline._keras.methods import private
 
 
 def random_seed() -> int | None:

@@ -36,7 +36,7 @@ def training_done(model: Any) -> tuple[Any, int] | None:
     return function, int(keras.ops.convert_to_numpy(optimizer_counters(optimizer_chain(optimizer)[-1])[0]))
 
 
-def settle(model: Any) -> None:
+def sync_values(model: Any) -> None:
     """Bring the values that a running `fit` holds outside the variables back into them (JAX only)."""
     sync = getattr(model, "jax_state_sync", None)
     if sync is not None:
@@ -68,7 +68,7 @@ def values_kept(model: Any) -> Iterator[None]:
         raise
 
 
-def unshare(model: Any, optimizer: Any = None) -> None:
+def own_buffers(model: Any, optimizer: Any = None) -> None:
     """Give every variable a buffer of its own: those of a model and of its optimizer, or of another one.
 
     After averaging (EMA) on JAX a weight and its average share one, and the next training step, which
@@ -90,4 +90,4 @@ def finish_averages(model: Any) -> None:
     optimizer = model.optimizer
     if optimizer.built and getattr(optimizer_chain(optimizer)[-1], "use_ema", False):
         optimizer.finalize_variable_values(model.trainable_variables)
-        unshare(model)
+        own_buffers(model)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from frostline._keras.layers import own_statistics, own_weights, whole_weight
-from frostline._keras.private import private
+from frostline._keras.methods import private
 
 
-def glimpse(variable: Any) -> Any:
+def read_value(variable: Any) -> Any:
     """Return the value of a variable as an array, uncopied where the backend allows; to be read at once.
 
     Keras's own conversion copies, which took as long as hashing what it copied.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from frostline import _keras
+from frostline._keras.variables import read_value
 from frostline.delta.change import parametrization_of
 from frostline.delta.contents import Delta, Entry, Held
 from frostline.delta.loaded import LoadedDelta
@@ -142,7 +142,7 @@ def _choices(present: _Choice) -> list[_Choice]:
 def _values(weight: Weight, entry: Entry | None, off: _Choice) -> Array:
     """Return what an entry is held against, without some deltas that are on the model."""
     in_base = entry is not None and entry.kind == "parts" and weight.combination is not None
-    values: Array = _keras.glimpse(weight.combination.base if in_base else weight.variable)
+    values: Array = read_value(weight.combination.base if in_base else weight.variable)
     # Where one rests on another, what the upper one replaced are values of the lower one.
     for one in reversed(off):
         for change in one.changes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.calls import uncast
 from frostline.delta.contents import Entry
 from frostline.elements.algebra import same
 from frostline.elements.sets import Elements
@@ -67,7 +67,7 @@ class Change:
         elif self.elements is not None:
             (value,) = values.values()
             part = keras.ops.convert_to_tensor(value, dtype=self.weight.dtype)
-            with _keras.uncast():
+            with uncast():
                 variable.assign(self.elements.put(variable.value, part))
         else:
             variable.assign(values[""])
@@ -171,7 +171,7 @@ def _combined(how: Parametrization, base: Any, parts: Mapping[str, Array]) -> Ar
     import keras
 
     tensors = {name: keras.ops.convert_to_tensor(part) for name, part in parts.items()}
-    with _keras.uncast():
+    with uncast():
         value = keras.ops.convert_to_tensor(base) if isinstance(base, np.ndarray) else base.value
         merged = how.combine(keras.ops.stop_gradient(value), tensors)
     return np.array(keras.ops.convert_to_numpy(merged))
@@ -180,7 +180,7 @@ def _combined(how: Parametrization, base: Any, parts: Mapping[str, Array]) -> Ar
 def _taken(weight: Weight, elements: Elements, entry: Entry) -> dict[str, Array]:
     import keras
 
-    with _keras.uncast():
+    with uncast():
         taken = elements.take(weight.variable.value)
     return {name: np.array(keras.ops.convert_to_numpy(taken)) for name in entry.values}
 

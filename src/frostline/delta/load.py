@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from frostline import _keras
+from frostline._keras.trainers import own_buffers, sync_values
 from frostline.delta.base_check import Ground
 from frostline.delta.change import change_for
 from frostline.delta.contents import Delta
@@ -67,7 +67,7 @@ def load_delta(
         True
     """
     path = Path(path)
-    _keras.settle(model)
+    sync_values(model)
     held, present = inventory(model), deltas(model)
     delta = for_model(Delta.load(path), held)
     called = _name(name or _stem(path), present)
@@ -89,7 +89,7 @@ def load_delta(
         for change in loaded.changes:
             change.take_off()
         raise
-    _keras.unshare(model)
+    own_buffers(model)
     _loaded[model] = [*present, loaded]
     return loaded
 
@@ -128,10 +128,10 @@ def remove_delta(model: Any, name: str | LoadedDelta) -> None:
         )
     _require_uppermost(found[0], present)
     _require_reversible(found[0])
-    _keras.settle(model)
+    sync_values(model)
     for change in found[0].changes:
         change.take_off()
-    _keras.unshare(model)
+    own_buffers(model)
     _loaded[model] = [one for one in present if one is not found[0]]
 
 

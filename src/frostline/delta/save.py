@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.layers import noted, whole_weight
+from frostline._keras.trainers import sync_values
+from frostline._keras.variables import read_value
 from frostline.delta.contents import Delta, Entry, Held
 from frostline.errors import DeltaError, listed
 from frostline.files.tensor_file import Array
@@ -75,7 +77,7 @@ def save_delta(model: Any, path: str | os.PathLike[str], *, base: Any = None, ch
 
 def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
     """Return what `save_delta` writes."""
-    _keras.settle(model)
+    sync_values(model)
     held = inventory(model)
     kept = [weight for weight in held if weight.role in _KEPT]
     known = _known(base, check=check)
@@ -87,7 +89,7 @@ def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
     else:
         moving = _moving(model, held)
         judged = {w.address: _by_flags(w, w.address in moving) for w in kept}
-    resolution = getattr(_keras.noted(model), "resolution", None)
+    resolution = getattr(noted(model), "resolution", None)
     plan = known.plan if known is not None else None
     if plan is None and resolution is not None:
         plan = plan_data(resolution)
@@ -213,7 +215,7 @@ def _by_flags(weight: Weight, moves: bool) -> _Judged:
         if whole == _digest_of(weight.variable):
             return None, Held(weight.shape, weight.dtype, whole)
         if isinstance(made_of.how, Selection):
-            frozen = digest_without(_keras.glimpse(made_of.base), made_of.how.elements(weight.shape))
+            frozen = digest_without(read_value(made_of.base), made_of.how.elements(weight.shape))
         return _of_parts(weight), Held(weight.shape, weight.dtype, whole, frozen)
     if moves:
         return _whole(weight), Held(weight.shape, weight.dtype, "")
@@ -222,8 +224,8 @@ def _by_flags(weight: Weight, moves: bool) -> _Judged:
 
 def _moving(model: Any, held: Inventory) -> set[str]:
     """Return the addresses of all that may have changed, by what trains now."""
-    resolution = getattr(_keras.noted(model), "resolution", None)
-    trained = {id(_keras.whole_weight(v)) for v in model.trainable_variables}
+    resolution = getattr(noted(model), "resolution", None)
+    trained = {id(whole_weight(v)) for v in model.trainable_variables}
     moving = {w.address for w in held.of_role("weight") if id(w.variable) in trained}
     if resolution is not None:
         return moving | {d.weight.address for d in resolution.statistics if d.trains}
@@ -262,7 +264,7 @@ def _entry(weight: Weight, kind: Any, what: str, how: Any, values: Any, places: 
 
 
 def _digest_of(variable: Any) -> str:
-    return digest_array(_keras.glimpse(variable))
+    return digest_array(read_value(variable))
 
 
 def _array(variable: Any) -> Array:

@@ -124,7 +124,7 @@ class Audit(Rendered):
                 .append(f"  {finding.address}" if finding.address else "", "bold")
                 .append(f": {finding.fact}{place}", "not bold")
             )
-            yield Padding(Text(f"to mend: {finding.remedy}"), (0, 0, 0, 2), expand=False)
+            yield Padding(Text(f"fix: {finding.remedy}"), (0, 0, 0, 2), expand=False)
 
     def _summary(self) -> str:
         counts = Counter(finding.severity for finding in self.findings)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.calls import call_for_inference
 from frostline.diagnostics.loss import tensors
 from frostline.model.inventory import Inventory, inventory
 
@@ -70,7 +70,7 @@ def _difference(model: Any, held: Inventory, copy: Any, again: Inventory, x: Any
     for weight in again.of_role("weight", "statistic"):
         weight.variable.assign(keras.ops.copy(held.by_address[weight.address].variable))
     batch, found = tensors(x), 0.0
-    outputs = [keras.tree.flatten(_keras.call_for_inference(one, batch)) for one in (model, copy)]
+    outputs = [keras.tree.flatten(call_for_inference(one, batch)) for one in (model, copy)]
     for mine, other in zip(*(map(keras.ops.convert_to_numpy, flat) for flat in outputs), strict=True):
         size = float(np.max(np.abs(mine), initial=0.0)) or 1.0
         found = max(found, float(np.max(np.abs(mine - other), initial=0.0)) / size)

@@ -127,7 +127,7 @@ class Explanation(Rendered):
             yield _indented(f"with that mended, the gradient stops at {them}", 2)
         if len(self.route) > 1:
             yield _indented(f"route: {' > '.join(_shortened([step.name for step in self.route]))}", 2)
-        for label, text in (("note", self.note), ("to mend", self.remedy)):
+        for label, text in (("note", self.note), ("fix", self.remedy)):
             if text:
                 yield _indented(f"{label}: {text}", 2)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import ConsoleRenderable
 
-from frostline import _keras
+from frostline._keras.calls import computing_in, float64_kept, losses_of
 from frostline.backends import dispatch
 from frostline.diagnostics.loss import Question, tensors
 from frostline.errors import AuditError, listed
@@ -246,10 +246,10 @@ def _in_float64(model: Any, held: Inventory) -> Iterator[str]:
 
     with ExitStack() as stack:
         stack.enter_context(dispatch.of_backend("train_step").wide_floats())
-        stack.enter_context(_keras.float64_kept())
+        stack.enter_context(float64_kept())
         # Some of Keras's operations cast to this dtype, whatever they are given.
         stack.callback(keras.config.set_floatx, keras.config.floatx())
         keras.config.set_floatx("float64")
-        for part in (*(node.layer for node in held.layers), *_keras.losses_of(model)):
-            stack.enter_context(_keras.computing_in(part, "float64"))
+        for part in (*(node.layer for node in held.layers), *losses_of(model)):
+            stack.enter_context(computing_in(part, "float64"))
         yield str(keras.backend.standardize_dtype(keras.ops.ones((), "float64").dtype))

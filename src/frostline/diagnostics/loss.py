@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.calls import call_for_training, compute_loss, losses_left_unbuilt
 from frostline.diagnostics import train_step as stepping
 from frostline.errors import AuditError
 from frostline.graph.ir import Kind
@@ -66,7 +66,7 @@ class Question:
         return (("x", self.x), ("y", self.y), ("sample_weight", self.sample_weight))
 
     def _computed(self, *parts: Any) -> Any:
-        with _keras.losses_left_unbuilt(self.model):
+        with losses_left_unbuilt(self.model):
             return self._compute(*parts)
 
     def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
@@ -74,12 +74,12 @@ class Question:
 
         if self.loss is None and stepping.is_custom(self.model):
             return stepping.loss_of_step(self.model, x, y, sample_weight)
-        predicted = _keras.call_for_training(self.model, x)
+        predicted = call_for_training(self.model, x)
         if self.loss is not None:
             extra = getattr(self.model, "losses", ())
             value = self._given_loss(y, predicted, sample_weight)
             return sum((keras.ops.sum(one) for one in extra), start=value)
-        return _keras.compute_loss(self.model, x, y, predicted, sample_weight)
+        return compute_loss(self.model, x, y, predicted, sample_weight)
 
     def _given_loss(self, y: Any, predicted: Any, sample_weight: Any) -> Any:
         """Compute the loss that was given as `compile` would have it: a mean, with masks and weights."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.optimizers import optimizer_chain, optimizer_targets
 from frostline.diagnostics.config_copy import Copy, copied
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status
@@ -83,7 +83,7 @@ class Seen:
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is None or not optimizer.built:
             return None
-        targets = {id(v) for v in _keras.optimizer_targets(_keras.optimizer_chain(optimizer)[-1])}
+        targets = {id(v) for v in optimizer_targets(optimizer_chain(optimizer)[-1])}
         return frozenset(w.address for w in self.weights if targets.issuperset(id(v) for _, v in w.targets))
 
     @property

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.layers import layer_flag
 from frostline.model.inventory import Inventory, inventory
 from frostline.plan.plan import Plan
 from frostline.resolution.resolve import Resolution, resolve
@@ -61,7 +61,7 @@ def _moving(held: Inventory) -> frozenset[str]:
         own = [held.by_address[address] for address in node.own]
         weights = [w for w in own if w.role == "weight"]
         flags = [variable.trainable for w in weights for _, variable in w.targets]
-        trains = any(flags) if weights else _keras.layer_flag(node.layer)
+        trains = any(flags) if weights else layer_flag(node.layer)
         if trains:
             found.update(w.address for w in own if w.role == "statistic")
     return frozenset(found)

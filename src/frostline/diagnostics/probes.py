@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from frostline import _keras
+from frostline._keras.calls import mask_of, with_mask
 from frostline.diagnostics.loss import Question
 from frostline.graph.reader import Source, Subject
 
@@ -117,7 +117,7 @@ def _mapped(change: Callable[[Any], Any], output: Any) -> Any:
 
     def kept(tensor: Any) -> Any:
         changed = change(tensor)
-        mask = _keras.mask_of(tensor)
-        return changed if mask is None or changed is tensor else _keras.with_mask(changed, mask)
+        mask = mask_of(tensor)
+        return changed if mask is None or changed is tensor else with_mask(changed, mask)
 
     return keras.tree.map_structure(kept, output)

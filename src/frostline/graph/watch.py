@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from frostline import _keras
+from frostline._keras.variables import has_value
 from frostline.graph.reader import Stranger, Subject, Write
 from frostline.graph.source_lines import here
 
@@ -75,7 +75,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
             return self.state_mapping[key]
         self._asking.add(key)
         try:
-            if _keras.has_value(variable):
+            if has_value(variable):
                 return variable.value
             self._filled[key] = self.fill(variable) if self.fill else variable.value
         finally:

@@ -13,7 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from frostline import _keras
+from frostline._keras.layers import (
+    metric_variables,
+    own_statistics,
+    own_weights,
+    producers,
+    seed_generators,
+    sublayers,
+)
 from frostline.errors import ModelError, UnbuiltModelError, listed, near
 
 Role = Literal["weight", "statistic", "seed", "metric"]
@@ -261,7 +268,7 @@ def _walk(layer: Any, seen: set[int] | None = None) -> Iterator[Any]:
         return
     seen.add(id(layer))
     yield layer
-    for sublayer in _keras.sublayers(layer):
+    for sublayer in sublayers(layer):
         yield from _walk(sublayer, seen)
 
 
@@ -280,7 +287,7 @@ def _routes(model: Any) -> dict[int, tuple[Any, list[tuple[str, ...]]]]:
     found: dict[int, tuple[Any, list[tuple[str, ...]]]] = {id(model): (model, [()])}
 
     def visit(layer: Any, route: tuple[str, ...], above: frozenset[int]) -> None:
-        children = _keras.sublayers(layer)
+        children = sublayers(layer)
         names = _numbered([child.name for child in children])
         for child, name in zip(children, names, strict=True):
             if id(child) in above:
@@ -321,9 +328,9 @@ class _Found:
 def _variables_of(layer: Any) -> Iterator[tuple[Role, str, Any]]:
     """Yield the role, the name and the variable of all that a layer itself holds."""
     held: list[tuple[Role, str, Any]] = []
-    held += [("weight", v.name, v) for v in _keras.own_weights(layer)]
-    held += [("statistic", v.name, v) for v in _keras.own_statistics(layer)]
-    held += [("seed", "seed_generator/state", sg.state) for sg in _keras.seed_generators(layer)]
+    held += [("weight", v.name, v) for v in own_weights(layer)]
+    held += [("statistic", v.name, v) for v in own_statistics(layer)]
+    held += [("seed", "seed_generator/state", sg.state) for sg in seed_generators(layer)]
     names = _numbered([name for _, name, _ in held])
     for (role, _, variable), name in zip(held, names, strict=True):
         yield role, name, variable
@@ -341,7 +348,7 @@ def _weights(model: Any, routes: dict[int, tuple[Any, list[tuple[str, ...]]]]) -
                     entry.types |= types[route[:depth]]
                 if role == "weight":
                     entry.role = role
-    for metric, variable in _keras.metric_variables(model):
+    for metric, variable in metric_variables(model):
         address = f"metrics/{metric}/{variable.name}"
         found.setdefault(id(variable), _Found("metric", variable, "metrics", [], set())).addresses.append(
             address
@@ -372,9 +379,9 @@ def _layers(
     below: dict[int, tuple[str, ...]] = {}
     parents: dict[int, list[str]] = {}
     for layer in _walk(model):
-        variables = _keras.own_weights(layer) + _keras.own_statistics(layer)
+        variables = own_weights(layer) + own_statistics(layer)
         own[id(layer)] = tuple(by_id[id(v)] for v in variables)
-        for child in _keras.sublayers(layer):
+        for child in sublayers(layer):
             parents.setdefault(id(child), []).append(address_of[id(layer)])
     for layer in _walk(model):
         nested = (own[id(inner)] for inner in _walk(layer))
@@ -411,7 +418,7 @@ class _Order:
         self._before: dict[int, list[int]] = {}
         self._after: dict[int, list[int]] = {}
         for container in _walk(model):
-            for consumer, operations in _keras.producers(container).items():
+            for consumer, operations in producers(container).items():
                 self._before.setdefault(consumer, []).extend(operations)
                 for operation in operations:
                     self._after.setdefault(operation, []).append(consumer)

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from frostline import _keras
+from frostline._keras.methods import replace_method, restore_method
+from frostline._keras.optimizers import (
+    averages_at,
+    decay_scaled_by,
+    optimizer_targets,
+    set_momentum_product,
+    steps_counted_from,
+    update_hooks,
+    variable_key,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +56,15 @@ def set_groups(optimizer: Any, shares: Mapping[Any, tuple[Share, ...]], slots: S
         shares: The groups that each weight is in, by the optimizer's key of it.
         slots: Returns what the optimizer holds, the counters not among it.
     """
-    update, decay, average = _keras.update_hooks()
+    update, decay, average = update_hooks()
     if {share.group for several in shares.values() for share in several} <= {Group(1.0, 1.0, 0)}:
         for hook in (update, decay, average):
-            _keras.restore_method(optimizer, hook)
+            restore_method(optimizer, hook)
         return
     grouping = _Grouping(optimizer, shares, slots)
-    _keras.replace_method(optimizer, update, grouping.update_step)
-    _keras.replace_method(optimizer, decay, grouping.weight_decay)
-    _keras.replace_method(optimizer, average, grouping.averages)
+    replace_method(optimizer, update, grouping.update_step)
+    replace_method(optimizer, decay, grouping.weight_decay)
+    replace_method(optimizer, average, grouping.averages)
 
 
 class _Grouping:
@@ -69,7 +78,7 @@ class _Grouping:
     def __init__(self, optimizer: Any, shares: Mapping[Any, tuple[Share, ...]], slots: Slots) -> None:
         self._optimizer = optimizer
         self._shares = shares
-        self._key = _keras.variable_key(optimizer)
+        self._key = variable_key(optimizer)
         self._slots = slots
 
     def _split(self, variables: Sequence[Any]) -> dict[Group, dict[int, Any]]:
@@ -87,7 +96,7 @@ class _Grouping:
             import keras
 
             per_weight, scalars = self._slots()
-            order = _keras.optimizer_targets(self._optimizer)
+            order = optimizer_targets(self._optimizer)
             slots = {self._key(v): held.values() for v, held in zip(order, per_weight, strict=True)}
             before = [(scalar, keras.ops.copy(scalar)) for scalar in scalars.values()]
             for number, (group, places) in enumerate(self._split(variables).items()):
@@ -97,10 +106,10 @@ class _Grouping:
                         scalar.assign(value)
                 rate = learning_rate if group.lr == 1 else keras.ops.multiply(learning_rate, group.lr)
                 held = [(mask, (variables[n], *slots[self._key(variables[n])])) for n, mask in places.items()]
-                with _keras.steps_counted_from(self._optimizer, group.joined), _masked(held):
-                    _keras.set_momentum_product(self._optimizer)
+                with steps_counted_from(self._optimizer, group.joined), _masked(held):
+                    set_momentum_product(self._optimizer)
                     original([grads[n] for n in places], [variables[n] for n in places], rate)
-            _keras.set_momentum_product(self._optimizer, ahead=1)
+            set_momentum_product(self._optimizer, ahead=1)
 
         return grouped
 
@@ -114,7 +123,7 @@ class _Grouping:
                 group = self._shares[self._key(variable)][0].group
                 once.setdefault((group.lr, group.decay), []).append(place)
             for (lr, decay), places in once.items():
-                with _keras.decay_scaled_by(self._optimizer, lr * decay):
+                with decay_scaled_by(self._optimizer, lr * decay):
                     original([variables[n] for n in places])
 
         return grouped
@@ -125,8 +134,8 @@ class _Grouping:
         def grouped(variables: Sequence[Any]) -> None:
             for group, places in self._split(variables).items():
                 with (
-                    _keras.steps_counted_from(self._optimizer, group.joined),
-                    _keras.averages_at(self._optimizer, list(places)) as averages,
+                    steps_counted_from(self._optimizer, group.joined),
+                    averages_at(self._optimizer, list(places)) as averages,
                     _masked(
                         [(mask, (average,)) for mask, average in zip(places.values(), averages, strict=False)]
                     ),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.optimizers import optimizer_chain
 from frostline.errors import OptimizerError, listed, near
 from frostline.model.inventory import itemsize
 
@@ -61,7 +61,7 @@ def slot_bytes(optimizer: Any, variables: Sequence[Any]) -> int:
         slots.append(_Slot(tuple(shape), str(dtype or keras.backend.floatx())))
         return slots[-1]
 
-    for part in _keras.optimizer_chain(copy):
+    for part in optimizer_chain(copy):
         object.__setattr__(part, "add_variable", add_variable)
     copy.build(list(variables))
     return sum(slot.nbytes for slot in slots if slot.shape)

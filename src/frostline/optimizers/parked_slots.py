@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from frostline import _keras
+from frostline._keras.layers import whole_weight
 from frostline.elements.algebra import common, everything, ids_of, of_ids, positions, same, without
 from frostline.elements.sets import Elements
 
@@ -103,7 +103,7 @@ class Parking:
 
 def elements_of(variable: Any) -> Elements | None:
     """Return which elements of a weight a variable holds; None for a part of another kind."""
-    if _keras.whole_weight(variable) is variable:
+    if whole_weight(variable) is variable:
         return everything(tuple(int(n) for n in variable.shape))
     elements: Elements | None = getattr(variable, "frostline_elements", None)
     return elements
@@ -156,12 +156,12 @@ def _unpacked(packed: Mapping[str, Array], steps: int) -> Kept:
 
 def _key(address: str, variable: Any) -> str:
     """Return the address of the weight for its elements, and that of the part for others."""
-    whole = _keras.whole_weight(variable) is variable
+    whole = whole_weight(variable) is variable
     return address if whole or elements_of(variable) is None else address.rpartition(":")[0]
 
 
 def _in_place(part: Any) -> bool:
-    made_of = getattr(_keras.whole_weight(part), "combination", None)
+    made_of = getattr(whole_weight(part), "combination", None)
     return made_of is not None and any(one is part for one in made_of.parts.values())
 
 

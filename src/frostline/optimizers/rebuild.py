@@ -14,7 +14,17 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.layers import noted, whole_weight
+from frostline._keras.methods import restore_method
+from frostline._keras.optimizers import (
+    optimizer_chain,
+    optimizer_counters,
+    optimizer_own_variables,
+    optimizer_targets,
+    unbuild_optimizer,
+    update_hooks,
+    variable_key,
+)
 from frostline.elements.algebra import same
 from frostline.elements.sets import Elements
 from frostline.errors import OptimizerError, listed
@@ -74,7 +84,7 @@ def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[in
         OptimizerError: The optimizer is of a kind whose slots cannot be told apart, or it was built for
             another model. Nothing is changed then.
     """
-    chain = _keras.optimizer_chain(optimizer)
+    chain = optimizer_chain(optimizer)
     inner = chain[-1]
     _require_single(inner)
     state = _states.setdefault(inner, _State())
@@ -87,37 +97,37 @@ def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[in
         changed = True
     state.targets = tuple(targets)
     _set_groups(inner, targets, state)
-    if changed and (loop := _keras.noted(inner)) is not None:
+    if changed and (loop := noted(inner)) is not None:
         loop.changed()
     return changed
 
 
 def targets_of(optimizer: Any) -> tuple[Target, ...] | None:
     """Return what `set_targets` last set, or None where it was never called."""
-    state = _states.get(_keras.optimizer_chain(optimizer)[-1])
+    state = _states.get(optimizer_chain(optimizer)[-1])
     return state.targets if state else None
 
 
 def release(optimizer: Any) -> None:
     """Take an optimizer that never made a step back to before `set_targets`, free to be built anew."""
-    chain = _keras.optimizer_chain(optimizer)
+    chain = optimizer_chain(optimizer)
     if steps_made(chain[-1]) > 0:
         return
     for part in chain:
-        _keras.unbuild_optimizer(part)
-    for hook in _keras.update_hooks():
-        _keras.restore_method(chain[-1], hook)
+        unbuild_optimizer(part)
+    for hook in update_hooks():
+        restore_method(chain[-1], hook)
     _states.pop(chain[-1], None)
 
 
 def steps_made(optimizer: Any) -> int:
     """Return how many steps an optimizer has made, as its variables say."""
-    return int(_value(_keras.optimizer_counters(_keras.optimizer_chain(optimizer)[-1])[0]))
+    return int(_value(optimizer_counters(optimizer_chain(optimizer)[-1])[0]))
 
 
 def forget_parked(optimizer: Any) -> None:
     """Drop the slots kept for weights that do not train now, and their memory."""
-    state = _states.get(_keras.optimizer_chain(optimizer)[-1])
+    state = _states.get(optimizer_chain(optimizer)[-1])
     if state:
         state.parked.kept.clear()
 
@@ -138,7 +148,7 @@ class Memory:
 
 def memory_of(optimizer: Any) -> Memory:
     """Return what is remembered about an optimizer under a plan."""
-    state = _states[_keras.optimizer_chain(optimizer)[-1]]
+    state = _states[optimizer_chain(optimizer)[-1]]
     mixed = {a: steps for a, steps in state.joined.items() if not isinstance(steps, int)}
     joined = {a: steps for a, steps in state.joined.items() if isinstance(steps, int)}
     extra = {f"{_JOINED}{address}": ({"steps": steps}, 0) for address, steps in mixed.items()}
@@ -151,7 +161,7 @@ _JOINED = "joined:"
 
 def remember(optimizer: Any, memory: Memory) -> None:
     """Put back what `memory_of` returned, perhaps in another process; the plan must be the same."""
-    inner = _keras.optimizer_chain(optimizer)[-1]
+    inner = optimizer_chain(optimizer)[-1]
     state = _states[inner]
     mixed = {name for name in memory.parked if name.startswith(_JOINED)}
     state.parked = Parking.from_arrays({a: kept for a, kept in memory.parked.items() if a not in mixed})
@@ -167,12 +177,12 @@ def named_variables(optimizer: Any, targets: Sequence[Target] | None = None) -> 
         optimizer: The optimizer, with slots.
         targets: What it updates, in its own order; may be left out where it is under a plan.
     """
-    chain = _keras.optimizer_chain(optimizer)
+    chain = optimizer_chain(optimizer)
     targets = _states[chain[-1]].targets if targets is None else targets
     named: dict[str, Any] = {}
     for depth, part in enumerate(chain):
         per_weight, scalars = _slots_and_scalars(part)
-        named |= {f"{depth}/{v.name}": v for v in _keras.optimizer_counters(part)}
+        named |= {f"{depth}/{v.name}": v for v in optimizer_counters(part)}
         named |= {f"{depth}/{name}": v for name, v in scalars.items()}
         for target, held in zip(targets if per_weight else (), per_weight, strict=True):
             named |= {f"{depth}/{target.address}/{name}": v for name, v in held.items()}
@@ -204,15 +214,15 @@ def _require_single(optimizer: Any) -> None:
 
 
 def _same_variables(optimizer: Any, targets: Sequence[Target]) -> bool:
-    now = [id(v) for v in _keras.optimizer_targets(optimizer)]
+    now = [id(v) for v in optimizer_targets(optimizer)]
     return now == [id(target.variable) for target in targets]
 
 
 def _slots_and_scalars(optimizer: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     import keras
 
-    variables = _keras.optimizer_targets(optimizer)
-    counters = {id(v) for v in _keras.optimizer_counters(optimizer)}
+    variables = optimizer_targets(optimizer)
+    counters = {id(v) for v in optimizer_counters(optimizer)}
     per_weight: list[dict[str, Any]] = [{} for _ in variables]
     scalars: dict[str, Any] = {}
     found = set(counters)
@@ -225,7 +235,7 @@ def _slots_and_scalars(optimizer: Any) -> tuple[list[dict[str, Any]], dict[str, 
                 if entry is not None:
                     slot[name] = entry
                     found.add(id(entry))
-    strange = [v.name for v in _keras.optimizer_own_variables(optimizer) if id(v) not in found]
+    strange = [v.name for v in optimizer_own_variables(optimizer) if id(v) not in found]
     if strange:
         raise OptimizerError(
             f"the optimizer {type(optimizer).__name__} holds variables that belong to no weight",
@@ -249,9 +259,9 @@ def _rebuild(
     inner = chain[-1]
     steps = steps_made(inner)
     before = {id(part): _slots_and_scalars(part) for part in chain}
-    old = _keras.optimizer_targets(inner)
+    old = optimizer_targets(inner)
     # Parts that a plan has just taken off are known by the weight that they were of.
-    gone = (t for t in state.targets if id(_keras.whole_weight(t.variable)) in addresses)
+    gone = (t for t in state.targets if id(whole_weight(t.variable)) in addresses)
     addresses = {id(target.variable): target.address for target in gone} | dict(addresses)
     unknown = [getattr(v, "path", v.name) for v in old if id(v) not in addresses]
     if unknown:
@@ -266,7 +276,7 @@ def _rebuild(
         state.parked.park(address, variable, values, steps - state.joined.get(address, 0))
     scalars = [{name: _value(v) for name, v in before[id(part)][1].items()} for part in chain]
     for part in chain:
-        _keras.unbuild_optimizer(part)
+        unbuild_optimizer(part)
     _build(chain[0], [target.variable for target in targets])
     for part, values in zip(chain, scalars, strict=True):
         _assign(_slots_and_scalars(part)[1], values)
@@ -328,7 +338,7 @@ def _value(variable: Any) -> Array:
 
 
 def _set_groups(optimizer: Any, targets: Sequence[Target], state: _State) -> None:
-    key = _keras.variable_key(optimizer)
+    key = variable_key(optimizer)
     groups = {key(t.variable): _shares(t, state.joined.get(t.address, 0)) for t in targets}
     set_groups(optimizer, groups, lambda: _slots_and_scalars(optimizer))
 

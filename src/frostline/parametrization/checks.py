@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.calls import uncast
+from frostline._keras.variables import has_value
 from frostline.elements.sets import Elements, Grid
 from frostline.errors import ParametrizationError, listed, near
 from frostline.model.inventory import Inventory, LayerNode, Weight
@@ -93,7 +94,7 @@ def require_possible(
             received=f"dtype {weight.dtype}",
             expected="a dtype of floating-point numbers",
         )
-    if not _keras.has_value(weight.storage):
+    if not has_value(weight.storage):
         raise ParametrizationError(
             f"{weight.address!r} has no value yet",
             remedy="parametrize outside of a stateless scope, after the model is built",
@@ -142,7 +143,7 @@ def first_values(weight: Weight, how: Parametrization) -> dict[str, Any]:
     """
     import keras
 
-    with _keras.uncast():
+    with uncast():
         value = keras.ops.stop_gradient(weight.variable.value)
         parts = how.start(value)
         if not isinstance(parts, Mapping) or not parts or not all(map(_is_name, parts)):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.calls import with_mask
 from frostline.elements.sets import Grid, Ids, overwritten, span
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Selection
@@ -132,7 +132,7 @@ class _Split:
                 return self._logits(inputs)
             rows = self._rows(inputs)
             mask = keras.layers.Embedding.compute_mask(layer, inputs)
-            return rows if mask is None else _keras.with_mask(rows, mask)
+            return rows if mask is None else with_mask(rows, mask)
 
         return looked_up
 

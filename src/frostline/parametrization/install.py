@@ -7,7 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.layers import layer_flag, noted, renew_parameters, set_layer_flag
+from frostline._keras.methods import replace_method, restore_method
+from frostline._keras.optimizers import decay_alike
+from frostline._keras.trainers import own_buffers, renew_functions, sync_values
+from frostline._keras.variables import has_parts, owns, track_parts, track_whole, tracked_whole
 from frostline.model.inventory import Weight, inventory
 from frostline.optimizers import rebuild as optimizer
 from frostline.parametrization import keras_tools as tools
@@ -94,9 +98,9 @@ def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
 
     held = inventory(model)
     weight = find_weight(held, address)
-    holders = [node for node in held.layers if _keras.owns(node.layer, weight.variable)]
+    holders = [node for node in held.layers if owns(node.layer, weight.variable)]
     require_possible(weight, holders, how)
-    _keras.settle(model)
+    sync_values(model)
     combination = combined.split(weight.variable, how, first_values(weight, how))
     placed = Placed(model, weight, combination, [node.layer for node in holders])
     placed.put_on()
@@ -107,7 +111,7 @@ def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
         placed.take_off()
         placed.renew_parameters()
         raise
-    _keras.renew_functions(model)
+    renew_functions(model)
     return Parametrized(weight.address, how, combination.path, weight.trained_size, placed)
 
 
@@ -116,7 +120,7 @@ def _optimizer(model: Any) -> Any:
 
 
 def _plan_on(model: Any) -> Any:
-    return getattr(_keras.noted(model), "resolution", None)
+    return getattr(noted(model), "resolution", None)
 
 
 def _as_plain(layer: Any, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,7 +128,7 @@ def _as_plain(layer: Any, method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def plainly(store: Any) -> Any:
-        with _keras.tracked_whole(layer):
+        with tracked_whole(layer):
             return method(store)
 
     return plainly
@@ -144,7 +148,7 @@ class Placed:
         ]
         combination.path = path_name(path for _, path in self._holders)
         self._kind = type(weight.variable)
-        self._flag = _keras.layer_flag(model)
+        self._flag = layer_flag(model)
         self._plan = _plan_on(model)
 
     def put_on(self) -> None:
@@ -153,17 +157,17 @@ class Placed:
 
         tools.tell(self._model, (layer for layer, _ in self._holders))
         if (opt := _optimizer(self._model)) is not None:
-            _keras.decay_alike(opt, self.variable, self._parts)
+            decay_alike(opt, self.variable, self._parts)
         for layer, path in self._holders:
-            _keras.track_parts(layer, self.variable, self._parts, self._combination.base)
+            track_parts(layer, self.variable, self._parts, self._combination.base)
             for method in _SAVING:
-                _keras.replace_method(layer, method, functools.partial(_as_plain, layer), by="weights")
+                replace_method(layer, method, functools.partial(_as_plain, layer), by="weights")
             if path is not None:
-                _keras.replace_method(layer, path.method, path.make, by="weights")
+                replace_method(layer, path.method, path.make, by="weights")
         combined.become_combined(self.variable, self._combination)
         self.variable.frostline_placed = self
         # Keras trains nothing in a model whose own flag is off, whatever the flags of its weights.
-        _keras.set_layer_flag(self._model, True)
+        set_layer_flag(self._model, True)
 
     def take_off(self) -> None:
         """Make the weight plain again, with the values of the base."""
@@ -175,26 +179,26 @@ class Placed:
         combined.become_plain(self.variable, self._kind)
         del self.variable.frostline_placed
         for layer, path in self._holders:
-            _keras.track_whole(layer, self.variable, self._parts, self._combination.base)
+            track_whole(layer, self.variable, self._parts, self._combination.base)
             if path is not None:
-                _keras.restore_method(layer, path.method, by="weights")
-            if not _keras.has_parts(layer):
+                restore_method(layer, path.method, by="weights")
+            if not has_parts(layer):
                 for method in _SAVING:
-                    _keras.restore_method(layer, method, by="weights")
+                    restore_method(layer, method, by="weights")
         tools.forget(self._model, (layer for layer, _ in self._holders))
         if not self._flag and not self.variable.trainable:
-            _keras.set_layer_flag(self._model, False)
+            set_layer_flag(self._model, False)
 
     def remove(self, *, keep: bool) -> None:
         """Take it off a model in use; `keep` says whether the weight keeps what was trained."""
-        _keras.settle(self._model)
+        sync_values(self._model)
         value = self._combination.value() if keep else None
         self.take_off()
         self.renew_parameters()
         if keep:
             self.variable.assign(value)
         self.let_optimizer_follow()
-        _keras.renew_functions(self._model)
+        renew_functions(self._model)
 
     def let_optimizer_follow(self) -> None:
         """Let the optimizer of a compiled model update what trains now; its other slots stay."""
@@ -213,8 +217,8 @@ class Placed:
             lr, decay = before.rates if before else (1.0, 1.0)
             targets.append(optimizer.Target(address, variable, lr, decay))
         optimizer.set_targets(opt, targets, addresses)
-        _keras.unshare(self._model)
+        own_buffers(self._model)
 
     def renew_parameters(self) -> None:
         """Let PyTorch's modules see the variables that the layers own now."""
-        _keras.renew_parameters(node.layer for node in inventory(self._model).layers)
+        renew_parameters(node.layer for node in inventory(self._model).layers)

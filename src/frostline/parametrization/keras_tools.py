@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.layers import whole_weight
+from frostline._keras.methods import replace_method, restore_method
+from frostline._keras.variables import has_parts
 from frostline.errors import ParametrizationError, listed
 
 _BY = "weights"
@@ -25,30 +27,26 @@ counting: ContextVar[bool] = ContextVar("counting", default=False)
 def tell(model: Any, holders: Iterable[Any]) -> None:
     """Let a model, and the layers in it that hold a parametrized weight, know of it."""
     if hasattr(model, "summary"):
-        _keras.replace_method(model, "summary", _counting_once, by=_BY)
-        _keras.replace_method(
-            model, "get_compile_config", functools.partial(_without_slots_of_parts, model), by=_BY
-        )
+        replace_method(model, "summary", _counting_once, by=_BY)
+        replace_method(model, "get_compile_config", functools.partial(_without_slots_of_parts, model), by=_BY)
     for layer in (model, *holders):
-        _keras.replace_method(layer, "quantize", functools.partial(_refusing, layer), by=_BY)
+        replace_method(layer, "quantize", functools.partial(_refusing, layer), by=_BY)
 
 
 def forget(model: Any, holders: Iterable[Any]) -> None:
     """Undo `tell`, where no parametrized weight is left."""
     for layer in holders:
-        if not _keras.has_parts(layer):
-            _keras.restore_method(layer, "quantize", by=_BY)
+        if not has_parts(layer):
+            restore_method(layer, "quantize", by=_BY)
     if not _parametrized(model):
-        _keras.restore_method(model, "quantize", by=_BY)
+        restore_method(model, "quantize", by=_BY)
         if hasattr(model, "summary"):
-            _keras.restore_method(model, "summary", by=_BY)
-            _keras.restore_method(model, "get_compile_config", by=_BY)
+            restore_method(model, "summary", by=_BY)
+            restore_method(model, "get_compile_config", by=_BY)
 
 
 def _parametrized(layer: Any) -> list[Any]:
-    return [
-        v for v in layer.trainable_weights + layer.non_trainable_weights if _keras.whole_weight(v) is not v
-    ]
+    return [v for v in layer.trainable_weights + layer.non_trainable_weights if whole_weight(v) is not v]
 
 
 def _counting_once(summary: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +81,7 @@ def _without_slots_of_parts(model: Any, settings: Callable[..., Any]) -> Callabl
 def _refusing(layer: Any, quantize: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(quantize)
     def refused(*arguments: Any, **named: Any) -> Any:
-        names = dict.fromkeys(_keras.whole_weight(variable).path for variable in _parametrized(layer))
+        names = dict.fromkeys(whole_weight(variable).path for variable in _parametrized(layer))
         raise ParametrizationError(
             f"{layer.name!r} holds parametrized weights, whose trained parts quantization would leave out",
             received=listed(names),

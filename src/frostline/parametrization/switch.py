@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.layers import renew_parameters
+from frostline._keras.variables import has_value, hold, owns, read_value
 from frostline.elements.algebra import same
 from frostline.model.inventory import Inventory, Weight
 from frostline.parametrization.base import Parametrization
@@ -42,7 +43,7 @@ class Switched:
             for step in reversed(self.steps_back):
                 step()
             self.steps_back.clear()
-            _keras.renew_parameters(node.layer for node in self.held.layers)
+            renew_parameters(node.layer for node in self.held.layers)
 
 
 def planned_on(held: Inventory) -> dict[str, Parametrization]:
@@ -87,7 +88,7 @@ def switch(model: Any, held: Inventory, wanted: Planned) -> Switched:
         done.back()
         raise
     if done:
-        _keras.renew_parameters(node.layer for node in held.layers)
+        renew_parameters(node.layer for node in held.layers)
     return done
 
 
@@ -96,7 +97,7 @@ def _is_by_hand(weight: Weight) -> bool:
 
 
 def _has_values(weight: Weight) -> bool:
-    return all(_keras.has_value(v) for v in (weight.storage, *(part for _, part in weight.targets)))
+    return all(has_value(v) for v in (weight.storage, *(part for _, part in weight.targets)))
 
 
 def _same(weight: Weight, how: Parametrization | None) -> bool:
@@ -115,12 +116,12 @@ def _merge(weight: Weight, done: Switched) -> None:
     value = combination.value() if _has_values(weight) else None
     # Elements come back with the parts, whatever the base holds in their places.
     kept = value is None or combination.how.keeps_elements
-    base = None if kept else _keras.glimpse(combination.base).copy()
+    base = None if kept else read_value(combination.base).copy()
 
     def put_back() -> None:
         if base is not None:
             variable.assign(base)
-        _keras.hold(combination.base, variable)
+        hold(combination.base, variable)
         placed.put_on()
 
     placed.take_off()
@@ -141,7 +142,7 @@ def _put_on(
 
     combination = combined.split(weight.variable, how, parts)
     combination.by_plan = True
-    holders = [node.layer for node in held.layers if _keras.owns(node.layer, weight.variable)]
+    holders = [node.layer for node in held.layers if owns(node.layer, weight.variable)]
     placed = Placed(model, weight, combination, holders)
     placed.put_on()
     done.steps_back.append(placed.take_off)

@@ -16,7 +16,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from frostline import _keras
+from frostline._keras.calls import uncast
+from frostline._keras.variables import hold, let_go, rename_beside, same_storage
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.keras_tools import counting
 
@@ -58,7 +59,7 @@ class Combination:
 
     def value(self, values: Mapping[str, Any] | None = None) -> Any:
         """Return the value of the weight, in its own dtype; with other values of parts, if given."""
-        with _keras.uncast():
+        with uncast():
             parts = {name: self.part(name) for name in self.parts}
             return self.how.combine(self.frozen(), parts | dict(values or {}))
 
@@ -139,7 +140,7 @@ def split(weight: Any, how: Parametrization, values: Mapping[str, Any]) -> Combi
         how: The parametrization.
         values: The first values of the parts, NumPy arrays, by name.
     """
-    base = _keras.same_storage(weight, FrozenBase)
+    base = same_storage(weight, FrozenBase)
     base.regularizer = base.constraint = None
     parts = {name: _part(weight, name, array) for name, array in values.items()}
     combination = Combination(how, base, parts, bool(weight.trainable))
@@ -160,13 +161,13 @@ def become_combined(weight: Any, combination: Combination) -> None:
         part.frostline_elements = elements
     for variable in (combination.base, *combination.parts.values()):
         variable.frostline_weight = weight
-    _keras.let_go(weight)
+    let_go(weight)
 
 
 def become_plain(weight: Any, kind: type) -> None:
     """Let a variable hold its value again: that of the base."""
     combination = weight.combination
-    _keras.hold(weight, combination.base)
+    hold(weight, combination.base)
     weight.__class__ = kind
     del weight.combination
     weight.trainable = combination.flag
@@ -176,7 +177,7 @@ def _part(weight: Any, name: str, array: Any) -> Any:
     part = keras.Variable(
         array, dtype=array.dtype.name, name=f"{weight.name}_{name}", aggregation=weight.aggregation
     )
-    _keras.rename_beside(part, weight)
+    rename_beside(part, weight)
     return part
 
 

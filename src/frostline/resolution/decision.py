@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.variables import owns
 from frostline.errors import ParametrizationError, PlanError
 from frostline.model.inventory import Inventory, Weight
 from frostline.parametrization.base import Parametrization
@@ -130,7 +130,7 @@ def decide(weight: Weight, held: Inventory, plan: Plan, said: Verdict) -> Decisi
     if by_hand and said.trains:
         how, path = made_of.how, made_of.path
     elif how is not None:
-        holders = [node for node in held.layers if _keras.owns(node.layer, weight.variable)]
+        holders = [node for node in held.layers if owns(node.layer, weight.variable)]
         try:
             require_possible(weight, holders, how, instead=True)
         except ParametrizationError as error:

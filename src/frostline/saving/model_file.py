@@ -11,7 +11,8 @@ from typing import Any
 
 from blake3 import blake3
 
-from frostline import _keras
+from frostline._keras.files import in_safe_mode, saved_compiled_as
+from frostline._keras.trainers import sync_values
 from frostline._version import __version__
 from frostline.errors import FrostlineError, ModelError, ModelFileError
 from frostline.files.atomic import replaced_atomically
@@ -64,7 +65,7 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
     """
     path = Path(path)
     _require_possible(model, path, overwrite=overwrite)
-    _keras.settle(model)
+    sync_values(model)
     held = inventory(model)
     decisions = decisions_of(model, held)
     data: dict[str, Any] = {**decisions.data, "compile": None, "optimizer": None}
@@ -190,7 +191,7 @@ def _require_possible(model: Any, path: Path, *, overwrite: bool) -> None:
 
 def _save(model: Any, temporary: Path, path: Path, settings: Mapping[str, Any]) -> None:
     try:
-        with _keras.saved_compiled_as(model, settings):
+        with saved_compiled_as(model, settings):
             model.save(temporary)
     except (OSError, FrostlineError):
         raise
@@ -267,7 +268,7 @@ def _compile(model: Any, data: Mapping[str, Any], objects: dict[str, Any], safe_
     import keras
 
     if data["compile"]:
-        with _keras.safe_mode(safe_mode), keras.saving.custom_object_scope(objects):
+        with in_safe_mode(safe_mode), keras.saving.custom_object_scope(objects):
             model.compile_from_config(data["compile"])
 
 

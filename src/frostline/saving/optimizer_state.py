@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.layers import layer_flag
+from frostline._keras.optimizers import decay_of, exclude_from_decay, optimizer_chain, optimizer_targets
+from frostline._keras.trainers import own_buffers
 from frostline.errors import OptimizerError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import aligned, renamed
@@ -31,7 +33,7 @@ def targets_by_address(opt: Any, held: Inventory) -> tuple[Target, ...]:
     Raises:
         OptimizerError: Some of it does not belong to the model.
     """
-    variables = _keras.optimizer_targets(_keras.optimizer_chain(opt)[-1])
+    variables = optimizer_targets(optimizer_chain(opt)[-1])
     addresses = {id(v): address for w in held for address, v in w.targets}
     strange = [getattr(v, "path", v.name) for v in variables if id(v) not in addresses]
     if strange:
@@ -54,7 +56,7 @@ def taken(
         targets: What it updates.
         by_keras: Whether Keras writes its variables, so that only what Keras does not know is returned.
     """
-    inner = _keras.optimizer_chain(opt)[-1]
+    inner = optimizer_chain(opt)[-1]
     known = optimizer.targets_of(opt) is not None
     memory = optimizer.memory_of(opt) if known else Memory({}, {})
     data = {
@@ -62,7 +64,7 @@ def taken(
         "under_plan": known,
         "targets": [[target.address, target.lr, target.decay] for target in targets],
         "without_decay": [
-            t.address for t in targets if _weight_decay(inner) and not _keras.decay_of(inner, t.variable)
+            t.address for t in targets if _weight_decay(inner) and not decay_of(inner, t.variable)
         ],
         "joined": dict(memory.joined),
         "parked": {address: [steps, list(slots)] for address, (slots, steps) in memory.parked.items()},
@@ -90,10 +92,10 @@ def restored(
     """
     opt, held = model.optimizer, inventory(model)
     by_address = {address: variable for w in held for address, variable in w.targets}
-    inner = _keras.optimizer_chain(opt)[-1]
+    inner = optimizer_chain(opt)[-1]
     without = [by_address[address] for address in renamed(names, data["without_decay"])]
-    _keras.exclude_from_decay(inner, without)
-    order = {id(v): n for n, v in enumerate(_keras.optimizer_targets(inner))}
+    exclude_from_decay(inner, without)
+    order = {id(v): n for n, v in enumerate(optimizer_targets(inner))}
     now = renamed(names, [address for address, _, _ in data["targets"]])
     found = [
         (saved, Target(address, by_address[address], lr, decay))
@@ -106,7 +108,7 @@ def restored(
         optimizer.remember(opt, _memory(data, arrays, names))
     if data["kept_by"] == "frostline":
         _assign(opt, [replace(target, address=saved) for saved, target in found], arrays)
-    _keras.unshare(model)
+    own_buffers(model)
 
 
 def _memory(data: Mapping[str, Any], arrays: Mapping[str, Array], names: Mapping[str, str]) -> Memory:
@@ -143,7 +145,7 @@ def fits_plain_keras(model: Any, held: Inventory, targets: tuple[Target, ...]) -
     if any(weight.combination is not None for weight in held):
         return False
     trained = [target.address for target in targets]
-    flags = [_keras.layer_flag(node.layer) for node in held.layers]
+    flags = [layer_flag(node.layer) for node in held.layers]
     flags += [weight.variable.trainable for weight in held.of_role("weight")]
     if all(flags) and len(trained) == len(held.of_role("weight")):
         return True

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.layers import layer_flag, noted, set_layer_flag
 from frostline.errors import ModelFileError, PlanError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import aligned, renamed
@@ -46,7 +46,7 @@ def decisions_of(model: Any, held: Inventory) -> Decisions:
     Raises:
         ParametrizationError: A parametrization cannot be written to a file.
     """
-    resolution = getattr(_keras.noted(model), "resolution", None)
+    resolution = getattr(noted(model), "resolution", None)
     parametrized: dict[str, Any] = {}
     arrays: dict[str, Array] = {}
     for weight in held:
@@ -63,7 +63,7 @@ def decisions_of(model: Any, held: Inventory) -> Decisions:
             for w in held
             if w.role != "metric"
         },
-        "layers": {node.address: _keras.layer_flag(node.layer) for node in held.layers},
+        "layers": {node.address: layer_flag(node.layer) for node in held.layers},
         "parametrized": parametrized,
         "plan": _plan(resolution) if resolution is not None else None,
     }
@@ -170,7 +170,7 @@ def _set_flags(held: Inventory, data: Mapping[str, Any], names: Mapping[str, str
     )
     for address, flag in data["layers"].items():
         if (node := held.layer_by_address.get(nodes[address])) is not None:
-            _keras.set_layer_flag(node.layer, flag)
+            set_layer_flag(node.layer, flag)
 
 
 def _own(arrays: Mapping[str, Array], address: str) -> dict[str, Array]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.files import config_of, made_of_config
 from frostline.errors import FrostlineError, GrowingError, listed
 from frostline.model.inventory import Inventory, LayerNode, Weight, inventory
 
@@ -81,7 +81,7 @@ def rebuilt(model: Any, held: Inventory, growth: Growth) -> tuple[Any, tuple[Pai
         for path in changes:
             _put(trial, path, growth.after)
         try:
-            made = _keras.made_of_config(trial, custom)
+            made = made_of_config(trial, custom)
             there = inventory(made)
             pairs = matched(held, there, growth)
         except Exception as error:  # Keras and constructors of users raise what they like
@@ -141,7 +141,7 @@ def _axis(old: Weight, new: Weight, growth: Growth) -> int | None:
 
 def _configuration(model: Any) -> dict[str, Any]:
     try:
-        return _keras.config_of(model)
+        return config_of(model)
     except Exception as error:
         raise GrowingError(
             f"the model {model.name!r} cannot be made anew: it has no complete configuration",

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.layers import layer_flag, note, noted, set_layer_flag, whole_weight
+from frostline._keras.trainers import own_buffers, renew_functions, sync_values, training_done
 from frostline.errors import PlanError
 from frostline.model.inventory import LayerNode
 from frostline.optimizers import rebuild as optimizer
@@ -43,14 +44,14 @@ class Applied:
         before, chain = self._before, _on_model(self._model).alive()
         for later in chain[chain.index(self) :]:
             later._before = None
-        _keras.settle(self._model)
+        sync_values(self._model)
         known = _addresses(self.resolution)
         switch(self._model, self.resolution.inventory, before.planned)
         before.restore()
-        _keras.note(self._model, _OnModel(before.resolution, chain[: chain.index(self)]))
+        note(self._model, _OnModel(before.resolution, chain[: chain.index(self)]))
         targets = _flagged(self._model, self.resolution, before.targets)
         _retarget(self._model, self.resolution, targets, known)
-        _keras.renew_functions(self._model)
+        renew_functions(self._model)
         if before.unbuilt is not None and before.unbuilt is _optimizer(self._model):
             optimizer.release(before.unbuilt)
 
@@ -76,7 +77,7 @@ class _Flags:
         layers = [node.layer for node in held.layers]
         opt = _optimizer(model)
         return cls(
-            tuple((layer, _keras.layer_flag(layer)) for layer in layers),
+            tuple((layer, layer_flag(layer)) for layer in layers),
             tuple((w.variable, w.variable.trainable) for w in held if w.role != "metric"),
             tuple(modes.calls_of(layers)),
             planned_on(held),
@@ -87,7 +88,7 @@ class _Flags:
 
     def restore(self) -> None:
         for layer, flag in self.layers:
-            _keras.set_layer_flag(layer, flag)
+            set_layer_flag(layer, flag)
         for variable, flag in self.variables:
             if variable.trainable != flag:
                 variable.trainable = flag
@@ -132,7 +133,7 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
     """
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
     _require_same_model(model, resolution)
-    _keras.settle(model)
+    sync_values(model)
     before, earlier = _Flags.of(model, resolution), _on_model(model)
     known = _addresses(resolution)
     switched = switch(model, resolution.inventory, _parts_of(resolution))
@@ -146,10 +147,10 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
         before.restore()
         raise
     trained = earlier.trained if as_before and earlier.decides_as(resolution) else None
-    if trained is None or trained != _keras.training_done(model):
-        _keras.renew_functions(model)
+    if trained is None or trained != training_done(model):
+        renew_functions(model)
     done = Applied(resolution, model, before)
-    _keras.note(model, _OnModel(resolution, [*earlier.alive(), done], trained))
+    note(model, _OnModel(resolution, [*earlier.alive(), done], trained))
     if not keep_state and _optimizer(model) is not None:
         optimizer.forget_parked(_optimizer(model))
     return done
@@ -213,7 +214,7 @@ def _optimizer(model: Any) -> Any:
 
 def _require_same_model(model: Any, resolution: Resolution) -> None:
     decided = {id(w.variable) for w in resolution.inventory.of_role("weight", "statistic")}
-    if decided == {id(_keras.whole_weight(v)) for v in model.weights}:
+    if decided == {id(whole_weight(v)) for v in model.weights}:
         return
     raise PlanError(
         f"the resolution was made for another model, {resolution.inventory.model_name!r}",
@@ -237,14 +238,14 @@ def keep_functions(model: Any) -> None:
 
     Training by other means in between may have traced them under other flags, so it ends this.
     """
-    _on_model(model).trained = _keras.training_done(model)
+    _on_model(model).trained = training_done(model)
 
 
 def functions_kept(model: Any, resolution: Resolution) -> bool:
     """Whether the compiled functions were last used for a training under the same decisions."""
     on_model = _on_model(model)
     before = on_model.resolution
-    if before is None or on_model.trained is None or on_model.trained != _keras.training_done(model):
+    if before is None or on_model.trained is None or on_model.trained != training_done(model):
         return False
     return [(d.weight.address, d.how) for d in before.trained] == [
         (d.weight.address, d.how) for d in resolution.trained
@@ -262,7 +263,7 @@ class _OnModel:
     ) -> None:
         self.resolution = resolution
         self.trained = trained
-        """What `_keras.training_done` said when the compiled functions were last known to be right."""
+        """What `training_done` said when the compiled functions were last known to be right."""
         self._chain = [weakref.ref(applied) for applied in chain]
 
     def decides_as(self, resolution: Resolution) -> bool:
@@ -274,7 +275,7 @@ class _OnModel:
 
 
 def _on_model(model: Any) -> _OnModel:
-    return _keras.noted(model) or _OnModel(None, ())
+    return noted(model) or _OnModel(None, ())
 
 
 def _set_flags(resolution: Resolution) -> list[str]:
@@ -288,8 +289,8 @@ def _set_flags(resolution: Resolution) -> list[str]:
             weight.variable.trainable = trains
             changed.append(weight.address)
     for node, flag in _layer_flags(resolution, trained):
-        if _keras.layer_flag(node.layer) != flag:
-            _keras.set_layer_flag(node.layer, flag)
+        if layer_flag(node.layer) != flag:
+            set_layer_flag(node.layer, flag)
             changed.append(node.address or resolution.inventory.model_name)
     return changed
 
@@ -348,5 +349,5 @@ def _retarget(
     if opt is None:
         return False
     changed = optimizer.set_targets(opt, targets, known | _addresses(resolution))
-    _keras.unshare(model)
+    own_buffers(model)
     return changed

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.calls import call_apart
+from frostline._keras.methods import replace_method, restore_held, restore_method
 from frostline.resolution.resolve import LayerMode, Resolution
 
 _asked: ContextVar[Any] = ContextVar("training argument of the outermost frozen layer", default=None)
@@ -26,9 +27,9 @@ def set_modes(resolution: Resolution) -> None:
     for node in resolution.inventory.layers:
         mode = modes.get(node.address)
         if mode is None or not (mode.forced or (mode.keeps_statistics and any_forced)):
-            _keras.restore_method(node.layer, "call")
+            restore_method(node.layer, "call")
         else:
-            _keras.replace_method(node.layer, "call", functools.partial(_wrapped, mode=mode))
+            replace_method(node.layer, "call", functools.partial(_wrapped, mode=mode))
 
 
 def calls_of(layers: Iterable[Any]) -> list[tuple[Any, Any]]:
@@ -39,7 +40,7 @@ def calls_of(layers: Iterable[Any]) -> list[tuple[Any, Any]]:
 def restore_calls(calls: Iterable[tuple[Any, Any]]) -> None:
     """Put back what `calls_of` returned; what others than plans replaced since stays."""
     for layer, call in calls:
-        _keras.restore_held(layer, "call", call)
+        restore_held(layer, "call", call)
 
 
 def _wrapped(call: Callable[..., Any], mode: LayerMode) -> Callable[..., Any]:
@@ -59,7 +60,7 @@ def _wrapped(call: Callable[..., Any], mode: LayerMode) -> Callable[..., Any]:
             kwargs["training"] = training
         token = _asked.set(asked)
         try:
-            return _keras.call_apart(call, *args, **kwargs)
+            return call_apart(call, *args, **kwargs)
         finally:
             _asked.reset(token)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.layers import noted
 from frostline.model.inventory import inventory
 from frostline.trainability.apply import apply
 
@@ -36,7 +36,7 @@ def merge(model: Any) -> Any:
         ['kernel', 'bias']
     """
     combined = [weight for weight in inventory(model) if weight.combination is not None]
-    resolution = getattr(_keras.noted(model), "resolution", None)
+    resolution = getattr(noted(model), "resolution", None)
     planned = [weight.address for weight in combined if weight.combination.by_plan]
     if planned and resolution is not None:
         plan = resolution.plan

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.layers import note, noted
+from frostline._keras.methods import replace_method
+from frostline._keras.optimizers import optimizer_chain, variable_key
+from frostline._keras.trainers import own_buffers
 from frostline.errors import OptimizerError, PlanError, listed
 from frostline.optimizers import rebuild as slots
 from frostline.optimizers.memory import find_optimizer
@@ -90,7 +93,7 @@ def optimizer_for(
         raise
     if not keep_state:
         slots.forget_parked(optimizer)
-    _keras.unshare(model, optimizer)
+    own_buffers(model, optimizer)
     loop.begin(resolution)
     return optimizer
 
@@ -129,7 +132,7 @@ class _Loop:
 
     def __init__(self, optimizer: Any) -> None:
         self._optimizer = optimizer
-        self._key = _keras.variable_key(_keras.optimizer_chain(optimizer)[-1])
+        self._key = variable_key(optimizer_chain(optimizer)[-1])
         self._addresses: dict[Any, str] = {}
         self._model = ""
         self._stateless = False
@@ -139,7 +142,7 @@ class _Loop:
     @staticmethod
     def of(optimizer: Any) -> _Loop | None:
         """Return the loop that an optimizer is already in."""
-        held = _keras.noted(_keras.optimizer_chain(optimizer)[-1])
+        held = noted(optimizer_chain(optimizer)[-1])
         return held if isinstance(held, _Loop) else None
 
     def begin(self, resolution: Resolution) -> None:
@@ -153,12 +156,12 @@ class _Loop:
         self._stateless, self._steps = False, slots.steps_made(self._optimizer)
         if self.of(self._optimizer) is not self:
             self._hook_up()
-            _keras.note(_keras.optimizer_chain(self._optimizer)[-1], self)
+            note(optimizer_chain(self._optimizer)[-1], self)
 
     def _hook_up(self) -> None:
         import keras
 
-        _keras.replace_method(self._optimizer, "apply", self._apply)
+        replace_method(self._optimizer, "apply", self._apply)
         self.changed: Callable[[], None] = lambda: None
         match keras.backend.backend():
             case "tensorflow":
@@ -170,7 +173,7 @@ class _Loop:
                 from frostline.backends.jax.custom_loop import checked, drop_stale_functions
 
                 self.changed = drop_stale_functions
-                _keras.replace_method(
+                replace_method(
                     self._optimizer,
                     "stateless_apply",
                     lambda original: checked(self._check_stateless, original),

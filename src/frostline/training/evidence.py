@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.optimizers import optimizer_chain, optimizer_targets
 from frostline.optimizers import rebuild as optimizer
 from frostline.resolution.resolve import Resolution
 from frostline.verification.verify import Verification
@@ -29,12 +29,12 @@ def without_gradient(opt: Any, resolution: Resolution, verification: Verificatio
         verification: What moved.
     """
     unmoved = set(verification.of("unmoved"))
-    inner = _keras.optimizer_chain(opt)[-1]
+    inner = optimizer_chain(opt)[-1]
     if not inner.built:
         return tuple(d.weight.address for d in resolution.trained)
     slots = {
         id(variable): {name: slot for name, slot in held.items() if name not in _NO_EVIDENCE}
-        for variable, held in zip(_keras.optimizer_targets(inner), optimizer.slots(inner), strict=True)
+        for variable, held in zip(optimizer_targets(inner), optimizer.slots(inner), strict=True)
     }
     missing = []
     for decision in resolution.trained:

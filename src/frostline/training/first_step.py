@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.methods import replace_method, restore_method
 from frostline.diagnostics import train_step as stepping
 from frostline.diagnostics.preflight import first_samples
 from frostline.errors import NoGradientError
@@ -50,7 +50,7 @@ def checked(job: Job, progress: Progress) -> Iterator[None]:
     def watched(apply: Callable[..., Any]) -> Callable[..., Any]:
         def first(gradients: Sequence[Any], *arguments: Any, **named: Any) -> Any:
             nonlocal updated, explained
-            _keras.restore_method(optimizer, "apply", by=_BY)
+            restore_method(optimizer, "apply", by=_BY)
             progress.ledger.reachable = True
             if any(_is_absent(gradient) for gradient in gradients):
                 explained = True
@@ -60,7 +60,7 @@ def checked(job: Job, progress: Progress) -> Iterator[None]:
 
         return first
 
-    _keras.replace_method(optimizer, "apply", watched, by=_BY)
+    replace_method(optimizer, "apply", watched, by=_BY)
     try:
         yield
     except NoGradientError:
@@ -71,7 +71,7 @@ def checked(job: Job, progress: Progress) -> Iterator[None]:
             look_at(job)  # PyTorch stops by itself where no weight at all can receive one, and says no more
         raise
     finally:
-        _keras.restore_method(optimizer, "apply", by=_BY)
+        restore_method(optimizer, "apply", by=_BY)
 
 
 def _take_back(progress: Progress, before: Sequence[tuple[Any, Any]]) -> None:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.calls import outputs_known
+from frostline._keras.trainers import own_buffers, sync_values, values_kept
 from frostline.errors import ModelError, PlanError, UncompiledModelError, listed
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
@@ -220,10 +221,10 @@ def _resolutions(model: Any, plan: Plan | Resolution | Schedule) -> tuple[Resolu
 
 
 def _fit(model: Any, resolution: Resolution, x: Any, y: Any, arguments: dict[str, Any]) -> Any:
-    with _explained(model, resolution), _keras.outputs_known(model):
+    with _explained(model, resolution), outputs_known(model):
         history = model.fit(x, y, **arguments)
-    _keras.settle(model)
-    _keras.unshare(model)
+    sync_values(model)
+    own_buffers(model)
     keep_functions(model)
     return history
 
@@ -277,7 +278,7 @@ def _require_compiled(model: Any) -> None:
 @contextmanager
 def _explained(model: Any, resolution: Resolution) -> Iterator[None]:
     """Say the same on every backend where training cannot work, and leave the model's values readable."""
-    with _keras.values_kept(model), layers_made_in_call(model, resolution.inventory):
+    with values_kept(model), layers_made_in_call(model, resolution.inventory):
         try:
             yield
         except (ValueError, RuntimeError) as error:

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.optimizers import optimizer_chain
+from frostline._keras.trainers import sync_values
 from frostline.errors import NotFiniteError, listed
 
 
@@ -53,7 +54,7 @@ class FiniteWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
     def _is_overflow(self, loss: float) -> bool:
         """Whether loss scaling takes care of it: it leaves out steps that overflow."""
-        return math.isinf(loss) and len(_keras.optimizer_chain(self._held.optimizer)) > 1
+        return math.isinf(loss) and len(optimizer_chain(self._held.optimizer)) > 1
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Spare the validation."""
@@ -66,7 +67,7 @@ class FiniteWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     def _require_finite(self) -> None:
         if self._bad is None:
             return
-        _keras.settle(self._held)
+        sync_values(self._held)
         together = self._held.steps_per_execution
         batches = f"batch {self._bad + 1}"
         if together > 1:

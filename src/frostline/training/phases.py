@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.trainers import finish_averages, sync_values
 from frostline.errors import PlanError, listed, near
 from frostline.plan.schedule import Phase, Schedule
 from frostline.resolution.resolve import Resolution
@@ -172,13 +172,13 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         return {address: v for decision in every for address, v in decision.weight.targets}
 
     def _end(self, *, within_epoch: bool) -> None:
-        _keras.settle(self.model)
+        sync_values(self.model)
         if self._number + 1 == len(self._schedule.phases) or self.model.stop_training:
             self.model.stop_training = True
             self._restore_best()
             return
         # As at the end of a `fit`: what was averaged takes its average.
-        _keras.finish_averages(self.model)
+        finish_averages(self.model)
         self._restore_best()
         self._ledger.close(self.phase.name, self.resolution, self._epochs)
         self._number += 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from frostline import _keras
+from frostline._keras.calls import entry_layer
 from frostline.errors import LayerInCallError
 from frostline.model.inventory import Inventory
 
@@ -26,7 +26,7 @@ def layers_made_in_call(model: Any, held: Inventory) -> Iterator[None]:
 
     def add_weight(layer: Any, *args: Any, **kwargs: Any) -> Any:
         # Keras on JAX calls what is in a model without calling the model.
-        if id(layer) not in known and id(_keras.entry_layer()) in known:
+        if id(layer) not in known and id(entry_layer()) in known:
             found.append(_error(model, layer))
             raise found[0]
         return original(layer, *args, **kwargs)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from blake3 import blake3
 
-from frostline import _keras
+from frostline._keras.variables import read_value
 from frostline.elements.algebra import covers
 from frostline.errors import FrostlineError
 from frostline.model.alignment import aligned
@@ -181,7 +181,7 @@ def fingerprint_of(weights: Iterable[Weight], parts: Parts | None = None) -> Fin
 def _fingerprint_of_raw(variables: Mapping[str, Any]) -> Fingerprint:
     found = {}
     for name, variable in variables.items():
-        values = _keras.glimpse(variable)
+        values = read_value(variable)
         if values.dtype == object:
             raise FrostlineError(
                 f"no numbers can be read from {name!r}",
@@ -205,15 +205,15 @@ def _whole(weight: Weight) -> str:
     """Digest all of a weight; one of which some elements train is not put together for it."""
     made_of = weight.combination
     if made_of is None or not isinstance(made_of.how, Selection):
-        return digest_array(_keras.glimpse(weight.variable))
-    part = _keras.glimpse(made_of.parts[made_of.how.part])
-    return digest_with(_keras.glimpse(made_of.base), made_of.how.elements(weight.shape), part)
+        return digest_array(read_value(weight.variable))
+    part = read_value(made_of.parts[made_of.how.part])
+    return digest_with(read_value(made_of.base), made_of.how.elements(weight.shape), part)
 
 
 def _rest(weight: Weight, how: Parametrization) -> str:
     """Digest what a parametrization leaves frozen of a weight, whether it is on it now or not."""
     elements = how.elements(weight.shape)
-    values = _keras.glimpse(weight.combination.base if _is_in_base(weight, how) else weight.variable)
+    values = read_value(weight.combination.base if _is_in_base(weight, how) else weight.variable)
     return digest_array(values) if elements is None else digest_without(values, elements)
 
 

@@ -11,7 +11,21 @@ import pytest
 from keras.src.backend import compute_output_spec
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
-from frostline import _keras
+from frostline._keras.calls import (
+    call_apart,
+    call_for_inference,
+    call_for_training,
+    compute_loss,
+    computing_in,
+    entry_layer,
+    float64_kept,
+    losses_left_unbuilt,
+    losses_of,
+    mask_of,
+    outputs_known,
+    uncast,
+    with_mask,
+)
 from helpers import small_models
 from helpers.small_models import compiled
 
@@ -26,7 +40,7 @@ class Watching(keras.layers.Layer):
         self.seen = SimpleNamespace()
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        self.seen.entry, self.seen.training = _keras.entry_layer(), training
+        self.seen.entry, self.seen.training = entry_layer(), training
         return inputs
 
 
@@ -36,7 +50,7 @@ def test_the_outermost_layer_is_known_while_it_is_called() -> None:
     model = keras.Model(inputs, watching(inputs))
     model(np.ones((1, 2), "float32"))
     assert watching.seen.entry is model
-    assert _keras.entry_layer() is None
+    assert entry_layer() is None
 
 
 class Calling(keras.layers.Layer):
@@ -50,7 +64,7 @@ class Calling(keras.layers.Layer):
     def call(self, inputs: Any, training: Any = None) -> Any:
         if not self.keeps:
             return self.second(self.first(inputs, training=False))
-        return self.second(_keras.call_apart(self.first, inputs, training=False))
+        return self.second(call_apart(self.first, inputs, training=False))
 
 
 @pytest.mark.parametrize(("keeps", "expected"), [(True, True), (False, False)])
@@ -61,19 +75,19 @@ def test_a_training_argument_stays_inside(keeps: bool, expected: bool) -> None:
 
 
 def test_a_training_argument_outside_of_any_call_is_no_matter() -> None:
-    assert _keras.call_apart(_keras.entry_layer) is None
+    assert call_apart(entry_layer) is None
 
 
 def test_a_mask_travels_with_a_tensor() -> None:
     mask = np.array([True, False])
-    tensor = _keras.with_mask(keras.ops.ones((2,)), mask)
+    tensor = with_mask(keras.ops.ones((2,)), mask)
     assert tensor._keras_mask is mask
 
 
 def test_mask_of_is_what_with_mask_gave() -> None:
     tensor, mask = keras.ops.ones((2, 3)), keras.ops.ones((2,), "bool")
-    assert _keras.mask_of(tensor) is None
-    assert _keras.mask_of(_keras.with_mask(tensor, mask)) is mask
+    assert mask_of(tensor) is None
+    assert mask_of(with_mask(tensor, mask)) is mask
 
 
 # Dtypes -------------------------------------------------------------------------------------------
@@ -88,7 +102,7 @@ def test_variables_are_read_in_their_own_dtype() -> None:
 
         def call(self, inputs: Any) -> Any:
             seen.append(keras.backend.standardize_dtype(self.scale.value.dtype))
-            with _keras.uncast():
+            with uncast():
                 seen.append(keras.backend.standardize_dtype(self.scale.value.dtype))
             return inputs
 
@@ -100,7 +114,7 @@ def test_computing_in_changes_the_dtype_of_outputs_for_a_while() -> None:
     layer = keras.layers.Dense(2)
     layer.build((None, 3))
     ones = np.ones((1, 3), "float32")
-    with _keras.computing_in(layer, "float16"):
+    with computing_in(layer, "float16"):
         assert keras.backend.standardize_dtype(layer(ones).dtype) == "float16"
     assert keras.backend.standardize_dtype(layer(ones).dtype) == "float32"
     assert layer.kernel.dtype == "float32"
@@ -108,7 +122,7 @@ def test_computing_in_changes_the_dtype_of_outputs_for_a_while() -> None:
 
 def test_float64_kept_lets_two_dtypes_meet_in_float64() -> None:
     narrowed = keras.backend.result_type("float64", "float32")
-    with _keras.float64_kept():
+    with float64_kept():
         assert keras.backend.result_type("float64", "float32") == "float64"
     assert keras.backend.result_type("float64", "float32") == narrowed
 
@@ -119,8 +133,8 @@ def test_float64_kept_lets_two_dtypes_meet_in_float64() -> None:
 def test_call_for_training_and_compute_loss_are_what_fit_minimizes() -> None:
     model = compiled(two_dense_with_penalty(), keras.optimizers.SGD(0.0))
     x, y = small_models.data_for(model)
-    predicted = _keras.call_for_training(model, x)
-    loss = _keras.compute_loss(model, x, y, predicted, None)
+    predicted = call_for_training(model, x)
+    loss = compute_loss(model, x, y, predicted, None)
     logs = model.train_on_batch(x, y, return_dict=True)
     assert keras.ops.convert_to_numpy(loss) == pytest.approx(float(logs["loss"]), rel=1e-5)
 
@@ -128,7 +142,7 @@ def test_call_for_training_and_compute_loss_are_what_fit_minimizes() -> None:
 def test_call_for_inference_is_what_predict_gives() -> None:
     model = small_models.nested_dropout()
     x, _ = small_models.data_for(model)
-    called = keras.ops.convert_to_numpy(_keras.call_for_inference(model, x))
+    called = keras.ops.convert_to_numpy(call_for_inference(model, x))
     np.testing.assert_allclose(called, model.predict(x, verbose=0), rtol=1e-5)
 
 
@@ -138,10 +152,10 @@ def two_dense_with_penalty() -> keras.Model:
 
 def test_losses_of_finds_the_losses_that_compile_was_given() -> None:
     model, given = small_models.two_dense(), keras.losses.MeanSquaredError()
-    assert _keras.losses_of(model) == []
+    assert losses_of(model) == []
     model.compile("sgd", given)
-    assert any(one is given for one in _keras.losses_of(model))
-    with _keras.computing_in(given, "float16"):
+    assert any(one is given for one in losses_of(model))
+    with computing_in(given, "float16"):
         assert keras.backend.standardize_dtype(given(np.ones(2), np.ones(2)).dtype) == "float16"
     assert keras.backend.standardize_dtype(given(np.ones(2), np.ones(2)).dtype) == "float32"
 
@@ -149,8 +163,8 @@ def test_losses_of_finds_the_losses_that_compile_was_given() -> None:
 def test_losses_left_unbuilt_builds_a_copy() -> None:
     model = compiled(small_models.two_dense())
     x, y = small_models.data_for(model)
-    with _keras.losses_left_unbuilt(model):
-        _keras.compute_loss(model, x, y, model(x), None)
+    with losses_left_unbuilt(model):
+        compute_loss(model, x, y, model(x), None)
         assert model._compile_loss.built
     assert not model._compile_loss.built
 
@@ -180,7 +194,7 @@ def test_outputs_are_known_where_the_graph_has_them() -> None:
     for model in (functional, sequential, alone):
         counted = model.get_layer("counted")
         counted.symbolic = counted.real = 0
-        with _keras.outputs_known(model):
+        with outputs_known(model):
             spec = compute_output_spec(model, keras.KerasTensor((5, 3)))
             assert counted.symbolic == 0
             found = model(np.ones((4, 3), "float32"))
@@ -204,5 +218,5 @@ def test_outputs_of_own_calls_and_of_open_lengths_are_asked_for() -> None:
 
     open_length = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(2)])
     for model in (Own([keras.Input((3,)), keras.layers.Dense(2)]), open_length, small_models.subclassed()):
-        with _keras.outputs_known(model):
+        with outputs_known(model):
             assert "call" not in vars(model)

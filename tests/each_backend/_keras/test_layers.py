@@ -9,7 +9,19 @@ import keras
 import numpy as np
 import pytest
 
-from frostline import _keras
+from frostline._keras.layers import (
+    layer_flag,
+    metric_variables,
+    note,
+    noted,
+    own_statistics,
+    own_weights,
+    producers,
+    seed_generators,
+    set_layer_flag,
+    sublayers,
+)
+from frostline._keras.methods import replace_method, restore_held, restore_method
 from helpers import small_models
 from helpers.checks import names
 
@@ -18,11 +30,11 @@ from helpers.checks import names
 
 def test_sublayers_come_once_and_in_order() -> None:
     model = small_models.subclassed()
-    assert names(_keras.sublayers(model)) == ["block", "head"]
-    assert names(_keras.sublayers(model.block)) == ["inner", "outer"]
+    assert names(sublayers(model)) == ["block", "head"]
+    assert names(sublayers(model.block)) == ["inner", "outer"]
     model.again = model.block
-    assert names(_keras.sublayers(model)) == ["block", "head"]
-    assert names(_keras.sublayers(small_models.two_dense())) == ["x", "a", "b"]
+    assert names(sublayers(model)) == ["block", "head"]
+    assert names(sublayers(small_models.two_dense())) == ["x", "a", "b"]
 
 
 def test_weights_statistics_and_seeds_are_told_apart() -> None:
@@ -30,17 +42,17 @@ def test_weights_statistics_and_seeds_are_told_apart() -> None:
     drop = small_models.nested_dropout().get_layer("backbone").get_layer("drop")
     for flag in (True, False):
         norm.trainable = flag
-        assert names(_keras.own_weights(norm)) == ["gamma", "beta"]
-        assert names(_keras.own_statistics(norm)) == ["moving_mean", "moving_variance"]
-    assert _keras.seed_generators(norm) == []
-    assert [type(one) for one in _keras.seed_generators(drop)] == [keras.random.SeedGenerator]
+        assert names(own_weights(norm)) == ["gamma", "beta"]
+        assert names(own_statistics(norm)) == ["moving_mean", "moving_variance"]
+    assert seed_generators(norm) == []
+    assert [type(one) for one in seed_generators(drop)] == [keras.random.SeedGenerator]
 
 
 def test_a_layer_flag_is_of_this_layer_alone() -> None:
     model = small_models.subclassed()
-    assert _keras.layer_flag(model.block) is True
-    _keras.set_layer_flag(model.block, False)
-    assert _keras.layer_flag(model.block) is False
+    assert layer_flag(model.block) is True
+    set_layer_flag(model.block, False)
+    assert layer_flag(model.block) is False
     assert model.block.trainable is False
     assert model.block.inner.trainable is True
     assert model.block.inner.kernel.trainable is True
@@ -50,7 +62,7 @@ def test_a_layer_flag_is_of_this_layer_alone() -> None:
 def test_producers_follow_the_graph(build: Callable[[], keras.Model]) -> None:
     model = build()
     a, b = model.get_layer("a"), model.get_layer("b")
-    feeds = _keras.producers(model)
+    feeds = producers(model)
     assert feeds[id(b)] == [id(a)]
     assert len(feeds[id(a)]) == 1
     assert feeds[feeds[id(a)][0]] == []
@@ -58,25 +70,25 @@ def test_producers_follow_the_graph(build: Callable[[], keras.Model]) -> None:
 
 def test_a_record_is_kept_on_the_model_alone() -> None:
     model = small_models.two_dense()
-    assert _keras.noted(model) is None
+    assert noted(model) is None
     record = object()
-    _keras.note(model, record)
-    assert _keras.noted(model) is record
-    assert _keras.noted(keras.models.clone_model(model)) is None
-    assert _keras.noted(model.get_layer("a")) is None
+    note(model, record)
+    assert noted(model) is record
+    assert noted(keras.models.clone_model(model)) is None
+    assert noted(model.get_layer("a")) is None
 
 
 def test_a_subclassed_model_has_no_producers() -> None:
-    assert _keras.producers(small_models.subclassed()) == {}
+    assert producers(small_models.subclassed()) == {}
 
 
 def test_metrics_have_their_variables() -> None:
     model = small_models.fitted(small_models.two_dense())
-    assert [(name, v.name) for name, v in _keras.metric_variables(model)] == [
+    assert [(name, v.name) for name, v in metric_variables(model)] == [
         ("loss", "total"),
         ("loss", "count"),
     ]
-    assert list(_keras.metric_variables(keras.layers.Dense(2))) == []
+    assert list(metric_variables(keras.layers.Dense(2))) == []
 
 
 # Methods replaced ---------------------------------------------------------------------------------
@@ -96,11 +108,11 @@ def test_a_method_is_replaced_once_and_restored() -> None:
     plain = keras.ops.convert_to_numpy(layer(x))
     config = layer.get_config()
     for _ in range(2):
-        _keras.replace_method(layer, "call", shouting)
+        replace_method(layer, "call", shouting)
         np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), plain + 1, rtol=1e-6)
         assert layer.get_config() == config
-    _keras.restore_method(layer, "call")
-    _keras.restore_method(layer, "call")
+    restore_method(layer, "call")
+    restore_method(layer, "call")
     assert layer.call == original
     assert "call" not in vars(layer)
 
@@ -109,10 +121,10 @@ def test_a_method_replaced_by_somebody_else_stays() -> None:
     layer = keras.layers.Dense(2)
     theirs = layer.call
     object.__setattr__(layer, "call", theirs)
-    _keras.restore_method(layer, "call")
+    restore_method(layer, "call")
     assert vars(layer)["call"] is theirs
-    _keras.replace_method(layer, "call", lambda call: lambda inputs: call(inputs))
-    _keras.restore_method(layer, "call")
+    replace_method(layer, "call", lambda call: lambda inputs: call(inputs))
+    restore_method(layer, "call")
     assert vars(layer)["call"] is theirs
 
 
@@ -127,12 +139,12 @@ def test_two_replace_one_method_and_undo_it_in_any_order() -> None:
     for first, second in (("weights", ""), ("", "weights")):
         owner = Owner()
         for by in (first, second):
-            _keras.replace_method(owner, "say", adding(by or "mode"), by=by)
+            replace_method(owner, "say", adding(by or "mode"), by=by)
         assert owner.say() == "aweightsmode"
-        _keras.restore_method(owner, "say", by=first)
+        restore_method(owner, "say", by=first)
         assert owner.say() == f"a{second or 'mode'}"
-        _keras.restore_method(owner, "say", by=first)
-        _keras.restore_method(owner, "say", by=second)
+        restore_method(owner, "say", by=first)
+        restore_method(owner, "say", by=second)
         assert vars(owner) == {}
 
 
@@ -143,14 +155,14 @@ def test_what_was_held_is_put_back_beside_what_others_replaced_since() -> None:
 
     owner = Owner()
     then = vars(owner).get("say")
-    _keras.replace_method(owner, "say", lambda call: lambda: call() + "m")
+    replace_method(owner, "say", lambda call: lambda: call() + "m")
     held = vars(owner)["say"]
-    _keras.restore_held(owner, "say", held)
+    restore_held(owner, "say", held)
     assert vars(owner)["say"] is held
-    _keras.replace_method(owner, "say", lambda call: lambda: call() + "w", by="weights")
-    _keras.restore_held(owner, "say", then)
+    replace_method(owner, "say", lambda call: lambda: call() + "w", by="weights")
+    restore_held(owner, "say", then)
     assert owner.say() == "aw"
-    _keras.restore_held(owner, "say", held)
+    restore_held(owner, "say", held)
     assert owner.say() == "awm"
-    _keras.restore_method(owner, "say", by="weights")
+    restore_method(owner, "say", by="weights")
     assert owner.say() == "am"

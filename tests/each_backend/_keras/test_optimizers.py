@@ -8,7 +8,23 @@ from typing import Any
 import keras
 import pytest
 
-from frostline import _keras
+from frostline._keras.methods import replace_method
+from frostline._keras.optimizers import (
+    averages_at,
+    decay_alike,
+    decay_of,
+    decay_scaled_by,
+    exclude_from_decay,
+    optimizer_chain,
+    optimizer_counters,
+    optimizer_own_variables,
+    optimizer_targets,
+    set_momentum_product,
+    steps_counted_from,
+    unbuild_optimizer,
+    update_hooks,
+    variable_key,
+)
 from helpers.small_models import value_of, variable
 
 
@@ -24,31 +40,31 @@ def built_adam(*variables: Any) -> keras.optimizers.Optimizer:
 def test_a_chain_ends_in_the_optimizer_that_updates() -> None:
     inner = keras.optimizers.SGD(0.1)
     outer = keras.optimizers.LossScaleOptimizer(inner)
-    assert _keras.optimizer_chain(outer) == [outer, inner]
-    assert _keras.optimizer_chain(inner) == [inner]
+    assert optimizer_chain(outer) == [outer, inner]
+    assert optimizer_chain(inner) == [inner]
 
 
 def test_variables_of_an_optimizer() -> None:
     one, two = variable("one"), variable("two")
     optimizer = built_adam(one, two)
-    key = _keras.variable_key(optimizer)
+    key = variable_key(optimizer)
     assert key(one) == key(one)
     assert key(one) != key(two)
-    assert [id(v) for v in _keras.optimizer_targets(optimizer)] == [id(one), id(two)]
-    own = _keras.optimizer_own_variables(optimizer)
+    assert [id(v) for v in optimizer_targets(optimizer)] == [id(one), id(two)]
+    own = optimizer_own_variables(optimizer)
     assert len(own) == 2 + 2 * 2
-    counters = _keras.optimizer_counters(optimizer)
+    counters = optimizer_counters(optimizer)
     assert [v.name for v in counters] == ["iteration", "learning_rate"]
     assert all(any(c is v for v in own) for c in counters)
     scheduled = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
-    assert [v.name for v in _keras.optimizer_counters(scheduled)] == ["iteration"]
+    assert [v.name for v in optimizer_counters(scheduled)] == ["iteration"]
 
 
 def test_an_optimizer_is_unbuilt_and_built_for_others() -> None:
     one, two = variable("one"), variable("two")
     optimizer = built_adam(one)
     optimizer.apply([keras.ops.ones(2)], [one])
-    _keras.unbuild_optimizer(optimizer)
+    unbuild_optimizer(optimizer)
     assert not optimizer.built
     assert [v.name for v in optimizer.variables] == ["iteration", "learning_rate"]
     optimizer.build([two])
@@ -63,7 +79,7 @@ def test_steps_are_counted_from_where_a_weight_joined(joined: int) -> None:
     counter = optimizer.iterations
     counter.assign(5)
     tracked = len(optimizer.variables)
-    with _keras.steps_counted_from(optimizer, joined):
+    with steps_counted_from(optimizer, joined):
         assert int(keras.ops.convert_to_numpy(optimizer.iterations)) == 5 - joined
     assert optimizer.iterations is counter
     assert len(optimizer.variables) == tracked
@@ -72,7 +88,7 @@ def test_steps_are_counted_from_where_a_weight_joined(joined: int) -> None:
 def test_steps_are_as_before_after_a_failure() -> None:
     optimizer = built_adam(variable())
     counter = optimizer.iterations
-    with pytest.raises(KeyError), _keras.steps_counted_from(optimizer, 1):
+    with pytest.raises(KeyError), steps_counted_from(optimizer, 1):
         raise KeyError
     assert optimizer.iterations is counter
 
@@ -82,7 +98,7 @@ def test_the_hooks_of_an_optimizer_are_called_at_each_step() -> None:
     optimizer = keras.optimizers.Adam(0.5, weight_decay=0.5, use_ema=True)
     optimizer.build([weight])
     called = []
-    for name in _keras.update_hooks():
+    for name in update_hooks():
 
         def noting(original: Callable[..., Any], name: str = name) -> Callable[..., Any]:
             def noted(*args: Any, **kwargs: Any) -> Any:
@@ -91,20 +107,20 @@ def test_the_hooks_of_an_optimizer_are_called_at_each_step() -> None:
 
             return noted
 
-        _keras.replace_method(optimizer, name, noting)
+        replace_method(optimizer, name, noting)
     optimizer.apply([keras.ops.ones(2)], [weight])
-    assert sorted(called) == sorted(_keras.update_hooks())
+    assert sorted(called) == sorted(update_hooks())
 
 
 def test_averages_are_those_of_some_weights_for_a_while() -> None:
     optimizer = keras.optimizers.SGD(0.1, use_ema=True)
     optimizer.build([variable(), variable()])
     every = optimizer._model_variables_moving_average
-    with _keras.averages_at(optimizer, [1]):
+    with averages_at(optimizer, [1]):
         assert optimizer._model_variables_moving_average == [every[1]]
     assert optimizer._model_variables_moving_average is every
     plain = built_adam(variable())
-    with _keras.averages_at(plain, [0]):
+    with averages_at(plain, [0]):
         pass
 
 
@@ -117,12 +133,12 @@ def test_the_momentum_product_of_nadam_follows_its_steps(steps: int) -> None:
         optimizer.apply([keras.ops.ones(2)], [weight])
     expected = float(keras.ops.convert_to_numpy(optimizer._u_product))
     optimizer._u_product.assign(0.5)
-    _keras.set_momentum_product(optimizer)
+    set_momentum_product(optimizer)
     assert float(keras.ops.convert_to_numpy(optimizer._u_product)) == pytest.approx(expected, rel=1e-6)
     optimizer._iterations.assign(10**6)
-    _keras.set_momentum_product(optimizer, ahead=1)
+    set_momentum_product(optimizer, ahead=1)
     assert float(keras.ops.convert_to_numpy(optimizer._u_product)) < 1e-36
-    _keras.set_momentum_product(built_adam(weight))
+    set_momentum_product(built_adam(weight))
 
 
 # Decay --------------------------------------------------------------------------------------------
@@ -130,11 +146,11 @@ def test_the_momentum_product_of_nadam_follows_its_steps(steps: int) -> None:
 
 def test_decay_is_scaled_for_a_while() -> None:
     optimizer = built_adam(variable())
-    with _keras.decay_scaled_by(optimizer, 0.25):
+    with decay_scaled_by(optimizer, 0.25):
         assert optimizer.weight_decay == 0.125
     assert optimizer.weight_decay == 0.5
     plain = keras.optimizers.SGD(0.1)
-    with pytest.raises(KeyError), _keras.decay_scaled_by(plain, 0.25):
+    with pytest.raises(KeyError), decay_scaled_by(plain, 0.25):
         raise KeyError
     assert plain.weight_decay is None
 
@@ -144,25 +160,25 @@ def test_decay_of_knows_what_is_excluded() -> None:
     plain, excluded = variable("kernel"), variable("bias")
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     optimizer.build([plain, excluded])
-    assert _keras.decay_of(optimizer, plain) == 0.25
-    assert _keras.decay_of(optimizer, excluded) == 0.0
-    assert _keras.decay_of(keras.optimizers.SGD(), plain) == 0.0
+    assert decay_of(optimizer, plain) == 0.25
+    assert decay_of(optimizer, excluded) == 0.0
+    assert decay_of(keras.optimizers.SGD(), plain) == 0.0
 
 
 def test_parts_are_excluded_from_decay_with_their_weight() -> None:
     weight, part, other = variable("w"), variable("p"), variable("o")
     optimizer = keras.optimizers.SGD(0.1, weight_decay=0.1)
     optimizer.exclude_from_weight_decay(var_list=[weight])
-    _keras.decay_alike(optimizer, weight, [part])
-    _keras.decay_alike(optimizer, other, [other])
+    decay_alike(optimizer, weight, [part])
+    decay_alike(optimizer, other, [other])
     assert not optimizer._use_weight_decay(part)
     assert optimizer._use_weight_decay(other)
-    _keras.decay_alike(keras.optimizers.SGD(0.1), weight, [part])
+    decay_alike(keras.optimizers.SGD(0.1), weight, [part])
 
 
 def test_variables_are_excluded_from_decay_after_the_build() -> None:
     first, second = variable("first"), variable("second")
     optimizer = built_adam(first, second)
-    _keras.exclude_from_decay(optimizer, [])
-    _keras.exclude_from_decay(optimizer, [second])
-    assert [_keras.decay_of(optimizer, one) for one in (first, second)] == [0.5, 0.0]
+    exclude_from_decay(optimizer, [])
+    exclude_from_decay(optimizer, [second])
+    assert [decay_of(optimizer, one) for one in (first, second)] == [0.5, 0.0]

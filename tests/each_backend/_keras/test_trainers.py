@@ -9,7 +9,16 @@ import keras
 import numpy as np
 import pytest
 
-from frostline import _keras
+from frostline._keras.files import config_of, in_safe_mode, made_of_config, saved_compiled_as
+from frostline._keras.layers import sublayers
+from frostline._keras.trainers import (
+    finish_averages,
+    own_buffers,
+    renew_functions,
+    sync_values,
+    training_done,
+    values_kept,
+)
 from helpers import small_models
 from helpers.checks import names
 from helpers.small_models import compiled, fit, value_of
@@ -25,7 +34,7 @@ def test_functions_are_renewed() -> None:
     x, _ = small_models.data_for(model)
     model.predict(x, verbose=0)
     trained, predicted = model.train_function, model.predict_function
-    _keras.renew_functions(model)
+    renew_functions(model)
     assert model.train_function is not None
     assert model.train_function is not trained
     assert predicted is not None
@@ -35,9 +44,9 @@ def test_functions_are_renewed() -> None:
 
 def test_functions_that_never_were_are_not_made() -> None:
     model = compiled(small_models.two_dense())
-    _keras.renew_functions(model)
+    renew_functions(model)
     assert model.train_function is None
-    _keras.renew_functions(keras.layers.Dense(2))
+    renew_functions(keras.layers.Dense(2))
 
 
 def test_changed_flags_give_no_warning_after_renewal() -> None:
@@ -47,7 +56,7 @@ def test_changed_flags_give_no_warning_after_renewal() -> None:
     with pytest.warns(UserWarning, match="`trainable` state has changed"):
         model._warn_if_trainable_state_changed()
     model.get_layer("a").trainable = True
-    _keras.renew_functions(model)
+    renew_functions(model)
     model._warn_if_trainable_state_changed()
 
 
@@ -63,7 +72,7 @@ class Reading(keras.callbacks.Callback):
         self.seen: list[np.ndarray] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        _keras.settle(self.held)
+        sync_values(self.held)
         self.seen.append(value_of(self.held.get_layer("a").kernel))
 
 
@@ -76,7 +85,7 @@ def test_values_are_settled_inside_a_fit() -> None:
     assert not np.array_equal(first, before_last)
     assert not np.array_equal(before_last, last)
     np.testing.assert_array_equal(last, value_of(model.get_layer("a").kernel))
-    _keras.settle(keras.layers.Dense(2))
+    sync_values(keras.layers.Dense(2))
 
 
 def test_values_outlive_a_fit_that_fails() -> None:
@@ -92,7 +101,7 @@ def test_values_outlive_a_fit_that_fails() -> None:
 
     model = compiled(small_models.two_dense(), loss=failing_loss)
     before = {w.path: value_of(w) for w in model.weights}
-    with pytest.raises(RuntimeError, match="no loss"), _keras.values_kept(model):
+    with pytest.raises(RuntimeError, match="no loss"), values_kept(model):
         fit(model)
     assert len(calls) == before_training + 1
     for weight in model.weights:
@@ -102,7 +111,7 @@ def test_values_outlive_a_fit_that_fails() -> None:
 def test_no_two_variables_share_a_buffer() -> None:
     model = compiled(small_models.two_dense(), keras.optimizers.SGD(0.1, use_ema=True))
     fit(model)
-    _keras.unshare(model)
+    own_buffers(model)
     values = [v.value for v in (*model.variables, *model.optimizer.variables)]
     assert len({id(value) for value in values}) == len(values)
     fit(model)
@@ -118,22 +127,22 @@ def test_averages_are_finished_as_fit_does() -> None:
         value_of(v) for v in model.optimizer.variables if "average" in v.name and v.shape == kernel.shape
     ]
     assert not np.array_equal(value_of(kernel), averages[0])
-    _keras.finish_averages(model)
+    finish_averages(model)
     np.testing.assert_array_equal(value_of(kernel), averages[0])
     model.train_on_batch(x, y)
     plain = compiled(small_models.two_dense())
-    _keras.finish_averages(plain)
+    finish_averages(plain)
     assert not plain.optimizer.built
 
 
 def test_training_done_names_the_function_and_its_steps() -> None:
     model = compiled(small_models.sequential())
-    assert _keras.training_done(model) is None
+    assert training_done(model) is None
     fit(model)
-    function, steps = _keras.training_done(model) or (None, 0)
+    function, steps = training_done(model) or (None, 0)
     assert function is model.train_function and steps > 0
     fit(model)
-    assert _keras.training_done(model) == (function, 2 * steps)
+    assert training_done(model) == (function, 2 * steps)
 
 
 # Saving -------------------------------------------------------------------------------------------
@@ -142,19 +151,19 @@ def test_training_done_names_the_function_and_its_steps() -> None:
 def test_safe_mode_refuses_python_code() -> None:
     with pytest.warns(UserWarning, match="lambda"):
         function = keras.saving.serialize_keras_object(lambda x: x)
-    with _keras.safe_mode(True), pytest.raises(ValueError, match="safe"):
+    with in_safe_mode(True), pytest.raises(ValueError, match="safe"):
         keras.saving.deserialize_keras_object(function)
-    with _keras.safe_mode(False):
+    with in_safe_mode(False):
         assert keras.saving.deserialize_keras_object(function)(3) == 3
 
 
 def test_a_model_is_saved_uncompiled_and_stays_compiled(tmp_path: Path) -> None:
     model = compiled(small_models.two_dense(), keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))
     fit(model)
-    with _keras.saved_compiled_as(model, {}):
+    with saved_compiled_as(model, {}):
         model.save(tmp_path / "model.keras")
     assert not keras.models.load_model(tmp_path / "model.keras").compiled
-    with _keras.saved_compiled_as(model, {**model.get_compile_config(), "loss": "mae"}):
+    with saved_compiled_as(model, {**model.get_compile_config(), "loss": "mae"}):
         model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert (loaded.loss, int(loaded.optimizer.iterations)) == ("mae", 2)
@@ -175,11 +184,11 @@ def test_a_configuration_makes_the_model_again_without_compile() -> None:
     inputs = keras.Input((4,))
     doubled = keras.layers.Lambda(lambda x: x + 1, name="plus")(Scaled(name="scaled")(dense(dense(inputs))))
     model = compiled(keras.Model(inputs, doubled, name="net"))
-    config = _keras.config_of(model)
+    config = config_of(model)
     assert "compile_config" not in str(config)
-    made = _keras.made_of_config(config, {"Scaled": Scaled})
+    made = made_of_config(config, {"Scaled": Scaled})
     assert not made.compiled
-    assert names(_keras.sublayers(made)) == names(_keras.sublayers(model))
+    assert names(sublayers(made)) == names(sublayers(model))
     made.set_weights(model.get_weights())
     x = np.ones((2, 4), "float32")
     assert np.array_equal(made.predict(x, verbose=0), model.predict(x, verbose=0))

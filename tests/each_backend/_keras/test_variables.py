@@ -8,7 +8,21 @@ import keras
 import numpy as np
 import pytest
 
-from frostline import _keras
+from frostline._keras.layers import own_statistics, own_weights, renew_parameters, whole_weight, whole_weights
+from frostline._keras.randomness import global_seed_state, make_global_seed_state, random_seed
+from frostline._keras.variables import (
+    has_parts,
+    has_value,
+    hold,
+    let_go,
+    owns,
+    read_value,
+    rename_beside,
+    same_storage,
+    track_parts,
+    track_whole,
+    tracked_whole,
+)
 from helpers.small_models import value_of, variable
 
 BACKEND = keras.backend.backend()
@@ -20,30 +34,30 @@ BACKEND = keras.backend.backend()
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8", "bool"])
 def test_glimpse_is_what_keras_converts_to(dtype: str) -> None:
     held = keras.Variable(np.array([0, 1, 2]), dtype=dtype, trainable=False)
-    seen, expected = _keras.glimpse(held), keras.ops.convert_to_numpy(held)
+    seen, expected = read_value(held), keras.ops.convert_to_numpy(held)
     assert seen.dtype == expected.dtype
     assert seen.tobytes() == expected.tobytes()
 
 
 def test_glimpse_copies_nothing() -> None:
     held = keras.Variable(np.zeros((64, 64), "float32"), trainable=False)
-    assert np.shares_memory(_keras.glimpse(held), _keras.glimpse(held))
+    assert np.shares_memory(read_value(held), read_value(held))
 
 
 def test_a_variable_made_in_a_stateless_scope_has_no_value_yet() -> None:
-    assert _keras.has_value(variable())
+    assert has_value(variable())
     with keras.StatelessScope():
         made = keras.Variable("ones", shape=(2,), name="made")
-        assert not _keras.has_value(made)
-    assert _keras.has_value(made)
+        assert not has_value(made)
+    assert has_value(made)
 
 
 def test_the_global_seed_is_known() -> None:
     keras.utils.set_random_seed(41)
-    assert _keras.random_seed() == 41
-    assert _keras.global_seed_state() is None
-    state = _keras.make_global_seed_state()
-    assert _keras.global_seed_state() is state
+    assert random_seed() == 41
+    assert global_seed_state() is None
+    state = make_global_seed_state()
+    assert global_seed_state() is state
     before = value_of(state)
     first = keras.ops.convert_to_numpy(keras.random.normal((3,)))
     assert value_of(state).tobytes() != before.tobytes()
@@ -63,7 +77,7 @@ def split_dense() -> tuple[keras.layers.Layer, Any, Any, Any]:
     layer = keras.layers.Dense(2, name="a")
     layer.build((None, 3))
     kernel = layer.kernel
-    base = _keras.same_storage(kernel, Twin)
+    base = same_storage(kernel, Twin)
     part = keras.Variable(np.ones((1, 2), "float32"), name="kernel_part")
     for one in (base, part):
         one.frostline_weight = kernel
@@ -73,21 +87,21 @@ def split_dense() -> tuple[keras.layers.Layer, Any, Any, Any]:
 def test_parts_are_tracked_in_the_place_of_their_weight() -> None:
     layer, kernel, part, base = split_dense()
     base.trainable = False
-    assert _keras.owns(layer, kernel)
-    assert not _keras.has_parts(layer)
-    _keras.track_parts(layer, kernel, [part], base)
-    assert _keras.owns(layer, kernel)  # a weight that is parametrized is the layer's all the same
-    assert _keras.has_parts(layer)
+    assert owns(layer, kernel)
+    assert not has_parts(layer)
+    track_parts(layer, kernel, [part], base)
+    assert owns(layer, kernel)  # a weight that is parametrized is the layer's all the same
+    assert has_parts(layer)
     assert [v.name for v in layer.weights] == ["kernel_part", "bias", "kernel"]
-    assert _keras.own_weights(layer)[0] is kernel
-    assert _keras.own_statistics(layer) == []
-    assert _keras.whole_weight(part) is kernel
-    assert _keras.whole_weight(layer.bias) is layer.bias
-    assert [id(v) for v in _keras.whole_weights([part, base, layer.bias])] == [id(kernel), id(layer.bias)]
-    with _keras.tracked_whole(layer):
+    assert own_weights(layer)[0] is kernel
+    assert own_statistics(layer) == []
+    assert whole_weight(part) is kernel
+    assert whole_weight(layer.bias) is layer.bias
+    assert [id(v) for v in whole_weights([part, base, layer.bias])] == [id(kernel), id(layer.bias)]
+    with tracked_whole(layer):
         assert [id(v) for v in layer.weights] == [id(kernel), id(layer.bias)]
     assert len(layer.weights) == 3
-    _keras.track_whole(layer, kernel, [part], base)
+    track_whole(layer, kernel, [part], base)
     assert [id(v) for v in layer.weights] == [id(kernel), id(layer.bias)]
     layer.kernel_again = kernel
     assert len(layer.weights) == 2
@@ -95,30 +109,30 @@ def test_parts_are_tracked_in_the_place_of_their_weight() -> None:
 
 def test_two_variables_hold_one_tensor() -> None:
     one = variable("kernel")
-    two = _keras.same_storage(one, Twin)
+    two = same_storage(one, Twin)
     assert type(two) is Twin
     assert (two.path, tuple(two.shape), two.dtype) == (one.path, (2,), "float32")
     two.assign([3.0, 4.0])
-    assert _keras.has_value(one)
-    _keras.let_go(one)
-    assert not _keras.has_value(one)
-    _keras.hold(one, two)
+    assert has_value(one)
+    let_go(one)
+    assert not has_value(one)
+    hold(one, two)
     assert value_of(one).tolist() == [3.0, 4.0]
 
 
 def test_a_variable_is_renamed_beside_another() -> None:
     layer = split_dense()[0]
     part = variable("part")
-    _keras.rename_beside(part, layer.kernel)
+    rename_beside(part, layer.kernel)
     assert part.path == "a/part"
-    _keras.rename_beside(part, variable("alone"))
+    rename_beside(part, variable("alone"))
     assert part.path == "part"
 
 
 def test_the_modules_of_pytorch_see_the_present_variables() -> None:
     layer, kernel, part, base = split_dense()
-    _keras.track_parts(layer, kernel, [part], base)
-    _keras.renew_parameters([layer])
+    track_parts(layer, kernel, [part], base)
+    renew_parameters([layer])
     if BACKEND == "torch":
         assert set(layer.torch_params) == {"kernel_part", "a/bias", "a/kernel"}
     else:

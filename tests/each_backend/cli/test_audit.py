@@ -278,7 +278,7 @@ def test_a_cut_gradient(run: Runner) -> None:
         "layer 'rounding'):",
         "      return ops.round(x)",
         "  route: features/kernel > features > rounding > round",
-        "  to mend: let the gradient pass as if round were not there (straight-through estimator): x +",
+        "  fix: let the gradient pass as if round were not there (straight-through estimator): x +",
         "  stop_gradient(round(x) - x)",
         "",
         "not ok: 1 error",
@@ -435,29 +435,29 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
         ("mine:good",),
         "a model alone says nothing of its gradients: they need data.\n"
         f"{KINDS}\n"
-        "  to mend:  add --data data.npz, or give a run config in place of the model",
+        "  fix:      add --data data.npz, or give a run config in place of the model",
     ),
     "no such data": (
         ("mine:good", "--data", "dta.npz"),
         f"there is no data 'dta.npz'.\n{KINDS}\n"
-        "  to mend:  in '.' there is classes.npz, cut.npz, data.npz, named.npz, narrow.npz and 1 more",
+        "  fix:      in '.' there is classes.npz, cut.npz, data.npz, named.npz, narrow.npz and 1 more",
     ),
     "no such model": (
         ("god.keras", "--data", "data.npz"),
         "there is no model 'god.keras'.\n"
         "  expected: a .keras file, or module:function\n"
-        "  to mend:  in '.' there is good.keras, broken.keras",
+        "  fix:      in '.' there is good.keras, broken.keras",
     ),
     "no such function": (
         ("mine:goood", "--data", "data.npz"),
-        "the module 'mine' has no function 'goood'.\n  to mend:  did you mean mine:good, mine:odd?",
+        "the module 'mine' has no function 'goood'.\n  fix:      did you mean mine:good, mine:odd?",
     ),
     "broken model": (
         ("broken.keras", "--data", "data.npz"),
         "'broken.keras' is truncated or damaged: File is not a zip file.\n"
         "  received: 100 bytes\n"
         "  expected: a whole .keras archive\n"
-        "  to mend:  copy or save the model again",
+        "  fix:      copy or save the model again",
     ),
     "broken data": (
         ("mine:good", "--data", "cut.npz"),
@@ -469,7 +469,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
         ("mine:good", "--data", "named.npz"),
         "it is not clear which arrays of 'named.npz' are the input and the target.\n"
         "  received: things 40 x 4 float32, kinds 40 int64\n"
-        "  to mend:  name them x and y: np.savez('data.npz', x=x, y=y)",
+        "  fix:      name them x and y: np.savez('data.npz', x=x, y=y)",
     ),
     "data of another kind": (
         ("mine:good", "--data", "mine.py"),
@@ -479,7 +479,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
         ("mine:good", "--data", "table.csv", "--target", "knd"),
         "'table.csv' has no column 'knd'.\n"
         "  received: it has kind, p, q, r, s\n"
-        "  to mend:  did you mean kind?",
+        "  fix:      did you mean kind?",
     ),
     "wrong shape": (
         ("mine:good", "--data", "narrow.npz"),
@@ -492,7 +492,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
         "classes.npz, sample 0: the target 3 is no class of the model.\n"
         "  received: targets from 1 to 3\n"
         "  expected: whole numbers from 0 to 2, since the output has 3 classes\n"
-        "  to mend:  give the last layer 4 units, or mend the targets",
+        "  fix:      give the last layer 4 units, or mend the targets",
     ),
     "no batches": (
         ("mine:good", "--data", "mine:nothing"),
@@ -510,19 +510,19 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
         "the model 'net' has no loss.\n"
         "  received: a model that is not compiled\n"
         "  expected: the loss that it is trained with\n"
-        "  to mend:  name it: --loss mse, or --loss module:function",
+        "  fix:      name it: --loss mse, or --loss module:function",
     ),
     "no such loss": (
         ("mine:good", *FROM_MODULE, "--loss", "sparse_crossentropy"),
         "Keras has no loss 'sparse_crossentropy'.\n"
-        "  to mend:  did you mean binary_crossentropy, sparse_categorical_crossentropy, "
+        "  fix:      did you mean binary_crossentropy, sparse_categorical_crossentropy, "
         "categorical_crossentropy?",
     ),
     "several losses": (
         ("mine:good", *FROM_MODULE, "--loss", "crossentropy"),
         "'crossentropy' stands for several losses.\n"
         "  expected: the name of one loss\n"
-        "  to mend:  name it in full: binary_crossentropy, categorical_crossentropy or "
+        "  fix:      name it in full: binary_crossentropy, categorical_crossentropy or "
         "sparse_categorical_crossentropy",
     ),
     "loss that does not fit": (
@@ -530,39 +530,39 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
         "y of what mine:arrays returned does not fit the output of the model 'net'.\n"
         "  received: targets of shape scalar\n"
         "  expected: targets of shape 3\n"
-        "  to mend:  for numbers of classes use the loss sparse_categorical_crossentropy, or labels: one_hot",
+        "  fix:      for numbers of classes use the loss sparse_categorical_crossentropy, or labels: one_hot",
     ),
     "no such plan": (
         ("mine:good", *FROM_MODULE, "--plan", "plan.yaml"),
         "there is no plan file 'plan.yaml'.\n"
-        "  to mend:  in '.' there are: features.yaml, head.yaml, none.yaml, phases.yaml",
+        "  fix:      in '.' there are: features.yaml, head.yaml, none.yaml, phases.yaml",
     ),
     "plan of another model": (
         ("mine:good", *FROM_MODULE, "--plan", "none.yaml"),
         "rule 1 (train 'decoder/**') picks nothing in the model 'net'.\n"
-        "  to mend:  addresses here look like 'features/kernel', 'features/bias', 'head/kernel' (a rule that "
+        "  fix:      addresses here look like 'features/kernel', 'features/bias', 'head/kernel' (a rule that "
         "may pick nothing needs optional: true)",
     ),
     "no such phase": (
         ("mine:good", *FROM_MODULE, "--plan", "phases.yaml", "--phase", "finetun"),
         "the plan has no phase 'finetun'.\n"
         "  expected: one of probe, finetune\n"
-        "  to mend:  did you mean finetune?",
+        "  fix:      did you mean finetune?",
     ),
     "no phases": (
         ("mine:good", *FROM_MODULE, "--plan", "head.yaml", "--phase", "probe"),
-        "there is no phase 'probe': no plan has phases.\n  to mend:  leave --phase out",
+        "there is no phase 'probe': no plan has phases.\n  fix:      leave --phase out",
     ),
     "config and data": (
         ("run.yaml", "--data", "data.npz"),
         "a run config names its own data, so --data has no place beside it.\n"
         "  received: --data data.npz\n"
-        "  to mend:  leave --data out, or give the model in place of the config",
+        "  fix:      leave --data out, or give the model in place of the config",
     ),
     "no such config": (
         ("rn.yaml",),
         "there is no run file 'rn.yaml'.\n"
-        "  to mend:  in '.' there are: features.yaml, head.yaml, none.yaml, phases.yaml",
+        "  fix:      in '.' there are: features.yaml, head.yaml, none.yaml, phases.yaml",
     ),
 }
 
@@ -580,7 +580,7 @@ def test_code_of_the_user_that_fails_is_named_with_its_line(run: Runner) -> None
     assert run.fails("audit", "mine:good", *FROM_MODULE, "--loss", "mine:broken") == (
         "the loss of the model 'net' cannot be computed on what mine:arrays returned.\n"
         f"  received: ValueError: broken on purpose (mine.py:{line})\n"
-        "  to mend:  see whether data and loss fit the model; model.evaluate(x, y) shows the whole error"
+        "  fix:      see whether data and loss fit the model; model.evaluate(x, y) shows the whole error"
     )
 
 

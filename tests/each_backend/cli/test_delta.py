@@ -174,7 +174,7 @@ def test_where_one_of_several_does_not_fit_nothing_is_written(run: Runner) -> No
 
 def test_nothing_is_overwritten_unasked(run: Runner) -> None:
     saved(run)
-    said = "exists already.\n  to mend:  name another file with --out, or add --force"
+    said = "exists already.\n  fix:      name another file with --out, or add --force"
     words = ("delta", "save", "base.keras", "tuned.keras", "-o", "tuned.safetensors")
     assert run.fails(*words) == f"'tuned.safetensors' {said}"
     assert run(*words, "--force").code == 0
@@ -204,7 +204,7 @@ def test_what_cannot_be_read(run: Runner) -> None:
     )
     assert run.fails("delta", "diff", "tuned.safetensors", "tund.safetensors") == (
         "there is no delta 'tund.safetensors'.\n"
-        "  to mend:  in '.' there is tuned.safetensors, torn.safetensors"
+        "  fix:      in '.' there is tuned.safetensors, torn.safetensors"
     )
     assert run.fails("delta", "save", "base.keras", "tund.keras", "-o", "x.safetensors").startswith(
         "there is no model 'tund.keras'"

@@ -110,7 +110,7 @@ def test_init_prints_on_request(run: Runner, folder: Path) -> None:
 
 def test_init_overwrites_on_request_only(run: Runner, folder: Path) -> None:
     assert run.fails("init", "base.keras") == (
-        "'plan.yaml' exists already.\n  to mend:  name another file with --out, or add --force"
+        "'plan.yaml' exists already.\n  fix:      name another file with --out, or add --force"
     )
     assert run("init", "base.keras", "--force").code == 0
     assert fl.Plan.load(folder / "plan.yaml") == fl.Plan().train("head/**")
@@ -126,7 +126,7 @@ def test_init_into_a_read_only_folder(run: Runner, folder: Path, monkeypatch: py
     assert run.fails("init", "base.keras", "--out", "new.yaml") == (
         "cannot write 'new.yaml': Permission denied.\n"
         "  expected: a folder that exists and that you may write to\n"
-        "  to mend:  name another output file"
+        "  fix:      name another output file"
     )
     assert sorted(folder.iterdir()) == before
 
@@ -139,5 +139,5 @@ def test_an_output_that_cannot_be_written(run: Runner, out: str, why: str) -> No
     assert run.fails("init", "base.keras", "--out", out) == (
         f"cannot write '{out}': {why}.\n"
         "  expected: a folder that exists and that you may write to\n"
-        "  to mend:  name another output file"
+        "  fix:      name another output file"
     )

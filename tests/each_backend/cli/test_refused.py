@@ -23,11 +23,11 @@ def words_for(verb: tuple[str, ...], model: str) -> tuple[str, ...]:
 
 
 ARCHIVE = "a .keras file, or module:function"
-MEND = "\n  to mend:  "
+MEND = "\n  fix:      "
 UNKNOWN_CLASS = (
     "Keras cannot load '{0}.keras'.\n"
     "  received: the class '{1}', which nothing that was imported defines\n"
-    "  to mend:  name the module that defines it: --import my_layers"
+    "  fix:      name the module that defines it: --import my_layers"
 )
 
 
@@ -126,7 +126,7 @@ def test_an_unknown_backend(run: Runner, verb: tuple[str, ...]) -> None:
     assert run.fails(*words_for(verb, "base.keras"), "--backend", "jaxx") == (
         "Keras has no backend 'jaxx'.\n"
         "  expected: one of jax, torch, tensorflow\n"
-        "  to mend:  did you mean jax?"
+        "  fix:      did you mean jax?"
     )
 
 
@@ -135,7 +135,7 @@ def test_another_backend_than_the_one_that_runs(run: Runner) -> None:
     assert run.fails("show", "base.keras", "--backend", other) == (
         f"Keras already runs on {BACKEND}.\n"
         f"  received: the backend '{other}'\n"
-        "  to mend:  set KERAS_BACKEND before Python starts"
+        "  fix:      set KERAS_BACKEND before Python starts"
     )
 
 
@@ -143,7 +143,7 @@ def test_an_unknown_module_to_import(run: Runner, folder: Path) -> None:
     assert run.fails("show", "plain.keras", "--import", "my_layer") == (
         "there is no module 'my_layer'.\n"
         f"  received: looked in {folder} and in the installed packages\n"
-        "  to mend:  did you mean my_layers?"
+        "  fix:      did you mean my_layers?"
     )
 
 
@@ -158,7 +158,7 @@ KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
         (
             "misspelt.yaml",
             "rule 2 (train 'a/kernl') picks nothing in the model 'two_layers'.\n"
-            "  to mend:  did you mean 'a/kernel', 'head/kernel'? "
+            "  fix:      did you mean 'a/kernel', 'head/kernel'? "
             "(a rule that may pick nothing needs optional: true)",
         ),
         (
@@ -166,19 +166,19 @@ KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
             "none of the plan's 2 rules picks anything in the model 'two_layers': "
             "is it a plan for another model?\n"
             "  received: rule 1: train 'decoder/**'\n"
-            "  to mend:  addresses here look like 'a/kernel', 'a/bias', 'head/kernel' "
+            "  fix:      addresses here look like 'a/kernel', 'a/bias', 'head/kernel' "
             "(a rule that may pick nothing needs optional: true)",
         ),
         (
             "twice.yaml",
             "twice.yaml, line 3: the key 'rules' stands twice.\n"
             "  received: first on line 2, again on line 3\n"
-            "  to mend:  keep one of them; several rules go into the list under 'rules:'",
+            "  fix:      keep one of them; several rules go into the list under 'rules:'",
         ),
         (
             "unknown.yaml",
             "unknown.yaml, line 2: unknown key 'rulse'.\n"
-            f"  expected: one of {KEYS}\n  to mend:  did you mean 'rules'?",
+            f"  expected: one of {KEYS}\n  fix:      did you mean 'rules'?",
         ),
         (
             "typed.yaml",
@@ -187,7 +187,7 @@ KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
         ),
         (
             "paln.json",
-            "there is no plan file 'paln.json'.\n  to mend:  in '.' there are: plan.json, receipt.json",
+            "there is no plan file 'paln.json'.\n  fix:      in '.' there are: plan.json, receipt.json",
         ),
         (".", "the plan file '.' cannot be read: Is a directory."),
     ],
@@ -202,14 +202,14 @@ def test_a_rule_for_statistics(run: Runner) -> None:
         "rule 1 (train 'bn/moving_*') picks only statistics, which no optimizer trains.\n"
         "  received: bn/moving_mean, bn/moving_variance\n"
         "  expected: weights made by add_weight(trainable=True)\n"
-        "  to mend:  to keep moving statistics moving in frozen layers, set batchnorm: update"
+        "  fix:      to keep moving statistics moving in frozen layers, set batchnorm: update"
     )
 
 
 def test_an_unknown_optimizer(run: Runner) -> None:
     assert run.fails("plan", "base.keras", "plan.yaml", "--optimizer", "adm") == (
-        "Keras has no optimizer 'adm'.\n  to mend:  did you mean adam, nadam, adamw?"
+        "Keras has no optimizer 'adm'.\n  fix:      did you mean adam, nadam, adamw?"
     )
     assert run.fails("plan", "base.keras", "plan.yaml", "--optimizer", "zzzz") == (
-        "Keras has no optimizer 'zzzz'.\n  to mend:  write adam, adamw, sgd, rmsprop or lion"
+        "Keras has no optimizer 'zzzz'.\n  fix:      write adam, adamw, sgd, rmsprop or lion"
     )

@@ -132,7 +132,7 @@ def test_a_cut_gradient(run: Runner) -> None:
         "  layer 'choosing'):",
         "      chosen = ops.argmax(x, axis=-1)",
         "  route: features/kernel > features > choosing > argmax",
-        "  to mend: choose softly: weights of softmax(x / temperature) in place of the index; or keep the",
+        "  fix: choose softly: weights of softmax(x / temperature) in place of the index; or keep the",
         "  hard choice and the soft gradient: soft + stop_gradient(hard - soft)",
     ]
 
@@ -231,14 +231,14 @@ MISUSE = {
         ("head/kernle", *DATA),
         "the model 'net' has no weight 'head/kernle'.\n"
         "  expected: the address of a weight, or a selector that picks one\n"
-        "  to mend:  did you mean head/kernel, features/kernel, head/bias?",
+        "  fix:      did you mean head/kernel, features/kernel, head/bias?",
     ),
     "several weights": (
         ("head/*", *DATA),
         "2 weights of the model 'net' are picked by 'head/*'.\n"
         "  received: head/bias, head/kernel\n"
         "  expected: one weight\n"
-        "  to mend:  name one of them, or ask for all: fl.audit(model, x, y)",
+        "  fix:      name one of them, or ask for all: fl.audit(model, x, y)",
     ),
     "not readable": (
         ("head/{1..3}", *DATA),
@@ -250,7 +250,7 @@ MISUSE = {
         ("head/kernel",),
         "a model alone says nothing of its gradients: they need data.\n"
         "  expected: a .npz or .csv file, a folder of images by class, or module:function\n"
-        "  to mend:  add --data data.npz, or give a run config in place of the model",
+        "  fix:      add --data data.npz, or give a run config in place of the model",
     ),
 }
 

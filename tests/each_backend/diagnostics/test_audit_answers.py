@@ -61,7 +61,7 @@ def test_an_audit_prints_as_a_table_with_the_reasons_below() -> None:
           round has a derivative of zero wherever it has one ({place}):
               return ops.round(x)
           route: features/kernel > features > rounding > round
-          to mend: let the gradient pass as if round were not there (straight-through estimator):
+          fix: let the gradient pass as if round were not there (straight-through estimator):
           x + stop_gradient(round(x) - x)
 
         not ok: 1 error
@@ -77,9 +77,7 @@ def test_findings_print_with_their_place_and_remedy() -> None:
         "FL201 error bn: the weights of this layer are frozen, and training moves bn/moving_mean, "
         "bn/moving_variance"
     ) in text
-    assert (
-        "to mend: freeze the layer and not its weights: plan.freeze('layer:bn'), or the layer's flag" in text
-    )
+    assert "fix: freeze the layer and not its weights: plan.freeze('layer:bn'), or the layer's flag" in text
     assert "not ok: " in text
 
 
@@ -186,7 +184,7 @@ def test_a_misspelt_address_suggests_near_ones() -> None:
     assert str(caught.value) == (
         "the model 'two_dense' has no weight 'a/kernle'.\n"
         "  expected: the address of a weight, or a selector that picks one\n"
-        "  to mend:  did you mean a/kernel, b/kernel?"
+        "  fix:      did you mean a/kernel, b/kernel?"
     )
 
 
@@ -197,7 +195,7 @@ def test_a_selector_of_several_is_refused() -> None:
         "2 weights of the model 'two_dense' are picked by 'a/*'.\n"
         "  received: a/bias, a/kernel\n"
         "  expected: one weight\n"
-        "  to mend:  name one of them, or ask for all: fl.audit(model, x, y)"
+        "  fix:      name one of them, or ask for all: fl.audit(model, x, y)"
     )
 
 

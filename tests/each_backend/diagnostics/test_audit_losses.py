@@ -128,7 +128,7 @@ def test_a_model_without_a_loss_is_refused() -> None:
         "the model 'two_dense' has no loss.\n"
         "  received: a model that is not compiled, and no loss\n"
         "  expected: the loss that it is trained with\n"
-        '  to mend:  compile the model, or say which: loss="mse", or loss=lambda y, predicted: ...'
+        '  fix:      compile the model, or say which: loss="mse", or loss=lambda y, predicted: ...'
     )
 
 
@@ -166,7 +166,7 @@ def test_a_step_that_takes_no_gradient_is_refused() -> None:
         "the training step of the model 'model' takes no gradient that can be seen.\n"
         "  received: AsksForNothing.train_step, which ran to its end\n"
         "  expected: a step that calls GradientTape.gradient, jax.value_and_grad or loss.backward()\n"
-        "  to mend:  pass the loss: fl.audit(model, x, y, loss=...), or use fl.explain(loss_fn, variables)"
+        "  fix:      pass the loss: fl.audit(model, x, y, loss=...), or use fl.explain(loss_fn, variables)"
     )
     assert audited(model, loss="mse").ok
 

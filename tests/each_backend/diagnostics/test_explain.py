@@ -162,7 +162,7 @@ def test_the_text_of_one_explanation() -> None:
         "round has a derivative of zero wherever it has one ("
     )
     assert f"test_explain.py:{where.line}): hidden = ops.round(ops.ones((2, 3)) @ kernel)" in text
-    assert " > round to mend: let the gradient pass as if round were not there" in text
+    assert " > round fix: let the gradient pass as if round were not there" in text
     assert text.endswith("x + stop_gradient(round(x) - x)")
     assert str(answer["head"]).startswith("head: trains (a gradient comes back to it, of norm ")
 
@@ -177,7 +177,7 @@ def test_the_table_of_all() -> None:
     assert text.startswith("Gradients of a loss of 4.41 by 3 variables\n")
     rows = {line.split()[0]: line.split()[1] for line in text.splitlines()[2:5]}
     assert rows == {"kernel": "cut", "head": "trains", "spare": "unused"}
-    assert "\nspare: unused\n  to mend: nothing reads it while the loss is computed" in text
+    assert "\nspare: unused\n  fix: nothing reads it while the loss is computed" in text
     assert "return ops.mean(ops.stop_gradient(ops.ones((2, 3)) @ kernel) @ head)" in text
 
 
@@ -218,7 +218,7 @@ def test_a_loss_that_was_computed_already() -> None:
     assert text.endswith(
         ": the loss itself, computed already\n"
         "  expected: a function that computes the loss from the variables on, the forward pass included\n"
-        "  to mend:  write explain(lambda: loss_of(model(x), y), variables)"
+        "  fix:      write explain(lambda: loss_of(model(x), y), variables)"
     )
 
 
@@ -230,7 +230,7 @@ def test_a_loss_that_wants_arguments() -> None:
         "the loss function cannot be called as it is.\n"
         "  received: a function of (y, predicted)\n"
         "  expected: a function that takes no arguments\n"
-        "  to mend:  wrap it: lambda: loss_fn(x, y)"
+        "  fix:      wrap it: lambda: loss_fn(x, y)"
     )
 
 
@@ -243,7 +243,7 @@ def test_a_function_that_returns_no_loss(returned: Any, received: str) -> None:
         "the function returned no loss.\n"
         f"  received: {received}\n"
         "  expected: one scalar tensor\n"
-        "  to mend:  return the loss from the function, and nothing else"
+        "  fix:      return the loss from the function, and nothing else"
     )
 
 
@@ -264,7 +264,7 @@ def test_what_is_no_variable() -> None:
         "'w' is not a variable that a gradient can be taken of.\n"
         "  received: a numpy.ndarray\n"
         f"  expected: {kinds[BACKEND]}\n"
-        "  to mend:  pass what the optimizer would update, such as model.trainable_variables"
+        "  fix:      pass what the optimizer would update, such as model.trainable_variables"
     )
 
 
@@ -277,5 +277,5 @@ def test_arrays_that_the_function_closes_over() -> None:
         "the loss function cannot be called as it is.\n"
         "  received: a function of ()\n"
         "  expected: a function that takes the pytree of variables\n"
-        "  to mend:  wrap it: lambda tree: loss_fn(tree, x, y)"
+        "  fix:      wrap it: lambda tree: loss_fn(tree, x, y)"
     )

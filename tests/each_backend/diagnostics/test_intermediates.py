@@ -93,7 +93,7 @@ def test_a_block_that_is_not_there_is_named() -> None:
     assert str(caught.value) == (
         "the model 'branches' has no layer 'heda'.\n"
         "  expected: the address of a layer, or a name that only one layer has\n"
-        "  to mend:  did you mean head?"
+        "  fix:      did you mean head?"
     )
 
 

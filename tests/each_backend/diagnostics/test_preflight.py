@@ -21,11 +21,11 @@ the plan trains weights of the model 'rounded' that can receive no gradient:
 a/kernel, a/bias: cut
   round has a derivative of zero wherever it has one
   route: a/kernel > a > round
-  to mend: let the gradient pass as if round were not there (straight-through estimator): x +
+  fix: let the gradient pass as if round were not there (straight-through estimator): x +
   stop_gradient(round(x) - x).
   received: a plan that trains a/kernel, a/bias
   expected: for each weight that is to train a way to the loss by operations that have a derivative
-  to mend:  mend that place, or leave these weights out of the plan; preflight=False trains all the same"""
+  fix:      mend that place, or leave these weights out of the plan; preflight=False trains all the same"""
 
 
 def rounded(stop: Any = ops.round) -> keras.Model:

@@ -295,7 +295,7 @@ LAYER_IN_CALL_TEXT = """\
 the model 'layer_in_call' makes the layer 'fresh' (Dense) while it is called, so its weights are \
 new at every call and nothing trains or saves them.
   expected: layers made once, in __init__ or build
-  to mend:  set self.fresh = keras.layers.Dense(...) in __init__ and call it in call"""
+  fix:      set self.fresh = keras.layers.Dense(...) in __init__ and call it in call"""
 
 
 @pytest.mark.parametrize("guard", [True, False])

@@ -53,7 +53,7 @@ NO_GRADIENT_TEXT = """\
 nothing that the plan trains in the model 'two_dense' received a gradient.
   received: no gradient, or zero at every step, for b/kernel, b/bias
   expected: a loss that depends on these weights by operations that have a derivative
-  to mend:  look for round, argmax, a cast to integers, stop_gradient or a learning rate of 0 on \
+  fix:      look for round, argmax, a cast to integers, stop_gradient or a learning rate of 0 on \
 the way"""
 
 

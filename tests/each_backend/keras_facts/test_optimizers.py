@@ -320,7 +320,7 @@ def test_frostline_refuses_several_optimizers() -> None:
     assert str(caught.value) == (
         "an optimizer of type MultiOptimizer cannot be brought under a plan.\n"
         "  expected: one keras.optimizers.Optimizer, or a LossScaleOptimizer around one\n"
-        "  to mend:  give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)"
+        "  fix:      give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)"
     )
     assert changed(model, before) == set()
     assert [v.trainable for v in model.weights] == flags

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import frostline as fl
-from frostline import _keras
+from frostline._keras.optimizers import optimizer_targets
 from frostline.model.inventory import inventory
 from helpers.checks import changed, examples, values
 from helpers.layer_checks import (
@@ -122,7 +122,7 @@ def test_held_values_keep_their_bits_under_decay_averages_and_clipping(case: Cas
     assert {d.weight.address for d in run.resolution.statistics} == held
     assert {d.why for d in run.resolution.statistics} <= {"a constant of its layer"}
     address_of = {id(w.variable): w.address for w in inventory(model)}
-    assert {address_of[id(v)] for v in _keras.optimizer_targets(model.optimizer)} == trained
+    assert {address_of[id(v)] for v in optimizer_targets(model.optimizer)} == trained
 
 
 @every_case
@@ -146,7 +146,7 @@ def test_a_plan_cannot_train_what_a_layer_holds() -> None:
         "rule 1 (train 'layer/**') picks only statistics, which no optimizer trains.\n"
         "  received: layer/embeddings\n"
         "  expected: weights made by add_weight(trainable=True)\n"
-        "  to mend:  ask the layer for it when you make it, such as PretrainedEmbedding(..., train=True)"
+        "  fix:      ask the layer for it when you make it, such as PretrainedEmbedding(..., train=True)"
     )
 
 

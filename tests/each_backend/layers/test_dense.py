@@ -141,7 +141,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
         lambda: FixedBiasDense(2, activation="rleu"),
         "there is no activation 'rleu'.\n"
         "  expected: the name of a Keras activation, a function, or None\n"
-        "  to mend:  did you mean relu, relu6, glu?",
+        "  fix:      did you mean relu, relu6, glu?",
     ),
     "activation of another kind": (
         lambda: FixedBiasDense(2, activation=3),
@@ -195,7 +195,7 @@ def test_damaged_files(tmp_path: Path) -> None:
     assert full_text(caught.value) == (
         f"'{tmp_path}/two.safetensors' holds 2 matrices, not one.\n"
         "  received: tensors: a (2, 2), b (2, 3)\n"
-        "  to mend:  write tensor='a'"
+        "  fix:      write tensor='a'"
     )
     assert FixedTransform(tmp_path / "two.safetensors", tensor="b").shape == (2, 3)
     with pytest.raises(MatrixFileError, match="has no tensor 'c'"):
@@ -210,7 +210,7 @@ def test_damaged_files(tmp_path: Path) -> None:
         FixedTransform(tmp_path / "tow.safetensors")
     assert full_text(caught.value) == (
         f"there is no file '{tmp_path}/tow.safetensors'.\n"
-        f"  to mend:  in '{tmp_path}' there is two.safetensors, cut.safetensors"
+        f"  fix:      in '{tmp_path}' there is two.safetensors, cut.safetensors"
     )
 
 

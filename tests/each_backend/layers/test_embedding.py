@@ -321,14 +321,14 @@ MISUSE: dict[str, tuple[Any, str]] = {
         lambda: PretrainedEmbedding(table(), vocabulary=["a"]),
         "a vocabulary goes with a text file of word vectors.\n"
         "  received: an array\n"
-        "  to mend:  order the rows of the matrix as your ids are, and leave vocabulary out",
+        "  fix:      order the rows of the matrix as your ids are, and leave vocabulary out",
     ),
     "another kind of file": (
         lambda: PretrainedEmbedding("vectors.bin"),
         "'vectors.bin' is of a kind that is not read here.\n"
         "  received: the ending '.bin'\n"
         "  expected: one of .npy, .safetensors, .txt, .vec\n"
-        "  to mend:  unpack it, or save its matrix with numpy.save('matrix.npy', matrix)",
+        "  fix:      unpack it, or save its matrix with numpy.save('matrix.npy', matrix)",
     ),
 }
 
@@ -380,7 +380,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
         "{path} does not hold what its first line says.\n"
         "  received: 2 lines after it\n"
         "  expected: 3 vectors of 2 numbers\n"
-        "  to mend:  get or unpack the file again: it seems cut off",
+        "  fix:      get or unpack the file again: it seems cut off",
     ),
     "another dimension than the header's": (
         b"2 3\nthe 1 2\nsea 1 2\n",

@@ -280,7 +280,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
         "a function to stop names a function that there is not.\n"
         "  received: 'sqare'\n"
         "  expected: the name of a function of keras.ops or keras.activations, or of a registered one\n"
-        "  to mend:  did you mean square, squareplus, sqrt?",
+        "  fix:      did you mean square, squareplus, sqrt?",
     ),
     "no function": (
         lambda: Hybrid([]),
@@ -319,7 +319,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
         "a stopped function cannot be saved: nothing tells Keras how to find it again.\n"
         "  received: the function '<lambda>'\n"
         "  expected: a function of keras.ops, or a registered one\n"
-        "  to mend:  put @keras.saving.register_keras_serializable('your_package') above a named function",
+        "  fix:      put @keras.saving.register_keras_serializable('your_package') above a named function",
     ),
 }
 

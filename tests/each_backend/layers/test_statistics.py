@@ -144,7 +144,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
     "not built": (
         lambda: FrozenStatistics.from_layer(keras.layers.BatchNormalization(name="bn")),
         "the layer 'bn' is not built, so it has no statistics yet.\n"
-        "  to mend:  build it, or load the model's weights first",
+        "  fix:      build it, or load the model's weights first",
     ),
     "shapes that differ": (
         lambda: FrozenStatistics([0.0, 1.0], [1.0, 1.0, 1.0]),

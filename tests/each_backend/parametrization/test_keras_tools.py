@@ -89,7 +89,7 @@ def test_quantizing_is_refused_before_anything_is_quantized() -> None:
         f"{model.name!r} holds parametrized weights, whose trained parts quantization would leave out.\n"
         "  received: b/kernel\n"
         "  expected: plain weights\n"
-        "  to mend:  train first, call frostline.merge(model), then quantize"
+        "  fix:      train first, call frostline.merge(model), then quantize"
     )
     with pytest.raises(fl.FrostlineError, match=r"^'b' holds parametrized weights"):
         model.get_layer("b").quantize("int8")

@@ -73,7 +73,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         "rows must be given as a slice or as whole numbers.\n"
         "  received: ndarray 0, 1, 1, 1\n"
         "  expected: such as slice(10, 20), 3 or [3, 7]\n"
-        "  to mend:  a boolean array is a mask: Mask(array)",
+        "  fix:      a boolean array is a mask: Mask(array)",
     ),
     "rows as a text": (
         KERNEL,
@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         "a mask must be a boolean array, True where an element trains.\n"
         "  received: a mask of dtype float64\n"
         "  expected: a NumPy array of shape (4, 3) and dtype bool\n"
-        "  to mend:  write it as a comparison: mask = scores > 0",
+        "  fix:      write it as a comparison: mask = scores > 0",
     ),
     "a mask that is no array": (
         KERNEL,
@@ -126,7 +126,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         fl.Mask(np.zeros((4, 3), bool)),
         "the mask trains nothing: it is False everywhere.\n"
         "  expected: True where an element trains\n"
-        "  to mend:  freeze the weight instead; a mask with the other meaning is inverted by ~mask",
+        "  fix:      freeze the weight instead; a mask with the other meaning is inverted by ~mask",
     ),
     "both rows and mask": (
         KERNEL,
@@ -134,7 +134,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         "this is not a parametrization.\n"
         "  received: 2 things: rows 0, mask of 12 elements\n"
         "  expected: one object such as Rows(slice(10, None)), Mask(array) or LowRank(rank=8)\n"
-        "  to mend:  name all elements in one Index or Mask: a weight has one parametrization",
+        "  fix:      name all elements in one Index or Mask: a weight has one parametrization",
     ),
     "a class": (
         KERNEL,
@@ -160,7 +160,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         fl.LowRank(rank=1),
         "only a weight with two axes or more has an update of low rank.\n"
         "  received: rank 1; a weight of shape (3,)\n"
-        "  to mend:  train it as a whole, or with Scale()",
+        "  fix:      train it as a whole, or with Scale()",
     ),
     "an axis that is not there": (
         KERNEL,
@@ -172,7 +172,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         fl.Rows([0]),
         "the model 'two_dense' has no weight 'a/kernle'.\n"
         "  expected: the address of one weight, not a pattern\n"
-        "  to mend:  did you mean a/kernel, b/kernel?",
+        "  fix:      did you mean a/kernel, b/kernel?",
     ),
     "an address that is no text": (
         7,
@@ -281,7 +281,7 @@ def test_parametrizations_are_not_nested() -> None:
         "'a/kernel' is parametrized already.\n"
         "  received: rank 1, on top of rows 0\n"
         "  expected: a plain weight: parametrizations are not nested\n"
-        "  to mend:  remove the first one, or say both as one Index or Mask"
+        "  fix:      remove the first one, or say both as one Index or Mask"
     )
 
 
@@ -299,7 +299,7 @@ def test_quantized_layers_are_refused() -> None:
     assert refusal(model, "a/bias", fl.Rows([0])) == (
         "'a/bias' belongs to a quantized layer, whose numbers do not train.\n"
         "  received: 'a', quantized as 'int8'\n"
-        "  to mend:  parametrize first, merge after training, then quantize; or use the layer's own "
+        "  fix:      parametrize first, merge after training, then quantize; or use the layer's own "
         "enable_lora"
     )
 
@@ -348,7 +348,7 @@ def test_constraints_that_parts_alone_cannot_keep_are_refused(
         f"the constraint of 'a/kernel' cannot be kept by {how} alone.\n"
         f"  received: {received}\n"
         "  expected: NonNeg, or a norm along axes that the trained elements have in full\n"
-        "  to mend:  build the layer without the constraint"
+        "  fix:      build the layer without the constraint"
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from keras import layers, ops, optimizers
 
 import frostline as fl
-from frostline import _keras
+from frostline._keras.optimizers import optimizer_chain, optimizer_targets
 from frostline.optimizers.rebuild import slots as slots_of
 from helpers.checks import every_call, flags_that_train, frostline_fit, keras_fit, quick_first
 from helpers.parametrized_models import HOW, MASK, address, data, network, numpy, plain_network, train
@@ -225,13 +225,13 @@ def test_merging_leaves_no_trace() -> None:
 
 
 def slots(model: keras.Model) -> list[tuple[int, ...]]:
-    inner = _keras.optimizer_chain(model.optimizer)[-1]
-    return [tuple(v.shape) for v in _keras.optimizer_targets(inner)]
+    inner = optimizer_chain(model.optimizer)[-1]
+    return [tuple(v.shape) for v in optimizer_targets(inner)]
 
 
 def momenta(model: keras.Model) -> dict[str, np.ndarray]:
-    inner = _keras.optimizer_chain(model.optimizer)[-1]
-    targets = _keras.optimizer_targets(inner)
+    inner = optimizer_chain(model.optimizer)[-1]
+    targets = optimizer_targets(inner)
     return {v.path: numpy(held["momentums"]) for v, held in zip(targets, slots_of(inner), strict=True)}
 
 
@@ -452,7 +452,7 @@ def test_fingerprints_of_other_elements_are_not_compared() -> None:
         "whether frozen elements of 'a/kernel' changed cannot be told: the two fingerprints were taken under "
         "different parametrizations.\n"
         "  received: a plain weight before, columns 0, 2 after\n"
-        "  to mend:  take the first after fl.parametrize, and the second before remove or fl.merge; or both "
+        "  fix:      take the first after fl.parametrize, and the second before remove or fl.merge; or both "
         "with the plan: frostline.fingerprint(model, plan)"
     )
 

@@ -278,7 +278,7 @@ def test_gradual_unfreezing_is_plain_rules() -> None:
 
 # --- refusals ---------------------------------------------------------------------------------
 
-MEND = "  to mend:  say which layers are blocks: blocks='encoder/block_*'"
+MEND = "  fix:      say which layers are blocks: blocks='encoder/block_*'"
 
 
 @pytest.mark.parametrize("preset", [fl.layerwise_lr_decay, fl.discriminative, fl.gradual_unfreezing])

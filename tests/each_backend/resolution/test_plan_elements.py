@@ -402,7 +402,7 @@ def test_a_fingerprint_without_the_plan_cannot_tell() -> None:
         "whether frozen elements of 'a/kernel' changed cannot be told: a fingerprint does not speak of "
         "them.\n"
         "  received: a fingerprint before without the rest beside rows 1:3\n"
-        "  to mend:  take it with the plan: frostline.fingerprint(model, plan)"
+        "  fix:      take it with the plan: frostline.fingerprint(model, plan)"
     )
 
 
@@ -481,7 +481,7 @@ MISTAKES: dict[str, tuple[Callable[[keras.Model], Any], fl.Plan, str]] = {
         "that train already.\n"
         "  received: lr x 1, decay x 1; before: lr x 0.1, decay x 1\n"
         "  expected: one learning rate and one decay for all elements of a weight\n"
-        "  to mend:  give these rules the same lr and decay; to train these elements alone, freeze the "
+        "  fix:      give these rules the same lr and decay; to train these elements alone, freeze the "
         "weight in a rule before",
     ),
     "elements of what trains via an update": (
@@ -490,7 +490,7 @@ MISTAKES: dict[str, tuple[Callable[[keras.Model], Any], fl.Plan, str]] = {
         "rule 3 (freeze 'a/kernel' (rows 1)) speaks of elements of 'a/kernel', which rule 2 trains via rank "
         "2, in all its elements at once.\n"
         "  expected: for each weight either elements or one parametrization\n"
-        "  to mend:  put a rule that freezes or trains the weight as a whole between rules 2 and 3, or leave "
+        "  fix:      put a rule that freezes or trains the weight as a whole between rules 2 and 3, or leave "
         "one of them out",
     ),
     "a plan that freezes what was parametrized by hand": (
@@ -500,7 +500,7 @@ MISTAKES: dict[str, tuple[Callable[[keras.Model], Any], fl.Plan, str]] = {
         "frostline.parametrize.\n"
         "  received: rows 0 on 'a/kernel', frozen by the plan\n"
         "  expected: a weight that is trained in part, or one that is frozen\n"
-        "  to mend:  train the part by a rule behind that one, .train('a/kernel'), or take it off by its "
+        "  fix:      train the part by a rule behind that one, .train('a/kernel'), or take it off by its "
         "remove() or frostline.merge(model)",
     ),
     "elements of what was parametrized by hand": (
@@ -510,7 +510,7 @@ MISTAKES: dict[str, tuple[Callable[[keras.Model], Any], fl.Plan, str]] = {
         "has said so before.\n"
         "  received: rows 1, on top of rank 1\n"
         "  expected: one of the two\n"
-        "  to mend:  take the first one off, by its remove() or frostline.merge(model), or train what is "
+        "  fix:      take the first one off, by its remove() or frostline.merge(model), or train what is "
         "there: .train('a/kernel')",
     ),
 }
@@ -541,7 +541,7 @@ def test_a_constraint_that_cannot_be_kept_is_refused() -> None:
         "be kept by columns 1:3 alone.\n"
         "  received: the constraint MaxNorm, which takes trained and frozen elements together\n"
         "  expected: NonNeg, or a norm along axes that the trained elements have in full\n"
-        "  to mend:  build the layer without the constraint"
+        "  fix:      build the layer without the constraint"
     )
 
 

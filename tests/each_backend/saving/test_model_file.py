@@ -495,7 +495,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
         "Unregistered cannot be written to a file: Keras does not know the class.\n"
         f"  received: {__name__}.Unregistered\n"
         "  expected: a registered class, so that it is found again on loading\n"
-        "  to mend:  give it a method get_config, and put "
+        "  fix:      give it a method get_config, and put "
         '@keras.saving.register_keras_serializable("my_package") above it'
     )
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("model.keras", b"old")]
@@ -551,7 +551,7 @@ def test_an_altered_file_is_refused(saved: Path) -> None:
         "the decisions in 'other.keras' were altered after they were written.\n"
         "  received: frostline.json: {}\n"
         "  expected: what frostline.save_model wrote\n"
-        "  to mend:  ask for the file as it was saved; keras.models.load_model opens the model plainly"
+        "  fix:      ask for the file as it was saved; keras.models.load_model opens the model plainly"
     )
     swapped = text.replace(b'"trains": true', b'"trains": false', 1)
     assert swapped != text
@@ -603,7 +603,7 @@ def test_a_class_that_is_not_known_is_named(tmp_path: Path) -> None:
     assert refused(path) == (
         "'model.keras' cannot be restored: a weight was parametrized by 'passing>Passing', which nothing "
         "that was imported defines.\n"
-        "  to mend:  import the module that defines it first, or give the class in custom_objects"
+        "  fix:      import the module that defines it first, or give the class in custom_objects"
     )
     loaded = fl.load_model(path, custom_objects={"Passing": Passing})
     assert same(parts(loaded), parts(model))
@@ -615,5 +615,5 @@ def test_python_code_is_refused_unless_asked_for(tmp_path: Path) -> None:
     fl.save_model(keras.Sequential(stack), path)
     said = refused(path)
     assert said.startswith("Keras cannot load 'model.keras'.")
-    assert said.endswith("to mend:  it contains Python code: if you trust it, pass safe_mode=False")
+    assert said.endswith("fix:      it contains Python code: if you trust it, pass safe_mode=False")
     assert len(fl.load_model(path, safe_mode=False).layers) == 2

@@ -435,7 +435,7 @@ def test_a_wrong_address() -> None:
     assert refused(made(sequential), "token/embedings") == (
         "the model 'sequential' has no weight 'token/embedings'.\n"
         "  expected: the address of a table with one row for each entry of the vocabulary\n"
-        "  to mend:  did you mean tokens/embeddings?"
+        "  fix:      did you mean tokens/embeddings?"
     )
     assert refused(made(sequential), "head/bias") == (
         "'head/bias' is no table of trainable rows.\n"
@@ -449,7 +449,7 @@ def test_a_weight_whose_rows_are_no_setting() -> None:
         "no setting of 'head' could be raised from 4 to 7.\n"
         "  received: no setting with the value 4\n"
         "  expected: one such as input_dim=, that sets the rows of the table and, with it, nothing else\n"
-        "  to mend:  name an output layer with weights of its own as head=; or pass build=, a function of "
+        "  fix:      name an output layer with weights of its own as head=; or pass build=, a function of "
         "the new number of rows that returns a new, built model"
     )
 
@@ -498,7 +498,7 @@ def test_a_number_of_rows_that_is_none(rows: Any) -> None:
             "this does not say what the new rows start from.\n  received: dtype int32, shape (3, 4)\n"
             "  expected: an array of floating-point numbers of shape (3, 4), "
             "or one of the other initializers\n"
-            "  to mend:  give ids of pieces as lists: ids.tolist()",
+            "  fix:      give ids of pieces as lists: ids.tolist()",
         ),
         (np.where(GIVEN == 5, np.nan, GIVEN), "new row 1 holds a number that is not finite."),
         (
@@ -521,7 +521,7 @@ def test_a_head_that_is_none() -> None:
     assert refused(made(functional), head="hed") == (
         "the model 'functional' has no layer 'hed'.\n"
         "  expected: the address of a layer, or a name that only one layer has\n"
-        "  to mend:  did you mean head?"
+        "  fix:      did you mean head?"
     )
 
 
@@ -530,7 +530,7 @@ def test_a_model_without_a_configuration() -> None:
     assert refused(model) == (
         f"the model {model.name!r} cannot be made anew: it has no complete configuration.\n"
         "  received: no config\n"
-        "  to mend:  give its classes a get_config, which saving needs too; or pass build=, a function "
+        "  fix:      give its classes a get_config, which saving needs too; or pass build=, a function "
         "of the new number of rows that returns a new, built model"
     )
 
@@ -553,7 +553,7 @@ def test_what_was_set_by_hand_beside_the_configuration() -> None:
         "the configuration of 'encoder/front' does not know of all its settings.\n"
         "  received: factor, call, changed on the layer after it was made\n"
         "  expected: a layer that its get_config describes: else saving loses this too\n"
-        "  to mend:  let get_config return it, or pass build=, a function of the new number of rows that "
+        "  fix:      let get_config return it, or pass build=, a function of the new number of rows that "
         "returns a new, built model"
     )
 
@@ -570,12 +570,12 @@ def test_layers_that_are_something_else_already() -> None:
     adapted.get_layer("tokens").enable_lora(2)
     assert refused(adapted) == (
         "'tokens/embeddings' belongs to a layer with an adapter of Keras's own (enable_lora).\n"
-        "  to mend:  grow first, then put adapters on; fl.LowRank can be taken off again"
+        "  fix:      grow first, then put adapters on; fl.LowRank can be taken off again"
     )
     parametrized = made(sequential)
     fl.parametrize(parametrized, "head/kernel", fl.Rows([1]))
     assert refused(parametrized) == (
         "the model has parametrized weights, which a configuration does not know of.\n"
         "  received: head/kernel\n"
-        "  to mend:  call fl.merge(model) first, or remove() what fl.parametrize gave back"
+        "  fix:      call fl.merge(model) first, or remove() what fl.parametrize gave back"
     )

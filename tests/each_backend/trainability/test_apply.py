@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import frostline as fl
-from frostline import _keras
+from frostline._keras.layers import set_layer_flag
 from frostline.errors import OptimizerError, PlanError, UnbuiltModelError, UnmatchedRuleError
 from helpers.checks import (
     all_weights,
@@ -66,7 +66,7 @@ def with_odd_flags(model: keras.Model, seed: int) -> keras.Model:
     rng = np.random.default_rng(seed)
     held = fl.inventory(model)
     for node in held.layers:
-        _keras.set_layer_flag(node.layer, bool(rng.integers(2)))
+        set_layer_flag(node.layer, bool(rng.integers(2)))
     for weight in held.of_role("weight", "statistic"):
         weight.variable.trainable = bool(rng.integers(2))
     return model
@@ -270,7 +270,7 @@ def test_resolution_of_another_model_is_refused() -> None:
     assert str(caught.value) == (
         "the resolution was made for another model, 'other'.\n"
         "  received: the model 'two_dense'\n"
-        "  to mend:  apply the plan itself, or resolve it again: plan.resolve(model)"
+        "  fix:      apply the plan itself, or resolve it again: plan.resolve(model)"
     )
     assert everything(model) == before
 
@@ -297,7 +297,7 @@ def test_optimizer_of_another_model_is_refused() -> None:
     assert str(caught.value) == (
         "the optimizer Adam was built for weights that this model does not have.\n"
         "  received: b/kernel, b/bias\n"
-        "  to mend:  compile this model with an optimizer of its own"
+        "  fix:      compile this model with an optimizer of its own"
     )
     assert everything(model) == flags
     assert same_arrays(optimizer_state(model), state)
@@ -343,7 +343,7 @@ def test_unbuilt_model_is_refused() -> None:
         "the model 'unbuilt' is not built, so its weights do not exist yet.\n"
         "  received: 5 unbuilt layers: unbuilt, block, inner, outer, head\n"
         "  expected: a model that knows the shape of its input\n"
-        "  to mend:  call model.build(input_shape), or call it once on a batch: model(x[:1])"
+        "  fix:      call model.build(input_shape), or call it once on a batch: model(x[:1])"
     )
     assert model.trainable
     model(np.zeros((1, 4), "float32"))
@@ -366,7 +366,7 @@ def test_a_schedule_has_a_plan_for_each_phase() -> None:
         "this is not a plan.\n"
         "  received: an object of type Schedule\n"
         "  expected: a frostline.Plan\n"
-        "  to mend:  schedule.plan_of(phase) is the plan of a phase"
+        "  fix:      schedule.plan_of(phase) is the plan of a phase"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import frostline as fl
-from frostline import _keras
+from frostline._keras.optimizers import optimizer_chain
 from frostline.errors import OptimizerError, PlanError, UnbuiltModelError
 from frostline.optimizers import rebuild as optimizer
 from helpers.checks import (
@@ -204,7 +204,7 @@ def test_gradients_of_frozen_weights_are_refused() -> None:
         "the optimizer was given gradients of what its plan for the model 'two_dense' freezes.\n"
         "  received: a/kernel, a/bias\n"
         "  expected: only b/kernel, b/bias\n"
-        "  to mend:  give optimizer.apply(grads, model.trainable_variables), read anew after every change of "
+        "  fix:      give optimizer.apply(grads, model.trainable_variables), read anew after every change of "
         "the plan; to train others, call optimizer_for again"
     )
     with pytest.raises(OptimizerError, match="a/kernel, a/bias"):
@@ -259,7 +259,7 @@ def test_gradients_that_do_not_fit_are_refused() -> None:
         "a gradient given for b/kernel has another shape.\n"
         "  received: (2,)\n"
         "  expected: (3, 2)\n"
-        "  to mend:  take the gradients of model.trainable_variables, in that order"
+        "  fix:      take the gradients of model.trainable_variables, in that order"
     )
     for grads, variables in ((ones(model.weights), None), (ones([kernel]), [kernel, bias])):
         with pytest.raises(OptimizerError, match="each gradient needs its variable"):
@@ -282,7 +282,7 @@ def test_an_optimizer_of_pytorch_is_refused() -> None:
         "AdamW is an optimizer of PyTorch, whose slots and groups a plan cannot reach.\n"
         "  received: an object of type torch.optim.adamw.AdamW\n"
         "  expected: a keras.optimizers.Optimizer, or its name or configuration\n"
-        "  to mend:  give keras.optimizers.AdamW(...), or keep yours without the plan's multipliers: after "
+        "  fix:      give keras.optimizers.AdamW(...), or keep yours without the plan's multipliers: after "
         "frostline.apply(model, plan) make it anew from [w.value for w in model.trainable_weights]"
     )
     assert all(v.trainable for v in model.weights)
@@ -311,7 +311,7 @@ def test_plans_that_cannot_be_looped() -> None:
         "a schedule needs a training that knows where epochs end.\n"
         "  received: a Schedule of 2 phases\n"
         "  expected: a Plan\n"
-        "  to mend:  call optimizer_for(model, schedule.plan_of(phase), optimizer) where each phase begins"
+        "  fix:      call optimizer_for(model, schedule.plan_of(phase), optimizer) where each phase begins"
     )
     with pytest.raises(PlanError, match="the plan trains nothing in the model 'two_dense'"):
         fl.optimizer_for(model, fl.Plan(), "adam")
@@ -395,7 +395,7 @@ def test_a_state_that_was_not_written_back_is_noticed() -> None:
         "the optimizer's variables are as they were before its stateless_apply ran.\n"
         f"  received: {mine.name} at step 0, as when its plan began\n"
         "  expected: the values that the loop holds, in the variables\n"
-        "  to mend:  before the plan changes, assign them: for v, value in zip(optimizer.variables, "
+        "  fix:      before the plan changes, assign them: for v, value in zip(optimizer.variables, "
         "optimizer_variables): v.assign(value); likewise those of the model"
     )
     write_back(model, mine, state)
@@ -439,4 +439,4 @@ def test_a_scaled_loss_in_a_loop(policy: str) -> None:
         assert all(np.isfinite(value).all() for value in values(model).values())
     scale = float(keras.ops.convert_to_numpy(mine.dynamic_scale))
     assert scale < 2.0**18 if policy == "mixed_float16" else scale == 2.0**18
-    assert _keras.optimizer_chain(mine)[-1] is inner
+    assert optimizer_chain(mine)[-1] is inner

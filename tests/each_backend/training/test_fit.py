@@ -215,7 +215,7 @@ def test_guard_catches_an_assignment() -> None:
         "1 frozen variable changed or went missing.\n"
         "  received: a/kernel (changed)\n"
         "  expected: bits identical to those before training\n"
-        "  to mend:  see what assigns to them: a callback, an assign in `call`, an optimizer of your own"
+        "  fix:      see what assigns to them: a callback, an assign in `call`, an optimizer of your own"
     )
 
 
@@ -274,7 +274,7 @@ def test_plan_that_trains_nothing() -> None:
     assert str(caught.value) == (
         "the plan trains nothing in the model 'two_dense'.\n"
         "  received: default: freeze; 1. train 'b/**'; 2. freeze 'b/*'\n"
-        "  to mend:  add a rule that trains: .train('last:1') trains the last layer"
+        "  fix:      add a rule that trains: .train('last:1') trains the last layer"
     )
     assert changed(model, before) == set()
     assert flags_that_train(model) == flags
@@ -286,7 +286,7 @@ def test_uncompiled_model() -> None:
     assert str(caught.value) == (
         "the model 'two_dense' is not compiled.\n"
         "  expected: a model with an optimizer and a loss\n"
-        '  to mend:  model.compile(optimizer="adam", loss="mse"), then fit again'
+        '  fix:      model.compile(optimizer="adam", loss="mse"), then fit again'
     )
 
 

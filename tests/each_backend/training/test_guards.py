@@ -106,7 +106,7 @@ def message(name: str, received: str) -> str:
     return (
         f"a callback changed trainable flags of the model {name!r} while it was trained.\n"
         f"  received: changed flags of {received}; they are as the plan has them again\n"
-        "  to mend:  call frostline.apply(model, plan) in the callback, or give fit a Schedule"
+        "  fix:      call frostline.apply(model, plan) in the callback, or give fit a Schedule"
     )
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import frostline as fl
-from frostline import Phase, Plan, Schedule, _keras
+from frostline import Phase, Plan, Schedule
+from frostline._keras.optimizers import optimizer_targets
 from helpers.checks import (
     all_weights,
     changed,
@@ -99,7 +100,7 @@ def require_slots_of_inner(model: keras.Model, trained: set[str]) -> None:
     outer = model.optimizer
     assert set(slots_by_address(model)) == trained
     fresh = type(outer).from_config(outer.get_config())
-    fresh.build(_keras.optimizer_targets(outer.inner_optimizer))
+    fresh.build(optimizer_targets(outer.inner_optimizer))
     assert [tuple(v.shape) for v in outer.variables] == [tuple(v.shape) for v in fresh.variables]
 
 

@@ -39,7 +39,7 @@ def test_it_names_the_first_bad_batch_and_the_bad_samples() -> None:
         "there.\n"
         "  received: x has NaN or infinity in 2 of 24 samples: 9, 17\n"
         "  expected: data without NaN and infinity, and steps that do not diverge\n"
-        "  to mend:  mend or leave out these samples; the weights are spoilt: load the model again"
+        "  fix:      mend or leave out these samples; the weights are spoilt: load the model again"
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from keras import layers, ops, optimizers
 
 import frostline as fl
-from frostline import _keras
+from frostline._keras.trainers import sync_values
 from frostline.errors import PlanError, VerificationError
 from helpers.checks import quick_first
 from helpers.command_line import Runner
@@ -199,7 +199,7 @@ class Meddles(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if epoch == self.epoch:
-            _keras.settle(self.model)
+            sync_values(self.model)
             kernel = self.model.get_layer("a").kernel
             base = kernel.combination.base
             value = numpy(base)
@@ -249,7 +249,7 @@ def test_best_weights_of_another_phase_are_refused_where_parts_differ() -> None:
         "EarlyStopping cannot put the best weights of one phase back in another, since the phases train "
         "other parts of a weight.\n"
         "  received: restore_best_weights=True; phases that differ in a/kernel\n"
-        "  to mend:  let phases restore their own: Phase(..., until=Plateau(...), restore_best=True)"
+        "  fix:      let phases restore their own: Phase(..., until=Plateau(...), restore_best=True)"
     )
     fit(model, rows(fl.Plan(), 0), callbacks=[stop], epochs=2)
 

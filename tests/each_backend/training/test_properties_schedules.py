@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import frostline as fl
-from frostline import Phase, Plateau, Schedule, _keras
+from frostline import Phase, Plateau, Schedule
+from frostline._keras.optimizers import optimizer_chain, optimizer_targets
 from frostline.model.inventory import Inventory, inventory
 from helpers import random_models
 from helpers.checks import examples, quick_first
@@ -175,8 +176,8 @@ class Seen(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.values.append(random_models.values(self.model))
-        inner = _keras.optimizer_chain(self.model.optimizer)[-1]
-        self.updated.append([id(v) for v in _keras.optimizer_targets(inner)])
+        inner = optimizer_chain(self.model.optimizer)[-1]
+        self.updated.append([id(v) for v in optimizer_targets(inner)])
         self.slots.append(shapes(inner))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -229,7 +230,7 @@ def require_obeyed(case: Case, model: keras.Model, run: fl.Run, seen: Seen) -> N
         assert updated == [id(w.variable) for w in trained]
         fresh = case.made_optimizer()
         fresh.build([w.variable for w in trained])
-        assert slots == shapes(_keras.optimizer_chain(fresh)[-1])
+        assert slots == shapes(optimizer_chain(fresh)[-1])
         assert all(np.isfinite(value).all() for value in later.values())
 
 

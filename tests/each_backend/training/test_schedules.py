@@ -353,7 +353,7 @@ def test_a_phase_that_trains_nothing_is_refused_before_any_training() -> None:
     assert str(caught.value) == (
         "the phase 'idle' trains nothing in the model 'square_layers'.\n"
         "  received: default: freeze; 1. train 'c/**'; 2. freeze '**'\n"
-        "  to mend:  add a rule that trains: .train('last:1') trains the last layer"
+        "  fix:      add a rule that trains: .train('last:1') trains the last layer"
     )
     assert changed(model, before) == set()
     assert flags_that_train(model) == flags
@@ -377,6 +377,6 @@ def test_epochs_beside_a_schedule_are_refused(name: str, value: int) -> None:
     assert str(caught.value) == (
         f"a schedule says itself how long it lasts, so {name} has no place beside it.\n"
         f"  received: {name}={value}\n"
-        "  to mend:  leave it out, or give the phases other epochs"
+        "  fix:      leave it out, or give the phases other epochs"
     )
     assert changed(model, before) == set()

@@ -155,7 +155,7 @@ def test_a_monitor_that_is_not_reported(monitor: str, mend: str) -> None:
     assert str(caught.value) == (
         f"the phase 'probe' monitors {monitor!r}, which this training does not report.\n"
         "  received: it reports loss\n"
-        f"  to mend:  {mend}"
+        f"  fix:      {mend}"
     )
     assert all(is_readable(variable) for variable in (*model.variables, *model.optimizer.variables))
     assert changed(model, before) == weights_in(model, "c")

@@ -60,7 +60,7 @@ def test_low_precision_is_told_apart_by_its_dtype() -> None:
         ),
         (
             lambda: fl.verify({"slope": np.ones(1)}, fl.fingerprint({"slope": np.ones(1)}), ["slop"]),
-            "there is no variable 'slop'.\n  received: slope\n  to mend:  did you mean slope?",
+            "there is no variable 'slop'.\n  received: slope\n  fix:      did you mean slope?",
         ),
         (
             lambda: fl.verify({"a": np.ones(1)}, fl.fingerprint({"a": np.ones(1)}), fl.Plan()),

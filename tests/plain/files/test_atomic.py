@@ -64,7 +64,7 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert str(caught.value) == (
         f"cannot write '{path}': No space left on device.\n"
         "  expected: a folder that exists and that you may write to\n"
-        "  to mend:  name another output file"
+        "  fix:      name another output file"
     )
     assert names_in(tmp_path) == []
 
@@ -105,7 +105,7 @@ def test_a_missing_file_names_what_is_there(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     assert message_of_reading(tmp_path / "plan.yaml") == (
         f"there is no plan file '{tmp_path}/plan.yaml'.\n"
-        f"  to mend:  in '{tmp_path}' there are: a.yaml, b.yaml"
+        f"  fix:      in '{tmp_path}' there are: a.yaml, b.yaml"
     )
     missing = tmp_path / "missing" / "plan.yaml"
     assert message_of_reading(missing) == f"there is no plan file '{missing}'."

@@ -153,7 +153,7 @@ def test_anchors_stand_for_what_they_name(tmp_path: Path) -> None:
 
 
 def parts(what: str, *, received: str = "", expected: str = "", mend: str = "") -> str:
-    labelled = (("received: ", received), ("expected: ", expected), ("to mend:  ", mend))
+    labelled = (("received: ", received), ("expected: ", expected), ("fix:      ", mend))
     return "\n".join([f"{what}.", *(f"  {label}{text}" for label, text in labelled if text)])
 
 
@@ -458,7 +458,7 @@ def test_a_mistake_in_json_is_named_with_its_line(tmp_path: Path, case: str) -> 
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("frostline: 1")
     assert message_of_loading(tmp_path / "pln.yaml") == (
-        f"there is no plan file '{tmp_path}/pln.yaml'.\n  to mend:  in '{tmp_path}' there are: plan.yaml"
+        f"there is no plan file '{tmp_path}/pln.yaml'.\n  fix:      in '{tmp_path}' there are: plan.yaml"
     )
 
 
@@ -469,7 +469,7 @@ def test_an_unwritable_place(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"cannot write '{tmp_path}/file/plan.yaml': Not a directory.\n"
         "  expected: a folder that exists and that you may write to\n"
-        "  to mend:  name another output file"
+        "  fix:      name another output file"
     )
 
 
@@ -508,5 +508,5 @@ def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
         fl.Plan.load(path)
     assert str(raised.value) == (
         f"{path}, line 2: the plan has more than 100,000 values.\n"
-        "  to mend:  look for aliases (*name) of lists that hold aliases, which multiply"
+        "  fix:      look for aliases (*name) of lists that hold aliases, which multiply"
     )

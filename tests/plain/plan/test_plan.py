@@ -79,7 +79,7 @@ def test_a_learning_rate_out_of_range(value: Any) -> None:
         "the multiplier lr of a rule is out of range.\n"
         f"  received: {value!r}\n"
         "  expected: a finite number above 0\n"
-        "  to mend:  to keep weights from moving, freeze them"
+        "  fix:      to keep weights from moving, freeze them"
     )
 
 
@@ -125,7 +125,7 @@ def test_rules_of_another_kind(rules: Any) -> None:
     assert message_of(lambda: Plan(rules=rules)) == (
         "the plan's rules are not a tuple of Rule.\n"
         f"  received: {rules!r}\n"
-        "  to mend:  use Plan().train(...) and .freeze(...), or Plan.from_data(...)"
+        "  fix:      use Plan().train(...) and .freeze(...), or Plan.from_data(...)"
     )
 
 
@@ -139,7 +139,7 @@ def test_an_unreadable_selector_is_refused_at_once() -> None:
     [
         (None, "plan data: a plan is a mapping.\n  received: nothing"),
         ([1], "plan data: a plan is a mapping.\n  received: list [1]"),
-        ({}, "plan data: the key 'frostline' is missing.\n  to mend:  begin the plan with 'frostline: 1'"),
+        ({}, "plan data: the key 'frostline' is missing.\n  fix:      begin the plan with 'frostline: 1'"),
         (
             {"frostline": 1, 3: 4},
             "plan data: unknown key 3.\n"

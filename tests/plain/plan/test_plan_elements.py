@@ -104,14 +104,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "a rule says in 2 ways what of a weight trains.\n"
         "  received: rows and mask\n"
         "  expected: one of rows, columns, index, mask, via\n"
-        "  to mend:  write two rules, whose elements add up",
+        "  fix:      write two rules, whose elements add up",
     ),
     "rows and a parametrization": (
         {"rows": [1], "via": fl.LowRank()},
         "a rule says in 2 ways what of a weight trains.\n"
         "  received: rows and via\n"
         "  expected: one of rows, columns, index, mask, via\n"
-        "  to mend:  choose: an update such as LowRank moves every element of the weight",
+        "  fix:      choose: an update such as LowRank moves every element of the weight",
     ),
     "a text that is no slice": (
         {"columns": "3-5"},
@@ -135,7 +135,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "the rows of a rule cannot be used: rows must be given as a slice or as whole numbers.\n"
         "  received: ndarray 0, 1\n"
         "  expected: such as slice(10, 20), 3 or [3, 7]\n"
-        "  to mend:  a boolean array is a mask: Mask(array)",
+        "  fix:      a boolean array is a mask: Mask(array)",
     ),
     "a step of zero": (
         {"rows": slice(0, 4, 0)},
@@ -157,7 +157,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "the mask of a rule cannot be used: a mask must be a boolean array, True where an element trains.\n"
         "  received: a mask of dtype float64\n"
         "  expected: a NumPy array of the shape of the weight and dtype bool\n"
-        "  to mend:  write it as a comparison: mask = scores > 0",
+        "  fix:      write it as a comparison: mask = scores > 0",
     ),
     "a mask that is no array": (
         {"mask": [[True]]},
@@ -322,7 +322,7 @@ def test_a_parametrization_of_ones_own_leaves_no_file(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "a rule with a parametrization of your own cannot be written to a file.\n"
         "  received: via=Shift, of type Shift\n"
-        "  to mend:  keep the plan in Python, or use LowRank or Scale"
+        "  fix:      keep the plan in Python, or use LowRank or Scale"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -385,7 +385,7 @@ def test_a_mask_that_is_not_there(tmp_path: Path) -> None:
     assert message_of_loading(path) == (
         f"{path}, line 4: there is no mask '{tmp_path}/masks/kernel.npy'.\n"
         "  expected: a .npy file of booleans, named relative to the folder of the plan\n"
-        f"  to mend:  in '{tmp_path}/masks' there are: kernal.npy"
+        f"  fix:      in '{tmp_path}/masks' there are: kernal.npy"
     )
 
 
@@ -397,7 +397,7 @@ def test_another_mask_than_the_plan_was_written_for(tmp_path: Path) -> None:
         "for.\n"
         f"  received: a file with the digest blake3:{blake3(content).hexdigest()}\n"
         f"  expected: blake3:{'0' * 64}\n"
-        "  to mend:  put the right file there; if this one is meant, write its digest into the plan"
+        "  fix:      put the right file there; if this one is meant, write its digest into the plan"
     )
 
 
@@ -407,7 +407,7 @@ def test_a_mask_of_another_dtype(tmp_path: Path) -> None:
         f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' holds no booleans.\n"
         "  received: shape (2, 3), dtype int8\n"
         "  expected: dtype bool, True where an element is meant\n"
-        "  to mend:  save it as numpy.save('mask.npy', array > 0)"
+        "  fix:      save it as numpy.save('mask.npy', array > 0)"
     )
 
 
@@ -482,7 +482,7 @@ BY_SCHEMA = {
     "an unknown parametrization": (
         "via: {LowRnk: {rank: 8}}",
         "line 4: unknown key 'LowRnk'.\n  expected: one of LowRank, Scale\n"
-        "  to mend:  did you mean 'LowRank'?",
+        "  fix:      did you mean 'LowRank'?",
     ),
     "a rank of zero": (
         "via: {LowRank: {rank: 0}}",

@@ -22,7 +22,7 @@ HEAD = Plan().train("head/**")
 
 
 def text(what: str, *, received: str = "", expected: str = "", mend: str = "") -> str:
-    labelled = (("received: ", received), ("expected: ", expected), ("to mend:  ", mend))
+    labelled = (("received: ", received), ("expected: ", expected), ("fix:      ", mend))
     return "\n".join([f"{what}.", *(f"  {label}{part}" for label, part in labelled if part)])
 
 

@@ -118,7 +118,7 @@ UNKNOWN = (
     [
         ("", "a selector is empty.\n  expected: a glob such as 'head/**'"),
         ("  ", "a selector is empty.\n  expected: a glob such as 'head/**'"),
-        ("typ:Dense", UNKNOWN.format("typ:Dense", "typ:") + "\n  to mend:  did you mean 'type:Dense'?"),
+        ("typ:Dense", UNKNOWN.format("typ:Dense", "typ:") + "\n  fix:      did you mean 'type:Dense'?"),
         ("zzzz:Dense", UNKNOWN.format("zzzz:Dense", "zzzz:")),
         ("type:", "the selector 'type:' has nothing after its prefix."),
         ("first:0", NO_COUNT.format("first:0", "first")),
@@ -211,7 +211,7 @@ def test_more_layers_than_there_are() -> None:
     assert str(caught.value) == (
         "the rule 'last:4' asks for more layers than the model 'words' has.\n"
         "  expected: at most 3, its number of top-level layers with weights\n"
-        "  to mend:  a nested model counts as one layer; pick inside it with a glob"
+        "  fix:      a nested model counts as one layer; pick inside it with a glob"
     )
 
 
@@ -229,7 +229,7 @@ def test_a_layer_that_is_not_there(name: str, remedy: str) -> None:
     assert str(caught.value) == (
         f"the model 'words' has no layer {name!r}.\n"
         "  expected: the address of a layer, or a name that only one layer has\n"
-        f"  to mend:  {remedy}"
+        f"  fix:      {remedy}"
     )
 
 
@@ -241,7 +241,7 @@ def test_a_name_of_several_layers() -> None:
     assert str(caught.value) == (
         "2 layers are named 'dense'.\n"
         "  expected: an address that picks one\n"
-        "  to mend:  write one of: left/dense, right/dense"
+        "  fix:      write one of: left/dense, right/dense"
     )
 
 
@@ -266,7 +266,7 @@ def test_a_function_has_no_form_in_a_file() -> None:
     assert str(caught.value) == (
         "a plan with a Python function as its selector cannot be written to a file.\n"
         "  received: <fails>\n"
-        "  to mend:  write it as a glob, a regular expression (re:...) or a combination of them"
+        "  fix:      write it as a glob, a regular expression (re:...) or a combination of them"
     )
 
 

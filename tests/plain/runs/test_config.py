@@ -75,7 +75,7 @@ def message(text: str, error: type[FrostlineError] = RunConfigError) -> str:
 
 
 def parts(what: str, *, received: str = "", expected: str = "", mend: str = "") -> str:
-    labelled = (("received: ", received), ("expected: ", expected), ("to mend:  ", mend))
+    labelled = (("received: ", received), ("expected: ", expected), ("fix:      ", mend))
     return "\n".join([f"{what}.", *(f"  {label}{text}" for label, text in labelled if text)])
 
 
@@ -375,7 +375,7 @@ MISTAKES = {
     ),
     "nothing": (
         "",
-        "run.yaml is empty.\n  to mend:  write one with `frostline init --run MODEL DATA`",
+        "run.yaml is empty.\n  fix:      write one with `frostline init --run MODEL DATA`",
     ),
 }
 

@@ -120,7 +120,7 @@ def test_an_altered_file_is_refused(tmp_path: Path, change: str) -> None:
         f"the receipt '{path}' was altered after it was written.\n"
         f"  received: content with the digest {blake3(text.encode()).hexdigest()[:16]}…\n"
         f"  expected: the digest in it, {claimed[:16]}…\n"
-        "  to mend:  ask for the file that the training run wrote"
+        "  fix:      ask for the file that the training run wrote"
     )
 
 
@@ -195,7 +195,7 @@ def test_a_digest_that_fits_does_not_make_a_receipt(
 def test_a_missing_file(tmp_path: Path) -> None:
     RECEIPT.save(tmp_path / "receipt.json")
     assert message_of_loading(tmp_path / "reciept.json") == (
-        f"there is no receipt '{tmp_path}/reciept.json'.\n  to mend:  in '{tmp_path}' there are: receipt.json"
+        f"there is no receipt '{tmp_path}/reciept.json'.\n  fix:      in '{tmp_path}' there are: receipt.json"
     )
 
 

@@ -76,7 +76,7 @@ def test_different_models() -> None:
     assert str(caught.value) == (
         "the two fingerprints are of different models: they share no address.\n"
         "  received: head/kernel, head/bias before; heads/kernel, x, y and 1 more after\n"
-        "  to mend:  did you mean heads/kernel?"
+        "  fix:      did you mean heads/kernel?"
     )
     with pytest.raises(FrostlineError) as caught:
         compare(OLD, fingerprint({"zzz": "0"}), [], [])
@@ -92,7 +92,7 @@ def test_a_violation_is_raised_by_name() -> None:
         "2 frozen variables changed or went missing.\n"
         "  received: a (changed), b (missing)\n"
         "  expected: bits identical to those before training\n"
-        "  to mend:  see what assigns to them: a callback, an assign in `call`, an optimizer of your own"
+        "  fix:      see what assigns to them: a callback, an assign in `call`, an optimizer of your own"
     )
     assert str(found).splitlines()[-1] == "NOT verified: frozen numbers changed"
     assert found.to_data() == {

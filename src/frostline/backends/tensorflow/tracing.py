@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from frostline import _keras
+from frostline._keras.variables import has_value
 from frostline.backends.tensorflow import internals
 from frostline.backends.tensorflow.departures import Asking, replaced
 from frostline.backends.tensorflow.gradients import differentiable
@@ -114,7 +114,7 @@ class _Watch(Watch):
 def native(variable: Any) -> Any:
     """Return the variable or tensor of TensorFlow behind a variable of Keras; others as they are."""
     if isinstance(variable, keras.Variable):
-        return variable.value if _keras.has_value(variable) else None
+        return variable.value if has_value(variable) else None
     return variable
 
 

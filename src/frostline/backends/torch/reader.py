@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch.utils import checkpoint
 
-from frostline import _keras
+from frostline._keras.calls import uncast
 from frostline.backends.torch.recorder import Recorder
 from frostline.backends.torch.restore import Originals, Restoring
 from frostline.backends.torch.values import is_differentiable, tensors_in
@@ -118,7 +118,7 @@ def _tensors_of(subject: Subject) -> tuple[list[Any], list[_Named]]:
 
 def _tensor_of(variable: Any) -> torch.Tensor:
     if isinstance(variable, keras.Variable):
-        with _keras.uncast():
+        with uncast():
             variable = variable.value
     return variable  # type: ignore[no-any-return]
 
@@ -130,7 +130,7 @@ def _as_tensor(value: Any) -> Any:
 
 def _name_of_stranger(tensor: torch.Tensor, watch: Watch) -> str:
     """Return what a variable that the subject does not name is called: as Keras does, or its layer."""
-    with _keras.uncast():
+    with uncast():
         held = (variable for variable, _ in watch.read.values() if watch.value_of(variable) is tensor)
         variable = next(held, None)
     if variable is not None:
@@ -186,6 +186,6 @@ def _checkpoints_entered() -> Iterator[None]:
 
 def _first_value(variable: keras.Variable) -> torch.Tensor:
     """Return a first value for a variable that a layer makes during the computation."""
-    with _keras.uncast():
+    with uncast():
         value = variable.value.detach()
     return torch.nn.Parameter(value, requires_grad=variable.trainable and is_differentiable(value))

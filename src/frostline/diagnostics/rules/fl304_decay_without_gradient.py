@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.optimizers import decay_of, optimizer_chain
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
 from frostline.diagnostics.rule import Rule
@@ -39,12 +39,12 @@ class DecayWithoutGradient(Rule):
         optimizer = getattr(seen.model, "optimizer", None)
         if seen.measured is None or optimizer is None:
             return
-        inner = _keras.optimizer_chain(optimizer)[-1]
+        inner = optimizer_chain(optimizer)[-1]
         for weight in seen.weights:
             gradient = seen.measured.gradients.get(weight.address)
             if gradient is None or gradient.ndim != 2 or "Embedding" not in weight.types:
                 continue
-            decay = _keras.decay_of(inner, weight.variable) * _multiplier(seen, weight.address)
+            decay = decay_of(inner, weight.variable) * _multiplier(seen, weight.address)
             empty = int((~gradient.any(axis=1)).sum())
             if decay and empty > len(gradient) // 2 and np.any(gradient):
                 yield self.finding(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline import _keras
+from frostline._keras.optimizers import optimizer_chain
 from frostline.errors import ResumeError, listed
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
@@ -68,7 +68,7 @@ def identity(
         "model": {a: [d.role, list(d.shape), d.dtype, parts.get(a, "")] for a, d in held.items()},
         "frozen": {a: _frozen(d, parts.get(a)) for a, d in held.items() if a in parts or a not in moves},
         "plan": plan_data(plan),
-        "optimizer": [_settings(part) for part in _keras.optimizer_chain(model.optimizer)],
+        "optimizer": [_settings(part) for part in optimizer_chain(model.optimizer)],
         "loss": _loss(model),
         "data": {**data, **data_digests(validation)},
         "arguments": settings,

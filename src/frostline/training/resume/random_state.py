@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from frostline import _keras
+from frostline._keras.randomness import global_seed_state, make_global_seed_state, random_seed
 
 Array = npt.NDArray[Any]
 
@@ -37,9 +37,9 @@ class Randomness:
 
         version, numbers, gauss = random.getstate()
         arrays = {"python": np.array(numbers, np.uint64)}
-        state: dict[str, Any] = {"seed": _keras.random_seed(), "python": [version, gauss]}
+        state: dict[str, Any] = {"seed": random_seed(), "python": [version, gauss]}
         state["numpy"] = _taken_out(np.random.get_state(legacy=False), "numpy", arrays)
-        generator = _keras.global_seed_state()
+        generator = global_seed_state()
         if generator is not None:
             arrays["keras"] = np.array(keras.ops.convert_to_numpy(generator))
         # A DataLoader draws from PyTorch on every backend; what was never imported has drawn nothing.
@@ -54,14 +54,14 @@ class Randomness:
         import keras
 
         seed = self.state["seed"]
-        if seed is not None and seed != _keras.random_seed():
+        if seed is not None and seed != random_seed():
             # TensorFlow shuffles arrays by this seed alone. The other generators follow below.
             keras.utils.set_random_seed(seed)
         version, gauss = self.state["python"]
         random.setstate((version, tuple(int(n) for n in self.arrays["python"]), gauss))
         np.random.set_state(_put_in(self.state["numpy"], "numpy", self.arrays))
         if "keras" in self.arrays:
-            _keras.make_global_seed_state().assign(self.arrays["keras"])
+            make_global_seed_state().assign(self.arrays["keras"])
         if "torch" in self.arrays:
             from frostline.backends.torch import random_state as random_torch
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from frostline import _keras
+from frostline._keras.methods import replace_method, restore_method
 
 
 def is_needed(x: Any, y: Any, arguments: Mapping[str, Any]) -> bool:
@@ -95,14 +95,14 @@ def steps_do_nothing(model: Any) -> Iterator[Callable[[], None]]:
     results = "get_metrics_result"
     model.train_function = model.test_function = _step(model.steps_per_execution)
     # Metrics that have seen no batch have no result.
-    _keras.replace_method(model, results, lambda original: _no_results)
+    replace_method(model, results, lambda original: _no_results)
     active = True
 
     def end() -> None:
         nonlocal active
         if active:
             active = False
-            _keras.restore_method(model, results)
+            restore_method(model, results)
             model.test_function = None
             model.make_train_function(force=True)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from frostline import _keras
+from frostline._keras.optimizers import optimizer_chain, optimizer_counters
 from frostline.errors import NotFiniteError, ResumeError
 from frostline.optimizers import rebuild as optimizer
 from frostline.resolution.parts import Parts
@@ -217,7 +217,7 @@ class _Session:
 
 def _rate(model: Any) -> float | None:
     """Return the learning rate of a compiled model; None where a schedule decides it."""
-    counters = _keras.optimizer_counters(_keras.optimizer_chain(model.optimizer)[-1])
+    counters = optimizer_counters(optimizer_chain(model.optimizer)[-1])
     return float(keras.ops.convert_to_numpy(counters[1])) if len(counters) > 1 else None
 
 

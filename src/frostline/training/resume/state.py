@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from frostline import _keras
+from frostline._keras.trainers import renew_functions, sync_values
 from frostline.elements.algebra import everything, positions
 from frostline.elements.sets import Elements
 from frostline.errors import ResumeError, listed
@@ -101,7 +101,7 @@ class Subject:
 
     def take(self, progress: Progress) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return the state of model, optimizer, schedule and books."""
-        _keras.settle(self.job.model)
+        sync_values(self.job.model)
         arrays = {f"model/{address}": value for address, value in self._values().items()}
         variables = optimizer.named_variables(self.job.model.optimizer)
         arrays |= {f"optimizer/{name}": _value(variable) for name, variable in variables.items()}
@@ -133,7 +133,7 @@ class Subject:
         self._restore_values(part(saved.arrays, "model/"))
         self._restore_optimizer(saved)
         # They may have been traced with other groups.
-        _keras.renew_functions(job.model)
+        renew_functions(job.model)
         return progress
 
     def _restore_optimizer(self, saved: Checkpoint) -> None:

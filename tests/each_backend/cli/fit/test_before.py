@@ -98,13 +98,13 @@ def test_a_starter_for_quantities(run: Runner) -> None:
 
 def test_a_starter_needs_data(run: Runner) -> None:
     assert run.fails("init", "--run", "base.keras") == (
-        "a run config needs data.\n  to mend:  frostline init --run MODEL DATA"
+        "a run config needs data.\n  fix:      frostline init --run MODEL DATA"
     )
     assert run.fails("init", "base.keras", "data.npz") == (
-        "a plan needs no data.\n  received: the data 'data.npz'\n  to mend:  leave it out, or add --run"
+        "a plan needs no data.\n  received: the data 'data.npz'\n  fix:      leave it out, or add --run"
     )
     assert run.fails("init", "--run", "base.keras", "no.npz") == (
         "there is no data 'no.npz'.\n"
         "  expected: a .npz or .csv file, a folder of images by class, or module:function\n"
-        "  to mend:  in '.' there is data.npz, table.csv"
+        "  fix:      in '.' there is data.npz, table.csv"
     )

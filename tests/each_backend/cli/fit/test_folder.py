@@ -23,7 +23,7 @@ def test_a_finished_run_is_not_overwritten_unless_told(run: Runner) -> None:
     assert run.fails("fit", "run.yaml") == (
         "the output folder 'out' holds a finished run.\n"
         f"  received: finished {noted}\n"
-        "  to mend:  name another folder under output:, or replace that run with --overwrite"
+        "  fix:      name another folder under output:, or replace that run with --overwrite"
     )
     write(epochs=1)
     assert run("fit", "run.yaml", "--overwrite").code == 0
@@ -39,7 +39,7 @@ def test_files_of_no_run_are_not_touched(run: Runner) -> None:
             "the output folder 'out' holds files that are of no run.\n"
             "  received: thesis.txt\n"
             "  expected: a folder that is empty or not there yet\n"
-            "  to mend:  name another folder under output:"
+            "  fix:      name another folder under output:"
         )
 
 
@@ -51,7 +51,7 @@ def test_a_folder_in_use_is_refused(run: Runner) -> None:
         assert run.fails("fit", "run.yaml") == (
             "the output folder 'out' is in use by another run.\n"
             f"  received: process {os.getpid()} writes to it\n"
-            "  to mend:  wait until it ends, or name another folder under output:"
+            "  fix:      wait until it ends, or name another folder under output:"
         )
     assert run("fit", "run.yaml").code == 0
 
@@ -61,7 +61,7 @@ def test_a_folder_that_cannot_be_made(run: Runner) -> None:
     assert run.fails("fit", "run.yaml") == (
         "the output folder 'data.npz/out' cannot be used: Not a directory.\n"
         "  expected: a folder that exists or can be made, and that you may write to\n"
-        "  to mend:  name another folder under output:"
+        "  fix:      name another folder under output:"
     )
 
 
@@ -107,7 +107,7 @@ def test_another_run_does_not_go_on_in_the_folder_of_an_interrupted_one(run: Run
         "the output folder 'out' holds an unfinished run that began otherwise.\n"
         "  received: compile optimizer learning_rate: 0.02, was 0.01; batch_size: 4, was 8\n"
         "  expected: the same config and files, to go on with it\n"
-        "  to mend:  undo the change, name another folder under output:, or begin anew with --overwrite"
+        "  fix:      undo the change, name another folder under output:, or begin anew with --overwrite"
     )
 
 

@@ -19,7 +19,7 @@ def compiled(**changes: Any) -> dict[str, Any]:
 MISUSE: dict[str, tuple[dict[str, Any], str]] = {
     "an optimizer that is not there": (
         compiled(optimizer="adm"),
-        "run.yaml, line 7: Keras has no optimizer 'adm'.\n  to mend:  did you mean adam, nadam, adamax?",
+        "run.yaml, line 7: Keras has no optimizer 'adm'.\n  fix:      did you mean adam, nadam, adamax?",
     ),
     "an argument that is not there": (
         compiled(optimizer={"name": "sgd", "momentun": 0.9}),
@@ -27,23 +27,23 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
         "  expected: any of learning_rate, momentum, nesterov, weight_decay, clipnorm, clipvalue, "
         "global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, "
         "gradient_accumulation_steps, name\n"
-        "  to mend:  did you mean 'momentum'?",
+        "  fix:      did you mean 'momentum'?",
     ),
     "a loss that is not there": (
         compiled(loss="sparse_categorical_crosentropy"),
         "run.yaml, line 10: Keras has no loss 'sparse_categorical_crosentropy'.\n"
-        "  to mend:  did you mean sparse_categorical_crossentropy, categorical_crossentropy, "
+        "  fix:      did you mean sparse_categorical_crossentropy, categorical_crossentropy, "
         "categorical_focal_crossentropy?",
     ),
     "a metric that is not there": (
         compiled(metrics=["acuracy"]),
         "run.yaml, line 12: Keras has no metric 'acuracy'.\n"
-        "  to mend:  did you mean accuracy, binary_accuracy, auc?",
+        "  fix:      did you mean accuracy, binary_accuracy, auc?",
     ),
     "no optimizer at all": (
         {"compile": None},
         "run.yaml, line 1: the key 'compile' is missing, and the model brings no optimizer and loss of its "
-        "own.\n  to mend:  add compile: {optimizer: adam, loss: mse}",
+        "own.\n  fix:      add compile: {optimizer: adam, loss: mse}",
     ),
     "features that do not fit": (
         {"data": {"csv": "table.csv", "target": "kind", "features": ["p", "q"]}},
@@ -62,26 +62,26 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
         "y of data.npz does not fit the output of the model 'net'.\n"
         "  received: targets of shape scalar\n"
         "  expected: targets of shape 3\n"
-        "  to mend:  for numbers of classes use the loss sparse_categorical_crossentropy, or labels: one_hot",
+        "  fix:      for numbers of classes use the loss sparse_categorical_crossentropy, or labels: one_hot",
     ),
     "rows for a loss of labels": (
         {"data": {"csv": "table.csv", "target": "kind", "labels": "one_hot"}},
         "y of table.csv does not fit the output of the model 'net'.\n"
         "  received: targets of shape 3, an output of 3\n"
         "  expected: one number of a class for each sample: targets of scalar\n"
-        "  to mend:  for one-hot targets use the loss categorical_crossentropy",
+        "  fix:      for one-hot targets use the loss categorical_crossentropy",
     ),
     "more labels than classes": (
         {"data": {"npz": "wide.npz"}, "validation": None},
         "wide.npz, sample 2: the target 7 is no class of the model.\n"
         "  received: targets from 0 to 7\n"
         "  expected: whole numbers from 0 to 2, since the output has 3 classes\n"
-        "  to mend:  give the last layer 8 units, or mend the targets",
+        "  fix:      give the last layer 8 units, or mend the targets",
     ),
     "a rule that picks nothing": (
         {"plan": {"rules": [{"train": "hed/**"}]}},
         "run.yaml, line 13: rule 1 (train 'hed/**') picks nothing in the model 'net'.\n"
-        "  to mend:  did you mean 'head/**', 'head/bias'? (a rule that may pick nothing needs "
+        "  fix:      did you mean 'head/**', 'head/bias'? (a rule that may pick nothing needs "
         "optional: true)",
     ),
     "a phase that trains nothing": (
@@ -94,7 +94,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
         },
         "run.yaml, line 13: the phase 'rest' trains nothing in the model 'net'.\n"
         "  received: default: freeze; 1. train 'head/**'; 2. freeze '**'\n"
-        "  to mend:  add a rule that trains: {train: 'last:1'} trains the last layer",
+        "  fix:      add a rule that trains: {train: 'last:1'} trains the last layer",
     ),
     "a plateau of what is not reported": (
         {
@@ -106,13 +106,13 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
         },
         "run.yaml, line 20: 'val_acuracy' is monitored, which this training does not report.\n"
         "  received: it reports accuracy, loss, val_accuracy, val_loss\n"
-        "  to mend:  did you mean 'val_accuracy'?",
+        "  fix:      did you mean 'val_accuracy'?",
     ),
     "a module that is not there": (
         {"data": {"function": "mien:arrays"}},
         "run.yaml, line 4: there is no module 'mien'.\n"
         "  received: looked in {folder} and in the installed packages\n"
-        "  to mend:  did you mean mine?",
+        "  fix:      did you mean mine?",
     ),
     "a function that returns no data": (
         {"data": {"function": "mine:nothing"}},
@@ -152,7 +152,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
         {"data": {"function": "mine:batches"}},
         "run.yaml, line 5: data that comes in batches of its own cannot be split by a fraction.\n"
         "  received: mine:batches\n"
-        "  to mend:  name a second function: validation: {function: module:function}",
+        "  fix:      name a second function: validation: {function: module:function}",
     ),
     "images for a model that takes none": (
         {"data": {"images": "images"}},
@@ -191,7 +191,7 @@ def test_code_of_the_user_that_fails_is_named_and_kept_in_the_log(run: Runner) -
     assert done.code == 2
     assert done.err.startswith("error: the training failed inside Keras or the code that the run uses.\n")
     assert "broken on purpose" in done.err
-    assert done.err.endswith("  to mend:  the whole error is in out/log.txt\n")
+    assert done.err.endswith("  fix:      the whole error is in out/log.txt\n")
     log = Path("out/log.txt").read_text()
     assert "Traceback (most recent call last):" in log
     assert "in broken" in log

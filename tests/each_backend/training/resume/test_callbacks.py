@@ -123,5 +123,5 @@ def test_frostline_refuses_a_second_way_of_resuming(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "BackupAndRestore and resume would each go on with the training in a way of its own.\n"
         "  received: a BackupAndRestore among the callbacks\n"
-        "  to mend:  leave it out: resume does what it does, and restores the rest of a run as well"
+        "  fix:      leave it out: resume does what it does, and restores the rest of a run as well"
     )

@@ -94,7 +94,7 @@ def test_another_run_is_not_continued(a_run: Path, changes: dict[str, Any], said
         f"the folder {str(a_run)!r} holds a run that this call cannot continue.\n"
         f"  received: {said}\n"
         "  expected: the model, optimizer, plan, data and arguments that the run began with\n"
-        "  to mend:  call fit as then, or name another folder for another run"
+        "  fix:      call fit as then, or name another folder for another run"
     )
     # Nothing was done to the model: no flag, no slot.
     assert all(layer.trainable for layer in made.layers)

@@ -136,7 +136,7 @@ def test_a_newer_version_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         f"the checkpoint {str(tmp_path / 'epoch-000001')!r} was written by another version of Frostline.\n"
         "  received: a checkpoint of version 2\n"
         "  expected: one of version 1\n"
-        "  to mend:  go on with the version that wrote it, or name another folder"
+        "  fix:      go on with the version that wrote it, or name another folder"
     )
     assert names(tmp_path) == ["epoch-000001"]
 
@@ -156,7 +156,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"the checkpoint folder {str(tmp_path / 'run')!r} cannot be used: File exists.\n"
         "  expected: a folder that exists or can be made, and that you may write to\n"
-        "  to mend:  name another folder"
+        "  fix:      name another folder"
     )
 
 
@@ -180,7 +180,7 @@ def test_a_folder_in_use(tmp_path: Path) -> None:
         assert str(caught.value) == (
             f"the checkpoint folder {str(tmp_path)!r} is in use by another run.\n"
             f"  received: process {os.getpid()} writes to it\n"
-            "  to mend:  wait until it ends, or name another folder"
+            "  fix:      wait until it ends, or name another folder"
         )
     with checkpoint.held(tmp_path):
         pass
