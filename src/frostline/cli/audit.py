@@ -122,7 +122,8 @@ def ask(
     quiet: bool,
 ) -> Asked:
     """Load what a command line names: a run config, or a model and data."""
-    from frostline.model.loading import choose_backend, load_model
+    from frostline.backend_choice import choose_backend
+    from frostline.model.loading import load_model
     from frostline.plan.file import load_plan_or_schedule
 
     config = None

@@ -146,17 +146,19 @@ def _with_decisions(
     name: str, *, backend: str | None, imports: list[str] | None, unsafe: bool, quiet: bool
 ) -> Any:
     """Load a model with its parametrizations, where its file has them."""
-    from frostline.model import loading as models
+    from frostline.backend_choice import choose_backend
+    from frostline.model.loading import require_archive
+    from frostline.model.user_code import defined_in, imported, names_function
     from frostline.saving.model_file import has_decisions, load_model
 
     path = Path(name)
-    if not models.names_function(name):
-        models.require_archive(path)
+    if not names_function(name):
+        require_archive(path)
         if has_decisions(path):
-            models.choose_backend(backend)
-            modules = models.imported(imports or ())
+            choose_backend(backend)
+            modules = imported(imports or ())
             with options.working(f"loading {name}", quiet=quiet):
-                objects = models.defined_in(modules)
+                objects = defined_in(modules)
                 return load_model(path, custom_objects=objects, safe_mode=not unsafe, compile=False)
     return options.load(name, backend=backend, imports=imports, unsafe=unsafe, quiet=quiet)
 

@@ -40,7 +40,7 @@ def run(
     about a minute on two cores (digits: half of that) with JAX, the default where nothing else is set: it is
     the smallest to install and the fastest here.
     """
-    from frostline.model.loading import choose_backend
+    from frostline.backend_choice import choose_backend
 
     choose_backend(backend)
     with options.working("starting Keras"):

@@ -38,7 +38,7 @@ def run(
     Writes the model, its delta, its receipt and its history to the output folder. An interrupted run goes on
     where it was, by the same command. Exit code 130 after Ctrl-C.
     """
-    from frostline.model.loading import choose_backend
+    from frostline.backend_choice import choose_backend
     from frostline.runs.config import load_run
     from frostline.runs.folder import identity_of, require_available
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from frostline.errors import listed
-from frostline.model.loading import called, find_function, load_model, names_function
+from frostline.model.loading import load_model
+from frostline.model.user_code import called, find_function, names_function
 from frostline.render import count
 from frostline.runs.config import RunConfig
 from frostline.runs.keras_objects import Kind, make

@@ -12,7 +12,8 @@ from frostline.data.npz import check_npz
 from frostline.errors import FrostlineError, RunConfigError, listed
 from frostline.files.document import Document, Format
 from frostline.files.yaml_reader import read_document
-from frostline.model.loading import names_function, require_archive
+from frostline.model.loading import require_archive
+from frostline.model.user_code import names_function
 from frostline.plan.file import PLAN, load_plan_or_schedule, read_plan
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule

@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from frostline.delta.save import save_delta
 from frostline.errors import FrostlineError, OutputFolderError, RunError
-from frostline.model.loading import names_function
+from frostline.model.user_code import names_function
 from frostline.plan.schedule import Schedule
 from frostline.runs.config import RunConfig
 from frostline.runs.folder import OutputFolder, output_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from frostline.errors import FrostlineError, RunError, listed, near
-from frostline.model.loading import called, find_function
+from frostline.model.user_code import called, find_function
 
 Kind = Literal["optimizer", "loss", "metric", "learning-rate schedule"]
 

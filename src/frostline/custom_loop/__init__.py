@@ -1,1 +1,0 @@
-"""Plans in training loops that users write themselves."""
