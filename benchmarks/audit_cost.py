@@ -97,10 +97,10 @@ def alone(arm: str, model_name: str) -> dict[str, float]:
     """Return the figures of one arm in this process."""
     from frostline.backends.dispatch import reader
     from frostline.diagnostics.audit import audit, looked_at
-    from frostline.diagnostics.rule import rules
+    from frostline.diagnostics.rules import all_rules
 
     model, x, y = MODELS[model_name]()
-    reader(), rules()  # what is imported once, as Keras itself was
+    reader(), all_rules()  # what is imported once, as Keras itself was
     before = peak_mb()
     if arm == "training":
         first = timed(lambda: model.train_on_batch(x, y))
@@ -110,7 +110,7 @@ def alone(arm: str, model_name: str) -> dict[str, float]:
     def structure() -> None:
         with looked_at(model, x, y, measured=False) as seen:
             assert set(seen.statuses.values()) == {"trains"}
-            assert not [finding for rule in rules() for finding in rule.check(seen)]
+            assert not [finding for rule in all_rules() for finding in rule.check(seen)]
 
     seconds = timed(structure if arm == "structure" else lambda: audit(model, x, y))
     return {"seconds": seconds, "before_MB": before, "peak_MB": peak_mb()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from frostline.diagnostics.rule import Rule, rules
+from frostline.diagnostics.rule import AuditRule
+from frostline.diagnostics.rules import all_rules
 
 PAGE = Path(__file__).parent / "rules.md"
 
@@ -32,24 +33,24 @@ and memory left on the table.
 
 def page() -> str:
     """Return the page."""
-    every = rules()
+    every = all_rules()
     rows = [f"| [{r.code}](#{_anchor(r)}) | {r.name} | {r.severity} | {_title(r)} |\n" for r in every]
     return HEAD + "".join(rows) + "".join(f"\n{_section(rule)}" for rule in every)
 
 
-def _title(rule: Rule) -> str:
+def _title(rule: AuditRule) -> str:
     return rule.text().splitlines()[0].rstrip(".")
 
 
-def _anchor(rule: Rule) -> str:
+def _anchor(rule: AuditRule) -> str:
     return re.sub(r"[^a-z0-9_ -]", "", _heading(rule).lower()).replace(" ", "-")
 
 
-def _heading(rule: Rule) -> str:
+def _heading(rule: AuditRule) -> str:
     return f"{rule.code} {_title(rule)}"
 
 
-def _section(rule: Rule) -> str:
+def _section(rule: AuditRule) -> str:
     parts = re.split(
         r"^(What it does|Why it matters|Example|Use instead):\n", rule.text(), flags=re.MULTILINE
     )

@@ -21,7 +21,7 @@ from frostline.diagnostics.finding import SEVERITIES, Finding, worst
 from frostline.diagnostics.loss import Question
 from frostline.diagnostics.observation import Seen
 from frostline.diagnostics.planned import planned
-from frostline.diagnostics.rule import rules
+from frostline.diagnostics.rules import all_rules
 from frostline.errors import ModelError, listed
 from frostline.graph.ir import Graph
 from frostline.plan.plan import Plan
@@ -175,7 +175,7 @@ def audit(
         True
     """
     with looked_at(model, x, y, plan=plan, loss=loss, sample_weight=sample_weight) as seen:
-        findings = [finding for rule in rules() for finding in rule.check(seen)]
+        findings = [finding for rule in all_rules() for finding in rule.check(seen)]
         findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
         statuses = seen.statuses
         dead = [a for a in seen.planned.trained if statuses[a] in ("cut", "unused", "zero")]

@@ -1,12 +1,9 @@
-"""What a rule is, and the list of all rules."""
+"""What a rule of the audit is."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, ClassVar
 
 from frostline.diagnostics.finding import Finding, Severity
@@ -14,7 +11,7 @@ from frostline.diagnostics.observation import Seen
 from frostline.graph.ir import Where
 
 
-class Rule:
+class AuditRule:
     """One thing that an audit looks for. Each rule is a subclass, alone in its file.
 
     The docstring of the subclass has the headings `What it does`, `Why it matters`, `Example` and
@@ -58,13 +55,3 @@ class Rule:
     def text(self) -> str:
         """Return the docstring of the rule, without its indentation."""
         return inspect.getdoc(type(self)) or ""
-
-
-@cache
-def rules() -> tuple[Rule, ...]:
-    """Return all rules, by code. Those live in `frostline.diagnostics.rules`, one in each file."""
-    from frostline.diagnostics import rules as folder
-
-    for module in pkgutil.iter_modules(folder.__path__):
-        importlib.import_module(f"{folder.__name__}.{module.name}")
-    return tuple(sorted((cls() for cls in Rule.__subclasses__()), key=lambda rule: rule.code))

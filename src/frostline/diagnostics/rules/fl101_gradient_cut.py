@@ -9,11 +9,11 @@ from frostline.diagnostics.explanation import Cut, Explanation
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
 from frostline.diagnostics.remedies import fact
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
 
 
-class GradientCut(Rule):
+class GradientCut(AuditRule):
     """Gradient cut.
 
     What it does:

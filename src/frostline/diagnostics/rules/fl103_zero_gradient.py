@@ -7,11 +7,11 @@ from typing import Any
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
 
 
-class ZeroGradient(Rule):
+class ZeroGradient(AuditRule):
     """Gradient exactly zero on this batch.
 
     What it does:

@@ -8,11 +8,11 @@ from typing import Any
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
 from frostline.diagnostics.remedies import CONSTANT_LOSS
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
 
 
-class ConstantLoss(Rule):
+class ConstantLoss(AuditRule):
     """Loss constant for all weights.
 
     What it does:

@@ -8,12 +8,12 @@ from typing import Any
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
 from frostline.diagnostics.remedies import UNTRACKED
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
 from frostline.graph.ir import Where
 
 
-class UntrackedVariable(Rule):
+class UntrackedVariable(AuditRule):
     """Variable untracked.
 
     What it does:

@@ -9,7 +9,7 @@ import numpy as np
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments
 
 _FEWEST = 5
@@ -18,7 +18,7 @@ _FEWEST = 5
 _FACTOR = 1e4
 
 
-class GradientScale(Rule):
+class GradientScale(AuditRule):
     """Gradients vanish or explode.
 
     What it does:

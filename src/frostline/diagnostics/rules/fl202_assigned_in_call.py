@@ -7,11 +7,11 @@ from typing import Any
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 
 
-class AssignedInCall(Rule):
+class AssignedInCall(AuditRule):
     """Frozen weight assigned to in call.
 
     What it does:

@@ -7,14 +7,14 @@ from typing import Any
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
 from frostline.render import count
 from frostline.resolution.notes import lost_penalties
 
 
-class PenaltyLost(Rule):
+class PenaltyLost(AuditRule):
     """Regularizer lost by freezing.
 
     What it does:

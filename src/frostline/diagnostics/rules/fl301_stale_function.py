@@ -7,13 +7,13 @@ from typing import Any
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
 from frostline.plan.plan import Plan
 
 
-class StaleFunction(Rule):
+class StaleFunction(AuditRule):
     """Compiled function stale.
 
     What it does:

@@ -7,12 +7,12 @@ from typing import Any
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
 
 
-class OptimizerLacksWeight(Rule):
+class OptimizerLacksWeight(AuditRule):
     """Optimizer lacks a weight.
 
     What it does:

@@ -7,14 +7,14 @@ from typing import Any
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
 from frostline.optimizers.memory import slot_bytes
 from frostline.render import bytes_text
 
 
-class OptimizerHoldsFrozen(Rule):
+class OptimizerHoldsFrozen(AuditRule):
     """Optimizer holds slots of frozen weights.
 
     What it does:

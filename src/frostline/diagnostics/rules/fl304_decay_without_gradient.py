@@ -10,10 +10,10 @@ import numpy as np
 from frostline._keras.optimizers import decay_of, optimizer_chain
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 
 
-class DecayWithoutGradient(Rule):
+class DecayWithoutGradient(AuditRule):
     """Weight decay on rows without gradients.
 
     What it does:

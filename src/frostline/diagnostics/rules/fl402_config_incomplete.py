@@ -9,12 +9,12 @@ import numpy as np
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
 
 
-class ConfigIncomplete(Rule):
+class ConfigIncomplete(AuditRule):
     """Constructor argument that get_config drops.
 
     What it does:

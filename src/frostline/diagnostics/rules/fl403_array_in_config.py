@@ -9,14 +9,14 @@ import numpy as np
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.render import bytes_text
 
 _MOST = 100_000
 """Bytes that a configuration may hold in one array."""
 
 
-class ArrayInConfig(Rule):
+class ArrayInConfig(AuditRule):
     """Array in the configuration.
 
     What it does:

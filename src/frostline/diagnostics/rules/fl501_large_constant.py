@@ -9,7 +9,7 @@ import numpy as np
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.graph.ir import Leaf
 from frostline.render import bytes_text
@@ -17,7 +17,7 @@ from frostline.render import bytes_text
 _MOST = 1_000_000
 
 
-class LargeConstant(Rule):
+class LargeConstant(AuditRule):
     """Large constant captured.
 
     What it does:

@@ -8,13 +8,13 @@ from typing import Any
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
 from frostline.graph.ir import Node
 
 
-class FrozenCrossed(Rule):
+class FrozenCrossed(AuditRule):
     """Frozen part that backpropagation crosses.
 
     What it does:

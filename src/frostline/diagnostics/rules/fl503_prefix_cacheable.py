@@ -7,7 +7,7 @@ from typing import Any
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.rule import Rule
+from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments
 from frostline.errors import listed
 
@@ -15,7 +15,7 @@ _LEAST = 0.5
 """Share of the forward pass from which on it is worth a word."""
 
 
-class PrefixCacheable(Rule):
+class PrefixCacheable(AuditRule):
     """Frozen prefix worth caching.
 
     What it does:
