@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
 from rich.console import ConsoleRenderable
 
 from frostline.errors import FrostlineError, ModelFileError, PlanError, listed
 from frostline.files.atomic import read_text, write_atomically
+from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.model.alignment import aligned
 from frostline.model.inventory import inventory
 from frostline.plan.file import plan_or_schedule_from_data
@@ -125,7 +125,7 @@ class Receipt(Rendered):
             "phases": [phase.to_data() for phase in self.phases],
             "verification": self.verification.to_data(),
         }
-        return {**data, "blake3": _own_digest(data)}
+        return sealed(data)
 
     def save(self, path: str | Path) -> None:
         """Write the receipt as JSON, atomically.
@@ -141,7 +141,7 @@ class Receipt(Rendered):
         """Read a receipt.
 
         Raises:
-            ModelFileError: It is no receipt, or it was altered since it was written.
+            ModelFileError: It is not a receipt, or it was altered since it was written.
         """
         path = Path(path)
         text = read_text(path, ModelFileError, "receipt")
@@ -151,16 +151,15 @@ class Receipt(Rendered):
             raise _unreadable(path, f"line {error.lineno}: {error.msg}") from None
         if not isinstance(data, dict) or data.get("frostline_receipt") != SCHEMA:
             raise _unreadable(path, f"no key 'frostline_receipt' with the value {SCHEMA}")
-        claimed = data.pop("blake3", None)
-        if claimed != _own_digest(data):
+        try:
+            return cls._from_data(unsealed(data))
+        except BrokenSealError as seal:
             raise ModelFileError(
                 f"the receipt {str(path)!r} was altered after it was written",
-                received=f"content with the digest {_own_digest(data)[:16]}…",
-                expected=f"the digest in it, {str(claimed)[:16]}…",
+                received=f"content with the digest {seal.found[:16]}…",
+                expected=f"the digest in it, {str(seal.claimed)[:16]}…",
                 remedy="ask for the file that the training run wrote",
-            )
-        try:
-            return cls._from_data(data)
+            ) from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _unreadable(path, f"{type(error).__name__}: {error}") from None
 
@@ -192,11 +191,11 @@ class Receipt(Rendered):
         Returns:
             One sentence for each thing that does not hold; none where all does.
         """
-        held = {"": self.verification, **self.phase_verifications}
+        verifications = {"": self.verification, **self.phase_verifications}
         problems = [
             f"by the receipt itself, {f.address} {'is missing' if f.outcome == 'missing' else 'changed'}"
             f"{f' in the phase {name}' if name else ''}, which was frozen"
-            for name, verification in held.items()
+            for name, verification in verifications.items()
             for f in verification.findings
             if f.violation
         ]
@@ -267,11 +266,6 @@ def _differences(name: str, claimed: Fingerprint, found: Fingerprint) -> list[st
             f"{count(len(other), 'variable')}: {listed(other)}"
         )
     return problems
-
-
-def _own_digest(data: Mapping[str, Any]) -> str:
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return blake3(text.encode()).hexdigest()
 
 
 def _unreadable(path: Path, why: str) -> FrostlineError:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from blake3 import blake3
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
@@ -25,8 +24,8 @@ from safetensors import numpy as safetensors
 from frostline.errors import ResumeError
 from frostline.files.atomic import write_atomically
 from frostline.files.lock import locked
-
-Array = npt.NDArray[Any]
+from frostline.files.sealed import BrokenSealError, sealed, unsealed
+from frostline.files.tensor_file import Array, numpy_dtype
 
 SCHEMA = 1
 KEPT = 2
@@ -103,8 +102,10 @@ def read(place: Path) -> Checkpoint:
         raise ValueError(f"it cannot be read: {problem.strerror}") from None
     except ValueError:
         raise ValueError(f"{_STATE} is not whole") from None
-    if not isinstance(state, dict) or state.pop("blake3", None) != _digest(state):
-        raise ValueError(f"{_STATE} is not what was written")
+    try:
+        state = unsealed(state)
+    except BrokenSealError:
+        raise ValueError(f"{_STATE} is not what was written") from None
     if state["frostline_checkpoint"] != SCHEMA:
         raise ResumeError(
             f"the checkpoint {str(place)!r} was written by another version of Frostline",
@@ -112,7 +113,7 @@ def read(place: Path) -> Checkpoint:
             expected=f"one of version {SCHEMA}",
             remedy="go on with the version that wrote it, or name another folder",
         )
-    if blake3(raw, max_threads=blake3.AUTO).hexdigest() != state["arrays"]:
+    if _digest(raw) != state["arrays"]:
         raise ValueError(f"{_ARRAYS} is not what was written")
     try:
         stored = safetensors.load(raw)
@@ -120,7 +121,7 @@ def read(place: Path) -> Checkpoint:
         raise ValueError(f"{_ARRAYS}: {problem}") from None
     # Copies, since what stands in `raw` cannot be written to, which PyTorch warns of.
     arrays = {
-        name: np.array(stored[name].view(_dtype(dtype)).reshape(shape))
+        name: np.array(stored[name].view(numpy_dtype(dtype)).reshape(shape))
         for name, dtype, shape in state["dtypes"]
     }
     return Checkpoint(state["epoch"], state["state"], arrays, state["finished"])
@@ -142,7 +143,7 @@ def latest(folder: Path) -> Checkpoint | None:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def reserved(folder: Path) -> Iterator[None]:
     """Make a folder if need be, and keep it from other runs until the end of the block.
 
     Raises:
@@ -171,24 +172,14 @@ def _write_files(place: Path, checkpoint: Checkpoint) -> None:
         "finished": checkpoint.finished,
         "state": checkpoint.state,
         "dtypes": [[name, str(a.dtype), list(a.shape)] for name, a in checkpoint.arrays.items()],
-        "arrays": blake3(raw, max_threads=blake3.AUTO).hexdigest(),
+        "arrays": _digest(raw),
     }
-    text = json.dumps({**state, "blake3": _digest(json.loads(json.dumps(state)))}, indent=1)
     write_atomically(place / _ARRAYS, raw, ResumeError)
-    write_atomically(place / _STATE, text.encode(), ResumeError)
+    write_atomically(place / _STATE, json.dumps(sealed(state), indent=1).encode(), ResumeError)
 
 
-def _dtype(name: str) -> Any:
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes
-
-        return np.dtype(getattr(ml_dtypes, name))
-
-
-def _digest(state: Mapping[str, Any]) -> str:
-    return blake3(json.dumps(state, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def _digest(raw: bytes) -> str:
+    return blake3(raw, max_threads=blake3.AUTO).hexdigest()
 
 
 def _to_disk(folder: Path) -> None:

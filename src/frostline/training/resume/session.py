@@ -56,7 +56,7 @@ def fit_resumably(job: Job, folder: Path) -> Run:
     arguments = {**job.arguments, "guard": job.guard, "keep_state": job.keep_state}
     changing = [w.address for w in subject.moving]
     now = identity(job.model, job.plan, before, parts.over_all, changing, job.data(), arguments)
-    with checkpoint.held(folder):
+    with checkpoint.reserved(folder):
         saved = checkpoint.latest(folder)
         session = _Session(job, folder, subject, {"identity": now, "rate": rate}, saved)
         if saved is None:

@@ -99,7 +99,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_run(
 
 
 def test_a_folder_in_use(tmp_path: Path) -> None:
-    with checkpoint.held(tmp_path), pytest.raises(ResumeError, match="is in use by another run"):
+    with checkpoint.reserved(tmp_path), pytest.raises(ResumeError, match="is in use by another run"):
         fit_plan(tmp_path, [])
 
 

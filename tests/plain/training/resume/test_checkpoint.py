@@ -145,13 +145,13 @@ def test_a_newer_version_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ResumeError, match="cannot be used: Permission denied"):
-        checkpoint.held(tmp_path / "run").__enter__()
+        checkpoint.reserved(tmp_path / "run").__enter__()
     tmp_path.chmod(0o700)
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(ResumeError) as caught, checkpoint.held(tmp_path / "run"):
+    with pytest.raises(ResumeError) as caught, checkpoint.reserved(tmp_path / "run"):
         pass
     assert str(caught.value) == (
         f"the checkpoint folder {str(tmp_path / 'run')!r} cannot be used: File exists.\n"
@@ -174,34 +174,34 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_folder_in_use(tmp_path: Path) -> None:
     """By this process under another handle, which is another run for the system."""
-    with checkpoint.held(tmp_path):
-        with pytest.raises(ResumeError) as caught, checkpoint.held(tmp_path):
+    with checkpoint.reserved(tmp_path):
+        with pytest.raises(ResumeError) as caught, checkpoint.reserved(tmp_path):
             pass
         assert str(caught.value) == (
             f"the checkpoint folder {str(tmp_path)!r} is in use by another run.\n"
             f"  received: process {os.getpid()} writes to it\n"
             "  fix:      wait until it ends, or name another folder"
         )
-    with checkpoint.held(tmp_path):
+    with checkpoint.reserved(tmp_path):
         pass
 
 
 def test_a_dead_process_holds_nothing_and_leaves_no_litter(tmp_path: Path) -> None:
     code = (
-        "import os, sys, pathlib; from frostline.training import checkpoint\n"
+        "import os, sys, pathlib; from frostline.training.resume import checkpoint\n"
         "folder = pathlib.Path(sys.argv[1])\n"
-        "checkpoint.held(folder).__enter__()\n"
+        "checkpoint.reserved(folder).__enter__()\n"
         "(folder / '.epoch-000004.123').mkdir(); (folder / '.finished.123').mkdir()\n"
         "os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
     assert names(tmp_path) == [".epoch-000004.123", ".finished.123"]
-    with checkpoint.held(tmp_path):
+    with checkpoint.reserved(tmp_path):
         assert names(tmp_path) == []
 
 
 def test_leaving_a_block_by_an_error_frees_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="of the training"), checkpoint.held(tmp_path):
+    with pytest.raises(OSError, match="of the training"), checkpoint.reserved(tmp_path):
         raise FileNotFoundError("of the training")
-    with checkpoint.held(tmp_path):
+    with checkpoint.reserved(tmp_path):
         pass
