@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from frostline.data.samples import Samples, Stream
+from frostline.data.sources import CsvData, ImagesData
 from frostline.diagnostics.explanation import shown
 from frostline.errors import AuditError, DataError, FrostlineError, RunError, listed, near
 from frostline.graph.source_lines import place_of_error
@@ -24,7 +25,6 @@ from frostline.runs.data import load_source
 from frostline.runs.guess import guessed
 from frostline.runs.keras_objects import is_categorical, make
 from frostline.runs.prepare import prepare
-from frostline.runs.schema import CsvData, ImagesData
 
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 

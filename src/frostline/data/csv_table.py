@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from frostline.data.samples import Samples, one_hot, require_samples
+from frostline.data.sources import CsvData
 from frostline.errors import DataError, listed, near
-from frostline.runs.schema import CsvData
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from frostline.data.samples import Samples, one_hot, require_samples
+from frostline.data.sources import ImagesData
 from frostline.errors import DataError, RunError, listed, near
-from frostline.runs.schema import ImagesData
 
 FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 _COLORS = {1: "grayscale", 3: "rgb", 4: "rgba"}

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from frostline.data.samples import Samples, leaves, mapped, require_samples
+from frostline.data.sources import NpzData
 from frostline.errors import DataError, listed, near
-from frostline.runs.schema import NpzData
 
 
 def check_npz(path: Path, source: NpzData) -> None:

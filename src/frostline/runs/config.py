@@ -9,6 +9,7 @@ from typing import Any
 from frostline.data.csv_table import check_csv
 from frostline.data.image_folder import check_images
 from frostline.data.npz import check_npz
+from frostline.data.sources import KINDS, CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import FrostlineError, RunConfigError, listed
 from frostline.files.document import Document, Format
 from frostline.files.yaml_reader import read_document
@@ -17,16 +18,7 @@ from frostline.model.user_code import names_function
 from frostline.plan.file import PLAN, load_plan_or_schedule, read_plan
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
-from frostline.runs.schema import (
-    KINDS,
-    CsvData,
-    FunctionData,
-    ImagesData,
-    NpzData,
-    RunData,
-    Source,
-    model_at,
-)
+from frostline.runs.schema import RunData, model_at
 
 _SOURCE_EXAMPLE = f"a mapping with exactly one of {', '.join(KINDS)}, such as {{npz: data.npz}}"
 _MONITOR_EXAMPLE = "a mapping such as {monitor: val_loss, patience: 3}"

@@ -13,10 +13,10 @@ from frostline.data.csv_table import load_csv
 from frostline.data.image_folder import load_images
 from frostline.data.npz import load_npz
 from frostline.data.samples import Samples, Stream, mapped, require_samples
+from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import DataError, ModelFileError
 from frostline.model.user_code import called, find_function
 from frostline.runs.config import RunConfig
-from frostline.runs.schema import CsvData, FunctionData, ImagesData, NpzData, Source
 
 _PARTS = ("x", "y", "sample_weight")
 

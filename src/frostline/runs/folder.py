@@ -23,12 +23,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from frostline.data.sources import KINDS
 from frostline.errors import OutputFolderError, listed
 from frostline.files.atomic import read_text, write_atomically
 from frostline.files.lock import LOCK, locked, require_unlocked
 from frostline.runs.config import RunConfig
 from frostline.runs.data import digest_file
-from frostline.runs.schema import KINDS
 
 SCHEMA = 1
 _CALLED = ("output folder", "name another folder under output:")

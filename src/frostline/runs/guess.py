@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from frostline.data.image_folder import shown_shape
+from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import DataError, RunError, listed
-from frostline.runs.schema import CsvData, FunctionData, ImagesData, NpzData, Source
 
 KINDS_EXPECTED = "a .npz or .csv file, a folder of images by class, or module:function"
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from frostline.data.csv_table import load_csv
 from frostline.data.image_folder import check_images
+from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData
 from frostline.errors import listed
 from frostline.model.user_code import names_function
 from frostline.runs.guess import arrays_in, columns_in, described, guessed, layers_in
-from frostline.runs.schema import CsvData, FunctionData, ImagesData, NpzData
 from frostline.runs.starter_plan import starter_rules
 
 _TEXT = """\

@@ -19,9 +19,10 @@ import frostline as fl
 from frostline.data.csv_table import load_csv
 from frostline.data.npz import load_npz
 from frostline.data.samples import Samples
+from frostline.data.sources import CsvData, NpzData
 from frostline.errors import DataError, FrostlineError, PlanFileError, RunConfigError
 from frostline.runs.config import RunConfig, load_run
-from frostline.runs.schema import CsvData, NpzData, RunData
+from frostline.runs.schema import RunData
 from helpers.folders import SCHEMAS
 
 PUBLISHED = SCHEMAS / "run.json"
