@@ -92,9 +92,6 @@ from .parametrization.selections import (
 from .plan.plan import (
     Plan as Plan,
 )
-from .plan.plan import (
-    Rule as Rule,
-)
 from .plan.presets import (
     bitfit as bitfit,
 )
@@ -119,6 +116,7 @@ from .plan.presets import (
 from .plan.presets import (
     lp_ft as lp_ft,
 )
+from .plan.rule import Rule as Rule
 from .plan.schedule import (
     Phase as Phase,
 )
@@ -136,9 +134,7 @@ from .plan.selectors import (
     selector as selector,
 )
 from .resolution.decision import Decision as Decision
-from .resolution.resolve import (
-    Resolution as Resolution,
-)
+from .resolution.resolution import Resolution as Resolution
 from .resolution.resolve import (
     resolve as resolve,
 )

@@ -124,7 +124,7 @@ def ask(
     """Load what a command line names: a run config, or a model and data."""
     from frostline.backend_choice import choose_backend
     from frostline.model.loading import load_model
-    from frostline.plan.file import load_plan_or_schedule
+    from frostline.plan.schedule import load_plan_or_schedule
 
     config = None
     if Path(source).suffix in (".yaml", ".yml", ".json"):

@@ -18,7 +18,7 @@ from frostline.errors import AuditError, DataError, FrostlineError, RunError, li
 from frostline.graph.source_lines import place_of_error
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.runs.checks import check_fit, check_inputs
 from frostline.runs.config import RunConfig
 from frostline.runs.data import load_source

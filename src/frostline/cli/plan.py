@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from frostline.cli import options
-from frostline.plan.plan import Plan
 
 NAME = "plan"
 EXAMPLE = "Example: frostline plan model.keras plan.yaml --optimizer adamw"
@@ -32,13 +31,13 @@ def run(
 
     What trains, what does not, and for each the rule that decided.
     """
-    from frostline.plan.file import load_plan_or_schedule
+    from frostline.plan.schedule import Schedule, load_plan_or_schedule
 
     rules = load_plan_or_schedule(plan)
     loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
     from frostline.resolution.resolve import resolve
 
-    if isinstance(rules, Plan):
+    if not isinstance(rules, Schedule):
         resolved = resolve(loaded, rules, optimizer=optimizer)
         if json:
             options.show_json(resolved.to_data())

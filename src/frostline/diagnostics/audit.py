@@ -26,7 +26,7 @@ from frostline.errors import ModelError, listed
 from frostline.graph.ir import Graph
 from frostline.plan.plan import Plan
 from frostline.render import STYLES, Rendered, count, stacked, table
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 
 _GOOD: tuple[Status, ...] = ("trains", "partial", "frozen")
 

@@ -21,7 +21,7 @@ from frostline.graph.reader import norm
 from frostline.model.inventory import Inventory, LayerNode, itemsize
 from frostline.plan.plan import Plan
 from frostline.render import Rendered, bytes_text, share, stacked, table
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Any
 from frostline._keras.layers import layer_flag
 from frostline.model.inventory import Inventory, inventory
 from frostline.plan.plan import Plan
-from frostline.resolution.resolve import Resolution, resolve
+from frostline.resolution.resolution import Resolution
+from frostline.resolution.resolve import resolve
 from frostline.trainability.apply import flags_applied
 
 

@@ -10,7 +10,7 @@ from frostline.diagnostics.audit import looked_at
 from frostline.diagnostics.explanation import reasons
 from frostline.errors import NoGradientError, listed
 from frostline.render import stacked, to_text
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 
 log = logging.getLogger("frostline")
 

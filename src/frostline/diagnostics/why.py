@@ -13,7 +13,7 @@ from frostline.graph.ir import Leaf
 from frostline.model.inventory import Inventory, inventory
 from frostline.plan.plan import Plan
 from frostline.plan.selectors import Selector, selector
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 
 
 def why(

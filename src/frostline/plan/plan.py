@@ -2,102 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from frostline.errors import PlanError
-from frostline.parametrization.arguments import data_of_part, part_of, words_of
+from frostline.errors import PlanError, PlanFileError
+from frostline.files.document import Document
+from frostline.files.yaml_reader import read_document
+from frostline.parametrization.arguments import part_of
 from frostline.parametrization.base import Parametrization
-from frostline.parametrization.selections import Selection
-from frostline.plan.selectors import Selector, selector
+from frostline.plan.file import PLAN, write_plan
+from frostline.plan.rule import Rule, read_rules
+from frostline.plan.schema import Action, BatchNormPolicy, PlanData, StochasticPolicy
+from frostline.plan.selectors import selector
 
 if TYPE_CHECKING:
-    from frostline.resolution.resolve import Resolution
-
-Action = Literal["train", "freeze"]
-BatchNormPolicy = Literal["inference", "update"]
-StochasticPolicy = Literal["inference", "active"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One selector and what to do with the weights it picks.
-
-    Attributes:
-        action: `train` or `freeze`.
-        selector: Which weights.
-        lr: Multiplies the optimizer's learning rate at every step, for these weights.
-        decay: Multiplies the optimizer's weight decay, for these weights.
-        optional: Whether the rule may pick nothing.
-        part: Which elements of each weight it speaks of (`Rows`, `Columns`, `Index`, `Mask`), or through what
-            else the weight trains (`LowRank`, `Scale`); None for the weight as a whole.
-    """
-
-    action: Action
-    selector: Selector
-    lr: float = 1.0
-    decay: float = 1.0
-    optional: bool = False
-    part: Parametrization | None = None
-
-    def __post_init__(self) -> None:
-        if self.action not in ("train", "freeze"):
-            raise PlanError("a rule neither trains nor freezes", received=repr(self.action))
-        for name in ("lr", "decay"):
-            object.__setattr__(self, name, _multiplier(name, getattr(self, name)))
-        if not isinstance(self.optional, bool):
-            raise PlanError(
-                f"the rule {self.action} {self.selector} says neither yes nor no to optional",
-                received=repr(self.optional),
-                expected="True or False",
-            )
-        if self.action == "freeze" and (self.lr, self.decay) != (1.0, 1.0):
-            raise PlanError(
-                f"the rule freeze {self.selector} has a learning rate or a decay",
-                expected="lr and decay on rules that train: frozen weights do not move at all",
-            )
-        if self.action == "freeze" and self.part is not None and self.elements is None:
-            raise PlanError(
-                f"the rule freeze {self.selector} has a parametrization",
-                received=words_of(self.part),
-                expected="via on rules that train",
-            )
-
-    @property
-    def elements(self) -> Selection | None:
-        """The elements it speaks of; None where it speaks of whole weights."""
-        return self.part if isinstance(self.part, Selection) else None
-
-    def __str__(self) -> str:
-        extras = [words_of(self.part)] if self.part is not None else []
-        extras += [
-            f"{name} x {getattr(self, name):g}" for name in ("lr", "decay") if getattr(self, name) != 1
-        ]
-        extras += ["optional"] if self.optional else []
-        return f"{self.action} {self.selector}" + (f" ({', '.join(extras)})" if extras else "")
-
-    def to_data(self) -> dict[str, Any]:
-        """Return the rule as it stands in a plan file."""
-        data: dict[str, Any] = {self.action: self.selector.to_data()}
-        for name, default in (("lr", 1.0), ("decay", 1.0), ("optional", False)):
-            if getattr(self, name) != default:
-                data[name] = getattr(self, name)
-        return data | data_of_part(self.part)
-
-
-def _multiplier(name: str, value: Any) -> float:
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0 or (name == "lr" and value == 0):
-        raise PlanError(
-            f"the multiplier {name} of a rule is out of range",
-            received=repr(value),
-            expected="a finite number above 0" if name == "lr" else "a finite number, 0 or above",
-            remedy="to keep weights from moving, freeze them" if name == "lr" else None,
-        )
-    return float(value)
+    from frostline.resolution.resolution import Resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +184,11 @@ class Plan:
         Raises:
             PlanError: The data is not a plan; says where and what was expected.
         """
-        from frostline.plan.file import plan_from_data
-
-        return plan_from_data(data)
+        document = Document("plan data", data, PLAN)
+        valid = document.validated(PlanData)
+        if valid.phases is not None:
+            raise PlanError("the plan data has phases, so it is a schedule", remedy="use it as a Schedule")
+        return read_plan(document, valid)
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:
@@ -275,9 +197,14 @@ class Plan:
         Raises:
             PlanFileError: It cannot be read; says the file, the line and what was expected.
         """
-        from frostline.plan.file import load_plan
-
-        return load_plan(path)
+        document = read_document(Path(path), PLAN)
+        valid = document.validated(PlanData)
+        if valid.phases is not None:
+            raise PlanFileError(
+                f"{path} has phases, so it is a schedule",
+                remedy=f"read it with Schedule.load({str(path)!r})",
+            )
+        return read_plan(document, valid)
 
     def save(self, path: str | Path) -> None:
         """Write the plan to a file, atomically; YAML, or JSON where the name ends in `.json`.
@@ -288,6 +215,18 @@ class Plan:
             PlanError: A selector is a Python function.
             PlanFileError: The file cannot be written.
         """
-        from frostline.plan.file import save_plan
+        write_plan(self.to_data(), path)
 
-        save_plan(self, path)
+
+def read_plan(document: Document, valid: PlanData) -> Plan:
+    """Make a plan of a document, or of a part of one; phases are left to the caller.
+
+    Args:
+        document: The document, which knows the line of everything in it.
+        valid: What stands in it, keys and types already checked.
+
+    Raises:
+        FrostlineError: A rule cannot be read (the class of the document's format); says where.
+    """
+    rules = read_rules(document, valid.rules, ("rules",))
+    return Plan(rules, valid.default, valid.batchnorm, valid.stochastic)

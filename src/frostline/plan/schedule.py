@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from frostline.errors import PlanError
-from frostline.plan.plan import Plan, Rule
+from frostline.errors import PlanError, PlanFileError
+from frostline.files.document import Document
+from frostline.files.yaml_reader import read_document
+from frostline.plan.file import PLAN, write_plan
+from frostline.plan.plan import Plan, read_plan
+from frostline.plan.rule import Rule, read_rules
+from frostline.plan.schema import Mode, PhaseData, PlanData
 from frostline.plan.selectors import selector
-
-Mode = Literal["min", "max"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +234,13 @@ class Schedule:
         Raises:
             PlanFileError: It cannot be read, or has no phases; says the file, the line and what was expected.
         """
-        from frostline.plan.file import load_schedule
-
-        return load_schedule(path)
+        found = load_plan_or_schedule(path)
+        if isinstance(found, Plan):
+            raise PlanFileError(
+                f"{path} has no phases, so it is a plan",
+                remedy=f"read it with Plan.load({str(path)!r}), or add phases: [{{name: all, epochs: 3}}]",
+            )
+        return found
 
     def save(self, path: str | Path) -> None:
         """Write the schedule to a file, as `Plan.save`.
@@ -242,12 +249,52 @@ class Schedule:
             PlanError: A selector is a Python function.
             PlanFileError: The file cannot be written.
         """
-        from frostline.plan.file import save_plan
-
-        save_plan(self, path)
+        write_plan(self.to_data(), path)
 
     def __str__(self) -> str:
         return "\n".join([str(self.plan), *(f"phase {phase}" for phase in self.phases)])
+
+
+def plan_or_schedule_from_data(data: Any) -> Plan | Schedule:
+    """Make a plan, or with phases a schedule, from plain data.
+
+    Raises:
+        PlanError: The data is neither; says where and what was expected.
+    """
+    return read_plan_or_schedule(Document("plan data", data, PLAN))
+
+
+def load_plan_or_schedule(path: str | Path) -> Plan | Schedule:
+    """Read a plan file, with or without phases.
+
+    Raises:
+        PlanFileError: It cannot be read; says the file, the line and what was expected.
+    """
+    return read_plan_or_schedule(read_document(Path(path), PLAN))
+
+
+def read_plan_or_schedule(document: Document) -> Plan | Schedule:
+    """Make a plan, or with phases a schedule, from a document, or from a part of one.
+
+    Raises:
+        FrostlineError: It is neither (the class of its format); says where and what was expected.
+    """
+    valid: PlanData = document.validated(PlanData)
+    plan = read_plan(document, valid)
+    if valid.phases is None:
+        return plan
+    phases = tuple(_read_phase(document, data, number) for number, data in enumerate(valid.phases))
+    return document.made(lambda: Schedule(plan, phases), ("phases",))
+
+
+def _read_phase(document: Document, data: PhaseData, number: int) -> Phase:
+    rules = read_rules(document, data.rules, ("phases", number, "rules"))
+
+    def made() -> Phase:
+        until = Plateau(**data.until.model_dump()) if data.until is not None else None
+        return Phase(data.name, data.epochs, data.steps, until, data.lr, rules, data.restore_best)
+
+    return document.made(made, ("phases", number))
 
 
 def most_steps(phases: Sequence[Phase], an_epoch: int) -> tuple[int, ...]:

@@ -21,9 +21,11 @@ from pydantic_core import PydanticCustomError
 from frostline.parametrization.adapters import LowRank, Scale
 from frostline.parametrization.arguments import part_of
 from frostline.parametrization.base import Parametrization
-from frostline.plan.plan import Action, BatchNormPolicy, Rule, StochasticPolicy
-from frostline.plan.schedule import Mode, Phase, Plateau
-from frostline.plan.selectors import selector
+
+Action = Literal["train", "freeze"]
+BatchNormPolicy = Literal["inference", "update"]
+StochasticPolicy = Literal["inference", "active"]
+Mode = Literal["min", "max"]
 
 
 class _Strict(BaseModel):
@@ -149,12 +151,6 @@ class RuleData(_Strict):
         via = self.via.parametrization() if self.via is not None else None
         return part_of(rows=self.rows, columns=self.columns, index=self.index, mask=mask, via=via)
 
-    def rule(self, part: Parametrization | None) -> Rule:
-        """Return the rule that this describes, its part already read."""
-        action: Action = "train" if self.train is not None else "freeze"
-        chosen = self.train if self.train is not None else self.freeze
-        return Rule(action, selector(chosen), self.lr, self.decay, self.optional, part)
-
 
 class PlateauData(_Strict):
     """The end of a phase when a monitored value stops improving."""
@@ -175,11 +171,6 @@ class PhaseData(_Strict):
     lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies all learning rates in it.")
     rules: list[RuleData] = Field(default_factory=list, description="Rules behind the plan's.")
     restore_best: bool = Field(False, description="Whether to end with the weights of its best epoch.")
-
-    def phase(self, rules: tuple[Rule, ...]) -> Phase:
-        """Return the phase that this describes, with rules already read."""
-        until = Plateau(**self.until.model_dump()) if self.until is not None else None
-        return Phase(self.name, self.epochs, self.steps, until, self.lr, rules, self.restore_best)
 
 
 class PlanData(_Strict):

@@ -13,7 +13,8 @@ from frostline.model.inventory import Inventory, Weight
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.checks import require_possible
 from frostline.parametrization.fast_paths import path_of
-from frostline.plan.plan import Plan, Rule
+from frostline.plan.plan import Plan
+from frostline.plan.rule import Rule
 from frostline.resolution.rules import Verdict, misfit
 
 

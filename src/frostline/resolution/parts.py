@@ -12,7 +12,7 @@ from frostline.elements.sets import Elements, Scattered
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.choosing import selection
 from frostline.resolution.decision import Decision
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from frostline.model.inventory import Weight
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.choosing import selection
 from frostline.parametrization.selections import Selection
-from frostline.plan.plan import Plan, Rule
+from frostline.plan.plan import Plan
+from frostline.plan.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from frostline.files.document import Document, Format
 from frostline.files.yaml_reader import read_document
 from frostline.model.loading import require_archive
 from frostline.model.user_code import names_function
-from frostline.plan.file import PLAN, load_plan_or_schedule, read_plan
+from frostline.plan.file import PLAN
 from frostline.plan.plan import Plan
-from frostline.plan.schedule import Schedule
+from frostline.plan.schedule import Schedule, load_plan_or_schedule, read_plan_or_schedule
 from frostline.runs.schema import RunData, model_at
 
 _SOURCE_EXAMPLE = f"a mapping with exactly one of {', '.join(KINDS)}, such as {{npz: data.npz}}"
@@ -138,7 +138,7 @@ def _plan(config: RunConfig) -> Plan | Schedule:
     if isinstance(given, dict):
         inner = {"frostline": 1, **given}
         format_ = PLAN.raising(RunConfigError)
-        return read_plan(Document(document.source, inner, format_, document.lines, ("plan",)))
+        return read_plan_or_schedule(Document(document.source, inner, format_, document.lines, ("plan",)))
     file = config.file(given)
     if not file.is_file():
         raise _missing(config, ("plan",), "plan file", file, "*.yaml")

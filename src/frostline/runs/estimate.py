@@ -17,7 +17,7 @@ from frostline.data.batches import Batches
 from frostline.data.samples import Samples
 from frostline.plan.schedule import Phase, Schedule
 from frostline.render import Rendered, bytes_text, count, stacked, table
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.runs.config import RunConfig
 from frostline.runs.prepare import Prepared, describe, prepare
 from frostline.trainability.apply import applied

@@ -14,7 +14,8 @@ from frostline.errors import DataError
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Phase, Schedule, most_steps
 from frostline.render import count, share
-from frostline.resolution.resolve import Resolution, resolve
+from frostline.resolution.resolution import Resolution
+from frostline.resolution.resolve import resolve
 from frostline.runs.build import build_callbacks, build_model
 from frostline.runs.checks import check_fit, check_reported
 from frostline.runs.config import RunConfig

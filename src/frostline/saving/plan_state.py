@@ -18,10 +18,10 @@ from frostline.parametrization.base import Parametrization
 from frostline.parametrization.install import parametrize
 from frostline.parametrization.selections import Selection
 from frostline.parametrization.serialization import described, from_description
-from frostline.plan.file import plan_from_data
-from frostline.plan.plan import Plan, Rule
+from frostline.plan.plan import Plan
+from frostline.plan.rule import Rule
 from frostline.plan.selectors import selector
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.trainability.apply import apply
 
 _BASE, _PART, _HOW = "base/", "part/", "how/"
@@ -154,7 +154,7 @@ def put_on(model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] |
 def _plan_for(plan: Mapping[str, Any], names: Mapping[str, str], hows: Mapping[str, Parametrization]) -> Plan:
     """Return the plan with its own rules, where these still pick the same weights."""
     if plan["rules"] is not None and all(one == other for one, other in names.items()):
-        return plan_from_data(plan["rules"])
+        return Plan.from_data(plan["rules"])
     return _by_addresses(plan["decided"], names, hows)
 
 

@@ -16,7 +16,8 @@ from frostline.optimizers import rebuild as optimizer
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.switch import Planned, planned_on, switch
 from frostline.plan.plan import Plan
-from frostline.resolution.resolve import Resolution, resolve
+from frostline.resolution.resolution import Resolution
+from frostline.resolution.resolve import resolve
 from frostline.trainability import inference_mode as modes
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from frostline._keras.calls import call_apart
 from frostline._keras.methods import replace_method, restore_held, restore_method
-from frostline.resolution.resolve import LayerMode, Resolution
+from frostline.resolution.resolution import LayerMode, Resolution
 
 _asked: ContextVar[Any] = ContextVar("training argument of the outermost frozen layer", default=None)
 

@@ -15,7 +15,8 @@ from frostline.optimizers.memory import find_optimizer
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.render import count
-from frostline.resolution.resolve import Resolution, resolve
+from frostline.resolution.resolution import Resolution
+from frostline.resolution.resolve import resolve
 from frostline.trainability.apply import apply, bring_under
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from frostline._keras.optimizers import optimizer_chain, optimizer_targets
 from frostline.optimizers import rebuild as optimizer
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.verification.verify import Verification
 
 _NO_EVIDENCE = ("_model_variables_moving_average", "_accumulated_gradients")

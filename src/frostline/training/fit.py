@@ -14,7 +14,8 @@ from frostline._keras.trainers import own_buffers, sync_values, values_kept
 from frostline.errors import ModelError, PlanError, UncompiledModelError, listed
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
-from frostline.resolution.resolve import Resolution, resolve
+from frostline.resolution.resolution import Resolution
+from frostline.resolution.resolve import resolve
 from frostline.trainability.apply import functions_kept, keep_functions
 from frostline.training import first_step
 from frostline.training.job import Job, Progress, look_at

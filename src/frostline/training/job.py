@@ -12,7 +12,7 @@ from frostline.diagnostics.preflight import preflight
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.parts import Parts
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.trainability.apply import Applied, apply
 from frostline.training.ledger import Ledger
 from frostline.training.receipt_of_run import data_digests

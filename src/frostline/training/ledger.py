@@ -9,7 +9,7 @@ from typing import Any
 from frostline.errors import NoGradientError, listed
 from frostline.model.inventory import inventory
 from frostline.resolution.parts import Parts
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.training.evidence import without_gradient
 from frostline.verification.fingerprint import Fingerprint, fingerprint_of
 from frostline.verification.receipt import PhaseRecord

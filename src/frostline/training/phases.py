@@ -16,7 +16,7 @@ import numpy as np
 from frostline._keras.trainers import finish_averages, sync_values
 from frostline.errors import PlanError, listed, near
 from frostline.plan.schedule import Phase, Schedule
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.trainability.apply import apply
 from frostline.training.ledger import Ledger
 

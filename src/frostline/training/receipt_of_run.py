@@ -13,7 +13,7 @@ from frostline._version import __version__
 from frostline.errors import PlanError
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.training.ledger import Ledger
 from frostline.verification.digest import digest_array
 from frostline.verification.receipt import Receipt

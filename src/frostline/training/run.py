@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frostline.render import count, share
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.training.ledger import PhaseRun
 from frostline.verification.receipt import Receipt
 from frostline.verification.verify import Verification

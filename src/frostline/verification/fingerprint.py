@@ -18,7 +18,8 @@ from frostline.parametrization.selections import Selection
 from frostline.plan.plan import Plan
 from frostline.render import count
 from frostline.resolution.parts import Parts, part_text
-from frostline.resolution.resolve import Resolution, resolve
+from frostline.resolution.resolution import Resolution
+from frostline.resolution.resolve import resolve
 from frostline.verification.digest import digest_array, digest_with, digest_without
 
 

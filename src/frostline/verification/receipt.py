@@ -15,8 +15,7 @@ from frostline.files.atomic import read_text, write_atomically
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.model.alignment import aligned
 from frostline.model.inventory import inventory
-from frostline.plan.file import plan_or_schedule_from_data
-from frostline.plan.schedule import Schedule
+from frostline.plan.schedule import Schedule, plan_or_schedule_from_data
 from frostline.render import Rendered, count, stacked
 from frostline.resolution.resolve import resolve
 from frostline.verification.fingerprint import Fingerprint, kinds

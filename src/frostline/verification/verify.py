@@ -13,7 +13,8 @@ from frostline.model.inventory import Role, inventory
 from frostline.plan.plan import Plan
 from frostline.render import Rendered, count, stacked, table
 from frostline.resolution.parts import Parts
-from frostline.resolution.resolve import Resolution, resolve
+from frostline.resolution.resolution import Resolution
+from frostline.resolution.resolve import resolve
 from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint, fingerprint_of
 
 Outcome = Literal["intact", "changed", "trained", "partial", "unmoved", "moved", "held", "state", "missing"]

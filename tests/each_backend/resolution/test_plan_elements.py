@@ -16,7 +16,7 @@ from keras import layers, optimizers
 import frostline as fl
 from frostline.elements.algebra import mask_of
 from frostline.errors import OptimizerError, ParametrizationError, PlanError
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from helpers.checks import (
     every_call,
     every_flag,

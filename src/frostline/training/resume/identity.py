@@ -13,7 +13,7 @@ from frostline._keras.optimizers import optimizer_chain
 from frostline.errors import ResumeError, listed
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
-from frostline.resolution.resolve import Resolution
+from frostline.resolution.resolution import Resolution
 from frostline.training.receipt_of_run import data_digests, plan_data
 from frostline.verification.fingerprint import Digest, Fingerprint
 
