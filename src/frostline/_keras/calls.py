@@ -6,9 +6,8 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
-from frostline._keras.methods import private, replace_method, restore_method
+from frostline._keras.methods import patched, private, replace_method, restore_method
 
 
 def entry_layer() -> Any:
@@ -74,7 +73,8 @@ def float64_kept() -> Iterator[None]:
     """Keep Keras from taking float64 down to float32 where dtypes meet, as it does on JAX and PyTorch."""
     from keras.src.backend.common import dtypes
 
-    with mock.patch.dict(private(dtypes, "BIT64_TO_BIT32_DTYPE"), {"float64": "float64"}):
+    narrowed = private(dtypes, "BIT64_TO_BIT32_DTYPE")
+    with patched(dtypes, BIT64_TO_BIT32_DTYPE={**narrowed, "float64": "float64"}):
         yield
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from frostline._keras.methods import private, put_held, replace_method
-from frostline._keras.optimizers import optimizer_chain
+from frostline._keras.methods import patched, private
+from frostline._keras.optimizers import compiled_optimizer, optimizer_chain
 
 
 def config_of(model: Any) -> dict[str, Any]:
@@ -59,18 +59,10 @@ def in_safe_mode(on: bool) -> Iterator[None]:
 @contextmanager
 def saved_compiled_as(model: Any, config: Mapping[str, Any]) -> Iterator[None]:
     """Let `model.save` write these compile settings; with none, it leaves out the optimizer's state too."""
-
-    def instead(_: Any) -> Callable[..., Any]:
-        return lambda *_: dict(config)
-
-    optimizer = getattr(model, "optimizer", None)
-    chain = optimizer_chain(optimizer) if optimizer is not None and not config else []
-    replaced = [(model, "get_compile_config"), *((part, "save_own_variables") for part in chain)]
-    before = [(owner, name, vars(owner).get(name)) for owner, name in replaced]
-    try:
-        for owner, name in replaced:
-            replace_method(owner, name, instead)
+    optimizer = compiled_optimizer(model)
+    without_state = optimizer_chain(optimizer) if optimizer is not None and not config else []
+    with ExitStack() as patches:
+        patches.enter_context(patched(model, get_compile_config=lambda: dict(config)))
+        for part in without_state:
+            patches.enter_context(patched(part, save_own_variables=lambda store: None))
         yield
-    finally:
-        for owner, name, held in before:
-            put_held(owner, name, held)

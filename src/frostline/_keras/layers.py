@@ -59,17 +59,13 @@ def set_layer_flag(layer: Any, value: bool) -> None:
     layer._trainable = value
 
 
-_NOTE = "_frostline_applied"
+def attachments(owner: Any) -> dict[str, Any]:
+    """Return what is kept on a model or an optimizer, by name, to be read and changed; see `model.attached`.
 
-
-def note(model: Any, record: Any) -> None:
-    """Keep a record on a model; its configuration, its copies and its files do not know of it."""
-    object.__setattr__(model, _NOTE, record)
-
-
-def noted(model: Any) -> Any:
-    """Return what `note` last kept on a model, or None."""
-    return vars(model).get(_NOTE)
+    It stands where Keras does not look: `__setattr__` would have it tracked.
+    """
+    found: dict[str, Any] = vars(owner).setdefault("_frostline_attached", {})
+    return found
 
 
 def producers(model: Any) -> dict[int, list[int]]:

@@ -11,6 +11,11 @@ import numpy as np
 from frostline._keras.methods import private
 
 
+def compiled_optimizer(model: Any) -> Any:
+    """Return the optimizer of a compiled model; None for one that is not compiled, and for a layer."""
+    return getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None
+
+
 def optimizer_chain(optimizer: Any) -> list[Any]:
     """Return the optimizer and the ones it wraps (`LossScaleOptimizer`), outermost first."""
     chain = [optimizer]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from frostline._keras.optimizers import optimizer_chain, optimizer_counters
+from frostline._keras.optimizers import compiled_optimizer, optimizer_chain, optimizer_counters
 
 _FUNCTIONS = ("train_function", "test_function", "predict_function")
 
@@ -28,7 +28,7 @@ def renew_functions(model: Any) -> None:
 
 def training_done(model: Any) -> tuple[Any, int] | None:
     """Return the training function and the count of steps made with it; None where there is none."""
-    function, optimizer = getattr(model, "train_function", None), getattr(model, "optimizer", None)
+    function, optimizer = getattr(model, "train_function", None), compiled_optimizer(model)
     if function is None or optimizer is None or not optimizer.built:
         return None
     import keras
@@ -51,7 +51,7 @@ def values_kept(model: Any) -> Iterator[None]:
     be traced. The arrays are still there for whoever holds them; holding them costs nothing, since a step
     that does run takes them over.
     """
-    optimizer = getattr(model, "optimizer", None)
+    optimizer = compiled_optimizer(model)
     variables = [
         *model.variables,
         *model.metrics_variables,
@@ -74,7 +74,7 @@ def own_buffers(model: Any, optimizer: Any = None) -> None:
     After averaging (EMA) on JAX a weight and its average share one, and the next training step, which
     donates both, fails.
     """
-    optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
+    optimizer = optimizer if optimizer is not None else compiled_optimizer(model)
     seen: set[int] = set()
     for variable in (*model.variables, *(optimizer.variables if optimizer is not None else ())):
         buffer = id(variable.value)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline._keras.layers import noted, whole_weight
+from frostline._keras.layers import whole_weight
 from frostline._keras.trainers import sync_values
 from frostline._keras.variables import read_value
 from frostline.delta.contents import Delta, Entry, Held
@@ -21,6 +21,7 @@ from frostline.parametrization.selections import Rows, Selection
 from frostline.parametrization.serialization import described
 from frostline.resolution.parts import part_text
 from frostline.saving.plan_state import plan_data
+from frostline.trainability.apply import resolution_on
 from frostline.verification.digest import digest_array, digest_without
 from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint_of
 from frostline.verification.receipt import Receipt
@@ -89,7 +90,7 @@ def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
     else:
         moving = _moving(model, held)
         judged = {w.address: _by_flags(w, w.address in moving) for w in kept}
-    resolution = getattr(noted(model), "resolution", None)
+    resolution = resolution_on(model)
     plan = known.plan if known is not None else None
     if plan is None and resolution is not None:
         plan = plan_data(resolution)
@@ -224,7 +225,7 @@ def _by_flags(weight: Weight, moves: bool) -> _Judged:
 
 def _moving(model: Any, held: Inventory) -> set[str]:
     """Return the addresses of all that may have changed, by what trains now."""
-    resolution = getattr(noted(model), "resolution", None)
+    resolution = resolution_on(model)
     trained = {id(whole_weight(v)) for v in model.trainable_variables}
     moving = {w.address for w in held.of_role("weight") if id(w.variable) in trained}
     if resolution is not None:

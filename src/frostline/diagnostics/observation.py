@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from frostline._keras.optimizers import optimizer_chain, optimizer_targets
+from frostline._keras.optimizers import compiled_optimizer, optimizer_chain, optimizer_targets
 from frostline.diagnostics.config_copy import Copy, copied
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status
@@ -80,7 +80,7 @@ class Seen:
     @cached_property
     def in_optimizer(self) -> frozenset[str] | None:
         """Addresses of the weights that the optimizer was built for; None where it is not built."""
-        optimizer = getattr(self.model, "optimizer", None)
+        optimizer = compiled_optimizer(self.model)
         if optimizer is None or not optimizer.built:
             return None
         targets = {id(v) for v in optimizer_targets(optimizer_chain(optimizer)[-1])}

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
-from unittest import mock
 
 from frostline._keras.calls import mask_of, with_mask
+from frostline._keras.methods import patched
 from frostline.diagnostics.loss import Question
 from frostline.graph.reader import Source, Subject
 
@@ -95,7 +95,7 @@ def _outputs(by_layer: Mapping[int, str], change: Callable[[str, Any], Any]) -> 
         address = by_layer.get(id(layer))
         return output if address is None else change(address, output)
 
-    with mock.patch.object(keras.Layer, "__call__", called):
+    with patched(keras.Layer, __call__=called):
         yield
 
 

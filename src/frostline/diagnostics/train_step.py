@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
+from frostline._keras.methods import patched
 from frostline.backends.dispatch import of_backend
 from frostline.errors import AuditError
 
@@ -62,7 +62,7 @@ def _nothing_updated() -> Iterator[None]:
     def as_before(optimizer: Any, slots: Any, gradients: Any, weights: Any) -> Any:
         return weights, slots
 
-    with mock.patch.multiple(
+    with patched(
         keras.optimizers.Optimizer, apply=nothing, apply_gradients=nothing, stateless_apply=as_before
     ):
         yield

@@ -7,14 +7,14 @@ rate of that group and with the step count since the group joined, as PyTorch co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from frostline._keras.layers import noted, whole_weight
+from frostline._keras.layers import whole_weight
 from frostline._keras.methods import restore_method
 from frostline._keras.optimizers import (
     optimizer_chain,
@@ -28,6 +28,7 @@ from frostline._keras.optimizers import (
 from frostline.elements.algebra import same
 from frostline.elements.sets import Elements
 from frostline.errors import OptimizerError, listed
+from frostline.model.attached import Key
 from frostline.optimizers.groups import Group, Share, set_groups
 from frostline.optimizers.parked_slots import Array, Kept, Parking, Steps, elements_of, fill, single
 
@@ -65,6 +66,9 @@ class _State:
 
 _states: WeakKeyDictionary[Any, _State] = WeakKeyDictionary()
 
+WHEN_CHANGED: Key[Callable[[], None]] = Key("when changed")
+"""What is called when an optimizer (the innermost) updates other weights, or at other rates, than before."""
+
 
 def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[int, str]) -> bool:
     """Let an optimizer update just these weights.
@@ -97,8 +101,8 @@ def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[in
         changed = True
     state.targets = tuple(targets)
     _set_groups(inner, targets, state)
-    if changed and (loop := noted(inner)) is not None:
-        loop.changed()
+    if changed and (tell := WHEN_CHANGED.get(inner)) is not None:
+        tell()
     return changed
 
 

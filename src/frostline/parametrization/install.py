@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from frostline._keras.layers import layer_flag, noted, renew_parameters, set_layer_flag
+from frostline._keras.layers import layer_flag, renew_parameters, set_layer_flag
 from frostline._keras.methods import replace_method, restore_method
-from frostline._keras.optimizers import decay_alike
+from frostline._keras.optimizers import compiled_optimizer, decay_alike
 from frostline._keras.trainers import own_buffers, renew_functions, sync_values
 from frostline._keras.variables import has_parts, owns, track_parts, track_whole, tracked_whole
+from frostline.model.attached import Key
 from frostline.model.inventory import Weight, inventory
 from frostline.optimizers import rebuild as optimizer
 from frostline.parametrization import keras_tools as tools
@@ -20,6 +21,9 @@ from frostline.parametrization.checks import find_weight, first_values, require_
 from frostline.parametrization.fast_paths import FastPath, fast_path, path_name
 
 _SAVING = ("save_own_variables", "load_own_variables")
+
+FLAGS_SET_BY: Key[object] = Key("flags set by")
+"""What last set the flags of a whole model: the decisions of a plan, attached by those who carry it out."""
 
 
 @dataclass(slots=True, eq=False)
@@ -115,14 +119,6 @@ def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
     return Parametrized(weight.address, how, combination.path, weight.trained_size, placed)
 
 
-def _optimizer(model: Any) -> Any:
-    return getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None
-
-
-def _plan_on(model: Any) -> Any:
-    return getattr(noted(model), "resolution", None)
-
-
 def _as_plain(layer: Any, method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that saves or loads what a layer owns, as if its weights were plain."""
 
@@ -149,14 +145,14 @@ class Placed:
         combination.path = path_name(path for _, path in self._holders)
         self._kind = type(weight.variable)
         self._flag = layer_flag(model)
-        self._plan = _plan_on(model)
+        self._flags_set_by = FLAGS_SET_BY.get(model)
 
     def put_on(self) -> None:
         """Let the layers and the weight know of it; Keras's flags and PyTorch's modules follow apart."""
         from frostline.parametrization import variable as combined
 
         tools.tell(self._model, (layer for layer, _ in self._holders))
-        if (opt := _optimizer(self._model)) is not None:
+        if (opt := compiled_optimizer(self._model)) is not None:
             decay_alike(opt, self.variable, self._parts)
         for layer, path in self._holders:
             track_parts(layer, self.variable, self._parts, self._combination.base)
@@ -173,7 +169,7 @@ class Placed:
         """Make the weight plain again, with the values of the base."""
         from frostline.parametrization import variable as combined
 
-        if _plan_on(self._model) is not self._plan:
+        if FLAGS_SET_BY.get(self._model) is not self._flags_set_by:
             # A plan came or went since, and said of the part what it would have said of the weight.
             self._combination.flag = self.variable.trainable
         combined.become_plain(self.variable, self._kind)
@@ -202,7 +198,7 @@ class Placed:
 
     def let_optimizer_follow(self) -> None:
         """Let the optimizer of a compiled model update what trains now; its other slots stay."""
-        opt = _optimizer(self._model)
+        opt = compiled_optimizer(self._model)
         if opt is None or not opt.built:
             return
         held = inventory(self._model).of_role("weight", "statistic")

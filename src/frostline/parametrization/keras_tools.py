@@ -15,6 +15,7 @@ from typing import Any
 
 from frostline._keras.layers import whole_weight
 from frostline._keras.methods import replace_method, restore_method
+from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.variables import has_parts
 from frostline.errors import ParametrizationError, listed
 
@@ -72,7 +73,7 @@ def _without_slots_of_parts(model: Any, settings: Callable[..., Any]) -> Callabl
 
     @functools.wraps(settings)
     def plainly() -> Any:
-        built = getattr(getattr(model, "optimizer", None), "built", False)
+        built = getattr(compiled_optimizer(model), "built", False)
         return {} if built else settings()
 
     return plainly

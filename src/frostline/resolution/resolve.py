@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from frostline._keras.optimizers import compiled_optimizer
 from frostline.errors import PlanError, UnmatchedRuleError, listed
 from frostline.model.inventory import Inventory, LayerNode, Weight, inventory
 from frostline.optimizers import memory
@@ -59,7 +60,7 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
         statistics,
         modes,
         (*notes.notes(held, trained), *notes_on_parts(plan, decisions, verdicts)),
-        memory.find_optimizer(optimizer) if optimizer else getattr(model, "optimizer", None),
+        memory.find_optimizer(optimizer) if optimizer else compiled_optimizer(model),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from blake3 import blake3
 
 from frostline._keras.files import in_safe_mode, saved_compiled_as
+from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.trainers import sync_values
 from frostline._version import __version__
 from frostline.errors import FrostlineError, ModelError, ModelFileError
@@ -138,7 +139,7 @@ def load_model(
         names = put_on(model, Decisions(data, arrays), objects)
         if compile:
             _compile(model, data, objects, safe_mode)
-            if data["optimizer"] is not None and getattr(model, "optimizer", None) is not None:
+            if data["optimizer"] is not None and compiled_optimizer(model) is not None:
                 slots.restored(model, data["optimizer"], arrays, names)
     except FrostlineError as error:
         raise type(error)(

@@ -9,7 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from frostline._keras.layers import layer_flag
-from frostline._keras.optimizers import decay_of, exclude_from_decay, optimizer_chain, optimizer_targets
+from frostline._keras.optimizers import (
+    compiled_optimizer,
+    decay_of,
+    exclude_from_decay,
+    optimizer_chain,
+    optimizer_targets,
+)
 from frostline._keras.trainers import own_buffers
 from frostline.errors import OptimizerError, listed
 from frostline.files.tensor_file import Array
@@ -23,7 +29,7 @@ _VARIABLES, _PARKED = "optimizer/", "parked/"
 
 def optimizer_of(model: Any) -> Any:
     """Return the optimizer of a compiled model if it has made its slots; else None."""
-    found = getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None
+    found = compiled_optimizer(model)
     return found if found is not None and found.built else None
 
 

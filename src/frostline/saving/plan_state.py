@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline._keras.layers import layer_flag, noted, set_layer_flag
+from frostline._keras.layers import layer_flag, set_layer_flag
 from frostline.errors import ModelFileError, PlanError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import aligned, renamed
@@ -22,7 +22,7 @@ from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 from frostline.plan.selectors import selector
 from frostline.resolution.resolution import Resolution
-from frostline.trainability.apply import apply
+from frostline.trainability.apply import apply, resolution_on
 
 _BASE, _PART, _HOW = "base/", "part/", "how/"
 
@@ -46,7 +46,7 @@ def decisions_of(model: Any, held: Inventory) -> Decisions:
     Raises:
         ParametrizationError: A parametrization cannot be written to a file.
     """
-    resolution = getattr(noted(model), "resolution", None)
+    resolution = resolution_on(model)
     parametrized: dict[str, Any] = {}
     arrays: dict[str, Array] = {}
     for weight in held:

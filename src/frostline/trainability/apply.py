@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from frostline._keras.layers import layer_flag, note, noted, set_layer_flag, whole_weight
+from frostline._keras.layers import layer_flag, set_layer_flag, whole_weight
+from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.trainers import own_buffers, renew_functions, sync_values, training_done
 from frostline.errors import PlanError
+from frostline.model.attached import Key
 from frostline.model.inventory import LayerNode
 from frostline.optimizers import rebuild as optimizer
 from frostline.parametrization.base import Parametrization
+from frostline.parametrization.install import FLAGS_SET_BY
 from frostline.parametrization.switch import Planned, planned_on, switch
 from frostline.plan.plan import Plan
 from frostline.resolution.resolution import Resolution
@@ -49,11 +52,11 @@ class Applied:
         known = _addresses(self.resolution)
         switch(self._model, self.resolution.inventory, before.planned)
         before.restore()
-        note(self._model, _OnModel(before.resolution, chain[: chain.index(self)]))
+        _keep(self._model, _OnModel(before.resolution, chain[: chain.index(self)]))
         targets = _flagged(self._model, self.resolution, before.targets)
         _retarget(self._model, self.resolution, targets, known)
         renew_functions(self._model)
-        if before.unbuilt is not None and before.unbuilt is _optimizer(self._model):
+        if before.unbuilt is not None and before.unbuilt is compiled_optimizer(self._model):
             optimizer.release(before.unbuilt)
 
 
@@ -76,7 +79,7 @@ class _Flags:
     def of(cls, model: Any, resolution: Resolution) -> _Flags:
         held = resolution.inventory
         layers = [node.layer for node in held.layers]
-        opt = _optimizer(model)
+        opt = compiled_optimizer(model)
         return cls(
             tuple((layer, layer_flag(layer)) for layer in layers),
             tuple((w.variable, w.variable.trainable) for w in held if w.role != "metric"),
@@ -151,9 +154,9 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
     if trained is None or trained != training_done(model):
         renew_functions(model)
     done = Applied(resolution, model, before)
-    note(model, _OnModel(resolution, [*earlier.alive(), done], trained))
-    if not keep_state and _optimizer(model) is not None:
-        optimizer.forget_parked(_optimizer(model))
+    _keep(model, _OnModel(resolution, [*earlier.alive(), done], trained))
+    if not keep_state and (opt := compiled_optimizer(model)) is not None:
+        optimizer.forget_parked(opt)
     return done
 
 
@@ -207,10 +210,6 @@ def flags_applied(model: Any, resolution: Resolution) -> Iterator[None]:
 
 def _parts_of(resolution: Resolution) -> dict[str, Parametrization]:
     return {d.weight.address: d.how for d in resolution.decisions if d.how is not None}
-
-
-def _optimizer(model: Any) -> Any:
-    return getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None
 
 
 def _require_same_model(model: Any, resolution: Resolution) -> None:
@@ -275,8 +274,21 @@ class _OnModel:
         return [done for held in self._chain if (done := held()) is not None]
 
 
+_PLAN: Key[_OnModel] = Key("plan")
+
+
+def resolution_on(model: Any) -> Resolution | None:
+    """Return what the plan that is on a model decided; None where no plan is."""
+    return _on_model(model).resolution
+
+
 def _on_model(model: Any) -> _OnModel:
-    return noted(model) or _OnModel(None, ())
+    return _PLAN.get(model) or _OnModel(None, ())
+
+
+def _keep(model: Any, on_model: _OnModel) -> None:
+    _PLAN.attach(model, on_model)
+    FLAGS_SET_BY.attach(model, on_model.resolution)
 
 
 def _set_flags(resolution: Resolution) -> list[str]:
@@ -346,7 +358,7 @@ def _retarget(
 
     `known` are the addresses of variables that the model may have had until now.
     """
-    opt = _optimizer(model)
+    opt = compiled_optimizer(model)
     if opt is None:
         return False
     changed = optimizer.set_targets(opt, targets, known | _addresses(resolution))

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from frostline._keras.calls import call_apart
-from frostline._keras.methods import replace_method, restore_held, restore_method
+from frostline._keras.methods import replace_method, restore_method, roll_back_method
 from frostline.resolution.resolution import LayerMode, Resolution
 
 _asked: ContextVar[Any] = ContextVar("training argument of the outermost frozen layer", default=None)
@@ -40,7 +40,7 @@ def calls_of(layers: Iterable[Any]) -> list[tuple[Any, Any]]:
 def restore_calls(calls: Iterable[tuple[Any, Any]]) -> None:
     """Put back what `calls_of` returned; what others than plans replaced since stays."""
     for layer, call in calls:
-        restore_held(layer, "call", call)
+        roll_back_method(layer, "call", call)
 
 
 def _wrapped(call: Callable[..., Any], mode: LayerMode) -> Callable[..., Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from frostline._keras.layers import noted
 from frostline.model.inventory import inventory
-from frostline.trainability.apply import apply
+from frostline.trainability.apply import apply, resolution_on
 
 
 def merge(model: Any) -> Any:
@@ -36,7 +35,7 @@ def merge(model: Any) -> Any:
         ['kernel', 'bias']
     """
     combined = [weight for weight in inventory(model) if weight.combination is not None]
-    resolution = getattr(noted(model), "resolution", None)
+    resolution = resolution_on(model)
     planned = [weight.address for weight in combined if weight.combination.by_plan]
     if planned and resolution is not None:
         plan = resolution.plan

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from frostline._keras.layers import note, noted
 from frostline._keras.methods import replace_method
 from frostline._keras.optimizers import optimizer_chain, variable_key
 from frostline._keras.trainers import own_buffers
 from frostline.errors import OptimizerError, PlanError, listed
+from frostline.model.attached import Key
 from frostline.optimizers import rebuild as slots
 from frostline.optimizers.memory import find_optimizer
 from frostline.plan.plan import Plan
@@ -143,8 +143,7 @@ class _Loop:
     @staticmethod
     def of(optimizer: Any) -> _Loop | None:
         """Return the loop that an optimizer is already in."""
-        held = noted(optimizer_chain(optimizer)[-1])
-        return held if isinstance(held, _Loop) else None
+        return _LOOP.get(optimizer_chain(optimizer)[-1])
 
     def begin(self, resolution: Resolution) -> None:
         """Begin with a plan that the optimizer has just been brought under."""
@@ -157,7 +156,9 @@ class _Loop:
         self._stateless, self._steps = False, slots.steps_made(self._optimizer)
         if self.of(self._optimizer) is not self:
             self._hook_up()
-            note(optimizer_chain(self._optimizer)[-1], self)
+            inner = optimizer_chain(self._optimizer)[-1]
+            _LOOP.attach(inner, self)
+            slots.WHEN_CHANGED.attach(inner, self.changed)
 
     def _hook_up(self) -> None:
         import keras
@@ -277,6 +278,9 @@ class _Loop:
             )
         self._require_pairs(list(grads), trained)
         self._stateless = True
+
+
+_LOOP: Key[_Loop] = Key("loop")
 
 
 def _shape(gradient: Any) -> tuple[int, ...] | None:

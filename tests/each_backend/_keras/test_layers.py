@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from frostline._keras.layers import (
+    attachments,
     layer_flag,
     metric_variables,
-    note,
-    noted,
     own_statistics,
     own_weights,
     producers,
@@ -21,7 +20,8 @@ from frostline._keras.layers import (
     set_layer_flag,
     sublayers,
 )
-from frostline._keras.methods import replace_method, restore_held, restore_method
+from frostline._keras.methods import patched, private, replace_method, restore_method, roll_back_method
+from frostline.errors import UnsupportedKerasError
 from helpers import small_models
 from helpers.checks import names
 
@@ -70,12 +70,14 @@ def test_producers_follow_the_graph(build: Callable[[], keras.Model]) -> None:
 
 def test_a_record_is_kept_on_the_model_alone() -> None:
     model = small_models.two_dense()
-    assert noted(model) is None
+    config = model.get_config()
+    assert attachments(model) == {}
     record = object()
-    note(model, record)
-    assert noted(model) is record
-    assert noted(keras.models.clone_model(model)) is None
-    assert noted(model.get_layer("a")) is None
+    attachments(model)["record"] = record
+    assert attachments(model) == {"record": record}
+    assert attachments(keras.models.clone_model(model)) == {}
+    assert attachments(model.get_layer("a")) == {}
+    assert model.get_config() == config
 
 
 def test_a_subclassed_model_has_no_producers() -> None:
@@ -157,12 +159,30 @@ def test_what_was_held_is_put_back_beside_what_others_replaced_since() -> None:
     then = vars(owner).get("say")
     replace_method(owner, "say", lambda call: lambda: call() + "m")
     held = vars(owner)["say"]
-    restore_held(owner, "say", held)
+    roll_back_method(owner, "say", held)
     assert vars(owner)["say"] is held
     replace_method(owner, "say", lambda call: lambda: call() + "w", by="weights")
-    restore_held(owner, "say", then)
+    roll_back_method(owner, "say", then)
     assert owner.say() == "aw"
-    restore_held(owner, "say", held)
+    roll_back_method(owner, "say", held)
     assert owner.say() == "awm"
     restore_method(owner, "say", by="weights")
     assert owner.say() == "am"
+
+
+def test_attributes_are_set_and_put_back() -> None:
+    class Owner:
+        own = 1
+
+    class Inheriting(Owner):
+        other = 3
+
+    with pytest.raises(KeyError), patched(Inheriting, own=2, other=4):
+        assert (Owner.own, Inheriting.own, Inheriting.other) == (1, 2, 4)
+        raise KeyError
+    assert (Inheriting.own, Inheriting.other) == (1, 3)
+    assert "own" not in vars(Inheriting)
+    assert private(Inheriting, "other") == 3
+    with pytest.raises(UnsupportedKerasError), patched(Inheriting, other=4, missing=1):
+        raise AssertionError
+    assert (Inheriting.other, hasattr(Inheriting, "missing")) == (3, False)

@@ -11,6 +11,7 @@ import pytest
 from frostline._keras.methods import replace_method
 from frostline._keras.optimizers import (
     averages_at,
+    compiled_optimizer,
     decay_alike,
     decay_of,
     decay_scaled_by,
@@ -182,3 +183,14 @@ def test_variables_are_excluded_from_decay_after_the_build() -> None:
     exclude_from_decay(optimizer, [])
     exclude_from_decay(optimizer, [second])
     assert [decay_of(optimizer, one) for one in (first, second)] == [0.5, 0.0]
+
+
+def test_an_optimizer_is_found_on_a_compiled_model_alone() -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    assert compiled_optimizer(model) is None
+    assert compiled_optimizer(model.layers[0]) is None
+    optimizer = keras.optimizers.SGD(0.1)
+    model.optimizer = optimizer
+    assert compiled_optimizer(model) is None
+    model.compile(optimizer, "mse")
+    assert compiled_optimizer(model) is optimizer

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
+
+from frostline._keras.methods import patched
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def gradients_noted(note: Callable[[Any], None]) -> Iterator[None]:
 
         return noted
 
-    with mock.patch.multiple(jax, grad=grad, value_and_grad=value_and_grad):
+    with patched(jax, grad=grad, value_and_grad=value_and_grad):
         yield
 
 

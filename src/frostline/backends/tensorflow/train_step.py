@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
-from unittest import mock
 
 import tensorflow as tf
+
+from frostline._keras.methods import patched
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def gradients_noted(note: Callable[[Any], None]) -> Iterator[None]:
             note(one)
         return tf.nest.map_structure(lambda source: tf.zeros(source.shape, source.dtype), sources)
 
-    with mock.patch.object(tf.GradientTape, "gradient", gradient):
+    with patched(tf.GradientTape, gradient=gradient):
         yield
 
 

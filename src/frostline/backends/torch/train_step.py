@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
-from unittest import mock
 
 import torch
+
+from frostline._keras.methods import patched
 
 
 @contextmanager
@@ -30,9 +31,9 @@ def gradients_noted(note: Callable[[Any], None]) -> Iterator[None]:
         """Do nothing."""
 
     with (
-        mock.patch.object(torch.Tensor, "backward", backward),
-        mock.patch.object(torch.autograd, "grad", grad),
-        mock.patch.object(torch.optim.Optimizer, "step", step),
+        patched(torch.Tensor, backward=backward),
+        patched(torch.autograd, grad=grad),
+        patched(torch.optim.Optimizer, step=step),
     ):
         yield
 

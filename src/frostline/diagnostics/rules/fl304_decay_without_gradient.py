@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline._keras.optimizers import decay_of, optimizer_chain
+from frostline._keras.optimizers import compiled_optimizer, decay_of, optimizer_chain
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.observation import Seen
 from frostline.diagnostics.rule import AuditRule
@@ -36,7 +36,7 @@ class DecayWithoutGradient(AuditRule):
 
     def check(self, seen: Seen) -> Iterator[Finding]:
         """Yield one finding for each table."""
-        optimizer = getattr(seen.model, "optimizer", None)
+        optimizer = compiled_optimizer(seen.model)
         if seen.measured is None or optimizer is None:
             return
         inner = optimizer_chain(optimizer)[-1]
