@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+
+from filelock import FileLock, Timeout
 
 from frostline.errors import FrostlineError
 
@@ -27,60 +28,49 @@ def locked(folder: Path, error: type[FrostlineError], what: str, remedy: str) ->
         what: What the folder is called in messages.
         remedy: How to name another one.
     """
+    # Kept, since a lock whose file is removed at the end may be held twice.
+    lock = FileLock(folder / LOCK, blocking=False, preserve_lock_file=True, on_acquired=_write_process)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / LOCK).open("a+")
+        lock.acquire()
+    except Timeout:
+        raise _in_use(folder, error, what, remedy) from None
     except OSError as problem:
         raise error(
             f"the {what} {str(folder)!r} cannot be used: {problem.strerror}",
             expected="a folder that exists or can be made, and that you may write to",
             remedy=remedy,
         ) from None
-    with stream:
-        _take(folder, stream, error, what, remedy)
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def require_unlocked(folder: Path, error: type[FrostlineError], what: str, remedy: str) -> None:
     """Raise `error` where another process has a folder; changes nothing."""
-    if (folder / LOCK).exists():
-        with suppress(PermissionError), (folder / LOCK).open("r+") as stream:
-            _take(folder, stream, error, what, remedy)
-
-
-def _take(folder: Path, stream: Any, error: type[FrostlineError], what: str, remedy: str) -> None:
-    """Take the lock of a folder until the stream is closed, or raise the error that names who has it."""
-    if _taken(stream):
+    if not (folder / LOCK).exists():
         return
-    stream.seek(0)
-    raise error(
+    try:
+        with suppress(PermissionError), FileLock(folder / LOCK, blocking=False, preserve_lock_file=True):
+            pass
+    except Timeout:
+        raise _in_use(folder, error, what, remedy) from None
+
+
+def _write_process(descriptor: int) -> None:
+    # Behind the first byte, which Windows lets nobody read that does not have the lock.
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 1, os.SEEK_SET)
+    os.write(descriptor, str(os.getpid()).encode())
+
+
+def _in_use(folder: Path, error: type[FrostlineError], what: str, remedy: str) -> FrostlineError:
+    with (folder / LOCK).open("rb", buffering=0) as stream:
+        stream.seek(1)
+        process = stream.read().decode() or "unknown"
+    return error(
         f"the {what} {str(folder)!r} is in use by another run",
-        received=f"process {stream.read().strip() or 'unknown'} writes to it",
+        received=f"process {process} writes to it",
         remedy=f"wait until it ends, or {remedy}",
     )
-
-
-def _taken(stream: Any) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return _taken_on_windows(stream)
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _taken_on_windows(stream: Any) -> bool:
-    msvcrt: Any = __import__("msvcrt")
-    try:
-        # One byte behind the number of the process, so that others can read it.
-        stream.seek(100)
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
-    return True
