@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from frostline._keras.layers import own_statistics, own_weights, whole_weight
 from frostline._keras.methods import private
@@ -28,7 +29,20 @@ def read_value(variable: Any) -> Any:
     try:
         return np.asarray(value)
     except (TypeError, RuntimeError):  # bfloat16 or another device, on PyTorch
-        return np.asarray(keras.ops.convert_to_numpy(value))
+        return to_numpy(value)
+
+
+def to_numpy(value: Any) -> npt.NDArray[Any]:
+    """Return a copy of a value as an array, which stays as it is when the variable changes.
+
+    Args:
+        value: A `keras.Variable`, or a tensor of the backend; `bfloat16` becomes NumPy's extension type,
+            a sparse tensor a dense array.
+    """
+    import keras
+
+    copied: npt.NDArray[Any] = keras.ops.convert_to_numpy(value)
+    return copied
 
 
 def same_storage(variable: Any, kind: type) -> Any:

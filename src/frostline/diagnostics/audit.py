@@ -22,8 +22,9 @@ from frostline.diagnostics.loss import Question
 from frostline.diagnostics.observation import Seen
 from frostline.diagnostics.planned import planned
 from frostline.diagnostics.rules import all_rules
-from frostline.errors import ModelError, listed
+from frostline.errors import listed
 from frostline.graph.ir import Graph
+from frostline.model.checks import require_keras_model
 from frostline.plan.plan import Plan
 from frostline.render import STYLES, Rendered, count, stacked, table
 from frostline.resolution.resolution import Resolution
@@ -252,12 +253,6 @@ def _random_state_kept() -> Iterator[None]:
 
 def require_model(model: Any) -> None:
     """Raise `ModelError` for what is not a Keras model."""
-    import keras
-
-    if not isinstance(model, keras.Model):
-        raise ModelError(
-            "only a keras.Model can be looked at",
-            received=f"an object of type {type(model).__module__}.{type(model).__qualname__}",
-            expected="a built keras.Model",
-            remedy="for a computation without a model use fl.explain(loss_fn, variables)",
-        )
+    require_keras_model(
+        model, "looked at", remedy="for a computation without a model use fl.explain(loss_fn, variables)"
+    )

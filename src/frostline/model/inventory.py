@@ -1,32 +1,32 @@
-"""The weights and layers of a model by address. Only this module knows how a model holds its weights."""
+"""The weights and layers of a model by address."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from frostline._keras.layers import (
-    metric_variables,
-    own_statistics,
-    own_weights,
-    producers,
-    seed_generators,
-    sublayers,
+from frostline._keras.layers import own_statistics, own_weights, sublayers
+from frostline._keras.variables import to_numpy
+from frostline.errors import ModelError, listed, near
+from frostline.model.addresses import (
+    FoundVariable,
+    Route,
+    class_names,
+    find_variables,
+    graph_edges,
+    nearest,
+    routes_to_layers,
+    walk,
 )
-from frostline.errors import ModelError, UnbuiltModelError, listed, near
-
-Role = Literal["weight", "statistic", "seed", "metric"]
-
-_MOST_ROUTES = 16
-"""How often a shared layer is followed: models that share at every level have exponentially many routes."""
+from frostline.model.addresses import Role as Role
+from frostline.model.checks import require_built, require_keras_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +98,14 @@ class Weight:
         return sum(math.prod(int(n) for n in variable.shape) for _, variable in self.targets)
 
     @property
-    def replaced_size(self) -> int:
-        """How many of its own elements training replaces: none where parts are added to or multiply it."""
-        made_of = self.combination
-        return self.trained_size if made_of is None or made_of.how.keeps_elements else 0
-
-    @property
     def part(self) -> str:
         """What of it trains, and how layers compute with it, in words; empty for a plain weight."""
         made_of = self.combination
         return f"{made_of.how}, {made_of.path}" if made_of is not None else ""
 
     def numpy(self) -> npt.NDArray[Any]:
-        """Return its present value as an array of its shape (`bfloat16` as a NumPy extension type)."""
-        import keras
-
-        return np.asarray(keras.ops.convert_to_numpy(self.variable))
+        """Return a copy of its present value, of its shape (`bfloat16` as a NumPy extension type)."""
+        return to_numpy(self.variable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,215 +224,63 @@ def inventory(model: Any) -> Inventory:
         ModelError: `model` is not a Keras layer.
         UnbuiltModelError: Some of its weights do not exist yet.
     """
-    import keras
-
-    if not isinstance(model, keras.Layer):
-        raise ModelError(
-            "this is not a Keras model",
-            received=f"an object of type {type(model).__module__}.{type(model).__qualname__}",
-            expected="a keras.Model or keras.Layer",
-        )
-    _require_built(model)
-    routes = _routes(model)
-    weights = _weights(model, routes)
+    require_keras_layer(model)
+    require_built(model)
+    routes = routes_to_layers(model)
+    weights = tuple(_weight(found) for found in find_variables(model, routes))
     return Inventory(model.name, weights, _layers(model, routes, weights))
 
 
-def _require_built(model: Any) -> None:
-    import keras
-
-    # A layer without `build` makes no weights; one that a symbolic call passed by is not built yet.
-    unbuilt = [
-        layer.name for layer in _walk(model) if not layer.built and type(layer).build is not keras.Layer.build
-    ]
-    if unbuilt:
-        raise UnbuiltModelError(
-            f"the model {model.name!r} is not built, so its weights do not exist yet",
-            received=f"{len(unbuilt)} unbuilt layers: {listed(unbuilt)}",
-            expected="a model that knows the shape of its input",
-            remedy="call model.build(input_shape), or call it once on a batch: model(x[:1])",
-        )
-
-
-def _walk(layer: Any, seen: set[int] | None = None) -> Iterator[Any]:
-    seen = set() if seen is None else seen
-    if id(layer) in seen:
-        return
-    seen.add(id(layer))
-    yield layer
-    for sublayer in sublayers(layer):
-        yield from _walk(sublayer, seen)
-
-
-def _numbered(names: list[str]) -> list[str]:
-    """Make neighbours' names unique: the second `dense` becomes `dense#2`."""
-    met: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        met[name] += 1
-        unique.append(name if met[name] == 1 else f"{name}#{met[name]}")
-    return unique
-
-
-def _routes(model: Any) -> dict[int, tuple[Any, list[tuple[str, ...]]]]:
-    """For each layer, by id: the layer and its routes as tuples of names, shortest first."""
-    found: dict[int, tuple[Any, list[tuple[str, ...]]]] = {id(model): (model, [()])}
-
-    def visit(layer: Any, route: tuple[str, ...], above: frozenset[int]) -> None:
-        children = sublayers(layer)
-        names = _numbered([child.name for child in children])
-        for child, name in zip(children, names, strict=True):
-            if id(child) in above:
-                continue
-            _, routes = found.setdefault(id(child), (child, []))
-            if len(routes) >= _MOST_ROUTES:
-                continue
-            routes.append((*route, name))
-            visit(child, routes[-1], above | {id(child)})
-
-    visit(model, (), frozenset({id(model)}))
-    for _, routes in found.values():
-        routes.sort(key=len)
-    return found
-
-
-def _types(layer: Any) -> frozenset[str]:
-    """Class names from the layer's class up to, and without, `keras.Layer` and `keras.Model`."""
-    import keras
-
-    names = []
-    for cls in type(layer).__mro__:
-        if cls in (keras.Layer, keras.Model):
-            break
-        names.append(cls.__name__)
-    return frozenset(names or [type(layer).__name__])
-
-
-@dataclass(slots=True)
-class _Found:
-    role: Role
-    variable: Any
-    layer: str
-    addresses: list[str]
-    types: set[str]
-
-
-def _variables_of(layer: Any) -> Iterator[tuple[Role, str, Any]]:
-    """Yield the role, the name and the variable of all that a layer itself holds."""
-    held: list[tuple[Role, str, Any]] = []
-    held += [("weight", v.name, v) for v in own_weights(layer)]
-    held += [("statistic", v.name, v) for v in own_statistics(layer)]
-    held += [("seed", "seed_generator/state", sg.state) for sg in seed_generators(layer)]
-    names = _numbered([name for _, name, _ in held])
-    for (role, _, variable), name in zip(held, names, strict=True):
-        yield role, name, variable
-
-
-def _weights(model: Any, routes: dict[int, tuple[Any, list[tuple[str, ...]]]]) -> tuple[Weight, ...]:
-    types = {route: _types(layer) for layer, layer_routes in routes.values() for route in layer_routes}
-    found: dict[int, _Found] = {}
-    for layer in _walk(model):
-        for role, name, variable in _variables_of(layer):
-            for route in routes[id(layer)][1]:
-                entry = found.setdefault(id(variable), _Found(role, variable, "/".join(route), [], set()))
-                entry.addresses.append("/".join((*route, name)))
-                for depth in range(1, len(route) + 1):
-                    entry.types |= types[route[:depth]]
-                if role == "weight":
-                    entry.role = role
-    for metric, variable in metric_variables(model):
-        address = f"metrics/{metric}/{variable.name}"
-        found.setdefault(id(variable), _Found("metric", variable, "metrics", [], set())).addresses.append(
-            address
-        )
-    return tuple(_weight(entry) for entry in found.values())
-
-
-def _weight(entry: _Found) -> Weight:
-    ordered = sorted(dict.fromkeys(entry.addresses), key=lambda address: address.count("/"))
+def _weight(found: FoundVariable) -> Weight:
+    ordered = sorted(dict.fromkeys(found.addresses), key=lambda address: address.count("/"))
     return Weight(
         address=ordered[0],
         aliases=tuple(ordered[1:]),
-        role=entry.role,
-        layer=entry.layer,
-        types=frozenset(entry.types),
-        shape=tuple(int(n) for n in entry.variable.shape),
-        dtype=str(entry.variable.dtype),
-        variable=entry.variable,
+        role=found.role,
+        layer=found.layer,
+        types=frozenset(found.types),
+        shape=tuple(int(n) for n in found.variable.shape),
+        dtype=str(found.variable.dtype),
+        variable=found.variable,
     )
 
 
 def _layers(
-    model: Any, routes: dict[int, tuple[Any, list[tuple[str, ...]]]], weights: tuple[Weight, ...]
+    model: Any, routes: Mapping[int, list[Route]], weights: tuple[Weight, ...]
 ) -> tuple[LayerNode, ...]:
-    address_of = {key: "/".join(layer_routes[0]) for key, (_, layer_routes) in routes.items()}
+    layers = list(walk(model))
+    address_of = {key: "/".join(layer_routes[0]) for key, layer_routes in routes.items()}
     by_id = {id(w.variable): w.address for w in weights}
-    own: dict[int, tuple[str, ...]] = {}
-    below: dict[int, tuple[str, ...]] = {}
+    own = {id(n): tuple(by_id[id(v)] for v in own_weights(n) + own_statistics(n)) for n in layers}
+    below = {
+        id(layer): tuple(dict.fromkeys(address for inner in walk(layer) for address in own[id(inner)]))
+        for layer in layers
+    }
     parents: dict[int, list[str]] = {}
-    for layer in _walk(model):
-        variables = own_weights(layer) + own_statistics(layer)
-        own[id(layer)] = tuple(by_id[id(v)] for v in variables)
+    for layer in layers:
         for child in sublayers(layer):
             parents.setdefault(id(child), []).append(address_of[id(layer)])
-    for layer in _walk(model):
-        nested = (own[id(inner)] for inner in _walk(layer))
-        below[id(layer)] = tuple(dict.fromkeys(a for addresses in nested for a in addresses))
+    after, before = graph_edges(model)
+    with_weights = {key for key, addresses in below.items() if addresses}
     nodes = []
-    order = _Order(model, below)
-    for layer in _walk(model):
+    for layer in layers:
         key = id(layer)
-        feeds, fed_by = order.around(layer)
-        nodes.append(
-            LayerNode(
-                address=address_of[key],
-                aliases=tuple("/".join(route) for route in routes[key][1][1:]),
-                types=_types(layer),
-                parents=tuple(parents.get(key, ())),
-                own=own[key],
-                below=below[key],
-                takes_training="training" in inspect.signature(layer.call).parameters,
-                feeds=tuple(address_of[i] for i in feeds),
-                fed_by=tuple(address_of[i] for i in fed_by),
-                layer=layer,
-                quantized=getattr(layer, "quantization_mode", None) is not None,
-                constant=getattr(layer, "statistics_are_constant", False) is True,
-            )
+        node = LayerNode(
+            address=address_of[key],
+            aliases=tuple("/".join(route) for route in routes[key][1:]),
+            types=class_names(layer),
+            parents=tuple(parents.get(key, ())),
+            own=own[key],
+            below=below[key],
+            takes_training="training" in inspect.signature(layer.call).parameters,
+            feeds=tuple(address_of[i] for i in nearest(key, after, with_weights)),
+            fed_by=tuple(address_of[i] for i in nearest(key, before, with_weights)),
+            layer=layer,
+            quantized=getattr(layer, "quantization_mode", None) is not None,
+            constant=getattr(layer, "statistics_are_constant", False) is True,
         )
+        nodes.append(node)
     return tuple(nodes)
-
-
-class _Order:
-    """Which layers with weights come next to a layer in the graphs that hold it."""
-
-    def __init__(self, model: Any, below: dict[int, tuple[str, ...]]) -> None:
-        self._below = below
-        self._before: dict[int, list[int]] = {}
-        self._after: dict[int, list[int]] = {}
-        for container in _walk(model):
-            for consumer, operations in producers(container).items():
-                self._before.setdefault(consumer, []).extend(operations)
-                for operation in operations:
-                    self._after.setdefault(operation, []).append(consumer)
-
-    def around(self, layer: Any) -> tuple[list[int], list[int]]:
-        """Return the ids of the nearest layers with weights after and before `layer`."""
-        return self._nearest(id(layer), self._after), self._nearest(id(layer), self._before)
-
-    def _nearest(self, start: int, edges: dict[int, list[int]]) -> list[int]:
-        found: list[int] = []
-        seen = {start}
-        waiting = [start]
-        while waiting:
-            for key in edges.get(waiting.pop(), ()):
-                if key in seen:
-                    continue
-                seen.add(key)
-                if self._below.get(key):
-                    found.append(key)
-                else:
-                    waiting.append(key)
-        return found
 
 
 def itemsize(dtype: str) -> int:

@@ -15,9 +15,10 @@ from frostline._keras.files import in_safe_mode, saved_compiled_as
 from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.trainers import sync_values
 from frostline._version import __version__
-from frostline.errors import FrostlineError, ModelError, ModelFileError
+from frostline.errors import FrostlineError, ModelFileError
 from frostline.files.atomic import replaced_atomically
 from frostline.files.tensor_file import Array, packed, unpacked
+from frostline.model.checks import require_keras_model
 from frostline.model.inventory import inventory
 from frostline.model.loading import load_archive, require_archive
 from frostline.saving import optimizer_state as slots
@@ -170,14 +171,7 @@ def has_decisions(path: Path) -> bool:
 
 
 def _require_possible(model: Any, path: Path, *, overwrite: bool) -> None:
-    import keras
-
-    if not isinstance(model, keras.Model):
-        raise ModelError(
-            "only a keras.Model can be saved",
-            received=f"an object of type {type(model).__name__}",
-            expected="a built keras.Model",
-        )
+    require_keras_model(model, "saved")
     if path.suffix != ".keras":
         raise ModelFileError(
             f"{str(path)!r} is no name for a saved model",

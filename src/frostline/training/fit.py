@@ -11,7 +11,8 @@ from typing import Any
 
 from frostline._keras.calls import outputs_known
 from frostline._keras.trainers import own_buffers, sync_values, values_kept
-from frostline.errors import ModelError, PlanError, UncompiledModelError, listed
+from frostline.errors import PlanError, UncompiledModelError, listed
+from frostline.model.checks import require_keras_model
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
@@ -260,14 +261,7 @@ def _refuse_best_of_other_parts(job: Job) -> None:
 
 
 def _require_compiled(model: Any) -> None:
-    import keras
-
-    if not isinstance(model, keras.Model):
-        raise ModelError(
-            "only a keras.Model can be trained",
-            received=f"an object of type {type(model).__name__}",
-            expected="a built and compiled keras.Model",
-        )
+    require_keras_model(model, "trained", expected="a built and compiled keras.Model")
     if not model.compiled or model.optimizer is None:
         raise UncompiledModelError(
             f"the model {model.name!r} is not compiled",

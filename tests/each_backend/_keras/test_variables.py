@@ -19,6 +19,7 @@ from frostline._keras.variables import (
     read_value,
     rename_beside,
     same_storage,
+    to_numpy,
     track_parts,
     track_whole,
     tracked_whole,
@@ -42,6 +43,18 @@ def test_glimpse_is_what_keras_converts_to(dtype: str) -> None:
 def test_glimpse_copies_nothing() -> None:
     held = keras.Variable(np.zeros((64, 64), "float32"), trainable=False)
     assert np.shares_memory(read_value(held), read_value(held))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_an_array_of_its_own_stays_when_the_variable_changes(dtype: str) -> None:
+    changing = keras.Variable(np.array([1, 2]), dtype=dtype, trainable=False)
+    for taken in (to_numpy(changing), to_numpy(changing.value)):
+        assert taken.dtype.name == dtype
+        changing.assign([3, 4])
+        assert taken.tolist() == [1, 2]
+        taken[0] = 7
+        assert to_numpy(changing).tolist() == [3, 4]
+        changing.assign([1, 2])
 
 
 def test_a_variable_made_in_a_stateless_scope_has_no_value_yet() -> None:

@@ -1,0 +1,69 @@
+"""What must hold of a model before anything is done with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from frostline.errors import ModelError, UnbuiltModelError, listed
+from frostline.model.addresses import walk
+
+
+def require_keras_model(
+    model: Any, verb: str, *, expected: str = "a built keras.Model", remedy: str | None = None
+) -> None:
+    """Check that a model is a `keras.Model`.
+
+    Args:
+        model: What was given as a model.
+        verb: What was to be done with it, as a participle: `saved`.
+        expected: What it should have been, for the message.
+        remedy: How to mend it, for the message.
+
+    Raises:
+        ModelError: It is something else.
+    """
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"only a keras.Model can be {verb}", received=_kind(model), expected=expected, remedy=remedy
+        )
+
+
+def require_keras_layer(model: Any) -> None:
+    """Check that a model is a `keras.Layer`, as every `keras.Model` is.
+
+    Raises:
+        ModelError: It is something else.
+    """
+    import keras
+
+    if not isinstance(model, keras.Layer):
+        raise ModelError(
+            "this is not a Keras model", received=_kind(model), expected="a keras.Model or keras.Layer"
+        )
+
+
+def require_built(model: Any) -> None:
+    """Check that all weights of a model exist.
+
+    Raises:
+        UnbuiltModelError: Some do not exist yet; names the layers.
+    """
+    import keras
+
+    # A layer without `build` makes no weights; one that a symbolic call passed by is not built yet.
+    unbuilt = [
+        layer.name for layer in walk(model) if not layer.built and type(layer).build is not keras.Layer.build
+    ]
+    if unbuilt:
+        raise UnbuiltModelError(
+            f"the model {model.name!r} is not built, so its weights do not exist yet",
+            received=f"{len(unbuilt)} unbuilt layers: {listed(unbuilt)}",
+            expected="a model that knows the shape of its input",
+            remedy="call model.build(input_shape), or call it once on a batch: model(x[:1])",
+        )
+
+
+def _kind(model: Any) -> str:
+    return f"an object of type {type(model).__module__}.{type(model).__qualname__}"
