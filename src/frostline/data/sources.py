@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -16,10 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-ABSENT = cast(Any, None)
-"""The default of a key that may be left out: its type need not allow None, so the JSON Schema does not."""
-
-Text = Annotated[str, Field(min_length=1)]
+from frostline.files.document import ABSENT, StrictData, Text
 
 
 def _function_name(value: str) -> str:
@@ -35,12 +31,6 @@ _LIST = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems
 _COLUMNS = WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _LIST]})
 _MAPPING = {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1}
 _NAMES = WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _LIST, _MAPPING]})
-
-
-class StrictData(BaseModel):
-    """Knows no keys but its own, and converts nothing."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class NpzData(StrictData):

@@ -15,9 +15,9 @@ from frostline.elements.sets import Elements
 from frostline.errors import DeltaError, FrostlineError
 from frostline.files.tensor_file import Array, numpy_dtype
 from frostline.model.inventory import Weight
-from frostline.parametrization.base import Parametrization
+from frostline.parametrization.base import Parametrization, same_settings
 from frostline.parametrization.selections import Selection
-from frostline.parametrization.serialization import described, from_description
+from frostline.parametrization.serialization import deserialize
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def parametrization_of(entry: Entry, custom_objects: Mapping[str, Any] | None) -
     """
     assert entry.how is not None
     try:
-        how = from_description(entry.how, entry.places, custom_objects)
+        how = deserialize(entry.how, entry.places, custom_objects)
         how.check(entry.shape, entry.dtype)
     except FrostlineError:
         raise
@@ -156,7 +156,7 @@ def _same(one: Parametrization, other: Parametrization, weight: Weight) -> bool:
         return False
     if isinstance(one, Selection) and isinstance(other, Selection):
         return same(one.elements(weight.shape), other.elements(weight.shape))
-    return described(one)[0] == described(other)[0]
+    return same_settings(one, other)
 
 
 def _otherwise(weight: Weight, what: str) -> DeltaError:

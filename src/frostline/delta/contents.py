@@ -38,7 +38,7 @@ class Entry:
         kind: `whole` (all its values are replaced), `elements` (some are), or `parts` (it is combined from
             the base and these parts, as with LoRA).
         what: What of it changed, in words.
-        how: The parametrization of elements or parts, as `described` returns it.
+        how: The parametrization of elements or parts, as `serialize` returns it.
         values: The values by name; the one of a `whole` is named `""`.
         places: The arrays that belong to `how`, such as a mask.
     """

@@ -18,7 +18,7 @@ from frostline.files.tensor_file import Array
 from frostline.model.alignment import aligned
 from frostline.model.inventory import Inventory, Weight, inventory
 from frostline.parametrization.selections import Rows, Selection
-from frostline.parametrization.serialization import described
+from frostline.parametrization.serialization import serialize
 from frostline.resolution.parts import part_text
 from frostline.saving.plan_state import plan_data
 from frostline.trainability.apply import resolution_on
@@ -236,7 +236,7 @@ def _moving(model: Any, held: Inventory) -> set[str]:
 
 def _of_parts(weight: Weight) -> Entry:
     made_of = weight.combination
-    how, places = described(made_of.how)
+    how, places = serialize(made_of.how)
     kind = "elements" if isinstance(made_of.how, Selection) else "parts"
     values = {name: _array(part) for name, part in made_of.parts.items()}
     return _entry(weight, kind, str(made_of.how), how, values, places)
@@ -244,7 +244,7 @@ def _of_parts(weight: Weight) -> Entry:
 
 def _of_rows(weight: Weight, rows: Array, whole: str) -> _Judged:
     how = Rows([int(row) for row in rows])
-    data, _ = described(how)
+    data, _ = serialize(how)
     value = weight.numpy()
     frozen = digest_without(value, how.elements(weight.shape))
     entry = _entry(weight, "elements", str(how), data, {how.part: value[rows]}, {})

@@ -5,14 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from frostline.errors import FrostlineError, near
 
 Made = TypeVar("Made")
 Location = tuple[int | str, ...]
+
+Text = Annotated[str, Field(min_length=1)]
+
+ABSENT = cast(Any, None)
+"""The default of a key that may be left out: its type need not allow None, so the JSON Schema does not."""
+
+
+class StrictData(BaseModel):
+    """Knows no keys but its own, and converts nothing."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True, slots=True)

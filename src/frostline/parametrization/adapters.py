@@ -5,16 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from frostline.errors import ParametrizationError
+from frostline.files.document import ABSENT, StrictData
 from frostline.parametrization.base import Parametrization
 
 
-@dataclass(frozen=True)
-class LowRank(Parametrization):
+class Adapter(Parametrization):
+    """Changes a whole weight by few numbers. In plan files it stands under `via`, by its class's name."""
+
+    in_plans: ClassVar[type[StrictData]]
+    """What a plan file may say of its settings."""
+    summary: ClassVar[str]
+    """What it is, for the JSON Schema."""
+    example: ClassVar[str]
+    """Its settings in a plan file, for messages."""
+
+
+class LowRankData(StrictData):
+    """A trained update of low rank (LoRA)."""
+
+    rank: Annotated[int, Field(ge=1)] = Field(8, description="The rank of the update.")
+    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        ABSENT, description="The update is scaled by alpha / rank; by default it is the rank."
+    )
+    seed: int = Field(ABSENT, description="For the start of the update.")
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank(Adapter):
     """Adds a trained matrix of low rank to a frozen weight (LoRA): `base + alpha / rank * A @ B`.
 
     A weight with more than two axes counts as a matrix of all axes but the last by the last one, so the
@@ -35,6 +58,10 @@ class LowRank(Parametrization):
         >>> {name: tuple(part.shape) for name, part in parts.items()}
         {'lora_a': (6, 2), 'lora_b': (2, 4)}
     """
+
+    in_plans: ClassVar[type[StrictData]] = LowRankData
+    summary: ClassVar[str] = "An update of low rank (LoRA)."
+    example: ClassVar[str] = "{rank: 8, alpha: 16}"
 
     rank: int = 8
     alpha: float | None = None
@@ -105,8 +132,14 @@ class LowRank(Parametrization):
         return f"rank {self.rank}" + (f", alpha {self.alpha:g}" if self.alpha is not None else "")
 
 
-@dataclass(frozen=True)
-class Scale(Parametrization):
+class ScaleData(StrictData):
+    """A trained scale along one axis (IA3)."""
+
+    axis: int = Field(-1, description="The axis of the weight.")
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Adapter):
     """Multiplies a frozen weight by a trained vector along one axis (IA3); it starts at one.
 
     Along the last axis of a Dense kernel it scales the outputs, along the first the inputs.
@@ -123,6 +156,10 @@ class Scale(Parametrization):
         >>> tuple(Scale().start(keras.ops.ones((6, 4)))["scale"].shape)
         (4,)
     """
+
+    in_plans: ClassVar[type[StrictData]] = ScaleData
+    summary: ClassVar[str] = "A scale along one axis (IA3)."
+    example: ClassVar[str] = "{axis: -1}"
 
     axis: int = -1
 

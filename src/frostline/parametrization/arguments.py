@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from frostline.elements.places import data_of, read_places
 from frostline.errors import ParametrizationError, PlanError
-from frostline.parametrization.adapters import LowRank, Scale
 from frostline.parametrization.base import Parametrization
+from frostline.parametrization.registry import ADAPTERS, NAMES
 from frostline.parametrization.selections import Columns, Index, Mask, Rows, Selection
 
 
@@ -31,8 +30,8 @@ def part_of(*, rows: Any, columns: Any, index: Any, mask: Any, via: Any) -> Para
         PlanError: There is more than one, or what is given is of another kind.
     """
     readers: dict[str, tuple[Any, Callable[[Any], Parametrization]]] = {
-        "rows": (rows, lambda given: Rows(read_places(given, "row"))),
-        "columns": (columns, lambda given: Columns(read_places(given, "column"))),
+        "rows": (rows, lambda given: Rows.from_config({"rows": given})),
+        "columns": (columns, lambda given: Columns.from_config({"columns": given})),
         "index": (index, _index),
         "mask": (mask, _mask),
         "via": (via, _via),
@@ -65,7 +64,7 @@ def _index(given: Any) -> Index:
     axes = tuple(given) if isinstance(given, tuple | list) else (given,)
     if not axes:
         raise ParametrizationError("an empty index names no axis", expected="such as (slice(0, 4), [3, 7])")
-    return Index(tuple(read_places(one, f"place on axis {n}") for n, one in enumerate(axes)))
+    return Index.from_config({"index": axes})
 
 
 def _mask(given: Any) -> Mask:
@@ -102,29 +101,22 @@ def data_of_part(part: Parametrization | None) -> dict[str, Any]:
     Raises:
         PlanError: It is a parametrization of the user's own.
     """
-    match part:
-        case None:
-            return {}
-        case Rows():
-            return {"rows": data_of(part.rows)}
-        case Columns():
-            return {"columns": data_of(part.columns)}
-        case Index():
-            return {"index": [data_of(places) for places in part.axes]}
-        case Mask():
-            return {"mask": {"shape": list(part.mask.shape), "bits": _packed(part.mask)}}
-        case LowRank():
-            settings = {"rank": part.rank, "alpha": part.alpha, "seed": part.seed}
-            return {
-                "via": {"LowRank": {name: value for name, value in settings.items() if value is not None}}
-            }
-        case Scale():
-            return {"via": {"Scale": {"axis": part.axis}}}
-    raise PlanError(
-        "a rule with a parametrization of your own cannot be written to a file",
-        received=f"via={part}, of type {type(part).__name__}",
-        remedy="keep the plan in Python, or use LowRank or Scale",
-    )
+    if part is None:
+        return {}
+    if type(part) not in NAMES:
+        raise PlanError(
+            "a rule with a parametrization of your own cannot be written to a file",
+            received=f"via={part}, of type {type(part).__name__}",
+            remedy=f"keep the plan in Python, or use {' or '.join(ADAPTERS)}",
+        )
+    config = {name: _in_file(value) for name, value in part.get_config().items() if value is not None}
+    return config if isinstance(part, Selection) else {"via": {type(part).__name__: config}}
+
+
+def _in_file(value: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    return {"shape": list(value.shape), "bits": _packed(value)}
 
 
 def _packed(mask: npt.NDArray[np.bool_]) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from frostline.elements.sets import Elements
+from frostline.errors import ParametrizationError
 
 
 class Parametrization(ABC):
@@ -82,6 +86,57 @@ class Parametrization(ABC):
         parts = traced.compute_output_spec(keras.KerasTensor(shape, dtype))
         return {name: (tuple(part.shape), str(part.dtype)) for name, part in parts.items()}
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings by argument, as files hold them: what JSON knows.
+
+        By default the fields of a dataclass.
+
+        Raises:
+            ParametrizationError: The class takes arguments, and nothing says which it was given.
+        """
+        if is_dataclass(self):
+            return {field.name: getattr(self, field.name) for field in fields(self) if field.init}
+        if type(self).__init__ is object.__init__:
+            return {}
+        raise ParametrizationError(
+            f"{type(self).__name__} does not say its settings",
+            expected="a dataclass, or a method get_config",
+            remedy="let get_config return the arguments of __init__ by name",
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make one of the settings that `get_config` returned."""
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Parametrization) and same_settings(self, other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))  # few are ever compared
+
     def __str__(self) -> str:
         """Return what is trained, in a few words for tables."""
         return type(self).__name__
+
+
+def same_settings(one: Parametrization, other: Parametrization) -> bool:
+    """Whether two parametrizations are of one class and have the same settings.
+
+    Those of a class that does not say its settings are the same where they are one object.
+    """
+    if one is other or type(one) is not type(other):
+        return one is other
+    try:
+        return bool(_as_in_json(one.get_config()) == _as_in_json(other.get_config()))
+    except ParametrizationError:
+        return False
+
+
+def _as_in_json(value: Any) -> Any:
+    """Return settings with lists for tuples, which JSON does not tell apart."""
+    if isinstance(value, Mapping):
+        return {name: _as_in_json(one) for name, one in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [_as_in_json(one) for one in value] if isinstance(value, list | tuple) else value

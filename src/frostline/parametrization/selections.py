@@ -5,18 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from frostline.elements.places import (
-    Places,
-    ids_of,
-    key_of,
-    text_of,
-)
+from frostline.elements.algebra import mask_of
+from frostline.elements.places import Places, compact, data_of, ids_of, key_of, read_places, text_of
 from frostline.elements.sets import Elements, Grid, Ids, Scattered, smallest
 from frostline.errors import ParametrizationError
 from frostline.parametrization.base import Parametrization
@@ -88,6 +84,15 @@ class Rows(Selection):
         """Return the elements in these rows."""
         return _along(0, self.rows, shape, "row")
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the rows as they stand in files."""
+        return {"rows": data_of(self.rows)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make one of what `get_config` returned."""
+        return cls(read_places(config["rows"], "row"))
+
     @property
     def key(self) -> Any:
         """The rows."""
@@ -115,6 +120,15 @@ class Columns(Selection):
     def elements(self, shape: tuple[int, ...]) -> Grid:
         """Return the elements in these columns."""
         return _along(len(shape) - 1, self.columns, shape, "column")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the columns as they stand in files."""
+        return {"columns": data_of(self.columns)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make one of what `get_config` returned."""
+        return cls(read_places(config["columns"], "column"))
 
     @property
     def key(self) -> Any:
@@ -157,6 +171,15 @@ class Index(Selection):
     def axes(self) -> tuple[Places, ...]:
         """The places along each axis."""
         return self.index if isinstance(self.index, tuple) else (self.index,)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the places along each axis as they stand in files."""
+        return {"index": [data_of(places) for places in self.axes]}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make one of what `get_config` returned."""
+        return cls(tuple(read_places(one, f"place on axis {n}") for n, one in enumerate(config["index"])))
 
     @property
     def key(self) -> Any:
@@ -254,3 +277,16 @@ def _along(axis: int, places: Places, shape: tuple[int, ...], noun: str) -> Grid
         )
     ids = ids_of(places, shape[axis], noun)
     return Grid(shape, {axis: ids} if len(ids) < shape[axis] else {})
+
+
+def selection_of(elements: Elements) -> Selection:
+    """Return the most structured parametrization that trains these elements."""
+    if not isinstance(elements, Grid):
+        return Mask(mask_of(elements))
+    places = {axis: compact(ids) for axis, ids in elements.places.items()}
+    last = len(elements.shape) - 1
+    if set(places) == {0}:
+        return Rows(places[0])
+    if set(places) == {last}:
+        return Columns(places[last])
+    return Index(tuple(places.get(axis, slice(None)) for axis in range(max(places, default=0) + 1)))

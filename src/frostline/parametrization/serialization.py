@@ -3,50 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
-from frostline.elements.places import data_of, read_places
 from frostline.errors import ParametrizationError
 from frostline.files.tensor_file import Array
-from frostline.parametrization.adapters import LowRank, Scale
 from frostline.parametrization.base import Parametrization
-from frostline.parametrization.selections import Columns, Index, Mask, Rows
+from frostline.parametrization.registry import BY_NAME, NAMES
 
-_IDS, _BITS = "mask_ids", "mask_bits"
+_IDS, _BITS = "ids", "bits"
 """The two ways in which a mask is kept: places of what is True, or one bit for each element."""
 
 
-def described(how: Parametrization) -> tuple[dict[str, Any], dict[str, Array]]:
+def serialize(how: Parametrization) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return a parametrization as data for JSON, and the arrays that go with it, by name.
 
     Raises:
         ParametrizationError: It is one of the user's own and not registered with Keras, or its settings
             cannot be written as JSON.
     """
-    if type(how) is Rows:
-        return {"kind": "rows", "rows": data_of(how.rows)}, {}
-    if type(how) is Columns:
-        return {"kind": "columns", "columns": data_of(how.columns)}, {}
-    if type(how) is Index:
-        return {"kind": "index", "index": [data_of(places) for places in how.axes]}, {}
-    if type(how) is Mask:
-        return {"kind": "mask", "shape": list(how.mask.shape)}, _mask_arrays(how.mask)
-    if type(how) is LowRank:
-        return {"kind": "low_rank", "rank": how.rank, "alpha": how.alpha, "seed": how.seed}, {}
-    if type(how) is Scale:
-        return {"kind": "scale", "axis": how.axis}, {}
-    return _registered(how), {}
+    if type(how) not in NAMES:
+        return _registered(how), {}
+    data: dict[str, Any] = {"kind": NAMES[type(how)]}
+    arrays: dict[str, Array] = {}
+    for name, value in how.get_config().items():
+        if isinstance(value, np.ndarray):
+            data["shape"] = list(value.shape)
+            arrays |= _arrays_of_mask(name, value)
+        else:
+            data[name] = value
+    return data, arrays
 
 
-def from_description(
+def deserialize(
     data: Mapping[str, Any],
     arrays: Mapping[str, Array],
     custom_objects: Mapping[str, Any] | None = None,
 ) -> Parametrization:
-    """Make a parametrization from what `described` returned.
+    """Make a parametrization from what `serialize` returned.
 
     Args:
         data: The data.
@@ -55,39 +52,34 @@ def from_description(
 
     Raises:
         ParametrizationError: It is of a class that nothing that was imported registered.
-        KeyError, TypeError, ValueError: The data is not what `described` returned.
+        KeyError, TypeError, ValueError: The data is not what `serialize` returned.
     """
-    kinds: dict[str, Callable[[], Parametrization]] = {
-        "rows": lambda: Rows(read_places(data["rows"], "row")),
-        "columns": lambda: Columns(read_places(data["columns"], "column")),
-        "index": lambda: Index(tuple(read_places(places, "place") for places in data["index"])),
-        "mask": lambda: Mask(_mask(tuple(data["shape"]), arrays)),
-        "low_rank": lambda: LowRank(data["rank"], data["alpha"], data["seed"]),
-        "scale": lambda: Scale(data["axis"]),
-        "registered": lambda: _from_registered(data, custom_objects),
-    }
-    return kinds[data["kind"]]()
+    if data["kind"] == "registered":
+        return _from_registered(data, custom_objects)
+    config = {name: value for name, value in data.items() if name not in ("kind", "shape")}
+    for stored, array in arrays.items():
+        name, _, form = stored.rpartition("_")
+        config[name] = _mask(tuple(data["shape"]), form, array)
+    return BY_NAME[data["kind"]].from_config(config)
 
 
-def _mask_arrays(mask: Array) -> dict[str, Array]:
+def _arrays_of_mask(name: str, mask: Array) -> dict[str, Array]:
     ids = np.flatnonzero(mask)
     ids = ids.astype(np.int32 if mask.size < 2**31 else np.int64)
     bits = np.packbits(mask.reshape(-1))
-    return {_IDS: ids} if ids.nbytes < bits.nbytes else {_BITS: bits}
+    return {f"{name}_{_IDS}": ids} if ids.nbytes < bits.nbytes else {f"{name}_{_BITS}": bits}
 
 
-def _mask(shape: tuple[int, ...], arrays: Mapping[str, Array]) -> Array:
+def _mask(shape: tuple[int, ...], form: str, array: Array) -> Array:
     size = int(np.prod(shape, dtype=np.int64))
-    if _BITS in arrays:
-        return np.unpackbits(arrays[_BITS], count=size).astype(bool).reshape(shape)
+    if form == _BITS:
+        return np.unpackbits(array, count=size).astype(bool).reshape(shape)
     mask = np.zeros(size, bool)
-    mask[arrays[_IDS]] = True
+    mask[array] = True
     return mask.reshape(shape)
 
 
 def _registered(how: Parametrization) -> dict[str, Any]:
-    import keras
-
     kind = type(how)
     name = keras.saving.get_registered_name(kind)
     if keras.saving.get_registered_object(name) is not kind:
@@ -98,7 +90,7 @@ def _registered(how: Parametrization) -> dict[str, Any]:
             remedy="give it a method get_config, and put "
             '@keras.saving.register_keras_serializable("my_package") above it',
         )
-    config = how.get_config()  # type: ignore[attr-defined]  # Keras registers no class without it
+    config = how.get_config()
     try:
         return {"kind": "registered", "name": name, "config": json.loads(json.dumps(config))}
     except (TypeError, ValueError) as problem:
@@ -111,8 +103,6 @@ def _registered(how: Parametrization) -> dict[str, Any]:
 
 
 def _from_registered(data: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Parametrization:
-    import keras
-
     name, config = str(data["name"]), dict(data["config"])
     kind = keras.saving.get_registered_object(name, custom_objects=dict(custom_objects or {}))
     if kind is None:
@@ -122,6 +112,4 @@ def _from_registered(data: Mapping[str, Any], custom_objects: Mapping[str, Any] 
             f"a weight was parametrized by {name!r}, which nothing that was imported defines",
             remedy="import the module that defines it first, or give the class in custom_objects",
         )
-    made = kind.from_config(config) if hasattr(kind, "from_config") else kind(**config)
-    assert isinstance(made, Parametrization)
-    return made
+    return kind.from_config(config)

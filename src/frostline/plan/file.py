@@ -11,6 +11,7 @@ import yaml
 from frostline.errors import PlanError, PlanFileError
 from frostline.files.atomic import write_atomically
 from frostline.files.document import Format
+from frostline.parametrization.registry import ADAPTERS
 from frostline.plan.mask_file import with_mask_files
 from frostline.plan.schema import model_at
 
@@ -30,8 +31,7 @@ PLAN = Format(
         "file": "the name of a .npy file beside the plan",
         "digest": "'blake3:' and what b3sum prints for the file",
         "via": "a mapping such as {LowRank: {rank: 8, alpha: 16}}",
-        "LowRank": "a mapping such as {rank: 8, alpha: 16}",
-        "Scale": "a mapping such as {axis: -1}",
+        **{name: f"a mapping such as {kind.example}" for name, kind in ADAPTERS.items()},
     },
     default_example="a selector: text such as 'head/**', or a mapping with any, all or not",
     first_line="frostline: 1",

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import re
 from itertools import combinations
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
+    create_model,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from frostline.parametrization.adapters import LowRank, Scale
+from frostline.files.document import ABSENT, StrictData, Text
 from frostline.parametrization.arguments import part_of
 from frostline.parametrization.base import Parametrization
+from frostline.parametrization.registry import ADAPTERS
 
 Action = Literal["train", "freeze"]
 BatchNormPolicy = Literal["inference", "update"]
@@ -28,13 +28,7 @@ StochasticPolicy = Literal["inference", "active"]
 Mode = Literal["min", "max"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-Text = Annotated[str, Field(min_length=1)]
 SelectorData = Text | dict[str, Any]
-_ABSENT = cast(Any, None)
 
 
 def _require_places(value: Any) -> Any:
@@ -56,15 +50,15 @@ _PLACES = {
 PlacesData = Annotated[Any, BeforeValidator(_require_places), WithJsonSchema(_PLACES)]
 
 
-class MaskData(_Strict):
+class MaskData(StrictData):
     """A boolean array of the weight's shape: in a .npy file, or written out by Plan.to_data."""
 
-    file: Text = Field(_ABSENT, description="A .npy file of booleans; relative to the folder of the plan.")
+    file: Text = Field(ABSENT, description="A .npy file of booleans; relative to the folder of the plan.")
     digest: Annotated[str, Field(pattern="^blake3:[0-9a-f]{64}$")] = Field(
-        _ABSENT, description="Digest of the file's bytes, as b3sum prints it, behind 'blake3:'."
+        ABSENT, description="Digest of the file's bytes, as b3sum prints it, behind 'blake3:'."
     )
-    shape: list[Annotated[int, Field(ge=1)]] = Field(_ABSENT, description="Its shape, where it stands here.")
-    bits: Text = Field(_ABSENT, description="Its bits: packed, compressed by zlib, in base 64.")
+    shape: list[Annotated[int, Field(ge=1)]] = Field(ABSENT, description="Its shape, where it stands here.")
+    bits: Text = Field(ABSENT, description="Its bits: packed, compressed by zlib, in base 64.")
 
     @model_validator(mode="after")
     def _one_form(self) -> MaskData:
@@ -74,61 +68,47 @@ class MaskData(_Strict):
         return self
 
 
-class LowRankData(_Strict):
-    """A trained update of low rank (LoRA)."""
-
-    rank: Annotated[int, Field(ge=1)] = Field(8, description="The rank of the update.")
-    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        _ABSENT, description="The update is scaled by alpha / rank; by default it is the rank."
-    )
-    seed: int = Field(_ABSENT, description="For the start of the update.")
-
-
-class ScaleData(_Strict):
-    """A trained scale along one axis (IA3)."""
-
-    axis: int = Field(-1, description="The axis of the weight.")
-
-
-class ViaData(_Strict):
+class _Via(StrictData):
     """What a weight trains through: exactly one."""
 
-    LowRank: LowRankData = Field(_ABSENT, description="An update of low rank (LoRA).")
-    Scale: ScaleData = Field(_ABSENT, description="A scale along one axis (IA3).")
-
     @model_validator(mode="after")
-    def _one(self) -> ViaData:
-        if (self.LowRank is None) == (self.Scale is None):
-            raise ValueError("a rule trains via exactly one of 'LowRank' and 'Scale'")
+    def _one(self) -> _Via:
+        if sum(settings is not None for _, settings in self) != 1:
+            raise ValueError(f"a rule trains via exactly one of {' and '.join(map(repr, ADAPTERS))}")
         return self
 
     def parametrization(self) -> Parametrization:
         """Return the parametrization that this describes."""
-        if self.LowRank is not None:
-            return LowRank(self.LowRank.rank, self.LowRank.alpha, self.LowRank.seed)
-        return Scale(self.Scale.axis)
+        ((name, settings),) = ((name, settings) for name, settings in self if settings is not None)
+        return ADAPTERS[name].from_config(settings.model_dump())
 
+
+# One key for each adapter that there is.
+_KEYS: dict[str, Any] = {
+    name: (kind.in_plans, Field(ABSENT, description=kind.summary)) for name, kind in ADAPTERS.items()
+}
+ViaData = create_model("ViaData", __base__=_Via, __doc__=_Via.__doc__, **_KEYS)
 
 PARTS = ("rows", "columns", "index", "mask", "via")
 """The keys that say what part of a weight a rule speaks of."""
 
 
-class RuleData(_Strict):
+class RuleData(StrictData):
     """One rule: exactly one of train and freeze, each with a selector."""
 
     # None stands for a key that is not there: `train:` with nothing behind it is refused.
-    train: SelectorData = Field(_ABSENT, description="Selector of the weights that train.")
-    freeze: SelectorData = Field(_ABSENT, description="Selector of the weights that stay fixed.")
+    train: SelectorData = Field(ABSENT, description="Selector of the weights that train.")
+    freeze: SelectorData = Field(ABSENT, description="Selector of the weights that stay fixed.")
     lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies the learning rate.")
     decay: float = Field(1.0, ge=0, allow_inf_nan=False, description="Multiplies the weight decay.")
     optional: bool = Field(False, description="Whether the rule may pick nothing.")
-    rows: PlacesData = Field(_ABSENT, description="Only these entries along the first axis.")
-    columns: PlacesData = Field(_ABSENT, description="Only these entries along the last axis.")
+    rows: PlacesData = Field(ABSENT, description="Only these entries along the first axis.")
+    columns: PlacesData = Field(ABSENT, description="Only these entries along the last axis.")
     index: Annotated[list[PlacesData], Field(min_length=1)] = Field(
-        _ABSENT, description="Only the block where these places cross, one entry for each axis."
+        ABSENT, description="Only the block where these places cross, one entry for each axis."
     )
-    mask: MaskData = Field(_ABSENT, description="Only the elements where it is true.")
-    via: ViaData = Field(_ABSENT, description="Train through this; the weight itself stays fixed.")
+    mask: MaskData = Field(ABSENT, description="Only the elements where it is true.")
+    via: ViaData = Field(ABSENT, description="Train through this; the weight itself stays fixed.")
 
     @model_validator(mode="after")
     def _one_action(self) -> RuleData:
@@ -152,7 +132,7 @@ class RuleData(_Strict):
         return part_of(rows=self.rows, columns=self.columns, index=self.index, mask=mask, via=via)
 
 
-class PlateauData(_Strict):
+class PlateauData(StrictData):
     """The end of a phase when a monitored value stops improving."""
 
     monitor: Text = Field(description="Name of the value in the epoch's logs, such as val_loss.")
@@ -161,19 +141,19 @@ class PlateauData(_Strict):
     mode: Mode = Field("min", description="Whether min or max is better.")
 
 
-class PhaseData(_Strict):
+class PhaseData(StrictData):
     """A part of a training run: rules that come after the plan's, and an end."""
 
     name: Text = Field(description="Names the phase in histories and messages.")
-    epochs: Annotated[int, Field(ge=1)] = Field(_ABSENT, description="How many epochs it lasts, at most.")
-    steps: Annotated[int, Field(ge=1)] = Field(_ABSENT, description="How many training steps it lasts.")
-    until: PlateauData = Field(_ABSENT, description="Ends it earlier.")
+    epochs: Annotated[int, Field(ge=1)] = Field(ABSENT, description="How many epochs it lasts, at most.")
+    steps: Annotated[int, Field(ge=1)] = Field(ABSENT, description="How many training steps it lasts.")
+    until: PlateauData = Field(ABSENT, description="Ends it earlier.")
     lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies all learning rates in it.")
     rules: list[RuleData] = Field(default_factory=list, description="Rules behind the plan's.")
     restore_best: bool = Field(False, description="Whether to end with the weights of its best epoch.")
 
 
-class PlanData(_Strict):
+class PlanData(StrictData):
     """A Frostline plan: what trains and what stays fixed."""
 
     frostline: Literal[1] = Field(description="Version of this format.")
@@ -188,7 +168,7 @@ class PlanData(_Strict):
         default_factory=list, description="In order; the last that picks a weight decides."
     )
     phases: Annotated[list[PhaseData], Field(min_length=1)] = Field(
-        _ABSENT, description="Makes it a schedule: phases in order, each on top of the rules."
+        ABSENT, description="Makes it a schedule: phases in order, each on top of the rules."
     )
 
     @field_validator("frostline", mode="before")
@@ -203,7 +183,7 @@ def plan_schema() -> dict[str, Any]:
     """Return the JSON Schema of plan files, also published as `docs/schemas/plan.json`."""
     text = json.dumps(PlanData.model_json_schema())
     schema: dict[str, Any] = json.loads(
-        re.sub(r"(Rule|Phase|Plateau|Mask|LowRank|Scale|Via)Data", r"\1", text)
+        re.sub(rf"(Rule|Phase|Plateau|Mask|Via|{'|'.join(ADAPTERS)})Data", r"\1", text)
     )
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Frostline plan"
@@ -220,7 +200,7 @@ def plan_schema() -> dict[str, Any]:
         {"not": {"required": list(pair)}} for pair in (*combinations(PARTS, 2), ("freeze", "via"))
     ]
     definitions["Mask"]["oneOf"] = [{"required": ["file", "digest"]}, {"required": ["shape", "bits"]}]
-    definitions["Via"]["oneOf"] = [{"required": ["LowRank"]}, {"required": ["Scale"]}]
+    definitions["Via"]["oneOf"] = [{"required": [name]} for name in ADAPTERS]
     definitions["Phase"]["oneOf"] = [{"required": ["epochs"]}, {"required": ["steps"]}]
     return schema
 
@@ -247,16 +227,15 @@ def _selector_schema() -> dict[str, Any]:
     }
 
 
-def model_at(at: tuple[int | str, ...]) -> type[_Strict]:
+def model_at(at: tuple[int | str, ...]) -> type[StrictData]:
     """Return what describes the mapping at a place."""
-    kinds: dict[int | str, type[_Strict]] = {
+    kinds: dict[int | str, type[StrictData]] = {
         "rules": RuleData,
         "phases": PhaseData,
         "until": PlateauData,
         "mask": MaskData,
         "via": ViaData,
-        "LowRank": LowRankData,
-        "Scale": ScaleData,
+        **{name: kind.in_plans for name, kind in ADAPTERS.items()},
     }
     named = [part for part in at if part in kinds]
     return kinds[named[-1]] if named else PlanData

@@ -10,7 +10,7 @@ from blake3 import blake3
 from frostline.elements.algebra import ids_of, is_everything, union
 from frostline.elements.sets import Elements, Scattered
 from frostline.parametrization.base import Parametrization
-from frostline.parametrization.choosing import selection
+from frostline.parametrization.selections import selection_of
 from frostline.resolution.decision import Decision
 from frostline.resolution.resolution import Resolution
 
@@ -52,7 +52,7 @@ def part_text(how: Parametrization, shape: tuple[int, ...]) -> str:
     elements = how.elements(shape)
     if elements is None or is_everything(elements):
         return str(how)
-    text = str(selection(elements))
+    text = str(selection_of(elements))
     short = isinstance(elements, Scattered) or text.endswith(" more")
     return f"{text} ({_token(elements)})" if short else text
 
@@ -82,4 +82,4 @@ def _together(decisions: Sequence[Decision]) -> Parametrization | None:
     for elements in sets:
         if elements is not None:
             whole = elements if whole is None else union(whole, elements)
-    return selection(whole) if whole is not None and not is_everything(whole) else None
+    return selection_of(whole) if whole is not None and not is_everything(whole) else None

@@ -10,8 +10,7 @@ from frostline.elements.sets import Elements
 from frostline.errors import FrostlineError, ParametrizationError, PlanError
 from frostline.model.inventory import Weight
 from frostline.parametrization.base import Parametrization
-from frostline.parametrization.choosing import selection
-from frostline.parametrization.selections import Selection
+from frostline.parametrization.selections import Selection, selection_of
 from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 
@@ -112,7 +111,7 @@ class _Reading:
         if how is None and not is_everything(self._elements):
             # As its user wrote it, where one rule alone has a say.
             one = len(self._said) == 1 and self._said[0][1].action == "train"
-            how = self._said[0][1].elements if one else selection(self._elements)
+            how = self._said[0][1].elements if one else selection_of(self._elements)
         return Verdict(True, number, *self._rates, why, how, tuple(self._idle))
 
     def _chosen(self, number: int, rule: Rule, elements: Selection) -> Elements:

@@ -10,15 +10,13 @@ from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from frostline.data.sources import (
-    ABSENT,
     SOURCE_OF_KIND,
     FunctionName,
     SourceField,
-    StrictData,
-    Text,
     ValidationField,
     kind_of,
 )
+from frostline.files.document import ABSENT, StrictData, Text
 from frostline.plan.schema import PlateauData, plan_schema
 
 Backend = Literal["jax", "torch", "tensorflow"]

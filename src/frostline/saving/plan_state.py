@@ -17,7 +17,7 @@ from frostline.model.inventory import Inventory, Weight, inventory
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.install import parametrize
 from frostline.parametrization.selections import Selection
-from frostline.parametrization.serialization import described, from_description
+from frostline.parametrization.serialization import deserialize, serialize
 from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 from frostline.plan.selectors import selector
@@ -184,7 +184,7 @@ def _own(arrays: Mapping[str, Array], address: str) -> dict[str, Array]:
 
 def _taken_apart(weight: Weight, resolution: Resolution | None) -> tuple[dict[str, Any], dict[str, Array]]:
     made_of = weight.combination
-    how, own = described(made_of.how)
+    how, own = serialize(made_of.how)
     arrays = {f"{_HOW}{weight.address}:{name}": array for name, array in own.items()}
     if not isinstance(made_of.how, Selection):
         # The merged weight tells the elements of a selection, and not the factors of others.
@@ -220,7 +220,7 @@ def _how(
     about: Mapping[str, Any], arrays: Mapping[str, Array], custom_objects: Mapping[str, Any] | None
 ) -> Parametrization:
     places = {name.removeprefix(_HOW): a for name, a in arrays.items() if name.startswith(_HOW)}
-    return from_description(about["how"], places, custom_objects)
+    return deserialize(about["how"], places, custom_objects)
 
 
 def _give_values(weight: Weight, arrays: Mapping[str, Array]) -> None:

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 import frostline as fl
 from frostline.elements import algebra as elementsets
 from frostline.errors import PlanError, PlanFileError
-from frostline.parametrization.choosing import selection
+from frostline.parametrization.selections import selection_of
 
 MASK = np.array([[True, False, True], [False, False, True]])
 
@@ -247,7 +247,7 @@ def test_sets_of_elements_are_those_of_boolean_arrays(data: st.DataObject) -> No
         assert (elements is None) == (not mask.any()), name
         if elements is not None:
             assert np.array_equal(elementsets.mask_of(elements), mask), name
-            assert np.array_equal(elementsets.mask_of(selection(elements).elements(shape)), mask), name
+            assert np.array_equal(elementsets.mask_of(selection_of(elements).elements(shape)), mask), name
     assert elementsets.covers(one, other) == (not (b & ~a).any())
     assert elementsets.same(one, other) == np.array_equal(a, b)
 
@@ -256,10 +256,10 @@ def test_rows_of_a_large_table_take_no_room_of_the_table() -> None:
     """Two sets of rows of ten billion elements: an array of one byte for each would be ten gigabytes."""
     shape = (10_000_000, 1000)
     one, other = fl.Rows(slice(5, 9)).elements(shape), fl.Rows([3, 7, -1]).elements(shape)
-    assert str(selection(elementsets.union(one, other))) == "rows 3, 5, 6, 7, 8, 9999999"
+    assert str(selection_of(elementsets.union(one, other))) == "rows 3, 5, 6, 7, 8, 9999999"
     rest = elementsets.without(one, other)
     assert rest is not None
-    assert str(selection(rest)) == "rows 5, 6, 8"
+    assert str(selection_of(rest)) == "rows 5, 6, 8"
 
 
 # Files --------------------------------------------------------------------------------------------
