@@ -1,9 +1,7 @@
 from . import layers as layers
 from ._version import __version__ as __version__
+from .delta.change import LoadedDelta as LoadedDelta
 from .delta.contents import Delta as Delta
-from .delta.load import (
-    LoadedDelta as LoadedDelta,
-)
 from .delta.load import (
     deltas as deltas,
 )

@@ -56,11 +56,11 @@ def save(
     Where a table differs in some rows only, these rows are written. A model that fl.save_model wrote keeps
     its parametrizations: of LoRA the factors are written.
     """
-    from frostline.delta.save import delta_of
-
     options.refuse_overwriting(out, force=force)
     first = options.load(base, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
     last = _with_decisions(tuned, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    from frostline.delta.save import delta_of  # imports Keras, on the backend that was chosen
+
     with options.working("comparing every weight", quiet=json):
         delta = delta_of(last, first)
         delta.save(out)
@@ -97,17 +97,19 @@ def apply(
     is written when all of them fit.
     """
     from frostline.delta.contents import Delta
+
+    options.refuse_overwriting(out, force=force)
+    loaded = {str(path): Delta.load(path) for path in deltas}
+    model = options.load(base, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    # These import Keras, on the backend that was chosen.
     from frostline.delta.load import load_delta
     from frostline.saving.model_file import save_plainly
 
-    options.refuse_overwriting(out, force=force)
-    held = {str(path): Delta.load(path) for path in deltas}
-    model = options.load(base, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
     with options.working(f"putting {' and '.join(map(str, deltas))} on {base}", quiet=json):
         for path in deltas:
             load_delta(model, path, name=str(path), force=on_another)
         save_plainly(model, out)
-    _tell(held.values(), out, json)
+    _tell(loaded.values(), out, json)
 
 
 @app.command("show", epilog="Example: frostline delta show tuned.safetensors")
@@ -115,13 +117,13 @@ def show(delta: DeltaFile, json: options.Json = False) -> None:
     """Show what a delta changes, its base, and the plan it was trained under. Checks the file."""
     from frostline.delta.contents import Delta
 
-    held = Delta.load(delta)
+    loaded = Delta.load(delta)
     if json:
-        options.show_json({"frostline_delta": 1, "base_digest": held.base_digest, **held.to_data()})
+        options.show_json({"frostline_delta": 1, "base_digest": loaded.base_digest, **loaded.to_data()})
         return
-    options.show(held)
-    if held.plan is not None:
-        options.say(_plan_text(held.plan))
+    options.show(loaded)
+    if loaded.plan is not None:
+        options.say(_plan_text(loaded.plan))
 
 
 @app.command("diff", epilog="Example: frostline delta diff first.safetensors second.safetensors")
@@ -149,13 +151,14 @@ def _with_decisions(
     from frostline.backend_choice import choose_backend
     from frostline.model.loading import require_archive
     from frostline.model.user_code import defined_in, imported, names_function
-    from frostline.saving.model_file import has_decisions, load_model
 
     path = Path(name)
     if not names_function(name):
         require_archive(path)
+        choose_backend(backend)
+        from frostline.saving.model_file import has_decisions, load_model
+
         if has_decisions(path):
-            choose_backend(backend)
             modules = imported(imports or ())
             with options.working(f"loading {name}", quiet=quiet):
                 objects = defined_in(modules)

@@ -1,23 +1,27 @@
-"""What a delta changes in one weight of a model: worked out before one value is written, and undone."""
+"""What a delta changes in each weight of a model: worked out before one value is written, and undone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline._keras.calls import uncast
-from frostline.delta.contents import Entry
+from frostline._keras.variables import to_numpy
+from frostline.delta.contents import Delta, Entry
 from frostline.elements.algebra import same
 from frostline.elements.sets import Elements
-from frostline.errors import DeltaError, FrostlineError
+from frostline.errors import DeltaError, FrostlineError, listed
 from frostline.files.tensor_file import Array, numpy_dtype
 from frostline.model.inventory import Weight
 from frostline.parametrization.base import Parametrization, same_settings
 from frostline.parametrization.selections import Selection
 from frostline.parametrization.serialization import deserialize
+from frostline.render import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,6 @@ class Change:
         return made_of is not None and self.how is not None and _same(made_of.how, self.how, self.weight)
 
     def _write(self, values: Mapping[str, Array]) -> None:
-        import keras
-
         variable = self.weight.variable
         if self.in_parts and self._carried():
             for name, value in values.items():
@@ -84,8 +86,42 @@ class Change:
         return self.old[""]
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedDelta:
+    """A delta that is on a model.
+
+    Attributes:
+        name: What `remove_delta` calls it.
+        path: Its file.
+        delta: What is in it.
+        forced: Whether it was loaded without asking for its base.
+        rests_on: The names of the deltas on the model that it was trained on top of; they stay as long as it
+            is there.
+    """
+
+    name: str
+    path: Path
+    delta: Delta = field(repr=False)
+    forced: bool = False
+    rests_on: tuple[str, ...] = ()
+    _changes: tuple[Change, ...] = field(default=(), repr=False)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What it did to each weight, with the values that were there before."""
+        return self._changes
+
+    def __str__(self) -> str:
+        size = f"{count(len(self.delta.entries), 'weight')}, {count(self.delta.size, 'number')}"
+        on_top = f", on top of {listed(self.rests_on)}" if self.rests_on else ""
+        return f"{self.name}: {size}{on_top}{', on another base' if self.forced else ''}"
+
+
 def change_for(
-    weight: Weight, entry: Entry, custom_objects: Mapping[str, Any] | None, under: Array | None = None
+    weight: Weight,
+    entry: Entry,
+    custom_objects: Mapping[str, Any] | None,
+    part_base: Array | None = None,
 ) -> Change:
     """Work out what an entry does to a weight, without doing it.
 
@@ -93,7 +129,7 @@ def change_for(
         weight: The weight.
         entry: What to do to it.
         custom_objects: Parametrizations of the caller's own, by name.
-        under: What parts are combined with, where that is not what the weight has now.
+        part_base: What parts are combined with, where that is not what the weight has now.
 
     Raises:
         DeltaError: The entry cannot be used on this weight.
@@ -103,7 +139,7 @@ def change_for(
         if weight.combination is not None:
             raise _otherwise(weight, entry.what)
         _require_shape(entry, entry.values[""], weight.shape)
-        return Change(weight, None, False, None, entry.values, {"": weight.numpy().copy()})
+        return Change(weight, None, False, None, entry.values, {"": weight.numpy()})
     how = parametrization_of(entry, custom_objects)
     elements = how.elements(weight.shape) if entry.kind == "elements" else None
     if elements is not None:
@@ -115,13 +151,13 @@ def change_for(
             raise _otherwise(weight, str(how))
         for name, part in made_of.parts.items():
             _require_shape(entry, entry.values[name], tuple(int(n) for n in part.shape))
-        old = {name: _numpy(part) for name, part in made_of.parts.items()}
+        old = {name: to_numpy(part) for name, part in made_of.parts.items()}
         return Change(weight, how, True, elements, entry.values, old)
     if elements is not None:
         return Change(weight, how, False, elements, entry.values, _taken(weight, elements, entry))
-    merged = _combined(how, weight.variable if under is None else under, entry.values)
+    merged = _combined(how, weight.variable if part_base is None else part_base, entry.values)
     _require_shape(entry, merged, weight.shape)
-    return Change(weight, how, False, None, {"": merged}, {"": weight.numpy().copy()})
+    return Change(weight, how, False, None, {"": merged}, {"": weight.numpy()})
 
 
 def parametrization_of(entry: Entry, custom_objects: Mapping[str, Any] | None) -> Parametrization:
@@ -168,21 +204,17 @@ def _otherwise(weight: Weight, what: str) -> DeltaError:
 
 
 def _combined(how: Parametrization, base: Any, parts: Mapping[str, Array]) -> Array:
-    import keras
-
     tensors = {name: keras.ops.convert_to_tensor(part) for name, part in parts.items()}
     with uncast():
         value = keras.ops.convert_to_tensor(base) if isinstance(base, np.ndarray) else base.value
         merged = how.combine(keras.ops.stop_gradient(value), tensors)
-    return np.array(keras.ops.convert_to_numpy(merged))
+    return to_numpy(merged)
 
 
 def _taken(weight: Weight, elements: Elements, entry: Entry) -> dict[str, Array]:
-    import keras
-
     with uncast():
         taken = elements.take(weight.variable.value)
-    return {name: np.array(keras.ops.convert_to_numpy(taken)) for name in entry.values}
+    return {name: to_numpy(taken) for name in entry.values}
 
 
 def _require_shape(entry: Entry, value: Array, wanted: tuple[int, ...]) -> None:
@@ -192,9 +224,3 @@ def _require_shape(entry: Entry, value: Array, wanted: tuple[int, ...]) -> None:
             received=kind_text(value.shape, value.dtype.name),
             expected=kind_text(wanted, entry.dtype),
         )
-
-
-def _numpy(variable: Any) -> Array:
-    import keras
-
-    return np.array(keras.ops.convert_to_numpy(variable))

@@ -83,8 +83,8 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What the base holds at one address.
+class BaseWeight:
+    """What the base has at one address.
 
     Attributes:
         shape: Its shape.
@@ -111,14 +111,14 @@ class Delta(Rendered):
     Attributes:
         model: The name of the model.
         entries: What it does, by address.
-        base: What the base holds, by address, for all weights and statistics.
+        base: What the base has, by address, for all weights and statistics.
         plan: The plan that the model was trained under, as in a plan file or as text; None if not known.
         version: The version of Frostline that wrote it.
     """
 
     model: str
     entries: Mapping[str, Entry]
-    base: Mapping[str, Held] = field(repr=False)
+    base: Mapping[str, BaseWeight] = field(repr=False)
     plan: Any = field(default=None, repr=False)
     version: str = __version__
 
@@ -135,7 +135,7 @@ class Delta(Rendered):
     @property
     def base_digest(self) -> str:
         """One digest over all that is known of the base."""
-        return blake3(_json({a: held.to_data() for a, held in self.base.items()}).encode()).hexdigest()
+        return blake3(_json({a: weight.to_data() for a, weight in self.base.items()}).encode()).hexdigest()
 
     def renamed(self, names: Mapping[str, str]) -> Delta:
         """Return the same delta with other addresses, where `names` has any."""
@@ -143,7 +143,7 @@ class Delta(Rendered):
             names.get(address, address): replace(entry, address=names.get(address, address))
             for address, entry in self.entries.items()
         }
-        base = {names.get(address, address): held for address, held in self.base.items()}
+        base = {names.get(address, address): weight for address, weight in self.base.items()}
         return replace(self, entries=entries, base=base)
 
     def to_data(self) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class Delta(Rendered):
             "frostline": self.version,
             "plan": self.plan,
             "entries": {address: entry.to_data() for address, entry in self.entries.items()},
-            "base": {address: held.to_data() for address, held in self.base.items()},
+            "base": {address: weight.to_data() for address, weight in self.base.items()},
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -172,7 +172,7 @@ class Delta(Rendered):
         """Read a delta and check that it is as it was written; no model is touched.
 
         Raises:
-            DeltaError: It is no whole delta, was altered, or is of another version.
+            DeltaError: It is not a whole delta, was altered, or is of another version.
         """
         path = Path(path)
         raw = _read(path)
@@ -198,7 +198,7 @@ class Delta(Rendered):
     @classmethod
     def _from_data(cls, data: Mapping[str, Any], arrays: Mapping[str, Array]) -> Delta:
         entries = {address: _entry(address, about, arrays) for address, about in data["entries"].items()}
-        base = {a: Held(tuple(shape), *rest) for a, (shape, *rest) in data["base"].items()}
+        base = {a: BaseWeight(tuple(shape), *rest) for a, (shape, *rest) in data["base"].items()}
         return cls(str(data["model"]), entries, base, data["plan"], str(data["frostline"]))
 
     def __rich__(self) -> ConsoleRenderable:
@@ -212,7 +212,7 @@ class Delta(Rendered):
             )
             for entry in self.entries.values()
         ]
-        whole = sum(math.prod(held.shape) for held in self.base.values())
+        whole = sum(math.prod(weight.shape) for weight in self.base.values())
         return stacked(
             f"Delta of {self.model}: {count(len(rows), 'weight')}, {count(self.size, 'number')}, "
             f"{bytes_text(self.nbytes)} ({share(self.size, whole)} of the model)",

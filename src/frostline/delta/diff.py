@@ -1,4 +1,4 @@
-"""Two deltas held against each other."""
+"""How two deltas differ."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Difference(Rendered):
 
 
 def difference(a: Delta, b: Delta) -> Difference:
-    """Hold two deltas against each other.
+    """Compare two deltas, weight by weight.
 
     Args:
         a: The one.

@@ -6,18 +6,22 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from frostline._keras.trainers import own_buffers, sync_values
-from frostline.delta.base_check import Ground
-from frostline.delta.change import change_for
+from frostline.delta.base_check import (
+    find_base,
+    require_base,
+    require_disjoint,
+    require_weights,
+    with_addresses_of,
+)
+from frostline.delta.change import LoadedDelta, change_for
 from frostline.delta.contents import Delta
-from frostline.delta.fitting import for_model, require_base, require_disjoint, require_fit
-from frostline.delta.loaded import LoadedDelta as LoadedDelta
 from frostline.errors import DeltaError, listed, near
+from frostline.model.attached import Key
 from frostline.model.inventory import inventory
 
-_loaded: WeakKeyDictionary[Any, list[LoadedDelta]] = WeakKeyDictionary()
+_LOADED: Key[tuple[LoadedDelta, ...]] = Key("deltas")
 
 
 def load_delta(
@@ -68,20 +72,20 @@ def load_delta(
     """
     path = Path(path)
     sync_values(model)
-    held, present = inventory(model), deltas(model)
-    delta = for_model(Delta.load(path), held)
-    called = _name(name or _stem(path), present)
-    require_fit(delta, held, path)
-    ground = Ground(delta, held, present)
-    require_disjoint(ground)
+    model_inventory, present = inventory(model), deltas(model)
+    delta = with_addresses_of(Delta.load(path), model_inventory)
+    name = _unused(name or _stem(path), present)
+    require_weights(delta, model_inventory, path)
+    match = find_base(delta, model_inventory, present)
+    require_disjoint(match)
     if not force:
-        require_base(delta, held, path, ground)
+        require_base(match, delta, model_inventory, path)
     changes = tuple(
-        change_for(held.by_address[address], entry, custom_objects, ground.under(address))
+        change_for(model_inventory.by_address[address], entry, custom_objects, match.part_bases.get(address))
         for address, entry in delta.entries.items()
     )
-    rests_on = () if ground.differ else tuple(one.name for one in ground.beneath)
-    loaded = LoadedDelta(called, path, delta, force, rests_on, changes)
+    rests_on = tuple(one.name for one in match.trained_on)
+    loaded = LoadedDelta(name, path, delta, force, rests_on, changes)
     try:
         for change in loaded.changes:
             change.put_on()
@@ -90,7 +94,7 @@ def load_delta(
             change.take_off()
         raise
     own_buffers(model)
-    _loaded[model] = [*present, loaded]
+    _LOADED.attach(model, (*present, loaded))
     return loaded
 
 
@@ -102,7 +106,7 @@ def deltas(model: Any) -> tuple[LoadedDelta, ...]:
         >>> deltas(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
         ()
     """
-    return tuple(_loaded.get(model, ()))
+    return _LOADED.get(model) or ()
 
 
 def remove_delta(model: Any, name: str | LoadedDelta) -> None:
@@ -132,7 +136,7 @@ def remove_delta(model: Any, name: str | LoadedDelta) -> None:
     for change in found[0].changes:
         change.take_off()
     own_buffers(model)
-    _loaded[model] = [one for one in present if one is not found[0]]
+    _LOADED.attach(model, tuple(one for one in present if one is not found[0]))
 
 
 def _require_uppermost(loaded: LoadedDelta, present: tuple[LoadedDelta, ...]) -> None:
@@ -159,7 +163,7 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".safetensors").removesuffix(".delta") or path.name
 
 
-def _name(wanted: str, present: tuple[LoadedDelta, ...]) -> str:
+def _unused(wanted: str, present: tuple[LoadedDelta, ...]) -> str:
     if wanted in [one.name for one in present]:
         raise DeltaError(
             f"a delta {wanted!r} is on the model already",

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline.errors import DeltaError
@@ -71,15 +72,13 @@ class Matrix:
         return math.prod(self.shape[: self.inputs]), math.prod(self.shape[self.inputs :])
 
 
-def matrix_of(weight: Weight, held: Inventory) -> Matrix:
+def matrix_of(weight: Weight, inventory: Inventory) -> Matrix:
     """Return how a weight of a model is a matrix.
 
     Raises:
-        DeltaError: It is that of no Dense, EinsumDense or Embedding layer.
+        DeltaError: It is not that of a Dense, EinsumDense or Embedding layer.
     """
-    import keras
-
-    layer = held.layer_by_address[weight.layer].layer
+    layer = inventory.layer_by_address[weight.layer].layer
     if getattr(layer, "embeddings", None) is weight.variable:
         return Matrix(weight.shape, 1, True)
     if getattr(layer, "kernel", None) is weight.variable:
@@ -117,7 +116,7 @@ def _inputs_of(layer: Any, weight: Weight) -> int:
 
 def _unknown(address: str, what: str) -> DeltaError:
     return DeltaError(
-        f"{address!r} is no matrix of inputs by outputs, as PEFT's adapters are",
+        f"{address!r} is not a matrix of inputs by outputs, as PEFT's adapters are",
         received=what,
         expected="the kernel of a Dense or EinsumDense layer, or the table of an Embedding",
     )

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from frostline.delta import peft_file as peftfiles
+from frostline._keras.variables import to_numpy
+from frostline.delta import peft_file
 from frostline.delta.contents import Delta
 from frostline.delta.low_rank import Matrix, matrix_of, matrix_of_shape
 from frostline.errors import DeltaError, listed, near
@@ -55,8 +56,8 @@ def export_peft(
         The names of the modules.
 
     Raises:
-        DeltaError: There is no adapter of low rank, a delta changes other things too, an adapted weight is no
-            matrix, two have one name, `names` has an address that the model does not have, or the files
+        DeltaError: There is no adapter of low rank, a delta changes other things too, an adapted weight is
+            not a matrix, two have one name, `names` has an address that the model does not have, or the files
             cannot be written.
 
     Example:
@@ -87,7 +88,7 @@ def export_peft(
             f"{_PREFIX}{module}.{suffix}": part for suffix, part in zip(suffixes, (a, b), strict=True)
         }
         ranks[module], alphas[module] = a.shape[0], adapter.scale * a.shape[0]
-    peftfiles.write(Path(folder), tensors, ranks, alphas, base_model)
+    peft_file.write(Path(folder), tensors, ranks, alphas, base_model)
     return tuple(modules)
 
 
@@ -124,10 +125,10 @@ def import_peft(
         head/kernel: rank 1 (5 elements, path: general)
     """
     place = Path(folder)
-    config, tensors = peftfiles.read_config(place), peftfiles.read_tensors(place)
-    held = inventory(model)
-    _require_known(names, held.by_address, held.model_name)
-    found = list(_fitting(held, names, config, tensors, place))
+    config, tensors = peft_file.read_config(place), peft_file.read_tensors(place)
+    model_inventory = inventory(model)
+    _require_known(names, model_inventory.by_address, model_inventory.model_name)
+    found = list(_fitting(model_inventory, names, config, tensors, place))
     done: list[Parametrized] = []
     try:
         for weight, how, a, b in found:
@@ -151,14 +152,12 @@ class _Adapter:
 
 
 def _of_model(model: Any) -> Iterator[_Adapter]:
-    import keras
-
-    held = inventory(model)
-    for weight in held:
+    model_inventory = inventory(model)
+    for weight in model_inventory:
         made_of = weight.combination
         if made_of is not None and type(made_of.how) is LowRank:
-            a, b = (keras.ops.convert_to_numpy(made_of.parts[name]) for name in ("lora_a", "lora_b"))
-            yield _Adapter(weight.address, matrix_of(weight, held), a, b, made_of.how.scale)
+            a, b = (to_numpy(made_of.parts[name]) for name in ("lora_a", "lora_b"))
+            yield _Adapter(weight.address, matrix_of(weight, model_inventory), a, b, made_of.how.scale)
 
 
 def _of_delta(delta: Delta) -> Iterator[_Adapter]:
@@ -177,18 +176,23 @@ def _of_delta(delta: Delta) -> Iterator[_Adapter]:
 
 
 def _fitting(
-    held: Inventory, names: Names, config: Mapping[str, Any], tensors: Mapping[str, Array], place: Path
+    model_inventory: Inventory,
+    names: Names,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Array],
+    place: Path,
 ) -> Iterator[tuple[Weight, LowRank, Array, Array]]:
     """Yield what goes to each adapted weight; every tensor has its weight, or nothing is done."""
     left = dict(tensors)
-    asked = {w.address: _module(names, w.address) for w in held.of_role("weight") if len(w.shape) > 1}
-    for address, module in asked.items():
-        weight = held.by_address[address]
+    for weight in model_inventory.of_role("weight"):
+        if len(weight.shape) < 2:
+            continue
+        module = _module(names, weight.address)
         for embedding in (False, True):
             keys = [f"{_PREFIX}{module}.{suffix}" for suffix in _suffixes(Matrix((), 0, embedding))]
             if module is not None and all(key in left for key in keys):
                 a, b = (left.pop(key).astype("float32") for key in keys)
-                yield _fitted(weight, matrix_of(weight, held), str(module), config, a, b)
+                yield _fitted(weight, matrix_of(weight, model_inventory), str(module), config, a, b)
     if left:
         raise DeltaError(
             f"the adapter in {str(place)!r} has tensors for which the model has no weight",
@@ -208,7 +212,7 @@ def _fitted(
             received=f"A of shape {a.shape}, B of shape {b.shape}",
             expected=f"[rank, {matrix.torch_shape[0]}] and [{matrix.torch_shape[1]}, rank]",
         )
-    scale = peftfiles.scale_of(config, module, rank)
+    scale = peft_file.scale_of(config, module, rank)
     own_a, own_b = matrix.from_torch(a, b)
     own_rank = own_b.shape[0]
     how = LowRank(own_rank, None if scale == 1 else scale * own_rank)

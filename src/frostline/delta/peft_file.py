@@ -48,14 +48,14 @@ def read_config(place: Path) -> dict[str, Any]:
     """Read the config of an adapter.
 
     Raises:
-        DeltaError: It is no LoRA, holds more than that, or says no number by which to scale it.
+        DeltaError: It is not LoRA, holds more than that, or does not say a number by which to scale it.
     """
     text = read_text(place / CONFIG, DeltaError, "adapter config")
     try:
         config = json.loads(text)
         kind, rank = config.get("peft_type"), config.get("r")
     except (ValueError, AttributeError):
-        raise DeltaError(f"{str(place / CONFIG)!r} is no JSON of an adapter") from None
+        raise DeltaError(f"{str(place / CONFIG)!r} is not the JSON of an adapter") from None
     refused = {
         "use_dora": bool(config.get("use_dora")),
         "bias": config.get("bias", "none") != "none",
@@ -64,7 +64,7 @@ def read_config(place: Path) -> dict[str, Any]:
     }
     if kind != "LORA" or not isinstance(rank, int):
         raise DeltaError(
-            f"the adapter in {str(place)!r} is no LoRA", received=f"peft_type {kind!r}", expected="'LORA'"
+            f"the adapter in {str(place)!r} is not LoRA", received=f"peft_type {kind!r}", expected="'LORA'"
         )
     if any(refused.values()):
         raise DeltaError(

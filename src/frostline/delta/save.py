@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline._keras.layers import whole_weight
 from frostline._keras.trainers import sync_values
-from frostline._keras.variables import read_value
-from frostline.delta.contents import Delta, Entry, Held
+from frostline._keras.variables import read_value, to_numpy
+from frostline.delta.contents import BaseWeight, Delta, Entry
 from frostline.errors import DeltaError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import aligned
@@ -26,7 +27,7 @@ from frostline.verification.digest import digest_array, digest_without
 from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint_of
 from frostline.verification.receipt import Receipt
 
-_KEPT = ("weight", "statistic")
+_ROLES = ("weight", "statistic")
 
 
 def save_delta(model: Any, path: str | os.PathLike[str], *, base: Any = None, check: bool = True) -> Delta:
@@ -79,33 +80,36 @@ def save_delta(model: Any, path: str | os.PathLike[str], *, base: Any = None, ch
 def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
     """Return what `save_delta` writes."""
     sync_values(model)
-    held = inventory(model)
-    kept = [weight for weight in held if weight.role in _KEPT]
-    known = _known(base, check=check)
+    model_inventory = inventory(model)
+    weights = model_inventory.of_role(*_ROLES)
+    known = _known_base(base, check=check)
     if known is not None:
-        known = known.named_as(held)
-        _require_same_weights(held, known.before)
-        now = known.after or fingerprint_of(kept)
-        judged = {w.address: _judged(w, known.before[w.address], now[w.address], known.values) for w in kept}
+        known = known.with_addresses_of(model_inventory)
+        _require_same_weights(model_inventory, known.before)
+        now = known.after or fingerprint_of(weights)
+        found = {
+            w.address: _change(w, known.before[w.address], now[w.address], known.values) for w in weights
+        }
     else:
-        moving = _moving(model, held)
-        judged = {w.address: _by_flags(w, w.address in moving) for w in kept}
+        moving = _moving(model, model_inventory)
+        found = {w.address: _change_by_flags(w, w.address in moving) for w in weights}
     resolution = resolution_on(model)
     plan = known.plan if known is not None else None
     if plan is None and resolution is not None:
         plan = plan_data(resolution)
-    entries = {address: entry for address, (entry, _) in judged.items() if entry is not None}
-    return Delta(held.model_name, entries, {address: base for address, (_, base) in judged.items()}, plan)
+    entries = {address: entry for address, (entry, _) in found.items() if entry is not None}
+    base_weights = {address: base_weight for address, (_, base_weight) in found.items()}
+    return Delta(model_inventory.model_name, entries, base_weights, plan)
 
 
-_Judged = tuple[Entry | None, Held]
-"""What a delta does to a weight, if anything, and what its base holds there."""
+_Changed = tuple[Entry | None, BaseWeight]
+"""What a delta does to a weight, if anything, and what its base has there."""
 
 _Values = Callable[[str], Array]
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownBase:
     """What is known of a base.
 
     Attributes:
@@ -120,17 +124,17 @@ class _Known:
     plan: Any = None
     values: _Values | None = None
 
-    def named_as(self, held: Inventory) -> _Known:
-        """Return the same by the addresses that the model has."""
-        kinds = {w.address: (w.shape, w.dtype) for w in held if w.role in _KEPT}
-        own = {a: (d.shape, d.dtype) for a, d in self.before.items() if d.role in _KEPT}
+    def with_addresses_of(self, model_inventory: Inventory) -> _KnownBase:
+        """Return the same with the addresses that the model has."""
+        kinds = {w.address: (w.shape, w.dtype) for w in model_inventory.of_role(*_ROLES)}
+        own = {a: (d.shape, d.dtype) for a, d in self.before.items() if d.role in _ROLES}
         names, values = aligned(own, kinds), self.values
         back = {present: saved for saved, present in names.items()}
 
         def named(one: Fingerprint) -> Fingerprint:
             return Fingerprint({names.get(address, address): digest for address, digest in one.items()})
 
-        return _Known(
+        return _KnownBase(
             named(self.before),
             named(self.after) if self.after is not None else None,
             self.plan,
@@ -138,13 +142,11 @@ class _Known:
         )
 
 
-def _known(base: Any, *, check: bool) -> _Known | None:
+def _known_base(base: Any, *, check: bool) -> _KnownBase | None:
     """Return what is known of a base; None where there is none."""
-    import keras
-
     receipt = base if isinstance(base, Receipt) else getattr(base, "receipt", None)
     if isinstance(receipt, Receipt):
-        return _Known(receipt.before, None if check else receipt.after, receipt.plan)
+        return _KnownBase(receipt.before, None if check else receipt.after, receipt.plan)
     if hasattr(base, "receipt"):
         raise DeltaError(
             "the run has no receipt, so it does not tell what moved",
@@ -164,18 +166,18 @@ def _known(base: Any, *, check: bool) -> _Known | None:
             remedy="leave check=False out, or give base=fl.fit(...)",
         )
     if base is None or isinstance(base, Fingerprint):
-        return _Known(base) if base is not None else None
-    weights = {w.address: w for w in inventory(base) if w.role in _KEPT}
-    return _Known(fingerprint_of(weights.values()), values=lambda address: weights[address].numpy())
+        return _KnownBase(base) if base is not None else None
+    weights = {w.address: w for w in inventory(base).of_role(*_ROLES)}
+    return _KnownBase(fingerprint_of(weights.values()), values=lambda address: weights[address].numpy())
 
 
-def _require_same_weights(held: Inventory, before: Fingerprint) -> None:
-    now = {w.address: (w.role, w.shape, w.dtype) for w in held if w.role in _KEPT}
-    then = {a: (d.role, d.shape, d.dtype) for a, d in before.items() if d.role in _KEPT}
+def _require_same_weights(model_inventory: Inventory, before: Fingerprint) -> None:
+    now = {w.address: (w.role, w.shape, w.dtype) for w in model_inventory.of_role(*_ROLES)}
+    then = {a: (d.role, d.shape, d.dtype) for a, d in before.items() if d.role in _ROLES}
     differ = [a for a in dict.fromkeys((*now, *then)) if now.get(a) != then.get(a)]
     if differ:
         raise DeltaError(
-            f"the base has other weights than the model {held.model_name!r}",
+            f"the base has other weights than the model {model_inventory.model_name!r}",
             received=f"these differ in shape, dtype or name: {listed(differ)}",
             expected="the model that training began with",
         )
@@ -184,20 +186,21 @@ def _require_same_weights(held: Inventory, before: Fingerprint) -> None:
 # What became of one weight ------------------------------------------------------------------------
 
 
-def _judged(weight: Weight, old: Digest, new: Digest, values: _Values | None) -> _Judged:
+def _change(weight: Weight, old: Digest, new: Digest, values: _Values | None) -> _Changed:
+    """Return what became of a weight since its base."""
     if old.same_values(new):
-        return None, Held(weight.shape, weight.dtype, old.blake3)
+        return None, BaseWeight(weight.shape, weight.dtype, old.blake3)
     made_of = weight.combination
     if made_of is not None and _base_kept(weight, old, new):
         if isinstance(made_of.how, Selection):
-            return _of_parts(weight), Held(weight.shape, weight.dtype, old.blake3, new.frozen)
+            return _of_parts(weight), BaseWeight(weight.shape, weight.dtype, old.blake3, new.frozen)
         whole = new.frozen if made_of.how.elements(weight.shape) is None else _digest_of(made_of.base)
-        return _of_parts(weight), Held(weight.shape, weight.dtype, whole)
+        return _of_parts(weight), BaseWeight(weight.shape, weight.dtype, whole)
     if made_of is None and values is not None and len(weight.shape) > 1:
         rows = _changed_rows(weight.numpy(), values(weight.address))
         if 0 < len(rows) <= weight.shape[0] // 2:
             return _of_rows(weight, rows, old.blake3)
-    return _whole(weight), Held(weight.shape, weight.dtype, old.blake3)
+    return _whole(weight), BaseWeight(weight.shape, weight.dtype, old.blake3)
 
 
 def _base_kept(weight: Weight, old: Digest, new: Digest) -> bool:
@@ -208,47 +211,48 @@ def _base_kept(weight: Weight, old: Digest, new: Digest) -> bool:
     return rest == new.frozen if rest is not None else _digest_of(weight.combination.base) == old.blake3
 
 
-def _by_flags(weight: Weight, moves: bool) -> _Judged:
-    """Judge without a base: by the flags, and by the frozen values that a parametrized weight keeps."""
+def _change_by_flags(weight: Weight, moves: bool) -> _Changed:
+    """Return the same without a base, by the flags and the frozen values of parametrized weights."""
     made_of = weight.combination
     if made_of is not None:
         whole, frozen = _digest_of(made_of.base), ""
         if whole == _digest_of(weight.variable):
-            return None, Held(weight.shape, weight.dtype, whole)
+            return None, BaseWeight(weight.shape, weight.dtype, whole)
         if isinstance(made_of.how, Selection):
             frozen = digest_without(read_value(made_of.base), made_of.how.elements(weight.shape))
-        return _of_parts(weight), Held(weight.shape, weight.dtype, whole, frozen)
+        return _of_parts(weight), BaseWeight(weight.shape, weight.dtype, whole, frozen)
     if moves:
-        return _whole(weight), Held(weight.shape, weight.dtype, "")
-    return None, Held(weight.shape, weight.dtype, _digest_of(weight.variable))
+        return _whole(weight), BaseWeight(weight.shape, weight.dtype, "")
+    return None, BaseWeight(weight.shape, weight.dtype, _digest_of(weight.variable))
 
 
-def _moving(model: Any, held: Inventory) -> set[str]:
+def _moving(model: Any, model_inventory: Inventory) -> set[str]:
     """Return the addresses of all that may have changed, by what trains now."""
     resolution = resolution_on(model)
     trained = {id(whole_weight(v)) for v in model.trainable_variables}
-    moving = {w.address for w in held.of_role("weight") if id(w.variable) in trained}
+    moving = {w.address for w in model_inventory.of_role("weight") if id(w.variable) in trained}
     if resolution is not None:
         return moving | {d.weight.address for d in resolution.statistics if d.trains}
-    active = {n.address for n in held.layers if n.layer.trainable and not (n.quantized or n.constant)}
-    return moving | {w.address for w in held.of_role("statistic") if w.layer in active}
+    layers = [n for n in model_inventory.layers if not (n.quantized or n.constant)]
+    active = {n.address for n in layers if n.layer.trainable}
+    return moving | {w.address for w in model_inventory.of_role("statistic") if w.layer in active}
 
 
 def _of_parts(weight: Weight) -> Entry:
     made_of = weight.combination
     how, places = serialize(made_of.how)
     kind = "elements" if isinstance(made_of.how, Selection) else "parts"
-    values = {name: _array(part) for name, part in made_of.parts.items()}
+    values = {name: to_numpy(part) for name, part in made_of.parts.items()}
     return _entry(weight, kind, str(made_of.how), how, values, places)
 
 
-def _of_rows(weight: Weight, rows: Array, whole: str) -> _Judged:
+def _of_rows(weight: Weight, rows: Array, whole: str) -> _Changed:
     how = Rows([int(row) for row in rows])
     data, _ = serialize(how)
     value = weight.numpy()
     frozen = digest_without(value, how.elements(weight.shape))
     entry = _entry(weight, "elements", str(how), data, {how.part: value[rows]}, {})
-    return entry, Held(weight.shape, weight.dtype, whole, frozen)
+    return entry, BaseWeight(weight.shape, weight.dtype, whole, frozen)
 
 
 def _changed_rows(value: Array, base: Array) -> Array:
@@ -257,7 +261,7 @@ def _changed_rows(value: Array, base: Array) -> Array:
 
 
 def _whole(weight: Weight) -> Entry:
-    return _entry(weight, "whole", "all of it", None, {"": weight.numpy().copy()}, {})
+    return _entry(weight, "whole", "all of it", None, {"": weight.numpy()}, {})
 
 
 def _entry(weight: Weight, kind: Any, what: str, how: Any, values: Any, places: Any) -> Entry:
@@ -266,9 +270,3 @@ def _entry(weight: Weight, kind: Any, what: str, how: Any, values: Any, places: 
 
 def _digest_of(variable: Any) -> str:
     return digest_array(read_value(variable))
-
-
-def _array(variable: Any) -> Array:
-    import keras
-
-    return np.array(keras.ops.convert_to_numpy(variable))

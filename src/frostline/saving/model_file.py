@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 from blake3 import blake3
 
 from frostline._keras.files import in_safe_mode, saved_compiled_as
@@ -17,12 +18,19 @@ from frostline._keras.trainers import sync_values
 from frostline._version import __version__
 from frostline.errors import FrostlineError, ModelFileError
 from frostline.files.atomic import replaced_atomically
+from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.files.tensor_file import Array, packed, unpacked
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import inventory
 from frostline.model.loading import load_archive, require_archive
-from frostline.saving import optimizer_state as slots
-from frostline.saving.plan_state import Decisions, decisions_of, put_on
+from frostline.saving.optimizer_state import (
+    built_optimizer,
+    is_built_alike_by_keras,
+    optimizer_state,
+    restore_optimizer,
+    targets_by_address,
+)
+from frostline.saving.plan_state import Decisions, decisions_of, restore_decisions
 
 SCHEMA = 1
 DECISIONS, VALUES = "frostline.json", "frostline.safetensors"
@@ -68,21 +76,21 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
     path = Path(path)
     _require_possible(model, path, overwrite=overwrite)
     sync_values(model)
-    held = inventory(model)
-    decisions = decisions_of(model, held)
+    model_inventory = inventory(model)
+    decisions = decisions_of(model, model_inventory)
     data: dict[str, Any] = {**decisions.data, "compile": None, "optimizer": None}
     arrays = dict(decisions.arrays)
-    opt, plainly = slots.optimizer_of(model), not getattr(model, "compiled", False)
-    if opt is not None:
-        targets = slots.targets_by_address(opt, held)
-        plainly = slots.fits_plain_keras(model, held, targets)
-        data["optimizer"], own = slots.taken(opt, targets, by_keras=plainly)
-        arrays |= own
+    optimizer, by_keras = built_optimizer(model), not getattr(model, "compiled", False)
+    if optimizer is not None:
+        targets = targets_by_address(optimizer, model_inventory)
+        by_keras = is_built_alike_by_keras(model, model_inventory, targets)
+        data["optimizer"], slots = optimizer_state(optimizer, targets, by_keras=by_keras)
+        arrays |= slots
     settings = _portable(type(model).get_compile_config(model))
-    data["compile"] = None if plainly else settings
+    data["compile"] = None if by_keras else settings
     members = _members(data, arrays)
     with replaced_atomically(path, ModelFileError) as temporary:
-        _save(model, temporary, path, settings if plainly else {})
+        _save(model, temporary, path, settings if by_keras else {})
         with zipfile.ZipFile(temporary, "a") as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
@@ -137,11 +145,11 @@ def load_model(
     by_keras = compile and data["compile"] is None
     model = load_archive(path, safe_mode=safe_mode, custom_objects=objects, compiled=by_keras, in_python=True)
     try:
-        names = put_on(model, Decisions(data, arrays), objects)
+        names = restore_decisions(model, Decisions(data, arrays), objects)
         if compile:
             _compile(model, data, objects, safe_mode)
             if data["optimizer"] is not None and compiled_optimizer(model) is not None:
-                slots.restored(model, data["optimizer"], arrays, names)
+                restore_optimizer(model, data["optimizer"], arrays, names)
     except FrostlineError as error:
         raise type(error)(
             f"{str(path)!r} cannot be restored: {error.what}",
@@ -174,7 +182,7 @@ def _require_possible(model: Any, path: Path, *, overwrite: bool) -> None:
     require_keras_model(model, "saved")
     if path.suffix != ".keras":
         raise ModelFileError(
-            f"{str(path)!r} is no name for a saved model",
+            f"{str(path)!r} is not a name for a saved model",
             expected="a name that ends in .keras",
             remedy=f"write {str(path.with_suffix('.keras'))!r}",
         )
@@ -217,13 +225,13 @@ def _portable(settings: Any) -> Any:
 def _members(data: Mapping[str, Any], arrays: Mapping[str, Array]) -> dict[str, bytes]:
     """Return Frostline's members of the archive; each says what the other must be."""
     values = packed(arrays) if arrays else b""
-    sealed = {
+    contents = {
         "frostline_model": SCHEMA,
         "frostline": __version__,
         **data,
         "values": _digest(values) if arrays else None,
     }
-    text = json.dumps({**sealed, "blake3": _own_digest(sealed)}, indent=1)
+    text = json.dumps(sealed(contents), indent=1)
     members = {DECISIONS: text.encode()}
     return {**members, VALUES: values} if arrays else members
 
@@ -237,11 +245,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
         text = archive.read(DECISIONS)
         values = archive.read(VALUES) if VALUES in names else None
     try:
-        data = json.loads(text)
-        claimed = data.pop("blake3", None)
-        version = data.get("frostline_model")
+        contents = json.loads(text)
+        version = contents.get("frostline_model")
     except (ValueError, AttributeError):
-        raise _altered(path, "it is no JSON") from None
+        raise _altered(path, "it is not JSON") from None
     if version != SCHEMA:
         raise ModelFileError(
             f"the decisions in {str(path)!r} are of another version of Frostline",
@@ -249,8 +256,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
             expected=f"version {SCHEMA}",
             remedy="load it with the version that wrote it; keras.models.load_model opens the model plainly",
         )
-    if claimed != _own_digest(data):
-        raise _altered(path, "its own digest does not fit")
+    try:
+        data = unsealed(contents)
+    except BrokenSealError as problem:
+        raise _altered(path, str(problem)) from None
     if data["values"] != (_digest(values) if values is not None else None):
         raise _altered(path, f"{VALUES} is not the one it was written with")
     try:
@@ -260,8 +269,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
 
 
 def _compile(model: Any, data: Mapping[str, Any], objects: dict[str, Any], safe_mode: bool) -> None:
-    import keras
-
     if data["compile"]:
         with in_safe_mode(safe_mode), keras.saving.custom_object_scope(objects):
             model.compile_from_config(data["compile"])
@@ -274,10 +281,6 @@ def _altered(path: Path, why: str) -> ModelFileError:
         expected="what frostline.save_model wrote",
         remedy="ask for the file as it was saved; keras.models.load_model opens the model plainly",
     )
-
-
-def _own_digest(data: Mapping[str, Any]) -> str:
-    return _digest(json.dumps(data, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _digest(raw: bytes) -> str:

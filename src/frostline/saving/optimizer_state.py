@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import keras
+
 from frostline._keras.layers import layer_flag
 from frostline._keras.optimizers import (
     compiled_optimizer,
@@ -17,30 +19,38 @@ from frostline._keras.optimizers import (
     optimizer_targets,
 )
 from frostline._keras.trainers import own_buffers
+from frostline._keras.variables import to_numpy
 from frostline.errors import OptimizerError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import aligned, renamed
 from frostline.model.inventory import Inventory, inventory
-from frostline.optimizers import rebuild as optimizer
-from frostline.optimizers.rebuild import Memory, Target
+from frostline.optimizers.rebuild import (
+    Memory,
+    Target,
+    memory_of,
+    named_variables,
+    remember,
+    set_targets,
+    targets_of,
+)
 
 _VARIABLES, _PARKED = "optimizer/", "parked/"
 
 
-def optimizer_of(model: Any) -> Any:
+def built_optimizer(model: Any) -> Any:
     """Return the optimizer of a compiled model if it has made its slots; else None."""
-    found = compiled_optimizer(model)
-    return found if found is not None and found.built else None
+    optimizer = compiled_optimizer(model)
+    return optimizer if optimizer is not None and optimizer.built else None
 
 
-def targets_by_address(opt: Any, held: Inventory) -> tuple[Target, ...]:
+def targets_by_address(optimizer: Any, model_inventory: Inventory) -> tuple[Target, ...]:
     """Return what an optimizer updates, under a plan or not.
 
     Raises:
         OptimizerError: Some of it does not belong to the model.
     """
-    variables = optimizer_targets(optimizer_chain(opt)[-1])
-    addresses = {id(v): address for w in held for address, v in w.targets}
+    variables = optimizer_targets(optimizer_chain(optimizer)[-1])
+    addresses = {id(v): address for w in model_inventory for address, v in w.targets}
     strange = [getattr(v, "path", v.name) for v in variables if id(v) not in addresses]
     if strange:
         raise OptimizerError(
@@ -48,44 +58,43 @@ def targets_by_address(opt: Any, held: Inventory) -> tuple[Target, ...]:
             received=listed(strange),
             remedy="compile this model with an optimizer of its own",
         )
-    rates = {target.address: target.rates for target in optimizer.targets_of(opt) or ()}
+    rates = {target.address: target.rates for target in targets_of(optimizer) or ()}
     return tuple(Target(addresses[id(v)], v, *rates.get(addresses[id(v)], (1.0, 1.0))) for v in variables)
 
 
-def taken(
-    opt: Any, targets: tuple[Target, ...], *, by_keras: bool
+def optimizer_state(
+    optimizer: Any, targets: tuple[Target, ...], *, by_keras: bool
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the state of an optimizer as data for JSON, and arrays.
 
     Args:
-        opt: The optimizer, with slots.
+        optimizer: The optimizer, with slots.
         targets: What it updates.
         by_keras: Whether Keras writes its variables, so that only what Keras does not know is returned.
     """
-    inner = optimizer_chain(opt)[-1]
-    known = optimizer.targets_of(opt) is not None
-    memory = optimizer.memory_of(opt) if known else Memory({}, {})
+    inner = optimizer_chain(optimizer)[-1]
+    under_plan = targets_of(optimizer) is not None
+    memory = memory_of(optimizer) if under_plan else Memory({}, {})
+    decays = bool(getattr(inner, "weight_decay", None))
     data = {
         "kept_by": "keras" if by_keras else "frostline",
-        "under_plan": known,
+        "under_plan": under_plan,
         "targets": [[target.address, target.lr, target.decay] for target in targets],
-        "without_decay": [
-            t.address for t in targets if _weight_decay(inner) and not decay_of(inner, t.variable)
-        ],
+        "without_decay": [t.address for t in targets if decays and not decay_of(inner, t.variable)],
         "joined": dict(memory.joined),
         "parked": {address: [steps, list(slots)] for address, (slots, steps) in memory.parked.items()},
     }
-    named = {} if by_keras else optimizer.named_variables(opt, targets)
-    arrays = {f"{_VARIABLES}{name}": _array(variable) for name, variable in named.items()}
+    variables = {} if by_keras else named_variables(optimizer, targets)
+    arrays = {f"{_VARIABLES}{name}": to_numpy(variable) for name, variable in variables.items()}
     for address, (slots, _) in memory.parked.items():
         arrays |= {f"{_PARKED}{address}/{name}": value for name, value in slots.items()}
     return data, arrays
 
 
-def restored(
+def restore_optimizer(
     model: Any, data: Mapping[str, Any], arrays: Mapping[str, Array], names: Mapping[str, str]
 ) -> None:
-    """Give the optimizer of a compiled model the state that `taken` returned.
+    """Give the optimizer of a compiled model the state that `optimizer_state` returned.
 
     Args:
         model: The model.
@@ -96,24 +105,25 @@ def restored(
     Raises:
         OptimizerError: Its optimizer holds other variables than the saved one did.
     """
-    opt, held = model.optimizer, inventory(model)
-    by_address = {address: variable for w in held for address, variable in w.targets}
-    inner = optimizer_chain(opt)[-1]
-    without = [by_address[address] for address in renamed(names, data["without_decay"])]
-    exclude_from_decay(inner, without)
-    order = {id(v): n for n, v in enumerate(optimizer_targets(inner))}
-    now = renamed(names, [address for address, _, _ in data["targets"]])
-    found = [
+    optimizer, model_inventory = model.optimizer, inventory(model)
+    by_address = {address: variable for w in model_inventory for address, variable in w.targets}
+    inner = optimizer_chain(optimizer)[-1]
+    exclude_from_decay(inner, [by_address[address] for address in renamed(names, data["without_decay"])])
+    present = renamed(names, [address for address, _, _ in data["targets"]])
+    targets = [
         (saved, Target(address, by_address[address], lr, decay))
-        for address, (saved, lr, decay) in zip(now, data["targets"], strict=True)
+        for address, (saved, lr, decay) in zip(present, data["targets"], strict=True)
     ]
-    found.sort(key=lambda one: order.get(id(one[1].variable), len(order)))
+    # Slots belong to the optimizer's variables by their order, which that of the file need not be.
+    order = {id(v): n for n, v in enumerate(optimizer_targets(inner))}
+    targets.sort(key=lambda one: order.get(id(one[1].variable), len(order)))
     if data["under_plan"] or data["kept_by"] == "frostline":
-        every = {id(w.variable): w.address for w in held} | {id(v): a for a, v in by_address.items()}
-        optimizer.set_targets(opt, [target for _, target in found], every)
-        optimizer.remember(opt, _memory(data, arrays, names))
+        whole_weights = {id(w.variable): w.address for w in model_inventory}
+        addresses = whole_weights | {id(v): address for address, v in by_address.items()}
+        set_targets(optimizer, [target for _, target in targets], addresses)
+        remember(optimizer, _memory(data, arrays, names))
     if data["kept_by"] == "frostline":
-        _assign(opt, [replace(target, address=saved) for saved, target in found], arrays)
+        _assign(optimizer, [replace(target, address=saved) for saved, target in targets], arrays)
     own_buffers(model)
 
 
@@ -129,54 +139,56 @@ def _memory(data: Mapping[str, Any], arrays: Mapping[str, Array], names: Mapping
     return Memory(parked, joined)
 
 
-def _assign(opt: Any, targets: Sequence[Target], arrays: Mapping[str, Array]) -> None:
-    named = optimizer.named_variables(opt, targets)
+def _assign(optimizer: Any, targets: Sequence[Target], arrays: Mapping[str, Array]) -> None:
+    variables = named_variables(optimizer, targets)
     values = {n.removeprefix(_VARIABLES): a for n, a in arrays.items() if n.startswith(_VARIABLES)}
-    if {n: tuple(v.shape) for n, v in named.items()} != {n: a.shape for n, a in values.items()}:
+    if {n: tuple(v.shape) for n, v in variables.items()} != {n: a.shape for n, a in values.items()}:
         raise OptimizerError(
-            f"the optimizer {type(opt).__name__} holds other variables than the one in the file",
-            received=listed(sorted(set(named) ^ set(values))) or "other shapes",
+            f"the optimizer {type(optimizer).__name__} holds other variables than the one in the file",
+            received=listed(sorted(set(variables) ^ set(values))) or "other shapes",
             remedy="load it with compile=False, and compile the model anew",
         )
-    for name, variable in named.items():
+    for name, variable in variables.items():
         variable.assign(values[name])
 
 
-def fits_plain_keras(model: Any, held: Inventory, targets: tuple[Target, ...]) -> bool:
+def is_built_alike_by_keras(model: Any, model_inventory: Inventory, targets: tuple[Target, ...]) -> bool:
     """Whether plain Keras, having loaded the model, builds its optimizer for the very same weights.
 
-    Keras keeps the flags of layers that stand in its configuration, and no others. So the model is made
-    again from that, and looked at.
+    Keras keeps the flags of layers that stand in its configuration, and no others. So a copy is made from
+    that, and its flags are read.
     """
-    if any(weight.combination is not None for weight in held):
+    if any(weight.combination is not None for weight in model_inventory):
         return False
+    weights = model_inventory.of_role("weight")
     trained = [target.address for target in targets]
-    flags = [layer_flag(node.layer) for node in held.layers]
-    flags += [weight.variable.trainable for weight in held.of_role("weight")]
-    if all(flags) and len(trained) == len(held.of_role("weight")):
+    flags = [layer_flag(node.layer) for node in model_inventory.layers]
+    flags += [weight.variable.trainable for weight in weights]
+    if all(flags) and len(trained) == len(weights):
         return True
-    again = _made_again(model, held)
-    if again is None:
+    copy = _copy_from_config(model, model_inventory)
+    if copy is None:
         return False
-    present = inventory(again)
-    kinds = [{w.address: (w.shape, w.dtype) for w in one.of_role("weight")} for one in (held, present)]
-    names = aligned(*kinds)
-    addresses = {id(weight.variable): weight.address for weight in present}
-    return [addresses.get(id(v)) for v in again.trainable_variables] == renamed(names, trained)
+    copied = inventory(copy)
+    names = aligned(
+        {w.address: (w.shape, w.dtype) for w in weights},
+        {w.address: (w.shape, w.dtype) for w in copied.of_role("weight")},
+    )
+    addresses = {id(weight.variable): weight.address for weight in copied}
+    return [addresses.get(id(v)) for v in copy.trainable_variables] == renamed(names, trained)
 
 
-def _made_again(model: Any, held: Inventory) -> Any:
-    import keras
-
-    classes = {type(node.layer).__name__: type(node.layer) for node in held.layers}
+def _copy_from_config(model: Any, model_inventory: Inventory) -> Any:
+    """Return a model made from the configuration of another one; None where that gives no built model."""
+    classes = {type(node.layer).__name__: type(node.layer) for node in model_inventory.layers}
     try:
         with _randomness_kept(), keras.saving.custom_object_scope(classes):
             data = keras.saving.serialize_keras_object(model)
-            again = keras.saving.deserialize_keras_object({**data, "compile_config": None})
+            copy = keras.saving.deserialize_keras_object({**data, "compile_config": None})
     except Exception:
         # Then Keras will say why when it loads the file; no optimizer comes into that.
         return None
-    return again if again.built else None
+    return copy if copy.built else None
 
 
 @contextmanager
@@ -187,14 +199,3 @@ def _randomness_kept() -> Iterator[None]:
         yield
     finally:
         random.setstate(before)
-
-
-def _weight_decay(opt: Any) -> bool:
-    return bool(getattr(opt, "weight_decay", None))
-
-
-def _array(variable: Any) -> Array:
-    import keras
-
-    value: Array = keras.ops.convert_to_numpy(variable)
-    return value

@@ -1,4 +1,4 @@
-"""All that was decided about a model's weights, as data and arrays; and back onto the loaded model."""
+"""All that was decided about a model's weights, as data and arrays; and back on the loaded model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import keras
 
 from frostline._keras.layers import layer_flag, set_layer_flag
+from frostline._keras.variables import to_numpy
 from frostline.errors import ModelFileError, PlanError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import aligned, renamed
@@ -40,8 +41,8 @@ class Decisions:
     arrays: Mapping[str, Array]
 
 
-def decisions_of(model: Any, held: Inventory) -> Decisions:
-    """Take down every decision about a model, without changing it.
+def decisions_of(model: Any, model_inventory: Inventory) -> Decisions:
+    """Return every decision about a model, without changing it.
 
     Raises:
         ParametrizationError: A parametrization cannot be written to a file.
@@ -49,9 +50,9 @@ def decisions_of(model: Any, held: Inventory) -> Decisions:
     resolution = resolution_on(model)
     parametrized: dict[str, Any] = {}
     arrays: dict[str, Array] = {}
-    for weight in held:
+    for weight in model_inventory:
         if weight.combination is not None:
-            parametrized[weight.address], own = _taken_apart(weight, resolution)
+            parametrized[weight.address], own = _parametrized_state(weight, resolution)
             arrays |= own
     data = {
         "weights": {
@@ -60,10 +61,10 @@ def decisions_of(model: Any, held: Inventory) -> Decisions:
                 "dtype": w.dtype,
                 "trains": bool(w.variable.trainable),
             }
-            for w in held
+            for w in model_inventory
             if w.role != "metric"
         },
-        "layers": {node.address: layer_flag(node.layer) for node in held.layers},
+        "layers": {node.address: layer_flag(node.layer) for node in model_inventory.layers},
         "parametrized": parametrized,
         "plan": _plan(resolution) if resolution is not None else None,
     }
@@ -125,7 +126,9 @@ def _by_addresses(
     return Plan((*whole, *parts), "freeze", decided["batchnorm"], decided["stochastic"])
 
 
-def put_on(model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] | None) -> dict[str, str]:
+def restore_decisions(
+    model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] | None
+) -> dict[str, str]:
     """Bring a model that Keras has just loaded under the decisions of its file.
 
     Returns:
@@ -135,9 +138,9 @@ def put_on(model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] |
         ModelFileError: They are of another model.
         ParametrizationError: A parametrization is of a class that is not known here.
     """
-    data, held = decisions.data, inventory(model)
-    names, parametrized = _fitting_names(held, data["weights"]), data["parametrized"]
-    own = {address: _own(decisions.arrays, address) for address in parametrized}
+    data, model_inventory = decisions.data, inventory(model)
+    names, parametrized = _present_names(model_inventory, data["weights"]), data["parametrized"]
+    own = {address: _arrays_of(decisions.arrays, address) for address in parametrized}
     hows = {address: _how(about, own[address], custom_objects) for address, about in parametrized.items()}
     for address, how in hows.items():
         if not parametrized[address]["by_plan"]:
@@ -146,8 +149,8 @@ def put_on(model: Any, decisions: Decisions, custom_objects: Mapping[str, Any] |
         planned = {address: how for address, how in hows.items() if parametrized[address]["by_plan"]}
         apply(model, _plan_for(data["plan"], names, planned))
     for address in parametrized:
-        _give_values(held.by_address[names[address]], own[address])
-    _set_flags(held, data, names)
+        _assign(model_inventory.by_address[names[address]], own[address])
+    _set_flags(model_inventory, data, names)
     return names
 
 
@@ -158,22 +161,21 @@ def _plan_for(plan: Mapping[str, Any], names: Mapping[str, str], hows: Mapping[s
     return _by_addresses(plan["decided"], names, hows)
 
 
-def _set_flags(held: Inventory, data: Mapping[str, Any], names: Mapping[str, str]) -> None:
-    for address, kept in data["weights"].items():
-        variable = held.by_address[names[address]].variable
-        if variable.trainable != kept["trains"]:
-            variable.trainable = kept["trains"]
+def _set_flags(model_inventory: Inventory, data: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    for address, about in data["weights"].items():
+        variable = model_inventory.by_address[names[address]].variable
+        if variable.trainable != about["trains"]:
+            variable.trainable = about["trains"]
     for address, about in data["parametrized"].items():
-        held.by_address[names[address]].combination.flag = about["flag"]
-    nodes = aligned(
-        dict.fromkeys(data["layers"]), dict.fromkeys(node.address for node in held.layers), renamed=True
-    )
+        model_inventory.by_address[names[address]].combination.flag = about["flag"]
+    saved, present = dict.fromkeys(data["layers"]), dict.fromkeys(n.address for n in model_inventory.layers)
+    nodes = aligned(saved, present, renamed=True)
     for address, flag in data["layers"].items():
-        if (node := held.layer_by_address.get(nodes[address])) is not None:
+        if (node := model_inventory.layer_by_address.get(nodes[address])) is not None:
             set_layer_flag(node.layer, flag)
 
 
-def _own(arrays: Mapping[str, Array], address: str) -> dict[str, Array]:
+def _arrays_of(arrays: Mapping[str, Array], address: str) -> dict[str, Array]:
     """Return the arrays of one weight, by their names without its address."""
     found: dict[str, Array] = {}
     for kind in (_BASE, _PART, _HOW):
@@ -182,13 +184,16 @@ def _own(arrays: Mapping[str, Array], address: str) -> dict[str, Array]:
     return found
 
 
-def _taken_apart(weight: Weight, resolution: Resolution | None) -> tuple[dict[str, Any], dict[str, Array]]:
+def _parametrized_state(
+    weight: Weight, resolution: Resolution | None
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return what a parametrized weight is made of, as data for JSON, and arrays."""
     made_of = weight.combination
     how, own = serialize(made_of.how)
     arrays = {f"{_HOW}{weight.address}:{name}": array for name, array in own.items()}
     if not isinstance(made_of.how, Selection):
         # The merged weight tells the elements of a selection, and not the factors of others.
-        arrays |= {f"{_PART}{weight.address}:{n}": _array(part) for n, part in made_of.parts.items()}
+        arrays |= {f"{_PART}{weight.address}:{n}": to_numpy(part) for n, part in made_of.parts.items()}
     base, merged = _base_elements(weight), weight.numpy()
     if base.shape != merged.shape or base.tobytes() != merged.tobytes():
         arrays[f"{_BASE}{weight.address}:"] = base
@@ -206,14 +211,11 @@ def _taken_apart(weight: Weight, resolution: Resolution | None) -> tuple[dict[st
 
 def _base_elements(weight: Weight) -> Array:
     """Return what of the base the merged weight does not tell."""
-    import keras
-
     made_of = weight.combination
     elements = made_of.how.elements(weight.shape)
     if not isinstance(made_of.how, Selection) or elements is None:
-        return _array(made_of.base)
-    taken: Array = keras.ops.convert_to_numpy(elements.take(made_of.base.value))
-    return taken
+        return to_numpy(made_of.base)
+    return to_numpy(elements.take(made_of.base.value))
 
 
 def _how(
@@ -223,9 +225,7 @@ def _how(
     return deserialize(about["how"], places, custom_objects)
 
 
-def _give_values(weight: Weight, arrays: Mapping[str, Array]) -> None:
-    import keras
-
+def _assign(weight: Weight, arrays: Mapping[str, Array]) -> None:
     made_of = weight.combination
     if (base := arrays.get(_BASE)) is not None:
         elements = made_of.how.elements(weight.shape)
@@ -237,8 +237,10 @@ def _give_values(weight: Weight, arrays: Mapping[str, Array]) -> None:
             part.assign(value)
 
 
-def _fitting_names(held: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:
-    present = {w.address: (w.name, list(w.shape), w.dtype) for w in held if w.role != "metric"}
+def _present_names(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:
+    """Return the address in a model for each one in its file."""
+    weights = [w for w in model_inventory if w.role != "metric"]
+    present = {w.address: (w.name, list(w.shape), w.dtype) for w in weights}
     wanted = {a: (a.rpartition("/")[2], about["shape"], about["dtype"]) for a, about in saved.items()}
     names = aligned(wanted, present, renamed=True)
     if present == {names[address]: kind for address, kind in wanted.items()}:
@@ -250,10 +252,3 @@ def _fitting_names(held: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:
         expected="the weights that the model had when it was saved",
         remedy="a custom layer may have changed since; keras.models.load_model opens the model plainly",
     )
-
-
-def _array(variable: Any) -> Array:
-    import keras
-
-    value: Array = keras.ops.convert_to_numpy(variable)
-    return np.asarray(value)

@@ -186,7 +186,7 @@ def test_what_is_more_than_low_rank_is_refused(tmp_path: Path) -> None:
         "  expected: factors of low rank alone"
     )
     assert refused(altered(tmp_path, peft_type="IA3")) == (
-        "the adapter in 'FOLDER' is no LoRA.\n  received: peft_type 'IA3'\n  expected: 'LORA'"
+        "the adapter in 'FOLDER' is not LoRA.\n  received: peft_type 'IA3'\n  expected: 'LORA'"
     )
 
 
@@ -215,7 +215,7 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     weights.unlink()
     assert refused(folder) == "'FOLDER/adapter_model.safetensors' cannot be read: No such file or directory."
     (folder / "adapter_config.json").write_text("{")
-    assert refused(folder) == "'FOLDER/adapter_config.json' is no JSON of an adapter."
+    assert refused(folder) == "'FOLDER/adapter_config.json' is not the JSON of an adapter."
 
 
 def test_a_parametrized_weight_is_left_alone() -> None:
@@ -281,7 +281,7 @@ def test_only_matrices_are_exported(tmp_path: Path) -> None:
     with pytest.raises(fl.FrostlineError) as failed:
         fl.export_peft(conv, tmp_path)
     assert str(failed.value) == (
-        "'conv/kernel' is no matrix of inputs by outputs, as PEFT's adapters are.\n"
+        "'conv/kernel' is not a matrix of inputs by outputs, as PEFT's adapters are.\n"
         "  received: a weight of the layer Conv1D\n"
         "  expected: the kernel of a Dense or EinsumDense layer, or the table of an Embedding"
     )

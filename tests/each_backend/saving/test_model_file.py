@@ -506,7 +506,7 @@ def test_saving_is_tried_only_on_what_can_be_saved(tmp_path: Path) -> None:
     fl.save_model(two_dense(), path)
     with pytest.raises(fl.FrostlineError, match=r"model\.keras' exists already"):
         fl.save_model(two_dense(), path, overwrite=False)
-    with pytest.raises(fl.FrostlineError, match=r"model\.h5' is no name for a saved model"):
+    with pytest.raises(fl.FrostlineError, match=r"model\.h5' is not a name for a saved model"):
         fl.save_model(two_dense(), tmp_path / "model.h5")
     with pytest.raises(fl.FrostlineError, match=r"only a keras\.Model can be saved"):
         fl.save_model(layers.Dense(2), path)
@@ -556,7 +556,7 @@ def test_an_altered_file_is_refused(saved: Path) -> None:
     swapped = text.replace(b'"trains": true', b'"trains": false', 1)
     assert swapped != text
     assert refused(rewritten(saved, frostline__json=swapped)) == what.format("its own digest does not fit")
-    assert refused(rewritten(saved, frostline__json=b"{")) == what.format("it is no JSON")
+    assert refused(rewritten(saved, frostline__json=b"{")) == what.format("it is not JSON")
     other = what.format("frostline.safetensors is not the one it was written with")
     spoilt = values[:-1] + bytes([values[-1] ^ 1])
     assert refused(rewritten(saved, frostline__safetensors=spoilt)) == other
