@@ -17,7 +17,7 @@ from frostline.delta.contents import BaseWeight, Delta, Entry
 from frostline.errors import DeltaError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import aligned
-from frostline.model.inventory import Inventory, Weight, inventory
+from frostline.model.inventory import Inventory, Role, Weight, inventory
 from frostline.parametrization.selections import Rows, Selection
 from frostline.parametrization.serialization import serialize
 from frostline.resolution.parts import part_text
@@ -27,7 +27,7 @@ from frostline.verification.digest import digest_array, digest_without
 from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint_of
 from frostline.verification.receipt import Receipt
 
-_ROLES = ("weight", "statistic")
+_ROLES: tuple[Role, ...] = ("weight", "statistic")
 
 
 def save_delta(model: Any, path: str | os.PathLike[str], *, base: Any = None, check: bool = True) -> Delta:
