@@ -96,7 +96,8 @@ def peak_mb() -> float:
 def alone(arm: str, model_name: str) -> dict[str, float]:
     """Return the figures of one arm in this process."""
     from frostline.backends.dispatch import reader
-    from frostline.diagnostics.audit import audit, looked_at
+    from frostline.diagnostics.audit import audit
+    from frostline.diagnostics.inspection import inspect_model
     from frostline.diagnostics.rules import all_rules
 
     model, x, y = MODELS[model_name]()
@@ -108,9 +109,9 @@ def alone(arm: str, model_name: str) -> dict[str, float]:
         return {"first": first, "step": step, "before_MB": before, "peak_MB": peak_mb()}
 
     def structure() -> None:
-        with looked_at(model, x, y, measured=False) as seen:
-            assert set(seen.statuses.values()) == {"trains"}
-            assert not [finding for rule in all_rules() for finding in rule.check(seen)]
+        with inspect_model(model, x, y, measured=False) as inspection:
+            assert set(inspection.statuses.values()) == {"trains"}
+            assert not [finding for rule in all_rules() for finding in rule.check(inspection)]
 
     seconds = timed(structure if arm == "structure" else lambda: audit(model, x, y))
     return {"seconds": seconds, "before_MB": before, "peak_MB": peak_mb()}

@@ -42,12 +42,12 @@ from .diagnostics.intermediates import (
     Intermediates as Intermediates,
 )
 from .diagnostics.intermediates import (
-    WhatIf as WhatIf,
-)
-from .diagnostics.intermediates import (
     intermediates as intermediates,
 )
-from .diagnostics.intermediates import (
+from .diagnostics.what_if import (
+    WhatIf as WhatIf,
+)
+from .diagnostics.what_if import (
     what_if as what_if,
 )
 from .diagnostics.why import why as why

@@ -1,18 +1,30 @@
-"""The choice among the sub-packages `jax`, `tensorflow` and `torch`, each loaded when first asked for."""
+"""The choice among the sub-packages `jax`, `tensorflow` and `torch`, each loaded when first asked for.
+
+Nowhere else is the name of a module put together from strings.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from functools import cache
 from typing import Any, cast
 
-from frostline.graph.reader import Measured, Reader, Subject, Trace
+import keras
+
+from frostline.backends.protocols import CustomLoop, GradientCheck, RowLookup, TrainStep
+from frostline.graph.reader import Computation, Measured, Reader, Trace
 
 
 def of_backend(module: str) -> Any:
-    """Return a module that each backend has, such as `reader`, for the backend that Keras runs on."""
-    import keras
+    """Return a module for the backend that Keras runs on, such as `reader`; None where it has none such."""
+    return _module(keras.backend.backend(), module)
 
-    return importlib.import_module(f"frostline.backends.{keras.backend.backend()}.{module}")
+
+@cache  # a lookup of rows takes microseconds, and asks each time
+def _module(backend: str, module: str) -> Any:
+    name = f"frostline.backends.{backend}.{module}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 
 def reader() -> Reader:
@@ -20,11 +32,31 @@ def reader() -> Reader:
     return cast(Reader, of_backend("reader"))
 
 
-def trace(subject: Subject) -> Trace:
+def train_step() -> TrainStep:
+    """Return what runs a training step without training."""
+    return cast(TrainStep, of_backend("train_step"))
+
+
+def gradient_check() -> GradientCheck:
+    """Return what makes repeated evaluations of a loss comparable."""
+    return cast(GradientCheck, of_backend("gradient_check"))
+
+
+def custom_loop() -> CustomLoop:
+    """Return what guards training loops of the user's own."""
+    return cast(CustomLoop, of_backend("custom_loop"))
+
+
+def row_lookup() -> RowLookup | None:
+    """Return the backend's own lookup of rows, None where Keras's operations are as fast."""
+    return cast(RowLookup | None, of_backend("row_lookup"))
+
+
+def trace(computation: Computation) -> Trace:
     """Read the gradient graph of a computation. Nothing is written to any Keras variable."""
-    return reader().read(subject)
+    return reader().read(computation)
 
 
-def measure(subject: Subject) -> Measured:
+def measure(computation: Computation) -> Measured:
     """Compute the loss and its gradients once. Nothing is written to any Keras variable."""
-    return reader().measure(subject)
+    return reader().measure(computation)

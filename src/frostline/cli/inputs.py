@@ -15,7 +15,7 @@ from frostline.data.samples import Samples, Stream
 from frostline.data.sources import CsvData, ImagesData
 from frostline.diagnostics.explanation import shown
 from frostline.errors import AuditError, DataError, FrostlineError, RunError, listed, near
-from frostline.graph.source_lines import place_of_error
+from frostline.graph.source_lines import users_line_of_error
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
@@ -125,7 +125,7 @@ def computing(asked: Asked) -> Iterator[None]:
     except FrostlineError:
         raise
     except Exception as error:
-        where = place_of_error(error)
+        where = users_line_of_error(error)
         place = f" ({shown(where)})" if where else ""
         raise AuditError(
             f"the loss of the model {asked.model.name!r} cannot be computed on {asked.source}",

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from rich.console import ConsoleRenderable
 from rich.padding import Padding
 from rich.text import Text
 
-from frostline.backends import dispatch
 from frostline.diagnostics.explanation import Explanation, Status, reasons, shown
 from frostline.diagnostics.finding import SEVERITIES, Finding, worst
-from frostline.diagnostics.loss import Question
-from frostline.diagnostics.observation import Seen
-from frostline.diagnostics.planned import planned
+from frostline.diagnostics.inspection import Inspection, inspect_model
 from frostline.diagnostics.rules import all_rules
 from frostline.errors import listed
 from frostline.graph.ir import Graph
-from frostline.model.checks import require_keras_model
 from frostline.plan.plan import Plan
 from frostline.render import STYLES, Rendered, count, stacked, table
 from frostline.resolution.resolution import Resolution
@@ -34,7 +27,7 @@ _GOOD: tuple[Status, ...] = ("trains", "partial", "frozen")
 
 @dataclass(frozen=True)
 class Audit(Rendered):
-    """What became clear of a model. Prints as a table, with the findings below it.
+    """The status of every weight of a model, and what the rules found. Prints as a table, findings below it.
 
     Attributes:
         model: Name of the model.
@@ -175,84 +168,30 @@ def audit(
         >>> answer.ok
         True
     """
-    with looked_at(model, x, y, plan=plan, loss=loss, sample_weight=sample_weight) as seen:
-        findings = [finding for rule in all_rules() for finding in rule.check(seen)]
+    with inspect_model(model, x, y, plan=plan, loss=loss, sample_weight=sample_weight) as inspection:
+        findings = [finding for rule in all_rules() for finding in rule.check(inspection)]
         findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-        statuses = seen.statuses
-        dead = [a for a in seen.planned.trained if statuses[a] in ("cut", "unused", "zero")]
+        statuses = inspection.statuses
+        dead = [a for a in inspection.planned.trained if statuses[a] in ("cut", "unused", "zero")]
         return Audit(
             model=model.name,
             statuses=statuses,
             findings=tuple(findings),
-            graph=seen.trace.graph,
-            loss=seen.measured.loss if seen.measured else float("nan"),
-            gradient_norms=_norms(seen),
-            explanations={a: seen.explain(a) for a in statuses if a in dead},
-            notes=tuple(_notes(seen)),
+            graph=inspection.trace.graph,
+            loss=inspection.measured.loss if inspection.measured else float("nan"),
+            gradient_norms=_norms(inspection),
+            explanations={a: inspection.explain(a) for a in statuses if a in dead},
+            notes=tuple(_notes(inspection)),
         )
 
 
-def _notes(seen: Seen) -> Iterator[str]:
-    if seen.measured and seen.measured.error:
-        error = seen.measured.error.splitlines()[0]
+def _notes(inspection: Inspection) -> Iterator[str]:
+    if inspection.measured and inspection.measured.error:
+        error = inspection.measured.error.splitlines()[0]
         yield f"no gradients on this batch, all statuses are by structure alone: the framework says: {error}"
 
 
-def _norms(seen: Seen) -> dict[str, float]:
+def _norms(inspection: Inspection) -> dict[str, float]:
     """Return the norms of the gradients of those that have one; a parametrized weight counts as a whole."""
-    sizes = {weight.address: seen.gradient_norm(weight) for weight in seen.weights}
+    sizes = {weight.address: inspection.gradient_norm(weight) for weight in inspection.weights}
     return {address: size for address, size in sizes.items() if size is not None}
-
-
-@contextmanager
-def looked_at(
-    model: Any,
-    x: Any,
-    y: Any = None,
-    *,
-    plan: Plan | Resolution | None = None,
-    loss: Any = None,
-    sample_weight: Any = None,
-    asked: tuple[str, ...] | None = None,
-    measured: bool = True,
-    routes_only: bool = False,
-) -> Iterator[Seen]:
-    """Trace the loss of a model and measure its gradients; inside the block the plan's flags are set.
-
-    Args:
-        model: As for `audit`.
-        x: As for `audit`.
-        y: As for `audit`.
-        plan: As for `audit`.
-        loss: As for `audit`.
-        sample_weight: As for `audit`.
-        asked: Addresses of the weights to ask about; else those that are to train.
-        measured: Whether to compute the gradients, too.
-        routes_only: Whether all that depends on none of these weights may be left out of the graph.
-    """
-    require_model(model)
-    with _random_state_kept(), planned(model, plan) as now:
-        question = Question(model, now.held, x, y, sample_weight, loss)
-        wanted = now.trained if asked is None else asked
-        subject = question.subject(wanted, routes_only=routes_only)
-        trace = dispatch.trace(subject)
-        gradients = dispatch.measure(subject) if measured and wanted else None
-        yield Seen(model, question, now, trace, gradients)
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Put the states of Python's and NumPy's generators back: initializers and user code draw from them."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-def require_model(model: Any) -> None:
-    """Raise `ModelError` for what is not a Keras model."""
-    require_keras_model(
-        model, "looked at", remedy="for a computation without a model use fl.explain(loss_fn, variables)"
-    )

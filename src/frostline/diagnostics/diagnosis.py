@@ -43,7 +43,7 @@ class Diagnosis:
         """Say what becomes of a weight, by structure and, where it was measured, by its gradient."""
         if name in self._frozen:
             return "frozen"
-        standing = self.flow.standing(self.trace.graph.weights[name])
+        standing = self.flow.structural_status(self.trace.graph.weights[name])
         if self._measured is None or self._measured.error:
             return standing
         gradient = self._measured.gradients.get(name)

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import keras
+
 from frostline.backends import dispatch
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanations
 from frostline.errors import FrostlineError
-from frostline.graph.reader import Argument, Source, Subject
+from frostline.graph.reader import Argument, Computation, Source
 
 _CONSTANT = "the loss is a constant: it is computed from no variable, and was probably made before the call"
 
@@ -45,11 +47,11 @@ def explain(loss_fn: Callable[..., Any], variables: Any) -> Explanations:
         >>> answer["scale"].cuts[0].operation
         'round'
     """
-    subject, frozen = _subject(loss_fn, variables)
-    trace = dispatch.trace(subject)
+    computation, frozen = _computation(loss_fn, variables)
+    trace = dispatch.trace(computation)
     if not trace.graph.weights:
         raise FrostlineError("there is no variable to explain", received=repr(variables))
-    measured = dispatch.measure(subject)
+    measured = dispatch.measure(computation)
     diagnosis = Diagnosis(trace, measured, frozen)
     notes = []
     if diagnosis.loss_is_constant:
@@ -60,20 +62,18 @@ def explain(loss_fn: Callable[..., Any], variables: Any) -> Explanations:
     return Explanations(explained, measured.loss, tuple(notes))
 
 
-def _subject(loss_fn: Callable[..., Any], variables: Any) -> tuple[Subject, set[str]]:
+def _computation(loss_fn: Callable[..., Any], variables: Any) -> tuple[Computation, set[str]]:
     """What to trace, and the names of the variables that are not meant to train."""
-    import keras
-
     _require_function(loss_fn)
     named = _named(variables)
     if keras.backend.backend() == "jax" and not all(isinstance(v, keras.Variable) for _, v in named):
         _require_takes(loss_fn, 1, "the pytree of variables")
-        return Subject(loss_fn, arguments=(Argument(variables, "weight"),)), set()
+        return Computation(loss_fn, arguments=(Argument(variables, "weight"),)), set()
     _require_takes(loss_fn, 0, "no arguments")
     for name, variable in named:
         _require_variable(name, variable)
     frozen = {name for name, variable in named if not _is_meant_to_train(variable)}
-    return Subject(loss_fn, tuple(Source(name, variable) for name, variable in named)), frozen
+    return Computation(loss_fn, tuple(Source(name, variable) for name, variable in named)), frozen
 
 
 def _named(variables: Any) -> list[tuple[str, Any]]:
@@ -131,8 +131,6 @@ def _require_takes(loss_fn: Callable[..., Any], arguments: int, what: str) -> No
 
 
 def _require_variable(name: str, variable: Any) -> None:
-    import keras
-
     backend = keras.backend.backend()
     fits = isinstance(variable, keras.Variable)
     if backend == "tensorflow":

@@ -7,15 +7,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 from rich.console import ConsoleRenderable
 
 from frostline._keras.calls import computing_in, float64_kept, losses_of
 from frostline.backends import dispatch
-from frostline.diagnostics.loss import Question, tensors
+from frostline.diagnostics.model_loss import ModelLoss, tensors
 from frostline.errors import AuditError, listed
-from frostline.graph.reader import Source, Subject
+from frostline.graph.reader import Computation, Source
 from frostline.model.inventory import Inventory, Weight, inventory
 from frostline.render import Rendered, count, stacked, table
 
@@ -129,23 +130,23 @@ def check_gradients(
         >>> check_gradients(model, np.ones((4, 3), "float32"), directions=2).ok
         True
     """
-    held = inventory(model)
+    parts = inventory(model)
     flags = {id(v) for v in model.trainable_variables}
-    weights = [w for w in held.of_role("weight") if id(w.variable) in flags and w.combination is None]
+    weights = [w for w in parts.of_role("weight") if id(w.variable) in flags and w.combination is None]
     if directions < 1 or not weights:
         raise AuditError(
             "there is no gradient to check",
             received=f"{count(len(weights), 'weight')} that train, directions={directions!r}",
             expected="at least one weight that trains, and one direction",
         )
-    subject = _subject(model, held, weights, x, y, loss)
-    with _in_float64(model, held) as dtype:
-        measured = dispatch.measure(subject)
+    computation = _computation(model, parts, weights, x, y, loss)
+    with _in_float64(model, parts) as dtype:
+        measured = dispatch.measure(computation)
         if measured.error:
             raise AuditError(
                 f"the gradients of {model.name!r} cannot be computed", received=measured.error.splitlines()[0]
             )
-        evaluate = _evaluated(subject)
+        evaluate = _evaluated(computation)
         generator = np.random.default_rng(seed)
         checks = []
         for weight in weights:
@@ -156,15 +157,15 @@ def check_gradients(
     return GradientCheck(model.name, tuple(checks), dtype, directions)
 
 
-def _subject(model: Any, held: Inventory, weights: list[Weight], x: Any, y: Any, loss: Any) -> Subject:
-    import keras
-
+def _computation(
+    model: Any, parts: Inventory, weights: list[Weight], x: Any, y: Any, loss: Any
+) -> Computation:
     sources = tuple(Source(w.address, w.variable) for w in weights)
-    question = Question(model, held, x, y, None, loss)
+    model_loss = ModelLoss(model, parts, x, y, None, loss)
     with_loss = isinstance(model, keras.Model) and (loss is not None or (model.compiled and y is not None))
     if with_loss:
-        whole = question.subject(w.address for w in weights)
-        return Subject(whole.loss, whole.variables, whole.arguments, whole.layers)
+        whole = model_loss.computation(w.address for w in weights)
+        return Computation(whole.loss, whole.variables, whole.arguments, whole.layers)
     batch = tensors(x)
     weighting = np.random.default_rng(0)
 
@@ -180,16 +181,15 @@ def _subject(model: Any, held: Inventory, weights: list[Weight], x: Any, y: Any,
         weighting = np.random.default_rng(0)
         return projected()
 
-    return Subject(loss_fn, sources)
+    return Computation(loss_fn, sources)
 
 
-def _evaluated(subject: Subject) -> Callable[[], float]:
+def _evaluated(computation: Computation) -> Callable[[], float]:
     """Return a function that computes the loss at the present values, writing nothing."""
-    import keras
 
     def evaluate() -> float:
-        with keras.StatelessScope(collect_losses=True), dispatch.of_backend("train_step").same_randomness():
-            value = subject.loss(*(argument.value for argument in subject.arguments))
+        with keras.StatelessScope(collect_losses=True), dispatch.gradient_check().same_randomness():
+            value = computation.loss(*(argument.value for argument in computation.arguments))
             total = keras.ops.sum(value)
             # TensorFlow cannot turn these into NumPy arrays.
             half = keras.backend.standardize_dtype(total.dtype) in ("bfloat16", "float16")
@@ -240,16 +240,14 @@ def _difference(
 
 
 @contextmanager
-def _in_float64(model: Any, held: Inventory) -> Iterator[str]:
+def _in_float64(model: Any, parts: Inventory) -> Iterator[str]:
     """Let all layers compute in float64 and yield the dtype that the backend really computes in."""
-    import keras
-
     with ExitStack() as stack:
-        stack.enter_context(dispatch.of_backend("train_step").wide_floats())
+        stack.enter_context(dispatch.gradient_check().float64_enabled())
         stack.enter_context(float64_kept())
         # Some of Keras's operations cast to this dtype, whatever they are given.
         stack.callback(keras.config.set_floatx, keras.config.floatx())
         keras.config.set_floatx("float64")
-        for part in (*(node.layer for node in held.layers), *losses_of(model)):
-            stack.enter_context(computing_in(part, "float64"))
+        for layer_or_loss in (*(node.layer for node in parts.layers), *losses_of(model)):
+            stack.enter_context(computing_in(layer_or_loss, "float64"))
         yield str(keras.backend.standardize_dtype(keras.ops.ones((), "float64").dtype))

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from frostline.diagnostics.audit import looked_at
+import keras
+
 from frostline.diagnostics.explanation import reasons
+from frostline.diagnostics.inspection import inspect_model
 from frostline.errors import NoGradientError, listed
 from frostline.render import stacked, to_text
 from frostline.resolution.resolution import Resolution
@@ -44,7 +46,7 @@ def preflight(
         return False
     asked = tuple(dict.fromkeys(d.weight.address for r in resolutions for d in r.trained))
     try:
-        with looked_at(
+        with inspect_model(
             model,
             *batch[:2],
             plan=resolutions[-1],
@@ -52,11 +54,11 @@ def preflight(
             asked=asked,
             measured=False,
             routes_only=True,
-        ) as seen:
-            if seen.trace.strangers:
+        ) as inspection:
+            if inspection.trace.unknown_layers:
                 return False  # layers made in `call`, of which training has more to say
-            dead = [a for a in asked if seen.diagnosis.status(a) in ("cut", "unused")]
-            explained = [seen.diagnosis.explain(address) for address in dead]
+            dead = [a for a in asked if inspection.diagnosis.status(a) in ("cut", "unused")]
+            explained = [inspection.diagnosis.explain(address) for address in dead]
     except Exception as error:
         # Training that works must not fail for the sake of a look at it; it reports its own errors.
         log.debug("the check before training was left out: %s", error)
@@ -74,8 +76,6 @@ def preflight(
 
 def first_samples(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any] | None:
     """Return the first samples of arrays, of tensors or of a PyDataset; None of any other source."""
-    import keras
-
     if isinstance(x, keras.utils.PyDataset):
         batch = x[0]
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)

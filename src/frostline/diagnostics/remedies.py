@@ -106,6 +106,6 @@ _STANDING = {
 }
 
 
-def standing_remedy(status: str) -> str:
+def status_remedy(status: str) -> str:
     """Say what to do about a weight of which the gradient graph alone does not decide."""
     return _STANDING.get(status, "")

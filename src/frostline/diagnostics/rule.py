@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from frostline.diagnostics.finding import Finding, Severity
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.graph.ir import Where
 
 
@@ -28,7 +28,7 @@ class AuditRule:
     name: ClassVar[str]
     severity: ClassVar[Severity]
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield what is found."""
         raise NotImplementedError
 

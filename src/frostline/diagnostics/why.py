@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from frostline.diagnostics.audit import looked_at, require_model
 from frostline.diagnostics.explanation import Explanation, Step, shown
-from frostline.diagnostics.remedies import standing_remedy
+from frostline.diagnostics.inspection import inspect_model, require_model
+from frostline.diagnostics.remedies import status_remedy
 from frostline.errors import AuditError, listed, near
 from frostline.graph.ir import Leaf
 from frostline.model.inventory import Inventory, inventory
@@ -42,7 +42,7 @@ def why(
         An `Explanation`. Prints as a short paragraph with the line of source quoted.
 
     Raises:
-        AuditError: There is no such weight, or there are several, or there is no loss.
+        AuditError: No weight is picked, or several are, or the model has no loss.
         ModelError: Not a Keras model.
         UnbuiltModelError: Its weights do not exist yet.
 
@@ -54,40 +54,40 @@ def why(
         'trains'
     """
     require_model(model)
-    held = inventory(model)
+    parts = inventory(model)
     settings = {"plan": plan, "loss": loss, "sample_weight": sample_weight}
-    foreign = _untracked(model, held, weight, x, y, settings)
+    foreign = _untracked(model, parts, weight, x, y, settings)
     if foreign is not None:
         return foreign
-    address = _address(model, held, weight)
-    with looked_at(model, x, y, asked=(address,), **settings) as seen:
-        status = seen.status_of(seen.held.by_address[address])
-        explanation = seen.explain(address)
+    address = _address(model, parts, weight)
+    with inspect_model(model, x, y, asked=(address,), **settings) as inspection:
+        status = inspection.status_of(inspection.inventory.by_address[address])
+        explanation = inspection.explain(address)
         if status == explanation.status:
             return explanation
-        write = seen.written.get(address)
+        write = inspection.written.get(address)
         note = f"{write.layer or model.name!r} assigns to it in call" if status == "leaks" and write else ""
         return replace(
-            explanation, status=status, cuts=(), behind=(), remedy=standing_remedy(status), note=note
+            explanation, status=status, cuts=(), behind=(), remedy=status_remedy(status), note=note
         )
 
 
 def _untracked(
-    model: Any, held: Inventory, weight: str | Selector, x: Any, y: Any, settings: dict[str, Any]
+    model: Any, parts: Inventory, weight: str | Selector, x: Any, y: Any, settings: dict[str, Any]
 ) -> Explanation | None:
     """Explain what an audit calls untracked: a variable that the loss is computed from and nobody owns."""
-    if not isinstance(weight, str) or weight in held.by_address or selector(weight).addresses(held):
+    if not isinstance(weight, str) or weight in parts.by_address or selector(weight).addresses(parts):
         return None
     if settings["loss"] is None and not getattr(model, "compiled", False):
         return None
-    with looked_at(model, x, y, asked=(), measured=False, **settings) as seen:
-        for leaf in seen.foreign:
+    with inspect_model(model, x, y, asked=(), measured=False, **settings) as inspection:
+        for leaf in inspection.foreign:
             if leaf.name == weight:
                 return Explanation(
                     leaf.name,
                     "untracked",
                     route=(Step(leaf.name, leaf.layer, leaf.where),),
-                    remedy=standing_remedy("untracked"),
+                    remedy=status_remedy("untracked"),
                     note=_read_at(leaf),
                 )
     return None
@@ -99,10 +99,10 @@ def _read_at(leaf: Leaf) -> str:
     return f"it is read at {', '.join(places)}" if places else ""
 
 
-def _address(model: Any, held: Inventory, weight: str | Selector) -> str:
-    if isinstance(weight, str) and weight in held.by_address:
-        return held.by_address[weight].address
-    picked = sorted(selector(weight).addresses(held) & {w.address for w in held.of_role("weight")})
+def _address(model: Any, parts: Inventory, weight: str | Selector) -> str:
+    if isinstance(weight, str) and weight in parts.by_address:
+        return parts.by_address[weight].address
+    picked = sorted(selector(weight).addresses(parts) & {w.address for w in parts.of_role("weight")})
     if len(picked) == 1:
         return picked[0]
     if picked:
@@ -112,7 +112,7 @@ def _address(model: Any, held: Inventory, weight: str | Selector) -> str:
             expected="one weight",
             remedy="name one of them, or ask for all: fl.audit(model, x, y)",
         )
-    close = near(str(weight), held.by_address)
+    close = near(str(weight), parts.by_address)
     raise AuditError(
         f"the model {model.name!r} has no weight {str(weight)!r}",
         expected="the address of a weight, or a selector that picks one",

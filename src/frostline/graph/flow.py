@@ -14,7 +14,7 @@ from typing import Literal
 
 from frostline.graph.ir import Edge, Graph, Leaf
 
-Standing = Literal["trains", "cut", "unused"]
+StructuralStatus = Literal["trains", "cut", "unused"]
 """What the structure alone says of a weight."""
 
 
@@ -37,7 +37,7 @@ class Flow:
         >>> kernel = build.leaf("weight", "kernel")
         >>> stopped = build.node("stop_gradient", [(kernel, "stop_gradient")])
         >>> flow = Flow(build.graph(loss=build.node("mean", [stopped])))
-        >>> flow.standing(kernel)
+        >>> flow.structural_status(kernel)
         'cut'
         >>> [edge.reason for edge in flow.cuts(kernel)]
         ['stop_gradient']
@@ -46,7 +46,7 @@ class Flow:
     graph: Graph
     mended: frozenset[Edge] = frozenset()
 
-    def standing(self, node: int) -> Standing:
+    def structural_status(self, node: int) -> StructuralStatus:
         """Say whether a live route leads from this node to the loss, only cut ones, or none."""
         if self.live[node]:
             return "trains"
@@ -58,7 +58,7 @@ class Flow:
         graph, nodes = self.graph, self.graph.nodes
 
         def follow(edge: Edge) -> bool:
-            return edge.passes or edge in self.mended or (bool(self.mended) and self._looked_through(edge))
+            return edge.passes or edge in self.mended or (bool(self.mended) and self._made_from_integer(edge))
 
         met = self._backwards([graph.loss], follow)[0]
         for node, found in enumerate(nodes):
@@ -74,8 +74,8 @@ class Flow:
         """Return the cuts between this node and the loss, the ones nearest to the loss on each route."""
         if self.live[node] or node == self.graph.loss:
             return ()
-        mask = self._leads[node]
-        return tuple(self.graph.edges[index] for index, bit in self._bits.items() if mask & bit)
+        mask = self._cuts_ahead[node]
+        return tuple(self.graph.edges[index] for index, bit in self._bit_of_cut.items() if mask & bit)
 
     def behind(self, node: int) -> tuple[Edge, ...]:
         """Return the cuts that would stand once those of `cuts` were mended; empty if none would.
@@ -85,19 +85,19 @@ class Flow:
         cuts = self.cuts(node)
         if not cuts:
             return ()
-        alike = {edge for cut in cuts for edge in self._stopping[self._place(cut)]}
-        return tuple(e for e in self._supposing(self.mended | alike).cuts(node) if e not in alike)
+        alike = {edge for cut in cuts for edge in self._stopping_edges[self._source_key(cut)]}
+        return tuple(e for e in self._if_mended(self.mended | alike).cuts(node) if e not in alike)
 
     @cached_property
-    def _stopping(self) -> dict[tuple[object, ...], list[Edge]]:
+    def _stopping_edges(self) -> dict[tuple[object, ...], list[Edge]]:
         """The edges that no gradient passes, by what was done where."""
         found: dict[tuple[object, ...], list[Edge]] = {}
         for edge in self.graph.edges:
             if not edge.passes:
-                found.setdefault(self._place(edge), []).append(edge)
+                found.setdefault(self._source_key(edge), []).append(edge)
         return found
 
-    def _place(self, edge: Edge) -> tuple[object, ...]:
+    def _source_key(self, edge: Edge) -> tuple[object, ...]:
         """What was done where: the edge itself, if that is not known."""
         made = self.graph.nodes[edge.consumer]
         return (edge,) if made.where is None else (made, edge.reason)
@@ -108,14 +108,14 @@ class Flow:
         Returns:
             Indexes of nodes. The last one is the loss, the consumer of the cut, or what nothing uses.
         """
-        match self.standing(node):
+        match self.structural_status(node):
             case "trains":
                 steps = self._to_loss
             case "cut":
                 steps = self._to_cut
             case "unused":
                 steps = self._to_end
-        cuts = self._bits if steps is self._to_cut else {}
+        cuts = self._bit_of_cut if steps is self._to_cut else {}
         found, edge = [node], steps[node]
         while edge >= 0:
             found.append(self.graph.edges[edge].consumer)
@@ -157,24 +157,24 @@ class Flow:
         return met, onward
 
     @cached_property
-    def _near(self) -> bytearray:
+    def _integers_near_live(self) -> bytearray:
         """1 for the integers from which only integers lie on some way to a live value or to the loss."""
         graph = self.graph
         last = [
             index
             for index, edge in enumerate(graph.edges)
-            if self._looked_through(edge) and (self.live[edge.consumer] or edge.consumer == graph.loss)
+            if self._made_from_integer(edge) and (self.live[edge.consumer] or edge.consumer == graph.loss)
         ]
         start = [] if graph.nodes[graph.loss].differentiable else [graph.loss]
-        return self._backwards(start, self._looked_through, last)[0]
+        return self._backwards(start, self._made_from_integer, last)[0]
 
-    def _looked_through(self, edge: Edge) -> bool:
+    def _made_from_integer(self, edge: Edge) -> bool:
         return not self.graph.nodes[edge.producer].differentiable
 
     @cached_property
     def _cuts(self) -> list[int]:
         """All cuts of the graph, whichever node they cut off."""
-        graph, live, near = self.graph, self.live, self._near
+        graph, live, near = self.graph, self.live, self._integers_near_live
         found = []
         for index, edge in enumerate(graph.edges):
             producer = graph.nodes[edge.producer]
@@ -185,17 +185,17 @@ class Flow:
         return found
 
     @cached_property
-    def _bits(self) -> dict[int, int]:
+    def _bit_of_cut(self) -> dict[int, int]:
         """One bit for each cut, so that a set of cuts is a number."""
         return {index: 1 << place for place, index in enumerate(self._cuts)}
 
     @cached_property
-    def _leads(self) -> list[int]:
+    def _cuts_ahead(self) -> list[int]:
         """For each node that is not live, the cuts that it leads to."""
         graph = self.graph
         leads = [0] * len(graph.nodes)
         waiting = deque(dict.fromkeys(graph.edges[index].producer for index in reversed(self._cuts)))
-        for index, bit in self._bits.items():
+        for index, bit in self._bit_of_cut.items():
             leads[graph.edges[index].producer] |= bit
         queued = set(waiting)
         while waiting:
@@ -229,8 +229,8 @@ class Flow:
         return self._backwards(ends, lambda edge: not reaches[edge.producer])[1]
 
     @cached_property
-    def _supposed(self) -> dict[frozenset[Edge], Flow]:
+    def _flows_if_mended(self) -> dict[frozenset[Edge], Flow]:
         return {}
 
-    def _supposing(self, mended: frozenset[Edge]) -> Flow:
-        return self._supposed.setdefault(mended, Flow(self.graph, mended))
+    def _if_mended(self, mended: frozenset[Edge]) -> Flow:
+        return self._flows_if_mended.setdefault(mended, Flow(self.graph, mended))

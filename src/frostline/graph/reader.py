@@ -1,6 +1,6 @@
 """What is asked of a reader of gradient graphs, and what it answers.
 
-A reader is a module with two functions: `read(subject) -> Trace` and `measure(subject) -> Measured`.
+A reader is a module with two functions: `read(computation) -> Trace` and `measure(computation) -> Measured`.
 Each backend has one; `frostline.backends.dispatch` picks it.
 """
 
@@ -49,7 +49,7 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Computation:
     """A computation to look at.
 
     Attributes:
@@ -83,8 +83,8 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
-    """A layer that was called and is not among the layers of the subject.
+class UnknownLayer:
+    """A layer that was called and is not among the layers of the computation.
 
     Attributes:
         layer: The layer.
@@ -104,13 +104,13 @@ class Trace:
     Attributes:
         graph: The gradient graph.
         writes: Assignments to Keras variables.
-        strangers: Layers that nobody named; always empty where the subject names no layers.
+        unknown_layers: Layers that nobody named; always empty where the computation names no layers.
         error: The error that the framework raises where a gradient is asked for, or "".
     """
 
     graph: Graph
     writes: tuple[Write, ...] = ()
-    strangers: tuple[Stranger, ...] = ()
+    unknown_layers: tuple[UnknownLayer, ...] = ()
     error: str = ""
 
 
@@ -133,10 +133,10 @@ class Measured:
 class Reader(Protocol):
     """A module `reader` of a backend."""
 
-    def read(self, subject: Subject) -> Trace:
+    def read(self, computation: Computation) -> Trace:
         """Trace the computation and translate it."""
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, computation: Computation) -> Measured:
         """Compute the loss and the gradients once, and leave every variable as it was."""
 
 
@@ -156,7 +156,7 @@ def require_loss(value: Any) -> Any:
     return value
 
 
-def departed(
+def trace_of_departure(
     names: Iterable[str], operation: str, layer: str | None, where: Where | None, error: str
 ) -> Trace:
     """Return the trace of a computation that left the framework, where the framework shows no more than that.

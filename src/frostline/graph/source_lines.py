@@ -35,39 +35,39 @@ Frame = tuple[str, int, str]
 """File, line and function."""
 
 
-def computed_for_frostline(function: Callable[..., Any], *arguments: Any) -> Any:
+def run_user_code(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function. What stands above this in a stack has asked the question, and is no answer to it."""
     return function(*arguments)
 
 
-_ENTRY = (__file__, computed_for_frostline.__name__)
+_ENTRY = (__file__, run_user_code.__name__)
 
 
-def here() -> Where | None:
+def users_line_now() -> Where | None:
     """Return the user's line that is running now, None where only libraries run below Frostline's entry."""
-    return place_of(_running())
+    return users_line(_running())
 
 
-def place_of(frames: Iterable[Frame]) -> Where | None:
+def users_line(frames: Iterable[Frame]) -> Where | None:
     """Return the first of the user's own lines among frames, given innermost first."""
     for file, line, function in frames:
         if (file, function) == _ENTRY:
             return None
-        if is_users(file):
+        if is_user_file(file):
             return Where(file, line, function)
     return None
 
 
-def place_of_error(error: BaseException) -> Where | None:
+def users_line_of_error(error: BaseException) -> Where | None:
     """Return the innermost of the user's own lines that an error came through."""
     frames = [
         (frame.filename, frame.lineno or 0, frame.name) for frame in traceback.extract_tb(error.__traceback__)
     ]
-    return place_of(reversed(frames))
+    return users_line(reversed(frames))
 
 
 @cache
-def is_users(file: str) -> bool:
+def is_user_file(file: str) -> bool:
     """Whether a file is neither of the standard library, nor of Keras, a framework or Frostline."""
     if file.startswith("<frozen ") or file == "<__array_function__ internals>":
         return False
@@ -83,7 +83,7 @@ def is_own_class(kind: type) -> bool:
     module = sys.modules.get(kind.__module__)
     file = getattr(module, "__file__", None)
     installed = file is not None and ("site-packages" in file or "dist-packages" in file)
-    return not installed and (file is None or is_users(file))
+    return not installed and (file is None or is_user_file(file))
 
 
 def _running() -> Iterator[Frame]:

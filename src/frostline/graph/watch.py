@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import CodeType
 from typing import Any
 
 import keras
 
 from frostline._keras.variables import has_value
-from frostline.graph.reader import Stranger, Subject, Write
-from frostline.graph.source_lines import here
+from frostline.graph.reader import Computation, UnknownLayer, Write
+from frostline.graph.source_lines import users_line_now
+
+
+def is_layer_call(code: CodeType) -> bool:
+    """Whether a frame of the stack is the call of a layer, as it runs inside a `Watch`."""
+    return code.co_filename == __file__ and code.co_name == "call_layer"
 
 
 class Watch(keras.StatelessScope):  # type: ignore[misc]
@@ -22,29 +28,29 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
     Use it around the computation. Assignments are seen by what follows inside the scope, as Keras has it.
 
     Args:
-        subject: Whose layers are known.
+        computation: Whose layers are known.
         values: What variables are to read as inside, as pairs of a `keras.Variable` and a tensor.
         around: Given the address of a layer, the scope to call it in (a framework's own name scope).
     """
 
     def __init__(
         self,
-        subject: Subject,
+        computation: Computation,
         values: Iterable[tuple[Any, Any]] = (),
         around: Callable[[str], AbstractContextManager[Any]] | None = None,
     ) -> None:
         super().__init__(state_mapping=list(values), collect_losses=True)
         self._around = around or (lambda address: nullcontext())
-        self._addresses = dict(subject.layers)
-        self._knows_layers = bool(subject.layers)
-        self._held: list[Any] = []
+        self._addresses = dict(computation.layers)
+        self._knows_layers = bool(computation.layers)
+        self._kept_alive: list[Any] = []
         self._filled: dict[int, Any] = {}
-        self._asking: set[int] = set()
+        self._being_read: set[int] = set()
         self._stack: list[tuple[str, Any]] = []
         self.layers: dict[str, Any] = {}
         """Every layer that was called, by its address."""
         self.writes: list[Write] = []
-        self.strangers: list[Stranger] = []
+        self.unknown_layers: list[UnknownLayer] = []
         self.read: dict[int, tuple[Any, str | None]] = {}
         """Every Keras variable that was read, by its `id`: the variable, and the layer that read it first."""
         self.fill: Callable[[Any], Any] | None = None
@@ -68,22 +74,22 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
         Keras answers None for one that it was given no value for. Its regularizers cannot do with that.
         """
         key = id(variable)
-        if key in self._asking:
+        if key in self._being_read:
             return None
         self.read.setdefault(key, (variable, self.layer))
         if key in self.state_mapping:
             return self.state_mapping[key]
-        self._asking.add(key)
+        self._being_read.add(key)
         try:
             if has_value(variable):
                 return variable.value
             self._filled[key] = self.fill(variable) if self.fill else variable.value
         finally:
-            self._asking.discard(key)
+            self._being_read.discard(key)
         self.state_mapping[key] = self._filled[key]
         return self._filled[key]
 
-    def stand_in(self, values: Iterable[tuple[Any, Any]]) -> None:
+    def substitute(self, values: Iterable[tuple[Any, Any]]) -> None:
         """Let variables read as these tensors, inside the scope, from now on."""
         for variable, value in values:
             self.state_mapping[id(variable)] = value
@@ -94,7 +100,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
 
     def add_update(self, update: tuple[Any, Any]) -> None:
         """As Keras has it; called for each variable that is assigned to."""
-        self.writes.append(Write(update[0], self.layer, here()))
+        self.writes.append(Write(update[0], self.layer, users_line_now()))
         super().add_update(update)
 
     def __enter__(self) -> Watch:
@@ -111,7 +117,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
     def _calls_followed(self) -> Iterator[None]:
         original = keras.Layer.__call__
 
-        def followed(layer: Any, *arguments: Any, **options: Any) -> Any:
+        def call_layer(layer: Any, *arguments: Any, **options: Any) -> Any:
             address = self._address_of(layer)
             self.layers.setdefault(address, layer)
             self._stack.append((address, layer))
@@ -124,7 +130,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
             finally:
                 self._stack.pop()
 
-        keras.Layer.__call__ = followed
+        keras.Layer.__call__ = call_layer
         try:
             yield
         finally:
@@ -135,7 +141,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
         if address is None:
             address = f"{self.layer}/{layer.name}" if self.layer else str(layer.name)
             self._addresses[id(layer)] = address
-            self._held.append(layer)
+            self._kept_alive.append(layer)
             if self._knows_layers:
-                self.strangers.append(Stranger(layer, address, here()))
+                self.unknown_layers.append(UnknownLayer(layer, address, users_line_now()))
         return address

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frostline._keras.calls import with_mask
+from frostline.backends import dispatch
 from frostline.elements.sets import Grid, Ids, overwritten, span
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Selection
@@ -219,13 +220,11 @@ class _Split:
 
 def _joined(ids: Any, frozen: Any, part: Any, trained: Ids) -> Any:
     """Return rows of a table, for some of which a part has other ones."""
-    import keras
     from keras import ops
 
-    if keras.backend.backend() == "torch":
-        from frostline.backends.torch.row_lookup import joined
-
-        return joined(ids, frozen, part, trained)
+    own = dispatch.row_lookup()
+    if own is not None:
+        return own.joined(ids, frozen, part, trained)
     # An id that is out of range stays so, and the backend says what it says of it elsewhere.
     count = int(frozen.shape[0])
     ids = ops.where((ids < 0) & (ids >= -count), ids + count, ids)

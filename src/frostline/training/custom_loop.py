@@ -8,6 +8,7 @@ from typing import Any
 from frostline._keras.methods import replace_method
 from frostline._keras.optimizers import optimizer_chain, variable_key
 from frostline._keras.trainers import own_buffers
+from frostline.backends import dispatch
 from frostline.errors import OptimizerError, PlanError, listed
 from frostline.model.attached import Key
 from frostline.optimizers import rebuild as slots
@@ -138,7 +139,7 @@ class _Loop:
         self._model = ""
         self._stateless = False
         self._steps = 0
-        self._run: Callable[[Callable[[], None]], None] = lambda update: update()
+        self._compiled = dispatch.custom_loop().compiled_steps()
 
     @staticmethod
     def of(optimizer: Any) -> _Loop | None:
@@ -158,30 +159,14 @@ class _Loop:
             self._hook_up()
             inner = optimizer_chain(self._optimizer)[-1]
             _LOOP.attach(inner, self)
-            slots.WHEN_CHANGED.attach(inner, self.changed)
+            slots.WHEN_CHANGED.attach(inner, self._compiled.plan_changed)
 
     def _hook_up(self) -> None:
-        import keras
-
         replace_method(self._optimizer, "apply", self._apply)
-        self.changed: Callable[[], None] = lambda: None
-        match keras.backend.backend():
-            case "tensorflow":
-                from frostline.backends.tensorflow.custom_loop import Generation
-
-                generation = Generation()
-                self.changed, self._run = generation.advance, generation.run
-            case "jax":
-                from frostline.backends.jax.custom_loop import checked, drop_stale_functions
-
-                self.changed = drop_stale_functions
-                replace_method(
-                    self._optimizer,
-                    "stateless_apply",
-                    lambda original: checked(self._check_stateless, original),
-                )
+        if self._compiled.stateless:
+            replace_method(self._optimizer, "stateless_apply", self._stateless_apply)
         if slots.steps_made(self._optimizer):
-            self.changed()
+            self._compiled.plan_changed()
 
     def require_written_back(self) -> None:
         """Refuse to go on from a state that a jitted loop left behind: its slots and steps would be lost."""
@@ -206,7 +191,7 @@ class _Loop:
                 trainable_variables = list(trainable_variables)
                 self._require_pairs(grads, trainable_variables)
                 grads, trainable_variables = self._trained_of(grads, trainable_variables)
-            self._run(lambda: original(grads, trainable_variables))
+            self._compiled.run(lambda: original(grads, trainable_variables))
 
         return apply
 
@@ -258,6 +243,13 @@ class _Loop:
                     expected=f"{tuple(variable.shape)}",
                     remedy="take the gradients of model.trainable_variables, in that order",
                 )
+
+    def _stateless_apply(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def stateless_apply(optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
+            self._check_stateless(optimizer_variables, grads, trainable_variables)
+            return original(optimizer_variables, grads, trainable_variables)
+
+        return stateless_apply
 
     def _check_stateless(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> None:
         if slots.targets_of(self._optimizer) is None:

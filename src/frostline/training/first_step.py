@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from frostline._keras.methods import replace_method, restore_method
-from frostline.diagnostics import train_step as stepping
+from frostline.diagnostics.custom_step import has_custom_step
 from frostline.diagnostics.preflight import first_samples
 from frostline.errors import NoGradientError
 from frostline.training.job import Job, Progress, look_at
@@ -28,7 +28,7 @@ def tells(job: Job) -> bool:
         keras.backend.backend() == "torch"
         and len(job.resolutions) == 1
         and not job.model.jit_compile
-        and not stepping.is_custom(job.model)
+        and not has_custom_step(job.model)
         and first_samples(job.x, job.y, None) is not None
     )
 

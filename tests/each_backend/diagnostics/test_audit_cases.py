@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 import frostline as fl
-from frostline.diagnostics.audit import looked_at
+from frostline.diagnostics.inspection import inspect_model
 from frostline.model.inventory import inventory
 from helpers import case_files
 
@@ -79,9 +79,9 @@ def test_case_by_the_routes_of_its_weights_alone(case: case_files.Case) -> None:
     for asked in (every, *((address,) for address in every)):
         told = []
         for routes_only in (False, True):
-            with looked_at(
+            with inspect_model(
                 model, x, y, loss=loss, asked=asked, measured=False, routes_only=routes_only
-            ) as seen:
-                told.append([seen.diagnosis.explain(address) for address in asked])
+            ) as inspection:
+                told.append([inspection.diagnosis.explain(address) for address in asked])
         for whole, narrow in zip(*told, strict=True):
             assert (whole.status, whole.cuts, whole.route) == (narrow.status, narrow.cuts, narrow.route)

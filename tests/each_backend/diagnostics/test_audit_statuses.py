@@ -39,7 +39,7 @@ def codes(answer: fl.Audit) -> set[str]:
 
 def test_gradients_that_the_framework_refuses_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = Measured(float("nan"), {}, error="no kernel for it\nat length")
-    monkeypatch.setattr(dispatch, "measure", lambda subject: refused)
+    monkeypatch.setattr(dispatch, "measure", lambda computation: refused)
     answer = audited(compiled(two_dense()))
     assert set(answer.statuses.values()) == {"trains"}
     because = "the framework says: no kernel for it"

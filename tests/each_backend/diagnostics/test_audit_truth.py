@@ -128,10 +128,10 @@ class Case:
 def cases(draw: st.DrawFn) -> Case:
     """A random `Case`."""
     recipe = draw(twisted())
-    held = inventory(recipe.build())
+    weights = inventory(recipe.build())
     if draw(st.booleans()):
-        return Case(recipe, draw(plans(held)))
-    count = len(held.of_role("weight"))
+        return Case(recipe, draw(plans(weights)))
+    count = len(weights.of_role("weight"))
     flags = draw(st.lists(st.sampled_from((True, True, False)), min_size=count, max_size=count).filter(any))
     return Case(recipe, None, tuple(flags))
 

@@ -100,10 +100,10 @@ def test_nothing_is_written() -> None:
         [keras.Input((3,)), layers.BatchNormalization(), layers.Dropout(0.5, seed=1), layers.Dense(2)]
     )
     counter = keras.Variable(0.0, trainable=False, name="counter")
-    held = [*model.variables, counter]
-    held += [state for layer in model.layers for state in layer.non_trainable_variables]
-    before = [value_of(v).copy() for v in held]
-    flags = [v.trainable for v in held]
+    variables = [*model.variables, counter]
+    variables += [state for layer in model.layers for state in layer.non_trainable_variables]
+    before = [value_of(v).copy() for v in variables]
+    flags = [v.trainable for v in variables]
     call = keras.Layer.__call__
 
     def loss() -> Any:
@@ -113,8 +113,8 @@ def test_nothing_is_written() -> None:
     answer = fl.explain(loss, model.trainable_variables)
 
     assert {one.status for one in answer.values()} <= {"trains", "zero"}
-    assert all(np.array_equal(a, value_of(v)) for a, v in zip(before, held, strict=True))
-    assert [v.trainable for v in held] == flags
+    assert all(np.array_equal(a, value_of(v)) for a, v in zip(before, variables, strict=True))
+    assert [v.trainable for v in variables] == flags
     assert keras.Layer.__call__ is call
 
 

@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from frostline.backends.dispatch import measure, trace
 from frostline.diagnostics.diagnosis import Diagnosis
-from frostline.graph.reader import Source, Subject
+from frostline.graph.reader import Computation, Source
 from frostline.model.inventory import inventory
 
 BACKEND = keras.backend.backend()
@@ -61,21 +61,21 @@ def test_every_weight_trains(name: str) -> None:
     for weight in layer.trainable_weights:
         weight.assign(weight + rng.uniform(-0.3, 0.3, tuple(weight.shape)).astype("float32"))
     held = inventory(layer)
-    subject = Subject(
+    computation = Computation(
         lambda: ops.mean((layer(*given, training=True) - target) ** 2),
         tuple(Source(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held),
         layers={id(node.layer): node.address for node in held.layers},
     )
 
-    seen = trace(subject)
-    measured = measure(subject) if BACKEND != "jax" or name in COMPILED else None
+    seen = trace(computation)
+    measured = measure(computation) if BACKEND != "jax" or name in COMPILED else None
     diagnosis = Diagnosis(seen, measured)
 
-    assert {one: diagnosis.flow.standing(place) for one, place in seen.graph.weights.items()} == {
+    assert {one: diagnosis.flow.structural_status(place) for one, place in seen.graph.weights.items()} == {
         weight.address: "trains" for weight in held.of_role("weight")
     }
     assert {diagnosis.status(one) for one in seen.graph.weights} == {"trains"}
-    assert seen.strangers == ()
+    assert seen.unknown_layers == ()
     assert list(seen.graph.leaves("foreign")) == []
     written = {write.variable.name for write in seen.writes}
     statistics = {weight.variable.name for weight in held.of_role("statistic", "seed")}
@@ -89,16 +89,16 @@ def test_a_named_layer_is_known_by_its_address_and_another_is_a_stranger() -> No
     hidden.build((None, 3))
     held = inventory(inner)
 
-    subject = Subject(
+    computation = Computation(
         lambda: ops.mean(hidden(inner(ops.ones((2, 3))))),
         tuple(Source(w.address, w.variable) for w in held),
         layers={id(node.layer): node.address for node in held.layers},
     )
-    seen = trace(subject)
+    seen = trace(computation)
 
     assert {node.layer for node in seen.graph.nodes if node.layer} >= {"first", "hidden"}
-    (stranger,) = seen.strangers
-    assert (stranger.layer, stranger.address) == (hidden, "hidden")
-    assert stranger.where is not None
-    assert stranger.where.source == "lambda: ops.mean(hidden(inner(ops.ones((2, 3))))),"
+    (unknown,) = seen.unknown_layers
+    assert (unknown.layer, unknown.address) == (hidden, "hidden")
+    assert unknown.where is not None
+    assert unknown.where.source == "lambda: ops.mean(hidden(inner(ops.ones((2, 3))))),"
     assert {leaf.name.rpartition("/")[2] for _, leaf in seen.graph.leaves("foreign")} == {"kernel", "bias"}

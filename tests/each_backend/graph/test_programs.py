@@ -15,7 +15,7 @@ from keras import ops
 from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Builder, Graph, Reason, Where
-from frostline.graph.reader import Source, Subject
+from frostline.graph.reader import Computation, Source
 from helpers.checks import examples
 
 EXAMPLES = examples(100) // 4
@@ -101,15 +101,15 @@ def written_down(program: Program) -> Graph:
 def test_what_is_read_is_what_is_written(program: Program) -> None:
     rng = np.random.default_rng(3)
     weights = [keras.Variable(rng.uniform(0.2, 1, 3).astype("float32"), name=f"w{n}") for n in range(WEIGHTS)]
-    subject = Subject(lambda: run(program, weights), tuple(Source(w.name, w) for w in weights))
+    computation = Computation(lambda: run(program, weights), tuple(Source(w.name, w) for w in weights))
 
-    seen, expected = Flow(trace(subject).graph), Flow(written_down(program))
-    measured = measure(subject)
+    seen, expected = Flow(trace(computation).graph), Flow(written_down(program))
+    measured = measure(computation)
 
     for number, name in enumerate(expected.graph.weights):
         place = seen.graph.weights[name]
-        standing = expected.standing(number)
-        assert seen.standing(place) == standing
+        standing = expected.structural_status(number)
+        assert seen.structural_status(place) == standing
         assert {e.reason for e in seen.cuts(place)} == {e.reason for e in expected.cuts(number)}
         assert bool(seen.behind(place)) == bool(expected.behind(number))
         gradient = measured.gradients.get(name)

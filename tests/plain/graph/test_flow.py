@@ -27,7 +27,7 @@ def test_a_live_route_trains_whatever_else_is_cut() -> None:
     loss = build.node("add", [stopped, build.node("double", [weight])])
     flow = Flow(build.graph(loss))
 
-    assert flow.standing(weight) == "trains"
+    assert flow.structural_status(weight) == "trains"
     assert flow.cuts(weight) == ()
     assert [build[i].operation for i in flow.route(weight)[1:]] == ["double", "add"]  # type: ignore[union-attr]
 
@@ -38,7 +38,7 @@ def test_a_weight_that_nothing_uses() -> None:
     dropped = build.node("matmul", [weight])
     flow = Flow(build.graph(build.node("mean", [other])))
 
-    assert flow.standing(weight) == "unused"
+    assert flow.structural_status(weight) == "unused"
     assert flow.cuts(weight) == () == flow.behind(weight)
     assert flow.route(weight) == (weight, dropped)
 
@@ -48,7 +48,7 @@ def test_the_loss_itself_may_be_a_weight() -> None:
     weight = build.leaf("weight", "w")
     flow = Flow(build.graph(weight))
 
-    assert flow.standing(weight) == "trains"
+    assert flow.structural_status(weight) == "trains"
     assert flow.route(weight) == (weight,)
 
 
@@ -122,7 +122,7 @@ def test_an_integer_loss_cuts_all() -> None:
     loss = build.node("count_nonzero", [weight], differentiable=False)
     flow = Flow(build.graph(loss))
 
-    assert flow.standing(weight) == "cut"
+    assert flow.structural_status(weight) == "cut"
     assert flow.cuts(weight) == (Edge(weight, loss, "integer"),)
 
 
@@ -145,7 +145,7 @@ def test_a_loop_is_live_through_what_it_carries() -> None:
     build.edge(build.node("round", [(idle, "not_differentiable")]), carried)
     flow = Flow(build.graph(build.node("mean", [result])))
 
-    assert [flow.standing(node) for node in (start, weight, idle)] == ["trains", "trains", "cut"]
+    assert [flow.structural_status(node) for node in (start, weight, idle)] == ["trains", "trains", "cut"]
 
 
 def test_a_loop_that_leads_nowhere() -> None:
@@ -155,7 +155,7 @@ def test_a_loop_that_leads_nowhere() -> None:
     build.edge(build.node("tanh", [carried]), carried)
     flow = Flow(build.graph(build.leaf("constant")))
 
-    assert flow.standing(weight) == "unused"
+    assert flow.structural_status(weight) == "unused"
     assert flow.route(weight) == (weight,)
 
 
@@ -168,7 +168,7 @@ def test_a_state_that_is_stopped_in_a_loop_cuts_what_only_feeds_it() -> None:
     build.edge(result, carried)
     flow = Flow(build.graph(build.node("mean", [result])))
 
-    assert flow.standing(kernel) == "trains"
+    assert flow.structural_status(kernel) == "trains"
     assert flow.cuts(start) == (Edge(carried, stopped, "stop_gradient"),)
 
 
@@ -291,7 +291,7 @@ def test_the_flow_is_what_its_definitions_say(graph: Graph) -> None:
         assert bool(flow.live[node]) == paths.live(node)
         assert bool(flow.reaches[node]) == paths.reaches(node)
         standing = "trains" if paths.live(node) else "cut" if paths.reaches(node) else "unused"
-        assert flow.standing(node) == standing
+        assert flow.structural_status(node) == standing
         if isinstance(graph.nodes[node], Leaf):
             assert set(flow.cuts(node)) == (paths.cuts(node) if standing == "cut" else set())
             assert bool(flow.cuts(node)) == (standing == "cut" and node != graph.loss)
@@ -303,7 +303,7 @@ def test_routes_are_shortest(graph: Graph) -> None:
     flow, paths = Flow(graph), Paths(graph)
     cuts = set(flow.cuts(0))
     route = flow.route(0)
-    match flow.standing(0):
+    match flow.structural_status(0):
         case "trains":
             fitting = [
                 p for p in paths.simple(0) if all(e.passes for e in p) and paths.ends(0, p) == graph.loss

@@ -1,27 +1,30 @@
-"""Steps that `jax.jit` compiled under an earlier plan. Imported only where JAX is the backend."""
+"""Training loops of the user's own, on JAX: steps that `jax.jit` compiled under an earlier plan."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 
 
-def drop_stale_functions() -> None:
-    """Let every jitted function be traced anew when it is next called.
+class CompiledSteps:
+    """Drops what was compiled under an earlier plan, so that it is traced anew under the present one."""
 
-    Rates and the places of weights are constants of a compiled step, and a plan that trains weights of the
-    same shapes looks to `jax.jit` like the plan before.
-    """
-    jax.clear_caches()  # type: ignore[no-untyped-call]
+    stateless = True
+
+    def plan_changed(self) -> None:
+        """Let every jitted function be traced anew when it is next called.
+
+        Rates and the places of weights are constants of a compiled step, and a plan that trains weights of
+        the same shapes looks to `jax.jit` like the plan before.
+        """
+        jax.clear_caches()  # type: ignore[no-untyped-call]
+
+    def run(self, update: Callable[[], None]) -> None:
+        """Run an update."""
+        update()
 
 
-def checked(check: Callable[..., None], original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a `stateless_apply` that calls `check` before it is traced."""
-
-    def stateless_apply(optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
-        check(optimizer_variables, grads, trainable_variables)
-        return original(optimizer_variables, grads, trainable_variables)
-
-    return stateless_apply
+def compiled_steps() -> CompiledSteps:
+    """Return what guards the steps of one loop."""
+    return CompiledSteps()

@@ -9,9 +9,14 @@ from typing import Any
 import jax.numpy as jnp
 from jax.extend import core
 
-from frostline.backends.jax.tangents import CUSTOM, body, is_differentiable, passing
+from frostline.backends.jax.tangents import (
+    CUSTOM_DERIVATIVE,
+    blocking_reasons,
+    inlined_jaxpr,
+    is_differentiable,
+)
 from frostline.graph.ir import Builder, Leaf, Reason, Where
-from frostline.graph.source_lines import place_of
+from frostline.graph.source_lines import users_line
 
 Values = dict[Any, int]
 
@@ -38,7 +43,7 @@ _SCOPE = re.compile(r"frostline\[(.*?)\]")
 
 
 def scope_name(address: str) -> str:
-    """Return the name scope that tells the walk the layer of the equations in it."""
+    """Return the name scope that tells the translation the layer of the equations in it."""
     return f"frostline[{address}]"
 
 
@@ -47,7 +52,7 @@ def is_inexact(value: Any) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(value), jnp.inexact))
 
 
-class Walk:
+class JaxprTranslation:
     """Goes through a jaxpr and all in it, in order, and adds a node for each value.
 
     With `routes_only`, only for those that depend on a weight: all others are no value of interest.
@@ -59,7 +64,7 @@ class Walk:
         self._routes_only = routes_only
         self._leaves: dict[int, int] = {}
         self._unplaced: set[int] = set()
-        self._held: list[Any] = []
+        self._kept_alive: list[Any] = []
 
     def run(
         self, closed: core.ClosedJaxpr, inputs: Sequence[int | None], layer: str | None, where: Where | None
@@ -87,7 +92,7 @@ class Walk:
     def leaf_of(self, array: Any) -> int:
         """The leaf of a captured array, the same one each time."""
         if id(array) not in self._leaves:
-            self._held.append(array)
+            self._kept_alive.append(array)
             nbytes, differentiable = int(getattr(array, "nbytes", 0)), is_inexact(array)
             _, leaf = self._known.get(id(array), (array, Leaf("constant")))
             self._leaves[id(array)] = self.build.leaf(
@@ -127,7 +132,7 @@ class Walk:
             "scan": self._scan,
             "while": self._while,
         }
-        inner = None if name in CUSTOM else body(equation)
+        inner = None if name in CUSTOM_DERIVATIVE else inlined_jaxpr(equation)
         if name in enter:
             outputs = enter[name](equation, inputs, layer, where)
         elif inner is not None:
@@ -146,7 +151,7 @@ class Walk:
     ) -> list[int]:
         outputs = []
         name = _operation(equation)
-        for out, reasons in zip(equation.outvars, passing(jaxpr, equation), strict=True):
+        for out, reasons in zip(equation.outvars, blocking_reasons(jaxpr, equation), strict=True):
             entries = [(i, reason) for i, reason in zip(inputs, reasons, strict=True) if i is not None]
             differentiable = is_differentiable(out)
             title = "argsort" if name == "sort" and not differentiable else name
@@ -229,7 +234,7 @@ class Walk:
 
 def _operation(equation: core.JaxprEqn) -> str:
     name = equation.primitive.name
-    if name in CUSTOM:
+    if name in CUSTOM_DERIVATIVE:
         # What the user called the function, without the names of those it was defined in.
         return str(equation.params["call_jaxpr"].jaxpr.debug_info.func_name).rpartition(".")[2]
     return _NAMES.get(name, name)
@@ -241,4 +246,4 @@ def _place(equation: core.JaxprEqn) -> Where | None:
     if traceback is None:
         return None
     frames = ((f.file_name, f.line_num, f.function_name.rpartition(".")[2]) for f in traceback.frames)
-    return place_of(frames)
+    return users_line(frames)

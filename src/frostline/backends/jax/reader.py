@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from frostline.backends.jax.jaxpr import Walk, is_inexact, scope_name
+from frostline.backends.jax.jaxpr import JaxprTranslation, is_inexact, scope_name
 from frostline.graph.ir import Kind, Leaf
-from frostline.graph.reader import Measured, Subject, Trace, departed, require_loss
-from frostline.graph.source_lines import computed_for_frostline, is_own_class, place_of_error
+from frostline.graph.reader import Computation, Measured, Trace, require_loss, trace_of_departure
+from frostline.graph.source_lines import is_own_class, run_user_code, users_line_of_error
 from frostline.graph.watch import Watch
 
-_LEFT = (
+_LEAVES_JAX = (
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerBoolConversionError,
     jax.errors.TracerIntegerConversionError,
@@ -27,35 +27,37 @@ _LEFT = (
 """What JAX raises where a value would have to leave the computation."""
 
 
-def read(subject: Subject) -> Trace:
+def read(computation: Computation) -> Trace:
     """Trace the computation and translate its jaxpr."""
-    asked = _Asked(subject)
-    with Watch(subject, around=lambda address: jax.named_scope(scope_name(address))) as watch:
+    asked = _LossInputs(computation)
+    with Watch(computation, around=lambda address: jax.named_scope(scope_name(address))) as watch:
         watch.fill = _initial_value
         try:
             closed = jax.make_jaxpr(lambda values: asked.loss(watch, values))(asked.values)
-        except _LEFT as error:
+        except _LEAVES_JAX as error:
             name = re.search(r"`(\w+)` function", str(error))
             operation = name[1] if name else "numpy"
-            return departed(asked.names, operation, watch.failed_in, place_of_error(error), str(error))
-    walk = Walk(asked.known(watch), routes_only=subject.routes_only)
-    build = walk.build
+            return trace_of_departure(
+                asked.names, operation, watch.failed_in, users_line_of_error(error), str(error)
+            )
+    translation = JaxprTranslation(asked.known(watch), routes_only=computation.routes_only)
+    build = translation.build
     inputs = [
         build.leaf(kind, name, differentiable=is_inexact(value))
-        if kind == "weight" or not subject.routes_only
+        if kind == "weight" or not computation.routes_only
         else None
         for name, kind, value in asked.leaves
     ]
-    for source in subject.variables:
+    for source in computation.variables:
         if source.kind == "weight" and source.name not in asked.names:
-            walk.leaf_of(_array(source.variable))
-    (loss,) = walk.run(closed, inputs, None, None)
-    return Trace(build.graph(loss), tuple(watch.writes), tuple(watch.strangers))
+            translation.leaf_of(_array(source.variable))
+    (loss,) = translation.run(closed, inputs, None, None)
+    return Trace(build.graph(loss), tuple(watch.writes), tuple(watch.unknown_layers))
 
 
-def measure(subject: Subject) -> Measured:
+def measure(computation: Computation) -> Measured:
     """Compute the loss and its gradients in one compiled step."""
-    asked = _Asked(subject)
+    asked = _LossInputs(computation)
     weights = [place for place, (_, kind, _) in enumerate(asked.leaves) if kind == "weight"]
 
     def loss(chosen: list[Any], values: list[Any]) -> Any:
@@ -64,7 +66,7 @@ def measure(subject: Subject) -> Measured:
             every[place] = value
         return asked.loss(watch, every)
 
-    with Watch(subject) as watch:
+    with Watch(computation) as watch:
         watch.fill = _initial_value
         chosen = [asked.values[place] for place in weights]
         try:
@@ -126,17 +128,19 @@ def _initial_value(variable: Any) -> Any:
         return jnp.asarray(variable.value)
 
 
-class _Asked:
+class _LossInputs:
     """What the loss is a function of: the weights, then the parts of its arguments."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._mapped = [s for s in subject.variables if s.kind == "weight" and hasattr(s.variable, "value")]
+    def __init__(self, computation: Computation) -> None:
+        self._computation = computation
+        self._mapped = [
+            s for s in computation.variables if s.kind == "weight" and hasattr(s.variable, "value")
+        ]
         self.leaves: list[tuple[str, Kind, Any]] = [
             (s.name, "weight", s.variable.value) for s in self._mapped
         ]
         self._trees: list[tuple[Any, list[Any]]] = []
-        for argument in subject.arguments:
+        for argument in computation.arguments:
             paths, tree = jax.tree_util.tree_flatten_with_path(argument.value)
             places: list[Any] = []
             for path, value in paths:
@@ -153,14 +157,14 @@ class _Asked:
 
     def loss(self, watch: Watch, values: Sequence[Any]) -> Any:
         """The loss as a function of the values alone."""
-        watch.stand_in(zip((source.variable for source in self._mapped), values, strict=False))
+        watch.substitute(zip((source.variable for source in self._mapped), values, strict=False))
         arguments = [
             jax.tree_util.tree_unflatten(
                 tree, [p.value if isinstance(p, _Fixed) else values[p] for p in places]
             )
             for tree, places in self._trees
         ]
-        return jnp.sum(jnp.asarray(require_loss(computed_for_frostline(self._subject.loss, *arguments))))
+        return jnp.sum(jnp.asarray(require_loss(run_user_code(self._computation.loss, *arguments))))
 
     def known(self, watch: Watch) -> dict[int, tuple[Any, Leaf]]:
         """The arrays that the loss may have captured, by `id`, and what each is."""
@@ -170,10 +174,10 @@ class _Asked:
             if id(variable) not in mapped:
                 array = watch.value_of(variable)
                 known[id(array)] = array, Leaf("foreign", variable.path, layer=layer)
-        for address, layer in watch.layers.items() if self._subject.layers else ():
+        for address, layer in watch.layers.items() if self._computation.layers else ():
             for name, array in _raw_arrays(layer):
                 known[id(array)] = array, Leaf("foreign", f"{address}/{name}" if address else name)
-        for source in self._subject.variables:
+        for source in self._computation.variables:
             if id(source.variable) not in mapped:
                 array = _array(source.variable)
                 known[id(array)] = array, Leaf(source.kind, source.name)

@@ -12,17 +12,17 @@ from jax.extend import core
 
 from frostline.graph.ir import Reason
 
-Passing = tuple[tuple[Reason | None, ...], ...]
+Reasons = tuple[tuple[Reason | None, ...], ...]
 """For each output the reason of each input; None where a gradient passes, and where one end is an integer."""
 
-CUSTOM = ("custom_jvp_call", "custom_vjp_call")
+CUSTOM_DERIVATIVE = ("custom_jvp_call", "custom_vjp_call")
 
-_known: dict[Any, Passing] = {}
+_known: dict[Any, Reasons] = {}
 """Answers by primitive and dtypes. The parameters of a primitive that holds no function of the user's decide
 shapes and axes, not whether there is a derivative."""
 
 
-def passing(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Passing:
+def blocking_reasons(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Reasons:
     """Say why no gradient passes from each output of an equation to each of its inputs.
 
     Args:
@@ -34,11 +34,11 @@ def passing(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Passing:
         return tuple(tuple("stop_gradient" for _ in equation.invars) for _ in equation.outvars)
     if not any(is_differentiable(out) for out in equation.outvars):
         return tuple(tuple(None for _ in equation.invars) for _ in equation.outvars)
-    if any(True for _ in core.jaxprs_in_params(equation.params)) or name in CUSTOM:
-        return _asked(jaxpr, equation)
+    if any(True for _ in core.jaxprs_in_params(equation.params)) or name in CUSTOM_DERIVATIVE:
+        return _differentiate(jaxpr, equation)
     key = (equation.primitive, _dtypes(equation.invars), _dtypes(equation.outvars))
     if key not in _known:
-        _known[key] = _asked(jaxpr, equation)
+        _known[key] = _differentiate(jaxpr, equation)
     return _known[key]
 
 
@@ -52,11 +52,11 @@ def _dtypes(atoms: Sequence[Any]) -> tuple[str, ...]:
     return tuple(str(getattr(atom.aval, "dtype", atom.aval)) for atom in atoms)
 
 
-def _asked(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Passing:
+def _differentiate(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Reasons:
     """Differentiate the equation alone, by one input after the other."""
     name = equation.primitive.name
-    function, atoms = _alone(jaxpr, equation)
-    by_backward = name in CUSTOM
+    function, atoms = _as_function(jaxpr, equation)
+    by_backward = name in CUSTOM_DERIVATIVE
     refused: Reason = "left_framework" if "callback" in name else "unregistered"
     silent: Reason = "zero_gradient" if by_backward else "not_differentiable"
     reasons: dict[Any, list[Reason | None]] = {}
@@ -64,7 +64,7 @@ def _asked(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Passing:
         if not is_differentiable(atom):
             continue
         try:
-            ask = _backward if by_backward else _forward
+            ask = _cotangents_pass if by_backward else _tangents_pass
             passes = ask(function, [_spec(atom) for atom in atoms], place)
             reasons[atom] = [None if one else silent for one in passes]
         except (NotImplementedError, ValueError, TypeError):
@@ -74,7 +74,7 @@ def _asked(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Passing:
     return tuple(tuple(column[out] for column in columns) for out in range(len(equation.outvars)))
 
 
-def _alone(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> tuple[Callable[..., Any], list[Any]]:
+def _as_function(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> tuple[Callable[..., Any], list[Any]]:
     """The equation as a function of its inputs, each once, and those inputs."""
     atoms = list(dict.fromkeys(atom for atom in equation.invars if not isinstance(atom, core.Literal)))
     single: Any = jaxpr
@@ -86,7 +86,7 @@ def _spec(atom: Any) -> Any:
     return jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype)  # type: ignore[no-untyped-call]
 
 
-def _forward(function: Callable[..., Any], specs: list[Any], place: int) -> list[bool]:
+def _tangents_pass(function: Callable[..., Any], specs: list[Any], place: int) -> list[bool]:
     """For each output, whether its tangent is anything but a symbolic zero when input `place` has one."""
     seen: list[bool] = []
 
@@ -111,7 +111,7 @@ def _forward(function: Callable[..., Any], specs: list[Any], place: int) -> list
     return seen or [False] * len(outputs)
 
 
-def _backward(function: Callable[..., Any], specs: list[Any], place: int) -> list[bool]:
+def _cotangents_pass(function: Callable[..., Any], specs: list[Any], place: int) -> list[bool]:
     """For each output, whether what comes back to input `place` depends on what comes to that output."""
     outputs = jax.eval_shape(function, *specs)
     kept = [index for index, out in enumerate(outputs) if jnp.issubdtype(out.dtype, jnp.inexact)]
@@ -136,9 +136,9 @@ def _dependence(jaxpr: core.Jaxpr) -> list[frozenset[int]]:
         return frozenset() if isinstance(atom, core.Literal) else found.get(atom, frozenset())
 
     for equation in jaxpr.eqns:
-        inner = body(equation)
+        inner = inlined_jaxpr(equation)
         inputs = [of(atom) for atom in equation.invars]
-        if inner is None or equation.primitive.name in CUSTOM:
+        if inner is None or equation.primitive.name in CUSTOM_DERIVATIVE:
             results = [frozenset[int]().union(*inputs)] * len(equation.outvars)
         else:
             needed = _dependence(inner.jaxpr)
@@ -147,7 +147,7 @@ def _dependence(jaxpr: core.Jaxpr) -> list[frozenset[int]]:
     return [of(atom) for atom in jaxpr.outvars]
 
 
-def body(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
+def inlined_jaxpr(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
     """Return the one jaxpr that an equation does nothing but run (`jit`, `checkpoint`), or None."""
     if equation.primitive.name in ("scan", "while", "cond"):
         return None

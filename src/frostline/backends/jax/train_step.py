@@ -1,9 +1,9 @@
-"""Looking at computations without carrying them through, on JAX."""
+"""Running a training step that somebody wrote by hand without training, on JAX."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -13,15 +13,15 @@ from frostline._keras.methods import patched
 
 
 @contextmanager
-def gradients_noted(note: Callable[[Any], None]) -> Iterator[None]:
-    """Let `jax.grad` and `jax.value_and_grad` note the loss and give zeros, without differentiating."""
+def intercept_gradients(record: Callable[[Any], None]) -> Iterator[None]:
+    """Let `jax.grad` and `jax.value_and_grad` record the loss and give zeros, without differentiating."""
 
     def value_and_grad(
         function: Callable[..., Any], argnums: Any = 0, has_aux: bool = False, **_: Any
     ) -> Any:
         def noted(*args: Any, **kwargs: Any) -> Any:
             value = function(*args, **kwargs)
-            note(value[0] if has_aux else value)
+            record(value[0] if has_aux else value)
             chosen = args[argnums] if isinstance(argnums, int) else tuple(args[n] for n in argnums)
             return value, jax.tree_util.tree_map(jnp.zeros_like, chosen)
 
@@ -47,15 +47,3 @@ def arguments(model: Any, data: Any) -> tuple[Any, ...]:
         model.metrics_variables,
     )
     return tuple([variable.value for variable in group] for group in groups), data
-
-
-@contextmanager
-def wide_floats() -> Iterator[None]:
-    """Let JAX compute in float64."""
-    with jax.enable_x64(True):
-        yield
-
-
-def same_randomness() -> AbstractContextManager[None]:
-    """Draw the same numbers every time: Keras on JAX does, where no seed is written."""
-    return nullcontext()

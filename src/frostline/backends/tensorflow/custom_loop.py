@@ -1,4 +1,4 @@
-"""Steps that `tf.function` traced under an earlier plan. Imported only where TensorFlow is the backend."""
+"""Training loops of the user's own, on TensorFlow: steps that `tf.function` traced under an earlier plan."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ _STALE = (
 )
 
 
-class Generation:
+class CompiledSteps:
     """Counts plans, and stops steps that were traced under an earlier one.
 
     Only a number that the graph reads when it runs can stop it: Python is not asked again. XLA leaves the
     message out, but runs no update either.
     """
 
+    stateless = False
+
     def __init__(self) -> None:
         self._count = 0
         self._now = tf.Variable(0, trainable=False, dtype=tf.int64, name="frostline_plan")
 
-    def advance(self) -> None:
-        """Begin another plan."""
+    def plan_changed(self) -> None:
+        """Stop every step that was traced before."""
         self._count += 1
         self._now.assign(self._count)
 
@@ -45,3 +47,8 @@ class Generation:
                 return tf.constant(False)
 
         tf.cond(tf.equal(self._now, self._count), fresh, stale)
+
+
+def compiled_steps() -> CompiledSteps:
+    """Return what guards the steps of one loop."""
+    return CompiledSteps()

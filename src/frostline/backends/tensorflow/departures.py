@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from frostline.backends.tensorflow import internals
 from frostline.graph.ir import Where
-from frostline.graph.source_lines import here, is_users
+from frostline.graph.source_lines import is_user_file, users_line_now
 from frostline.graph.watch import Watch
 
 
@@ -59,7 +59,7 @@ _CONVERSIONS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
 """Method, operation and result. A branch of Python makes no value: `bool` is answered and not noted."""
 
 
-class Asking:
+class EagerAnswers:
     """Answers for the tensors of one graph.
 
     Args:
@@ -85,7 +85,10 @@ class Asking:
             "__format__": lambda tensor, layout: str(tensor),
             "__len__": _length,
         }
-        with replaced(tensor, methods), replaced(variable, {"numpy": self._numpy_of_variable()}):
+        with (
+            methods_replaced(tensor, methods),
+            methods_replaced(variable, {"numpy": self._numpy_of_variable()}),
+        ):
             yield
 
     def _answer(self, tensor: Any, operation: str, convert: Callable[[Any], Any]) -> Any:
@@ -94,7 +97,7 @@ class Asking:
             return NotImplemented
         if operation:
             at = self._graph.version
-            self.departures.append(Departure(operation, tensor, at, self._watch.layer, here()))
+            self.departures.append(Departure(operation, tensor, at, self._watch.layer, users_line_now()))
         return convert(internals.evaluated(tensor).numpy())
 
     def _conversion(self, name: str, operation: str, convert: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -159,7 +162,7 @@ def _by_user() -> bool:
     frame = inspect.currentframe()
     while frame is not None:
         file, name = frame.f_code.co_filename, frame.f_code.co_name
-        if is_users(file):
+        if is_user_file(file):
             return True
         transparent = name in _PASSING_ON or file == __file__ or file.startswith((_NUMPY, "<__array"))
         if not transparent:
@@ -169,7 +172,7 @@ def _by_user() -> bool:
 
 
 @contextmanager
-def replaced(owner: type, methods: dict[str, Any]) -> Iterator[None]:
+def methods_replaced(owner: type, methods: dict[str, Any]) -> Iterator[None]:
     """Give a class other methods for a while."""
     held = {name: vars(owner).get(name) for name in methods}
     for name, method in methods.items():

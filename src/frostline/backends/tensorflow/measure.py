@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from frostline.backends.tensorflow import internals
-from frostline.backends.tensorflow.departures import replaced
+from frostline.backends.tensorflow.departures import methods_replaced
 from frostline.backends.tensorflow.tracing import functions_inlined, native, placed
-from frostline.graph.reader import Measured, Source, Subject
-from frostline.graph.source_lines import computed_for_frostline
+from frostline.graph.reader import Computation, Measured, Source
+from frostline.graph.source_lines import run_user_code
 from frostline.graph.watch import Watch
 
 _WRITING = ("assign", "batch_scatter", "scatter")
@@ -24,7 +24,7 @@ class _RefusedError(Exception):
     """TensorFlow computes a loss and not its gradients."""
 
 
-def measure(subject: Subject) -> Measured:
+def measure(computation: Computation) -> Measured:
     """Compute the loss and the gradients of the weights once, as they come. No variable is written to.
 
     Where TensorFlow has no kernel for a gradient, all is compiled, as Keras's training step is: on some
@@ -33,12 +33,12 @@ def measure(subject: Subject) -> Measured:
     with internals.random_numbers_kept(), functions_inlined():
         try:
             with _variables_kept():
-                return _measured(*_step(subject))
+                return _measured(*_step(computation))
         except _RefusedError as error:
             refused = str(error)
         except Exception as error:
             return Measured(float("nan"), {}, error=str(error))
-        compiled = tf.function(lambda: _step(subject), autograph=False, jit_compile=True)
+        compiled = tf.function(lambda: _step(computation), autograph=False, jit_compile=True)
         try:
             with _variables_kept():
                 return _measured(*compiled.get_concrete_function()())
@@ -46,9 +46,9 @@ def measure(subject: Subject) -> Measured:
             return Measured(float("nan"), {}, error=refused)
 
 
-def _step(subject: Subject) -> tuple[Any, dict[str, Any]]:
+def _step(computation: Computation) -> tuple[Any, dict[str, Any]]:
     """Return the loss, and for each weight by its name its gradient, None where there is none."""
-    targets = {s.name: native(s.variable) for s in subject.variables if s.kind == "weight"}
+    targets = {s.name: native(s.variable) for s in computation.variables if s.kind == "weight"}
     targets = {name: target for name, target in targets.items() if target is not None}
 
     def put(value: Any, source: Source) -> Any:
@@ -56,12 +56,12 @@ def _step(subject: Subject) -> tuple[Any, dict[str, Any]]:
             targets[source.name] = value
         return value
 
-    arguments = [placed(argument, put) for argument in subject.arguments]
+    arguments = [placed(argument, put) for argument in computation.arguments]
     with tf.GradientTape() as tape:
         for target in targets.values():
             tape.watch(target)
-        with Watch(subject):
-            loss = computed_for_frostline(subject.loss, *arguments)
+        with Watch(computation):
+            loss = run_user_code(computation.loss, *arguments)
         total = tf.reduce_sum(tf.convert_to_tensor(loss))
     try:
         found = tape.gradient(total, list(targets.values()))
@@ -99,7 +99,7 @@ def _variables_kept() -> Iterator[None]:
         return write
 
     try:
-        with replaced(kind, {name: keeping(name) for name in dir(kind) if name.startswith(_WRITING)}):
+        with methods_replaced(kind, {name: keeping(name) for name in dir(kind) if name.startswith(_WRITING)}):
             yield
     finally:
         for variable, value in held.values():

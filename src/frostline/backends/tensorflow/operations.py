@@ -11,7 +11,7 @@ import tensorflow as tf
 from frostline.backends.tensorflow import internals
 from frostline.backends.tensorflow.gradients import differentiable
 from frostline.graph.ir import Where
-from frostline.graph.source_lines import place_of
+from frostline.graph.source_lines import users_line
 
 _NAMES = {
     "ArgMax": "argmax",
@@ -52,7 +52,7 @@ def called_graphs(operation: Any, attribute: str) -> list[Any]:
 def place(operation: Any) -> Where | None:
     """Return the user's line that made an operation."""
     frames = list(operation.traceback)
-    return place_of((frame.filename, frame.lineno, frame.name) for frame in reversed(frames))
+    return users_line((frame.filename, frame.lineno, frame.name) for frame in reversed(frames))
 
 
 def nbytes(tensor: Any) -> int:

@@ -19,26 +19,28 @@ from frostline.backends.tensorflow.operations import (
 from frostline.backends.tensorflow.tracing import Recording, native
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Builder, Graph, Leaf, Reason
-from frostline.graph.reader import Source, Subject, Trace, departed
-from frostline.graph.source_lines import place_of_error
+from frostline.graph.reader import Computation, Source, Trace, trace_of_departure
+from frostline.graph.source_lines import users_line_of_error
 
 __all__ = ["measure", "read"]
 
 
-def read(subject: Subject) -> Trace:
+def read(computation: Computation) -> Trace:
     """Trace a computation and translate it. No variable is written to."""
-    recording = Recording(subject)
+    recording = Recording(computation)
     try:
-        recording.run(subject)
+        recording.run(computation)
     except (AttributeError, NotImplementedError, TypeError) as error:
         if "symbolic" not in str(error).lower():
             raise
-        weights = [source.name for source in subject.variables if source.kind == "weight"]
-        return departed(weights, "numpy", recording.watch.failed_in, place_of_error(error), str(error))
-    translation = _Translation(subject, recording)
+        weights = [source.name for source in computation.variables if source.kind == "weight"]
+        return trace_of_departure(
+            weights, "numpy", recording.watch.failed_in, users_line_of_error(error), str(error)
+        )
+    translation = _Translation(computation, recording)
     graph = translation.graph()
     watch = recording.watch
-    return Trace(graph, tuple(watch.writes), tuple(watch.strangers), translation.error(graph))
+    return Trace(graph, tuple(watch.writes), tuple(watch.unknown_layers), translation.error(graph))
 
 
 class _Translation:
@@ -47,17 +49,17 @@ class _Translation:
     `values` maps the `id` of each tensor to its index. A graph that is called twice is walked twice.
     """
 
-    def __init__(self, subject: Subject, recording: Recording) -> None:
+    def __init__(self, computation: Computation, recording: Recording) -> None:
         self._recording = recording
         self._build = Builder()
-        self._unread = {source.name: source for source in subject.variables if source.kind == "weight"}
-        self._sources = _sources(subject, recording)
+        self._unread = {source.name: source for source in computation.variables if source.kind == "weight"}
+        self._sources = _sources(computation, recording)
         self._departed: list[int] = []
-        self._waiting = list(recording.asking.departures)
+        self._waiting = list(recording.answers.departures)
         self._left = [departure.tensor for departure in self._waiting]
         self._written: dict[int, int] = {}
         self._unregistered: dict[int, Any] = {}
-        self._routes_only = subject.routes_only
+        self._routes_only = computation.routes_only
         self._aside: set[int] = set()
         """With `routes_only`, the nodes that depend on no weight."""
 
@@ -272,14 +274,14 @@ _HANDLERS: dict[str, Callable[[_Translation, Any, dict[int, int], str | None, in
 }
 
 
-def _sources(subject: Subject, recording: Recording) -> dict[int, Source]:
+def _sources(computation: Computation, recording: Recording) -> dict[int, Source]:
     """Return what the captured tensors stand for, by the `id` of their placeholders."""
     known: dict[int, Source] = {}
     for variable in recording.watched:
         known[id(variable.handle)] = Source(variable.name.partition(":")[0], variable, "foreign")
     for variable, _ in recording.watch.read.values():
         known[_handle(variable)] = Source(variable.path, variable, "foreign")
-    for source in subject.variables:
+    for source in computation.variables:
         known[_handle(source.variable)] = source
     captured = {id(inner): known[id(outer)] for outer, inner in recording.captures if id(outer) in known}
     return captured | recording.sources

@@ -16,10 +16,10 @@ import tensorflow as tf
 
 from frostline._keras.variables import has_value
 from frostline.backends.tensorflow import internals
-from frostline.backends.tensorflow.departures import Asking, replaced
+from frostline.backends.tensorflow.departures import EagerAnswers, methods_replaced
 from frostline.backends.tensorflow.gradients import differentiable
-from frostline.graph.reader import Argument, Source, Subject, require_loss
-from frostline.graph.source_lines import computed_for_frostline
+from frostline.graph.reader import Argument, Computation, Source, require_loss
+from frostline.graph.source_lines import run_user_code
 from frostline.graph.watch import Watch
 
 
@@ -31,25 +31,25 @@ class Recording(internals.FuncGraph):  # type: ignore[misc]
         sources: What a placeholder of the graph stands for, by the `id` of the placeholder.
         watched: The variables of TensorFlow that were read. Held, as the graph itself does not.
         watch: Keras's side of it.
-        asking: What Python code asked of its tensors.
+        answers: What Python code asked of its tensors.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, computation: Computation) -> None:
         super().__init__("frostline")
         self.loss: Any = None
         self.sources: dict[int, Source] = {}
         self.watched: list[Any] = []
-        self.watch = _Watch(subject, around=self.within)
+        self.watch = _Watch(computation, around=self.within)
         self.watch.fill = self._first_value
-        self.asking = Asking(self, self.watch)
+        self.answers = EagerAnswers(self, self.watch)
         self._spans: dict[int, list[tuple[int, int, str]]] = {}
         self._graphs: list[Any] = []
 
-    def run(self, subject: Subject) -> None:
+    def run(self, computation: Computation) -> None:
         """Trace the computation. Nothing is computed but what its Python code asks for."""
-        arguments = [placed(argument, self.stand_in) for argument in subject.arguments]
-        with self.as_default(), functions_inlined(), self.asking.answered(), self.watch:
-            loss = require_loss(computed_for_frostline(subject.loss, *arguments))
+        arguments = [placed(argument, self.placeholder_for) for argument in computation.arguments]
+        with self.as_default(), functions_inlined(), self.answers.answered(), self.watch:
+            loss = require_loss(run_user_code(computation.loss, *arguments))
             loss = self.capture(loss) if isinstance(loss, tf.Tensor) else tf.convert_to_tensor(loss)
             self.loss = loss if loss.shape.rank == 0 else tf.reduce_sum(loss)
 
@@ -58,7 +58,7 @@ class Recording(internals.FuncGraph):  # type: ignore[misc]
         self.watched.append(v)
         super().watch_variable(v)
 
-    def stand_in(self, value: Any, source: Source) -> Any:
+    def placeholder_for(self, value: Any, source: Source) -> Any:
         """Return a placeholder of this graph for an eager tensor."""
         with self.as_default():
             placeholder = tf.compat.v1.placeholder(value.dtype, value.shape)
@@ -69,7 +69,7 @@ class Recording(internals.FuncGraph):  # type: ignore[misc]
     def _first_value(self, variable: Any) -> Any:
         with tf.init_scope():
             zeros = tf.zeros(variable.shape, variable.dtype)
-        return self.stand_in(zeros, Source(variable.path, variable, "foreign"))
+        return self.placeholder_for(zeros, Source(variable.path, variable, "foreign"))
 
     @contextmanager
     def within(self, address: str) -> Iterator[None]:
@@ -141,7 +141,7 @@ def functions_inlined() -> Iterator[None]:
         arguments, options = keras.tree.map_structure(_as_tensor, (arguments, options))
         return python(*arguments, **options)
 
-    with replaced(internals.FUNCTION, {"__call__": inlined}):
+    with methods_replaced(internals.FUNCTION, {"__call__": inlined}):
         yield
 
 

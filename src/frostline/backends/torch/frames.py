@@ -13,13 +13,13 @@ import keras
 import numpy as np
 import torch
 
-from frostline.graph import watch as watching
 from frostline.graph.ir import Where
-from frostline.graph.source_lines import computed_for_frostline, is_users
+from frostline.graph.source_lines import is_user_file, run_user_code
+from frostline.graph.watch import is_layer_call
 
-_ENTRY = computed_for_frostline.__code__
+_ENTRY = run_user_code.__code__
 _APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
-_BENEATH = tuple(f"{Path(file).resolve().parent}/" for file in (__file__, watching.__file__, torch.__file__))
+_BENEATH = tuple(f"{Path(file).resolve().parent}/" for file in (__file__, _ENTRY.co_filename, torch.__file__))
 _OPERATIONS = tuple(f"{Path(keras.__file__).resolve().parent}/src/{part}/" for part in ("ops", "backend"))
 
 _LIBRARY, _BELOW, _USER, _LAYER, _END = range(5)
@@ -103,9 +103,9 @@ class Caller:
 def _kind_of(code: CodeType) -> int:
     if code not in _kinds:
         file = code.co_filename
-        if file == watching.__file__ and code.co_name == "followed":
+        if is_layer_call(code):
             _kinds[code] = _LAYER
-        elif is_users(file):
+        elif is_user_file(file):
             _kinds[code] = _USER
         else:
             _kinds[code] = _BELOW if file.startswith(_BENEATH) else _LIBRARY

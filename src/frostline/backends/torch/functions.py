@@ -177,7 +177,7 @@ def called(func: Any) -> str:
 
 
 @cache
-def operation(name: str) -> str:
+def operation_name(name: str) -> str:
     """Return what users call an operation, alike on all backends where it is the same."""
     bare = name.strip("_")
     return _NAMES.get(bare, bare)
@@ -190,7 +190,7 @@ def reason_by_name(name: str, given: tuple[Any, Any]) -> Reason | None:
         return "left_framework"  # a list of tensors is read number by number
     if named.get("rounding_mode") is not None:
         return "not_differentiable"
-    return _REASONS.get(operation(name))
+    return _REASONS.get(operation_name(name))
 
 
 @cache
@@ -200,7 +200,7 @@ def may_write(name: str) -> bool:
     return in_place or name in _WRITE_WITHOUT_SAYING or name == "__setitem__" or name.startswith("__i")
 
 
-def that_matter(name: str, uses: list[Use]) -> list[Use]:
+def operands_that_matter(name: str, uses: list[Use]) -> list[Use]:
     """Return those operands whose values the result of a function depends on."""
     if name in READ_SHAPE_ALONE:
         return []

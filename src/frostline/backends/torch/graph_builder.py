@@ -1,4 +1,4 @@
-"""The graph of a PyTorch computation, grown value by value while the computation runs."""
+"""The graph of a PyTorch computation, built value by value while the computation runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 
 from frostline.backends.torch import functions
 from frostline.backends.torch.autograd import Record, Slot, is_custom, kind_of, slot_of
-from frostline.backends.torch.values import Use, Values, is_differentiable
+from frostline.backends.torch.values import TensorValues, Use, is_differentiable
 from frostline.graph.ir import Builder, Graph, Kind, Leaf, Reason, Where
 
 Input = tuple[int, Slot | None]
 """A value that an operation takes, and its place in PyTorch's record."""
 
 
-class TorchGraph:
+class TorchGraphBuilder:
     """Nodes and edges so far, and which tensor holds which value.
 
     Args:
@@ -37,11 +37,11 @@ class TorchGraph:
         self.from_weights: set[int] = set()
         self._layer, self._where, self._strange = layer, where, strange
         self._build = Builder()
-        self._values = Values()
+        self._values = TensorValues()
         self._record = Record(self._values.made_by.__contains__)
         self._names: dict[int, tuple[Kind, str]] = {}
-        self._off: dict[int, list[tuple[int, Reason | None]]] = {}
-        self._left_off: set[int] = set()
+        self._unrecorded: dict[int, list[tuple[int, Reason | None]]] = {}
+        self._unrecorded_in_use: set[int] = set()
         self._called_at: dict[int, Where | None] = {}
 
     def name(self, tensor: torch.Tensor, kind: Kind, name: str) -> None:
@@ -52,10 +52,10 @@ class TorchGraph:
 
     def finish(self, loss: int) -> Graph:
         """Return the graph of this loss."""
-        self.leave_off([loss])
-        for consumer, inputs in self._off.items():
+        self.use_in_record([loss])
+        for consumer, inputs in self._unrecorded.items():
             for producer, reason in inputs:
-                left: Reason | None = "no_grad" if consumer in self._left_off else None
+                left: Reason | None = "no_grad" if consumer in self._unrecorded_in_use else None
                 self._build.edge(producer, consumer, reason or left)
         return self._build.graph(loss)
 
@@ -90,19 +90,19 @@ class TorchGraph:
         """Note that a tensor now holds this value."""
         self._values.learn(tensor, value)
 
-    def keep_off(
+    def add_unrecorded(
         self, values: list[int], inputs: list[Input], reason: Reason | None, where: Where | None
     ) -> None:
         """Note what values were made from while PyTorch's record was off.
 
         Such a part of a computation counts as one cut, at the operations whose results are used with it on.
         """
-        self._off |= {value: [(one, reason) for one, _ in inputs] for value in values}
+        self._unrecorded |= {value: [(one, reason) for one, _ in inputs] for value in values}
         self._called_at |= dict.fromkeys(values, where)
 
-    def leave_off(self, values: Iterable[int]) -> None:
+    def use_in_record(self, values: Iterable[int]) -> None:
         """Note that these values are used with the record on."""
-        self._left_off.update(value for value in values if value in self._off)
+        self._unrecorded_in_use.update(value for value in values if value in self._unrecorded)
 
     def connect(self, tensor: torch.Tensor, value: int, inputs: list[Input], reason: Reason | None) -> None:
         """Add the edges of a value, by what PyTorch's record says of the tensor that holds it.
@@ -140,7 +140,7 @@ class TorchGraph:
         known = self._values.of_object(use.tensor)
         if isinstance(use.slot, tuple):
             if use.slot not in self._values.by_slot and use.slot[0] not in self._values.made_by:
-                self._derive(use.slot[0], known)
+                self._add_from_record(use.slot[0], known)
             return self._value_at(use.slot)
         if known is None:
             known = self._new(use)
@@ -190,7 +190,7 @@ class TorchGraph:
 
     # What only PyTorch's record shows --------------------------------------------------------------
 
-    def _derive(self, last: Any, raw: int | None) -> None:
+    def _add_from_record(self, last: Any, raw: int | None) -> None:
         """Add nodes of PyTorch's record: custom functions, `vmap`, what writing to a view makes of its base.
 
         Args:
@@ -211,19 +211,19 @@ class TorchGraph:
                 continue
             inputs = [(self._value_at(slot), reason) for slot, reason in steps]
             if raw is not None and is_custom(node):
-                inputs += self._read_beside(raw, {value for value, _ in inputs})
-            made = self.node(functions.operation(kind_of(node)), where, inputs)
+                inputs += self._read_besides_arguments(raw, {value for value, _ in inputs})
+            made = self.node(functions.operation_name(kind_of(node)), where, inputs)
             self._values.made_by[node] = made
 
-    def _read_beside(self, raw: int, arguments: set[int]) -> list[tuple[int, Reason | None]]:
+    def _read_besides_arguments(self, raw: int, arguments: set[int]) -> list[tuple[int, Reason | None]]:
         """Return what a custom function reads besides its arguments: no gradient comes back to that."""
         found, waiting, met = set(), [raw], {raw} | arguments
         while waiting:
             value = waiting.pop()
-            if value not in self._off:
+            if value not in self._unrecorded:
                 found.add(value)
                 continue
-            inputs = {producer for producer, _ in self._off[value]} - met
+            inputs = {producer for producer, _ in self._unrecorded[value]} - met
             met |= inputs
             waiting.extend(inputs)
         return [(value, "zero_gradient") for value in sorted(found & self.from_weights)]

@@ -15,34 +15,34 @@ import torch
 from torch.utils import checkpoint
 
 from frostline._keras.calls import uncast
-from frostline.backends.torch.recorder import Recorder
+from frostline.backends.torch.recorder import CallRecorder
 from frostline.backends.torch.restore import Originals, Restoring
 from frostline.backends.torch.values import is_differentiable, tensors_in
 from frostline.graph.ir import Kind
-from frostline.graph.reader import Measured, Subject, Trace, require_loss
-from frostline.graph.source_lines import computed_for_frostline
+from frostline.graph.reader import Computation, Measured, Trace, require_loss
+from frostline.graph.source_lines import run_user_code
 from frostline.graph.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A tensor that the subject names."""
+    """A tensor that the computation names."""
 
     kind: Kind
     name: str
     tensor: torch.Tensor
 
 
-def read(subject: Subject) -> Trace:
+def read(computation: Computation) -> Trace:
     """Run the computation once, and note what runs.
 
     Functions compiled by `torch.compile` run as plain Python meanwhile. Captured tensors that are written to
     get their values back at the end, and so do the random generators.
     """
-    arguments, named = _tensors_of(subject)
+    arguments, named = _tensors_of(computation)
     originals = Originals()
-    recorder = Recorder(lambda: watch.layer, lambda tensor: _name_of_stranger(tensor, watch), originals)
-    watch = Watch(subject, around=recorder.in_layer)
+    recorder = CallRecorder(lambda: watch.layer, lambda tensor: _name_of_unknown(tensor, watch), originals)
+    watch = Watch(computation, around=recorder.in_layer)
     watch.fill = _first_value
     with ExitStack() as stack:
         # What was assigned to statistics hangs on the record that a backward pass would need.
@@ -50,24 +50,24 @@ def read(subject: Subject) -> Trace:
         stack.callback(recorder.close)
         stack.enter_context(_sandbox(named, originals))
         for one in named:
-            recorder.grown.name(one.tensor, one.kind, one.name)
+            recorder.builder.name(one.tensor, one.kind, one.name)
         with watch, recorder:
-            loss = computed_for_frostline(subject.loss, *arguments)
+            loss = run_user_code(computation.loss, *arguments)
         graph = recorder.graph(require_loss(loss))
-    return Trace(graph, tuple(watch.writes), tuple(watch.strangers), recorder.error)
+    return Trace(graph, tuple(watch.writes), tuple(watch.unknown_layers), recorder.error)
 
 
-def measure(subject: Subject) -> Measured:
+def measure(computation: Computation) -> Measured:
     """Compute the loss and its gradients once, and leave every variable and every tensor as it was."""
-    arguments, named = _tensors_of(subject)
+    arguments, named = _tensors_of(computation)
     weights = {one.name: one.tensor for one in named if one.kind == "weight"}
-    watch = Watch(subject)
+    watch = Watch(computation)
     watch.fill = _first_value
     originals = Originals()
     with _sandbox(named, originals):
         try:
             with watch, Restoring(originals):
-                loss = require_loss(subject.loss(*arguments))
+                loss = require_loss(computation.loss(*arguments))
         except RuntimeError as error:
             if "requires grad" not in str(error):  # nothing to do with gradients: the user's own
                 raise
@@ -102,11 +102,13 @@ def _array(gradient: torch.Tensor) -> npt.NDArray[Any]:
 # What the computation gets -------------------------------------------------------------------------
 
 
-def _tensors_of(subject: Subject) -> tuple[list[Any], list[_Named]]:
+def _tensors_of(computation: Computation) -> tuple[list[Any], list[_Named]]:
     """Return the arguments of the computation, arrays as tensors, and all tensors that have a name."""
-    named = [_Named(source.kind, source.name, _tensor_of(source.variable)) for source in subject.variables]
+    named = [
+        _Named(source.kind, source.name, _tensor_of(source.variable)) for source in computation.variables
+    ]
     arguments = []
-    for argument in subject.arguments:
+    for argument in computation.arguments:
         value = keras.tree.map_structure(_as_tensor, argument.value)
         arguments.append(value)
         for path, part in keras.tree.flatten_with_path(value):
@@ -128,8 +130,8 @@ def _as_tensor(value: Any) -> Any:
     return keras.ops.convert_to_tensor(value) if is_array else value
 
 
-def _name_of_stranger(tensor: torch.Tensor, watch: Watch) -> str:
-    """Return what a variable that the subject does not name is called: as Keras does, or its layer."""
+def _name_of_unknown(tensor: torch.Tensor, watch: Watch) -> str:
+    """Return what a variable that the computation does not name is called: as Keras does, or its layer."""
     with uncast():
         held = (variable for variable, _ in watch.read.values() if watch.value_of(variable) is tensor)
         variable = next(held, None)

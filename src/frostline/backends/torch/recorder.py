@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from frostline.backends.torch import functions
 from frostline.backends.torch.frames import Caller
-from frostline.backends.torch.graph_builder import Input, TorchGraph
+from frostline.backends.torch.graph_builder import Input, TorchGraphBuilder
 from frostline.backends.torch.internals import base_of, beneath_skipped
 from frostline.backends.torch.restore import Originals
 from frostline.backends.torch.values import Use, is_differentiable, tensors_in
@@ -32,7 +32,7 @@ _MOST_DEPARTURES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _Results:
     """Results whose place in PyTorch's record is yet to be read."""
 
     tensors: list[torch.Tensor]
@@ -41,7 +41,7 @@ class _Made:
     reason: Reason | None
 
 
-class Recorder:
+class CallRecorder:
     """Fills a graph with what runs inside it. It is a context manager.
 
     Args:
@@ -50,7 +50,7 @@ class Recorder:
         originals: Keeps captured tensors that are written to.
 
     Attributes:
-        grown: The graph so far.
+        builder: Builds the graph.
         error: What PyTorch raises where a gradient is asked for, or "".
         in_layer: Put around the call of a layer, given its address.
     """
@@ -62,32 +62,32 @@ class Recorder:
         self.busy = False
         self.inside_autograd = False
         self._of_layers: list[Caller] = []
-        self.grown = TorchGraph(layer, lambda: self._caller().where, strange)
+        self.builder = TorchGraphBuilder(layer, lambda: self._caller().where, strange)
         self.in_layer = _InLayer(self._of_layers)
         self._originals = originals
         self._calls, self._beneath = _Calls(self), _Beneath(self)
         self._scopes = ExitStack()
-        self._unsettled: list[_Made] = []
+        self._unconnected: list[_Results] = []
         self._departures: list[int] = []
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> CallRecorder:
         self._scopes.enter_context(self._beneath)
         self._scopes.enter_context(self._calls)
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._scopes.close()
-        self._settle()
+        self._connect_results()
 
     def graph(self, result: Any) -> Graph:
         """Return the graph of what the computation returned: a tensor, or a Python number."""
         is_tensor = isinstance(result, torch.Tensor)
-        return self.grown.finish(self.grown.value(Use.of(result)) if is_tensor else self._from_python())
+        return self.builder.finish(self.builder.value(Use.of(result)) if is_tensor else self._from_python())
 
     def close(self) -> None:
         """Let go of all tensors. No graph can be had afterwards."""
-        self._unsettled.clear()
-        self.grown.forget()
+        self._unconnected.clear()
+        self.builder.forget()
 
     # Every call ------------------------------------------------------------------------------------
 
@@ -99,21 +99,21 @@ class Recorder:
         if types and any(issubclass(kind, keras.Variable) for kind in types):
             with self._calls:
                 args, kwargs = _variables_read(args), _variables_read(kwargs)
-        self._settle()
+        self._connect_results()
         inside_autograd, self.inside_autograd = self.inside_autograd, False
         self.busy = True
         try:
             uses = [Use.of(tensor) for tensor in tensors_in((args, kwargs))]
             if functions.may_write(name):
                 uses += [Use.of(base) for use in uses if (base := base_of(use.tensor)) is not None]
-                self._originals.keep(use.tensor for use in uses if self.grown.is_captured(use.tensor))
+                self._originals.keep(use.tensor for use in uses if self.builder.is_captured(use.tensor))
             with beneath_skipped(use.tensor for use in uses):
                 result = self._run(func, name, args, kwargs)
-            self._note(name, (args, kwargs), uses, result)
+            self._record_call(name, (args, kwargs), uses, result)
         finally:
             self.busy = False
         if not inside_autograd:
-            self._settle()
+            self._connect_results()
         return result
 
     def _run(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
@@ -125,7 +125,7 @@ class Recorder:
             self.error = self.error or str(error)
             return func(args[0].detach(), *args[1:], **kwargs)
 
-    def _note(self, name: str, given: Any, uses: list[Use], result: Any) -> None:
+    def _record_call(self, name: str, given: Any, uses: list[Use], result: Any) -> None:
         moves = functions.may_write(name)
         written = [use for use in uses if use.is_written() or (moves and use.is_moved())]
         taken = {id(use.tensor) for use in uses}
@@ -133,71 +133,73 @@ class Recorder:
         # A leaf that requires a gradient stays a leaf, whatever is written to it without a record.
         made |= {id(use.tensor): use.tensor for use in written if not isinstance(use.slot, int)}
         if name == "lift_fresh":  # the tensor that `from_numpy` makes
-            self.grown.learn(uses[0].tensor, self._from_python(uses[0].tensor.nbytes))
+            self.builder.learn(uses[0].tensor, self._from_python(uses[0].tensor.nbytes))
         elif not made:
             if name in functions.DEPARTURES:
-                self._departs(name, uses)
+                self._record_departure(name, uses)
         elif not any(tensor.is_meta for tensor in made.values()):
-            self._made(name, given, uses, list(made.values()))
+            self._add_results(name, given, uses, list(made.values()))
         for use in written:
             if isinstance(use.slot, int):
-                self.grown.learn(use.tensor, self.grown.value(use))
+                self.builder.learn(use.tensor, self.builder.value(use))
 
-    def _made(self, name: str, given: Any, uses: list[Use], made: list[torch.Tensor]) -> None:
+    def _add_results(self, name: str, given: Any, uses: list[Use], made: list[torch.Tensor]) -> None:
         caller = self._caller()
-        inputs: list[Input] = [(self.grown.value(use), use.slot) for use in functions.that_matter(name, uses)]
+        inputs: list[Input] = [
+            (self.builder.value(use), use.slot) for use in functions.operands_that_matter(name, uses)
+        ]
         if not inputs and name in functions.FROM_PYTHON:
-            add = self._from_python if caller.computed(given) else self.grown.constant
+            add = self._from_python if caller.computed(given) else self.builder.constant
             for tensor in made:
-                self.grown.learn(tensor, add(tensor.nbytes))
+                self.builder.learn(tensor, add(tensor.nbytes))
             return
         if self._departures and name in functions.TAKE_NUMBERS and caller.computed(given):
             inputs.append((self._from_python(), None))
-        operation, reason = functions.operation(name), functions.reason_by_name(name, given)
+        operation, reason = functions.operation_name(name), functions.reason_by_name(name, given)
         if reason == "detached" and caller.library_function == "stop_gradient":
             operation = reason = "stop_gradient"
         where = caller.where
-        values = [self.grown.node(operation, where, differentiable=is_differentiable(one)) for one in made]
-        if any(value in self.grown.from_weights for value, _ in inputs):
-            self.grown.from_weights.update(values)
+        values = [self.builder.node(operation, where, differentiable=is_differentiable(one)) for one in made]
+        if any(value in self.builder.from_weights for value, _ in inputs):
+            self.builder.from_weights.update(values)
         for tensor, value in zip(made, values, strict=True):
-            self.grown.learn(tensor, value)
+            self.builder.learn(tensor, value)
         if torch.is_grad_enabled():
-            self.grown.leave_off(value for value, _ in inputs)
-            self._unsettled.append(_Made(made, values, inputs, reason))
+            self.builder.use_in_record(value for value, _ in inputs)
+            self._unconnected.append(_Results(made, values, inputs, reason))
         else:
-            self.grown.keep_off(values, inputs, reason, caller.of_custom_function)
+            self.builder.add_unrecorded(values, inputs, reason, caller.of_custom_function)
 
-    def _settle(self) -> None:
+    def _connect_results(self) -> None:
         """Connect what was made, once PyTorch has finished its own record of it."""
-        waiting, self._unsettled = self._unsettled, []
+        waiting, self._unconnected = self._unconnected, []
         for made in waiting:
             for tensor, value in zip(made.tensors, made.values, strict=True):
-                self.grown.connect(tensor, value, made.inputs, made.reason)
+                self.builder.connect(tensor, value, made.inputs, made.reason)
 
     def _caller(self) -> Caller:
         return Caller.now(self._of_layers)
 
     # Python ----------------------------------------------------------------------------------------
 
-    def _departs(self, name: str, uses: list[Use]) -> None:
+    def _record_departure(self, name: str, uses: list[Use]) -> None:
         """A tensor becomes a Python number or a NumPy array, and may come back as anything later on."""
-        values = [self.grown.value(use) for use in uses]
-        if self.grown.from_weights.isdisjoint(values):
+        values = [self.builder.value(use) for use in uses]
+        if self.builder.from_weights.isdisjoint(values):
             return
         inputs: list[tuple[int, Reason | None]] = [(value, "left_framework") for value in values]
-        operation, where = functions.operation(name), self._caller().where
-        self._departures.append(self.grown.node(operation, where, inputs, differentiable=False))
+        operation, where = functions.operation_name(name), self._caller().where
+        self._departures.append(self.builder.node(operation, where, inputs, differentiable=False))
         if len(self._departures) > _MOST_DEPARTURES:
             inputs = [(one, None) for one in self._departures]
-            self._departures = [self.grown.node("python", None, inputs, differentiable=False)]
+            self._departures = [self.builder.node("python", None, inputs, differentiable=False)]
 
     def _from_python(self, nbytes: int = 0) -> int:
         """Add a value that comes from Python, where nothing is followed: maybe from all that went there."""
         if not self._departures:
-            return self.grown.constant(nbytes)
+            return self.builder.constant(nbytes)
         inputs: list[tuple[int, Reason | None]] = [(left, "left_framework") for left in self._departures]
-        return self.grown.node("constant", self._caller().where, inputs)
+        return self.builder.node("constant", self._caller().where, inputs)
 
 
 def _variables_read(nest: Any) -> Any:
@@ -230,7 +232,7 @@ class _InLayer:
 class _Calls(TorchFunctionMode):
     """Sees every call of a PyTorch function from Python."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: CallRecorder) -> None:
         super().__init__()
         self._recorder = recorder
 
@@ -241,7 +243,7 @@ class _Calls(TorchFunctionMode):
 class _Beneath(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operation, beneath autograd, and calls those from Python that no call from Python led to."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: CallRecorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._recorder = recorder
 

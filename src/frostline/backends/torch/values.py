@@ -39,7 +39,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _KnownTensor:
     tensor: TensorWeakRef
     value: int
     version: int
@@ -53,7 +53,7 @@ class _Seen:
         return self.tensor() is not None or (self.block is not None and not self.block.expired())  # type: ignore[no-untyped-call]
 
 
-class Values:
+class TensorValues:
     """The values of the graph by tensor. Keeps no tensor alive that the computation itself would let go.
 
     Attributes:
@@ -64,19 +64,19 @@ class Values:
     def __init__(self) -> None:
         self.by_slot: dict[Slot, int] = {}
         self.made_by: dict[Any, int] = {}
-        self._seen: dict[int, _Seen] = {}
-        self._held: list[torch.Tensor] = []
+        self._known: dict[int, _KnownTensor] = {}
+        self._kept_alive: list[torch.Tensor] = []
 
     def learn(self, tensor: torch.Tensor, value: int) -> None:
         """Note that a tensor now holds this value."""
-        self._seen.pop(id(tensor), None)  # the latest stands last
+        self._known.pop(id(tensor), None)  # the latest stands last
         memory = _memory_of(tensor)
         # What requires a gradient is found by PyTorch's record, even after the tensor has gone.
         block = None
         if memory is not None and not tensor.requires_grad:
             block = StorageWeakRef(memory)  # type: ignore[no-untyped-call]
         place = memory.data_ptr() if memory is not None else 0
-        self._seen[id(tensor)] = _Seen(TensorWeakRef(tensor), value, writes_to(tensor), place, block)
+        self._known[id(tensor)] = _KnownTensor(TensorWeakRef(tensor), value, writes_to(tensor), place, block)
 
     def learn_slot(self, slot: Slot, tensor: torch.Tensor, value: int) -> None:
         """Note that a place in PyTorch's record holds this value."""
@@ -84,22 +84,22 @@ class Values:
         if isinstance(slot, tuple):
             self.made_by.setdefault(slot[0], value)
         else:
-            self._held.append(tensor)  # its `id` must stay its own
+            self._kept_alive.append(tensor)  # its `id` must stay its own
 
     def forget(self) -> None:
         """Let go of PyTorch's record, and with it of all that is kept for a backward pass."""
-        for held in (self.by_slot, self.made_by, self._seen):
-            held.clear()
-        self._held.clear()
+        for table in (self.by_slot, self.made_by, self._known):
+            table.clear()
+        self._kept_alive.clear()
 
     def of_object(self, tensor: torch.Tensor) -> int | None:
         """Return the value of this very tensor, None where it is new."""
-        seen = self._seen.get(id(tensor))
+        seen = self._known.get(id(tensor))
         return seen.value if seen is not None and seen.tensor() is tensor else None
 
     def is_written_since(self, use: Use) -> bool:
         """Whether a known tensor was written to through another one that shares its memory."""
-        return self._seen[id(use.tensor)].version != use.version
+        return self._known[id(use.tensor)].version != use.version
 
     def of_memory(self, tensor: torch.Tensor) -> int | None:
         """Return the value of the tensor learnt last among those that share the memory of this one."""
@@ -107,7 +107,7 @@ class Values:
         place = memory.data_ptr() if memory is not None else 0
         if not place:
             return None
-        return next((seen.value for seen in reversed(self._seen.values()) if seen.shares(place)), None)
+        return next((seen.value for seen in reversed(self._known.values()) if seen.shares(place)), None)
 
 
 def tensors_in(nest: Iterable[Any]) -> list[torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from frostline.diagnostics.explanation import Cut, Explanation
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.remedies import fact
 from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
@@ -36,12 +36,12 @@ class GradientCut(AuditRule):
 
     code, name, severity = "FL101", "gradient-cut", "error"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for the weights that share their cuts."""
         groups: dict[tuple[Cut, ...], list[Explanation]] = {}
-        for address, status in seen.statuses.items():
+        for address, status in inspection.statuses.items():
             if status == "cut":
-                one = seen.explain(address)
+                one = inspection.explain(address)
                 groups.setdefault(one.cuts, []).append(one)
         for cuts, members in groups.items():
             why = "; ".join(f"{fact(cut.reason, cut.operation)}{_place(cut)}" for cut in cuts[:3])

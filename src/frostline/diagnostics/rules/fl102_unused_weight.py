@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
 
@@ -33,14 +33,14 @@ class UnusedWeight(AuditRule):
 
     code, name, severity = "FL102", "unused-weight", "error"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for the weights of each layer."""
         groups: dict[tuple[str, str], list[str]] = {}
-        if seen.diagnosis.loss_is_constant:
+        if inspection.diagnosis.loss_is_constant:
             return
-        for weight in seen.weights:
-            if seen.statuses[weight.address] == "unused":
-                remedy = seen.explain(weight.address).remedy
+        for weight in inspection.weights:
+            if inspection.statuses[weight.address] == "unused":
+                remedy = inspection.explain(weight.address).remedy
                 groups.setdefault((weight.layer, remedy), []).append(weight.address)
         for (_, remedy), addresses in groups.items():
             yield self.finding(

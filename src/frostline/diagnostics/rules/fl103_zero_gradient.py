@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
 
@@ -31,14 +31,14 @@ class ZeroGradient(AuditRule):
 
     code, name, severity = "FL103", "zero-gradient", "warning"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for all of them."""
-        zero = [address for address, status in seen.statuses.items() if status == "zero"]
+        zero = [address for address, status in inspection.statuses.items() if status == "zero"]
         if zero:
             yield self.finding(
                 zero[0],
                 f"the gradient by {listed(zero, most=4)} is zero in every element on this batch",
-                seen.explain(zero[0]).remedy,
+                inspection.explain(zero[0]).remedy,
             )
 
     def failing(self) -> dict[str, Any]:

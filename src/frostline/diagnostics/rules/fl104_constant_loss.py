@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.remedies import CONSTANT_LOSS
 from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
@@ -33,14 +33,16 @@ class ConstantLoss(AuditRule):
 
     code, name, severity = "FL104", "constant-loss", "error"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield a finding where all that is to train is unused."""
-        trained = [w.address for w in seen.weights if w.address in seen.planned.trained]
-        if trained and all(seen.statuses[address] == "unused" for address in trained):
+        trained = [w.address for w in inspection.weights if w.address in inspection.planned.trained]
+        if trained and all(inspection.statuses[address] == "unused" for address in trained):
             yield self.finding(
                 "",
                 f"the loss depends on no weight that is to train ({listed(trained, most=4)})",
-                "use the predictions in the loss" if not seen.diagnosis.loss_is_constant else CONSTANT_LOSS,
+                "use the predictions in the loss"
+                if not inspection.diagnosis.loss_is_constant
+                else CONSTANT_LOSS,
             )
 
     def failing(self) -> dict[str, Any]:

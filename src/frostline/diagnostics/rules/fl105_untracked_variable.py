@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.remedies import UNTRACKED
 from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
@@ -37,10 +37,10 @@ class UntrackedVariable(AuditRule):
 
     code, name, severity = "FL105", "untracked-variable", "error"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for the variables that are read at one place."""
         groups: dict[tuple[str | None, Where | None], list[str]] = {}
-        for leaf in seen.foreign:
+        for leaf in inspection.foreign:
             groups.setdefault((leaf.layer, leaf.where), []).append(leaf.name)
         for (layer, where), names in groups.items():
             read_in = f" (read in layer {layer!r})" if layer else ""

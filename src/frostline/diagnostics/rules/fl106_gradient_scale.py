@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments
 
@@ -41,9 +41,9 @@ class GradientScale(AuditRule):
 
     code, name, severity = "FL106", "gradient-scale", "warning"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for the model."""
-        sizes = _sizes(seen)
+        sizes = _sizes(inspection)
         if len(sizes) < _FEWEST:
             return
         values = [size for _, size in sizes]
@@ -51,7 +51,9 @@ class GradientScale(AuditRule):
         if not first or not last or 1 / _FACTOR < first / last < _FACTOR:
             return
         word = "vanish" if first < last else "explode"
-        if word == "explode" and any("BatchNormalization" in node.types for node in seen.held.layers):
+        if word == "explode" and any(
+            "BatchNormalization" in node.types for node in inspection.inventory.layers
+        ):
             return
         shown = sizes if len(sizes) <= 6 else [*sizes[:3], *sizes[-3:]]
         figures = ", ".join(f"{address} {size:.1e}" for address, size in shown)
@@ -72,17 +74,17 @@ class GradientScale(AuditRule):
         return _deep("relu", "he_normal")
 
 
-def _sizes(seen: Seen) -> list[tuple[str, float]]:
+def _sizes(inspection: Inspection) -> list[tuple[str, float]]:
     """The kernels that train, in the model's order, with the root mean square of their gradients.
 
     Of an attention layer only the largest: at the start the attention is nearly even, and gradients of
     queries and keys are tiny however deep they lie.
     """
-    if seen.measured is None:
+    if inspection.measured is None:
         return []
     found: dict[str, tuple[str, float]] = {}
-    for weight in seen.weights:
-        gradient = seen.measured.gradients.get(weight.address)
+    for weight in inspection.weights:
+        gradient = inspection.measured.gradients.get(weight.address)
         if gradient is None or gradient.ndim < 2 or "bias" in weight.name or not gradient.any():
             continue
         if "Embedding" in weight.types:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
@@ -34,18 +34,18 @@ class FrozenStatisticsMove(AuditRule):
 
     code, name, severity = "FL201", "frozen-statistics-move", "error"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for each layer."""
         layers: dict[str, list[str]] = {}
-        for weight in seen.held.of_role("statistic"):
-            if seen.statuses.get(weight.address) == "leaks":
+        for weight in inspection.inventory.of_role("statistic"):
+            if inspection.statuses.get(weight.address) == "leaks":
                 layers.setdefault(weight.layer, []).append(weight.address)
         for layer, addresses in layers.items():
             yield self.finding(
                 layer,
                 f"the weights of this layer are frozen, and training moves {listed(addresses, most=3)}",
                 f"freeze the layer and not its weights: plan.freeze('layer:{layer}'), or the layer's flag",
-                where=seen.written[addresses[0]].where,
+                where=inspection.written[addresses[0]].where,
             )
 
     def failing(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 
@@ -34,11 +34,11 @@ class AssignedInCall(AuditRule):
 
     code, name, severity = "FL202", "assigned-in-call", "error"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for each weight."""
-        for weight in seen.weights:
-            if seen.statuses[weight.address] == "leaks":
-                write = seen.written[weight.address]
+        for weight in inspection.weights:
+            if inspection.statuses[weight.address] == "leaks":
+                write = inspection.written[weight.address]
                 yield self.finding(
                     weight.address,
                     f"it is to stay frozen, and layer {write.layer!r} assigns to it when it is called",

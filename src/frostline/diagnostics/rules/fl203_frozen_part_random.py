@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
@@ -34,9 +34,9 @@ class FrozenPartRandom(AuditRule):
 
     code, name, severity = "FL203", "frozen-part-random", "warning"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for all such layers."""
-        layers = sorted(seen.random & seen.inside_frozen)
+        layers = sorted(inspection.random & inspection.inside_frozen)
         if layers:
             yield self.finding(
                 layers[0],

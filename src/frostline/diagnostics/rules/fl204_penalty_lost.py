@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
@@ -33,9 +33,9 @@ class PenaltyLost(AuditRule):
 
     code, name, severity = "FL204", "penalty-lost", "note"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for all of them."""
-        lost = lost_penalties(seen.held, seen.planned.trained)
+        lost = lost_penalties(inspection.inventory, inspection.planned.trained)
         if lost:
             yield self.finding(
                 lost[0],

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
@@ -35,14 +35,14 @@ class StaleFunction(AuditRule):
 
     code, name, severity = "FL301", "stale-function", "error"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield a finding for what is to freeze and one for what is to train."""
-        stale = [address for address, status in seen.statuses.items() if status == "stale"]
+        stale = [address for address, status in inspection.statuses.items() if status == "stale"]
         for trains, words in (
             (False, "frozen, and compiled to train"),
             (True, "to train, and compiled frozen"),
         ):
-            group = [address for address in stale if (address in seen.planned.trained) == trains]
+            group = [address for address in stale if (address in inspection.planned.trained) == trains]
             if group:
                 yield self.finding(
                     group[0],

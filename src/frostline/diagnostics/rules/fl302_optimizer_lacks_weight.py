@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
@@ -32,11 +32,15 @@ class OptimizerLacksWeight(AuditRule):
 
     code, name, severity = "FL302", "optimizer-lacks-weight", "error"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for all of them."""
-        if seen.planned.resolution is not None or seen.in_optimizer is None:
+        if inspection.planned.resolution is not None or inspection.in_optimizer is None:
             return
-        missing = [a for a in seen.statuses if a in seen.planned.trained and a not in seen.in_optimizer]
+        missing = [
+            a
+            for a in inspection.statuses
+            if a in inspection.planned.trained and a not in inspection.in_optimizer
+        ]
         if missing:
             yield self.finding(
                 missing[0],

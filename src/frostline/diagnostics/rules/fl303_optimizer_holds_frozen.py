@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
@@ -35,22 +35,24 @@ class OptimizerHoldsFrozen(AuditRule):
 
     code, name, severity = "FL303", "optimizer-holds-frozen", "warning"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for all of them."""
-        if seen.planned.resolution is not None or seen.in_optimizer is None:
+        if inspection.planned.resolution is not None or inspection.in_optimizer is None:
             return
-        held = [w for w in seen.weights if w.address in seen.in_optimizer - seen.planned.trained]
-        if not held:
+        frozen = [
+            w for w in inspection.weights if w.address in inspection.in_optimizer - inspection.planned.trained
+        ]
+        if not frozen:
             return
-        optimizer = seen.model.optimizer
+        optimizer = inspection.model.optimizer
         averages = bool(getattr(optimizer, "use_ema", False))
-        size = slot_bytes(optimizer, [w.variable for w in held])
+        size = slot_bytes(optimizer, [w.variable for w in frozen])
         what = f" ({bytes_text(size)})" if size else ""
         then = "; it averages weights, so the next fit fails" if averages else ""
         yield self.finding(
-            held[0].address,
+            frozen[0].address,
             f"the optimizer holds slots of frozen weights{what}: "
-            f"{listed((w.address for w in held), most=4)}{then}",
+            f"{listed((w.address for w in frozen), most=4)}{then}",
             "compile with a new optimizer, or use fl.apply or fl.fit, which drop them",
             severity="error" if averages else None,
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from frostline._keras.optimizers import compiled_optimizer, decay_of, optimizer_chain
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 
 
@@ -34,17 +34,17 @@ class DecayWithoutGradient(AuditRule):
 
     code, name, severity = "FL304", "decay-without-gradient", "note"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for each table."""
-        optimizer = compiled_optimizer(seen.model)
-        if seen.measured is None or optimizer is None:
+        optimizer = compiled_optimizer(inspection.model)
+        if inspection.measured is None or optimizer is None:
             return
         inner = optimizer_chain(optimizer)[-1]
-        for weight in seen.weights:
-            gradient = seen.measured.gradients.get(weight.address)
+        for weight in inspection.weights:
+            gradient = inspection.measured.gradients.get(weight.address)
             if gradient is None or gradient.ndim != 2 or "Embedding" not in weight.types:
                 continue
-            decay = decay_of(inner, weight.variable) * _multiplier(seen, weight.address)
+            decay = decay_of(inner, weight.variable) * _multiplier(inspection, weight.address)
             empty = int((~gradient.any(axis=1)).sum())
             if decay and empty > len(gradient) // 2 and np.any(gradient):
                 yield self.finding(
@@ -64,8 +64,8 @@ class DecayWithoutGradient(AuditRule):
         return _embedded(None)
 
 
-def _multiplier(seen: Seen, address: str) -> float:
-    resolution = seen.planned.resolution
+def _multiplier(inspection: Inspection, address: str) -> float:
+    resolution = inspection.planned.resolution
     return resolution[address].decay if resolution is not None else 1.0
 
 

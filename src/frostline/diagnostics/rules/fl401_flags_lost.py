@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
@@ -35,14 +35,16 @@ class FlagsLost(AuditRule):
 
     code, name, severity = "FL401", "flags-lost", "warning"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for all of them."""
-        if seen.planned.resolution is not None or len(seen.planned.trained) == len(seen.weights):
+        if inspection.planned.resolution is not None or len(inspection.planned.trained) == len(
+            inspection.weights
+        ):
             return
-        copy = seen.copy
+        copy = inspection.round_trip
         if copy.trains is None:
             return
-        lost = [a for a, trains in copy.trains.items() if trains != (a in seen.planned.trained)]
+        lost = [a for a, trains in copy.trains.items() if trains != (a in inspection.planned.trained)]
         if lost:
             yield self.finding(
                 lost[0],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
@@ -44,22 +44,22 @@ class ConfigIncomplete(AuditRule):
 
     code, name, severity = "FL402", "config-incomplete", "error"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for the model."""
-        if not seen.custom_layers:
+        if not inspection.custom_layers:
             return
-        classes = listed(sorted({type(node.layer).__name__ for node in seen.custom_layers}), most=4)
+        classes = listed(sorted({type(node.layer).__name__ for node in inspection.custom_layers}), most=4)
         remedy = f"let get_config return every argument of __init__; look at {classes}"
-        if seen.copy.error:
+        if inspection.round_trip.error:
             # Loading will say so itself: nothing goes wrong silently.
-            fact = f"the model cannot be made again from its configuration: {seen.copy.error}"
+            fact = f"the model cannot be made again from its configuration: {inspection.round_trip.error}"
             yield self.finding("", fact, remedy, severity="warning")
-        elif not seen.copy.fits:
+        elif not inspection.round_trip.fits:
             fact = (
                 "made again from its configuration, the model has other weights, so its file cannot be loaded"
             )
             yield self.finding("", fact, remedy, severity="warning")
-        elif (difference := seen.copy.difference) > 1e-4 and not seen.foreign:
+        elif (difference := inspection.round_trip.difference) > 1e-4 and not inspection.foreign:
             # What the model does not own is made anew in the copy, and may differ for that alone.
             yield self.finding(
                 "",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.render import bytes_text
 
@@ -36,12 +36,12 @@ class ArrayInConfig(AuditRule):
 
     code, name, severity = "FL403", "array-in-config", "warning"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for each layer."""
         import keras
 
-        for node in seen.held.layers:
-            custom = node in seen.custom_layers
+        for node in inspection.inventory.layers:
+            custom = node in inspection.custom_layers
             if isinstance(node.layer, keras.Model) or not (custom or _holds_array(node.layer)):
                 continue
             try:
@@ -65,15 +65,15 @@ class ArrayInConfig(AuditRule):
 
 
 def _holds_array(layer: Any) -> bool:
-    """Whether a layer, or an initializer of its, holds an array as it was given.
+    """Whether a layer, or one of its initializers, holds a large array as it was given.
 
     Making every configuration takes time, and Keras loads TensorFlow for it, whatever the backend.
     """
     import keras
 
-    held = list(vars(layer).values())
-    held += [value for one in held if isinstance(one, keras.Initializer) for value in vars(one).values()]
-    return any(max(4 * _numbers(one), int(getattr(one, "nbytes", 0))) > _MOST for one in held)
+    values = list(vars(layer).values())
+    values += [value for one in values if isinstance(one, keras.Initializer) for value in vars(one).values()]
+    return any(max(4 * _numbers(one), int(getattr(one, "nbytes", 0))) > _MOST for one in values)
 
 
 def _largest(config: Any) -> int:

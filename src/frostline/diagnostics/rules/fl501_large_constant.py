@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.graph.ir import Leaf
@@ -39,9 +39,9 @@ class LargeConstant(AuditRule):
 
     code, name, severity = "FL501", "large-constant", "warning"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for each constant."""
-        graph, reaches = seen.trace.graph, seen.diagnosis.flow.reaches
+        graph, reaches = inspection.trace.graph, inspection.diagnosis.flow.reaches
         for index, leaf in graph.leaves("constant"):
             if leaf.nbytes > _MOST and reaches[index]:
                 yield self.finding(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
@@ -34,11 +34,11 @@ class FrozenCrossed(AuditRule):
 
     code, name, severity = "FL502", "frozen-crossed", "note"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for all such layers."""
-        nodes = seen.trace.graph.nodes
-        way = [node for index in seen.backward if isinstance(node := nodes[index], Node)]
-        crossed = Counter(n.layer for n in way if n.layer and n.layer in seen.holding_frozen)
+        nodes = inspection.trace.graph.nodes
+        way = [node for index in inspection.backward if isinstance(node := nodes[index], Node)]
+        crossed = Counter(n.layer for n in way if n.layer and n.layer in inspection.holding_frozen)
         if crossed:
             steps = sum(crossed.values())
             yield self.finding(

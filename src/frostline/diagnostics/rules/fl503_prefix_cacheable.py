@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
-from frostline.diagnostics.observation import Seen
+from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments
 from frostline.errors import listed
@@ -36,12 +36,12 @@ class PrefixCacheable(AuditRule):
 
     code, name, severity = "FL503", "prefix-cacheable", "note"
 
-    def check(self, seen: Seen) -> Iterator[Finding]:
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for the model."""
-        prefix, every = seen.prefix_layers, seen.computing_layers
+        prefix, every = inspection.prefix_layers, inspection.computing_layers
         operations = sum(every.values())
         saved = sum(prefix.values())
-        if not operations or not seen.planned.trained or len(prefix) < 2 or saved < _LEAST * operations:
+        if not operations or not inspection.planned.trained or len(prefix) < 2 or saved < _LEAST * operations:
             return
         yield self.finding(
             next(iter(prefix)),

@@ -19,7 +19,7 @@ from keras import layers
 import frostline as fl
 from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
-from frostline.graph.reader import Argument, Source, Subject
+from frostline.graph.reader import Argument, Computation, Source
 
 X = jnp.linspace(0.1, 1.0, 3)
 
@@ -153,12 +153,12 @@ def test_layers_are_known_inside_jitted_and_rematerialised_functions() -> None:
     layer = Jitted(name="outer")
     layer.build((None, 3))
     held = fl.inventory(layer)
-    subject = Subject(
+    computation = Computation(
         lambda: jnp.sum(layer(jnp.ones((2, 3)))),
         tuple(Source(w.address, w.variable) for w in held),
         layers={id(n.layer): f"net/{n.address}".rstrip("/") for n in held.layers},
     )
-    graph = trace(subject).graph
+    graph = trace(computation).graph
     flow = Flow(graph)
     route = flow.route(graph.weights["inner/kernel"])
     assert [graph.nodes[i].layer for i in route] == [None, *["net/inner"] * (len(route) - 2), "net"]
@@ -193,24 +193,24 @@ def test_what_is_no_array_of_numbers_is_left_alone() -> None:
 
 
 def test_ids_in_the_tree_are_data() -> None:
-    subject = Subject(
+    computation = Computation(
         lambda tree: jnp.sum(tree["table"][tree["ids"]]),
         arguments=(Argument({"table": X, "ids": jnp.arange(2)}, "weight", "p"),),
     )
-    graph = trace(subject).graph
+    graph = trace(computation).graph
     assert list(graph.weights) == ["p/table"]
     assert [(leaf.name, leaf.differentiable) for _, leaf in graph.leaves("input")] == [("p/ids", False)]
-    assert measure(subject).gradients["p/table"].tolist() == [1.0, 1.0, 0.0]  # type: ignore[union-attr]
+    assert measure(computation).gradients["p/table"].tolist() == [1.0, 1.0, 0.0]  # type: ignore[union-attr]
 
 
 def test_captured_arrays_are_constants_with_their_size_unless_they_are_named() -> None:
     big, data = jnp.ones((100, 3)), jnp.ones((3,))
-    subject = Subject(
+    computation = Computation(
         lambda tree: jnp.sum(big @ tree) + jnp.sum(data * tree),
         variables=(Source("x", data, "input"),),
         arguments=(Argument(X, "weight", "w"),),
     )
-    graph = trace(subject).graph
+    graph = trace(computation).graph
     assert max(leaf.nbytes for _, leaf in graph.leaves("constant")) == 1200
     assert [leaf.name for _, leaf in graph.leaves("input")] == ["x"]
 

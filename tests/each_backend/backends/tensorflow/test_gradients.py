@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
-from frostline.graph.reader import Source, Subject
+from frostline.graph.reader import Computation, Source
 
 ONE: dict[str, Callable[[Any], Any]] = {
     "abs": tf.abs,
@@ -120,17 +120,17 @@ def test_an_operation_is_live_where_tensorflow_gives_a_gradient(name: str) -> No
         factors = tf.cast(1 + tf.range(tf.size(made)), made.dtype)
         return tf.cast(tf.reduce_sum(tf.reshape(made, (-1,)) * factors), tf.float32) * weights
 
-    subject = Subject(loss, (Source("variable", variable), Source("weights", weights)))
-    seen = trace(subject)
+    computation = Computation(loss, (Source("variable", variable), Source("weights", weights)))
+    seen = trace(computation)
     flow, indexes = Flow(seen.graph), seen.graph.weights
-    measured = measure(subject)
+    measured = measure(computation)
 
     if measured.error:
         assert seen.error
-        assert flow.standing(indexes["variable"]) == "cut"
+        assert flow.structural_status(indexes["variable"]) == "cut"
         return
     assert not seen.error
-    assert flow.standing(indexes["weights"]) == "trains"
+    assert flow.structural_status(indexes["weights"]) == "trains"
     gradient = measured.gradients["variable"]
     live = gradient is not None and bool(np.any(gradient))
-    assert (flow.standing(indexes["variable"]) == "trains") == live
+    assert (flow.structural_status(indexes["variable"]) == "trains") == live

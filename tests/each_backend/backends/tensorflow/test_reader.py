@@ -23,18 +23,18 @@ from frostline.backends.dispatch import measure, trace
 from frostline.backends.tensorflow import internals
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Leaf, Node
-from frostline.graph.reader import Argument, Source, Subject, Trace
+from frostline.graph.reader import Argument, Computation, Source, Trace
 from frostline.model.inventory import inventory
 from helpers import small_models
 
 X = tf.constant(np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3))
 
 
-def asked(loss: Callable[[], Any], **variables: tf.Variable) -> Subject:
-    return Subject(loss, tuple(Source(name, variable) for name, variable in variables.items()))
+def asked(loss: Callable[[], Any], **variables: tf.Variable) -> Computation:
+    return Computation(loss, tuple(Source(name, variable) for name, variable in variables.items()))
 
 
-def about(model: keras.Model, x: Any, **options: Any) -> Subject:
+def about(model: keras.Model, x: Any, **options: Any) -> Computation:
     """The mean square of all outputs, about every weight of a model."""
     held = inventory(model)
     sources = [Source(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held]
@@ -44,12 +44,12 @@ def about(model: keras.Model, x: Any, **options: Any) -> Subject:
         return keras.ops.sum([keras.ops.mean(keras.ops.square(output - 0.3)) for output in outputs])
 
     known = {id(node.layer): node.address for node in held.layers}
-    return Subject(loss, tuple(sources), (Argument(x, "input", "x"),), known)
+    return Computation(loss, tuple(sources), (Argument(x, "input", "x"),), known)
 
 
 def standings(seen: Trace) -> dict[str, str]:
     flow = Flow(seen.graph)
-    return {name: flow.standing(index) for name, index in seen.graph.weights.items()}
+    return {name: flow.structural_status(index) for name, index in seen.graph.weights.items()}
 
 
 def leaves(seen: Trace, *kinds: Any) -> list[Leaf]:
@@ -73,9 +73,9 @@ def test_nothing_is_written_and_no_trace_is_kept() -> None:
         counter.assign_add(1.0)
         return tf.reduce_sum(X @ kernel) + tf.reduce_sum(model(tf.ones((2, 4)), training=True))
 
-    subject = asked(loss, kernel=kernel)
+    computation = asked(loss, kernel=kernel)
     for look in (trace, measure):
-        look(subject)
+        look(computation)
         assert counter.numpy() == 0.0
         assert loss.experimental_get_tracing_count() == 0
         for weight in model.variables:
@@ -128,9 +128,9 @@ def test_random_numbers_go_on_as_if_nobody_had_looked(draw: Callable[[], Any]) -
         between()
         return [first.numpy(), draw().numpy()]
 
-    subject = asked(lambda: tf.reduce_sum(draw() * scale), scale=scale)
-    np.testing.assert_array_equal(drawn(lambda: measure(subject)), drawn(lambda: None))
-    np.testing.assert_array_equal(drawn(lambda: trace(subject)), drawn(lambda: None))
+    computation = asked(lambda: tf.reduce_sum(draw() * scale), scale=scale)
+    np.testing.assert_array_equal(drawn(lambda: measure(computation)), drawn(lambda: None))
+    np.testing.assert_array_equal(drawn(lambda: trace(computation)), drawn(lambda: None))
 
 
 def test_values_that_python_asks_for_are_right() -> None:
@@ -169,7 +169,9 @@ def test_leaves_are_told_apart() -> None:
 
     batch = {"a": (np.ones((2, 3), "float32"),), "b": np.arange(3)}
     sources = Source("w", weight), Source("late", tf.Variable(1.0)), Source("small", small, "input")
-    seen = trace(Subject(loss, (*sources, Source("count", count, "state")), (Argument(batch, "input", "x"),)))
+    seen = trace(
+        Computation(loss, (*sources, Source("count", count, "state")), (Argument(batch, "input", "x"),))
+    )
 
     assert [leaf.name for leaf in leaves(seen, "foreign")] == ["hidden"]
     assert leaves(seen, "foreign")[0].where is not None
@@ -185,9 +187,9 @@ def test_leaves_are_told_apart() -> None:
 
 def test_a_weight_given_as_an_argument() -> None:
     tree = {"kernel": tf.ones((3, 2)), "unused": [tf.ones(2)], "steps": tf.constant(3)}
-    subject = Subject(lambda w: tf.reduce_sum(X @ w["kernel"]), (), (Argument(tree, "weight", "w"),))
-    assert standings(trace(subject)) == {"w/kernel": "trains", "w/unused/0": "unused"}
-    gradients = measure(subject).gradients
+    computation = Computation(lambda w: tf.reduce_sum(X @ w["kernel"]), (), (Argument(tree, "weight", "w"),))
+    assert standings(trace(computation)) == {"w/kernel": "trains", "w/unused/0": "unused"}
+    gradients = measure(computation).gradients
     assert gradients["w/unused/0"] is None
     np.testing.assert_allclose(gradients["w/kernel"], np.tile(np.sum(X, 0)[:, None], 2), rtol=1e-6)
 
@@ -203,9 +205,9 @@ def test_a_loss_made_before_is_a_constant() -> None:
 
 def test_looked_up_rows_are_measured_as_a_whole_table() -> None:
     table = tf.Variable(tf.ones((4, 2)))
-    subject = asked(lambda: tf.reduce_sum(tf.gather(table, [1, 1, 3])), table=table)
+    computation = asked(lambda: tf.reduce_sum(tf.gather(table, [1, 1, 3])), table=table)
     expected = [[0, 0], [2, 2], [0, 0], [1, 1]]
-    np.testing.assert_array_equal(measure(subject).gradients["table"], expected)
+    np.testing.assert_array_equal(measure(computation).gradients["table"], expected)
 
 
 GROUPED = """
@@ -265,16 +267,16 @@ def test_a_compiled_measurement_leaves_variables_as_they_were(monkeypatch: pytes
         counter.assign_add(1.0)
         return tf.reduce_sum(X @ kernel + 1.0) * counter
 
-    subject = asked(loss, kernel=kernel)
-    expected = measure(subject)
+    computation = asked(loss, kernel=kernel)
+    expected = measure(computation)
     monkeypatch.setattr(tf.GradientTape, "gradient", refused)
-    found = measure(subject)
+    found = measure(computation)
     assert counter.numpy() == 1.0
     assert found.error == "" and found.loss == pytest.approx(expected.loss)
     np.testing.assert_array_equal(found.gradients["kernel"], expected.gradients["kernel"])
 
     compiles = False
-    assert measure(subject).error == "no kernel for it"
+    assert measure(computation).error == "no kernel for it"
 
 
 def test_lines_and_layers_lead_to_the_user() -> None:
@@ -301,7 +303,7 @@ def test_lines_and_layers_lead_to_the_user() -> None:
 def test_a_layer_made_in_call_is_foreign() -> None:
     model = small_models.layer_in_call()
     seen = trace(about(model, np.ones((2, 4), "float32")))
-    assert [stranger.address for stranger in seen.strangers] == ["maker/fresh"]
+    assert [unknown.address for unknown in seen.unknown_layers] == ["maker/fresh"]
     assert sorted(leaf.name.rpartition("/")[2] for leaf in leaves(seen, "foreign")) == ["bias", "kernel"]
     assert all(leaf.layer == "maker/fresh" for leaf in leaves(seen, "foreign"))
     assert set(standings(seen).values()) == {"trains"}
@@ -334,7 +336,7 @@ def test_the_gradient_of_a_loop_inside_the_loss_is_followed() -> None:
         return tf.reduce_mean((tf.norm(tape.gradient(outputs, x)) - 1.0) ** 2)
 
     sources = tuple(Source(w.address, w.variable) for w in inventory(model))
-    seen, measured = trace(Subject(penalty, sources)), measure(Subject(penalty, sources))
+    seen, measured = trace(Computation(penalty, sources)), measure(Computation(penalty, sources))
     live = {name for name, gradient in measured.gradients.items() if gradient is not None}
     assert live == {name for name, standing in standings(seen).items() if standing == "trains"}
     assert standings(seen)["head/bias"] == "unused"
@@ -398,13 +400,13 @@ def test_every_weight_of_a_sound_model_is_live(name: str, training: bool) -> Non
     x = np.random.default_rng(0).uniform(1, 8, shape).astype("int32" if name == "recurrent" else "float32")
     seen = trace(about(model, x, training=training))
     assert set(standings(seen).values()) == {"trains"}
-    assert leaves(seen, "foreign") == [] and seen.strangers == () and not seen.error
+    assert leaves(seen, "foreign") == [] and seen.unknown_layers == () and not seen.error
 
 
 def test_what_no_gradient_comes_to_is_not_live_and_the_other_way_round() -> None:
     model = small_models.unused_layer()
-    subject = about(model, np.ones((2, small_models.INPUTS), "float32"))
-    seen, measured = trace(subject), measure(subject)
+    computation = about(model, np.ones((2, small_models.INPUTS), "float32"))
+    seen, measured = trace(computation), measure(computation)
     assert standings(seen) == {
         "used/kernel": "trains",
         "used/bias": "trains",

@@ -24,7 +24,7 @@ from frostline.backends.dispatch import measure, trace
 from frostline.errors import FrostlineError
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Leaf, Node
-from frostline.graph.reader import Argument, Source, Subject, Trace
+from frostline.graph.reader import Argument, Computation, Source, Trace
 from frostline.model.inventory import inventory
 from helpers import small_models
 
@@ -35,11 +35,11 @@ def parameter(*shape: int, value: float = 0.7) -> torch.nn.Parameter:
     return torch.nn.Parameter(torch.full(shape, value))
 
 
-def asked(loss: Callable[..., Any], **variables: Any) -> Subject:
-    return Subject(loss, tuple(Source(name, variable) for name, variable in variables.items()))
+def asked(loss: Callable[..., Any], **variables: Any) -> Computation:
+    return Computation(loss, tuple(Source(name, variable) for name, variable in variables.items()))
 
 
-def about(model: keras.Model, x: Any, **options: Any) -> Subject:
+def about(model: keras.Model, x: Any, **options: Any) -> Computation:
     """The mean square of all outputs, about every weight of a model."""
     held = inventory(model)
     sources = [Source(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held]
@@ -49,12 +49,12 @@ def about(model: keras.Model, x: Any, **options: Any) -> Subject:
         return sum(ops.mean(ops.square(output - 0.3)) for output in outputs)
 
     known = {id(node.layer): node.address for node in held.layers}
-    return Subject(loss, tuple(sources), (Argument(x, "input", "x"),), known)
+    return Computation(loss, tuple(sources), (Argument(x, "input", "x"),), known)
 
 
 def standings(seen: Trace) -> dict[str, str]:
     flow = Flow(seen.graph)
-    return {name: flow.standing(index) for name, index in seen.graph.weights.items()}
+    return {name: flow.structural_status(index) for name, index in seen.graph.weights.items()}
 
 
 def reasons(seen: Trace, name: str) -> set[str | None]:
@@ -82,7 +82,7 @@ def with_torch_module() -> keras.Model:
 
 
 @pytest.mark.parametrize("look", [trace, measure])
-def test_nothing_is_written_and_everything_is_put_back(look: Callable[[Subject], Any]) -> None:
+def test_nothing_is_written_and_everything_is_put_back(look: Callable[[Computation], Any]) -> None:
     model = with_torch_module()
     model.get_layer("head").trainable = False
     mine, table = parameter(2), torch.zeros(3)
@@ -97,7 +97,7 @@ def test_nothing_is_written_and_everything_is_put_back(look: Callable[[Subject],
         return (model(X, training=True) * mine).sum() + table.sum()
 
     held = [Source(w.address, w.variable) for w in inventory(model).of_role("weight")]
-    look(Subject(loss, (*held, Source("mine", mine))))
+    look(Computation(loss, (*held, Source("mine", mine))))
 
     after = model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -111,7 +111,7 @@ def test_nothing_is_written_and_everything_is_put_back(look: Callable[[Subject],
 
 
 @pytest.mark.parametrize("look", [trace, measure])
-def test_a_loss_that_raises_leaves_nothing_behind(look: Callable[[Subject], Any]) -> None:
+def test_a_loss_that_raises_leaves_nothing_behind(look: Callable[[Computation], Any]) -> None:
     frozen, table, call = parameter(2).requires_grad_(False), torch.zeros(2), keras.Layer.__call__
 
     def loss() -> Any:
@@ -145,7 +145,7 @@ def test_no_tensor_is_kept_that_the_computation_lets_go() -> None:
 
 
 @pytest.mark.parametrize("look", [trace, measure])
-def test_nothing_is_kept_for_a_backward_pass_afterwards(look: Callable[[Subject], Any]) -> None:
+def test_nothing_is_kept_for_a_backward_pass_afterwards(look: Callable[[Computation], Any]) -> None:
     kept = []
     moving = keras.Variable(1.0, trainable=False)
 
@@ -230,16 +230,16 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], tuple[int, ...]]] = {
 def test_every_weight_of_a_model_trains(name: str) -> None:
     make, shape = MODELS[name]
     x = np.arange(math.prod(shape)).reshape(shape) % 9
-    subject = about(make(), x if name == "encoder" else x.astype("float32") / 9, training=True)
+    computation = about(make(), x if name == "encoder" else x.astype("float32") / 9, training=True)
 
-    seen = trace(subject)
+    seen = trace(computation)
 
     assert set(standings(seen).values()) == {"trains"}
-    assert leaves(seen, "foreign") == [] and seen.strangers == () and seen.error == ""
+    assert leaves(seen, "foreign") == [] and seen.unknown_layers == () and seen.error == ""
     assert [leaf.name for leaf in leaves(seen, "input")] == ["x"]
-    addresses = {"", *(subject.layers.values())}
+    addresses = {"", *(computation.layers.values())}
     assert {node.layer for node in nodes(seen)} <= {None, *addresses}
-    measured = measure(subject)
+    measured = measure(computation)
     assert set(measured.gradients) == set(standings(seen))
     assert all(gradient is not None for gradient in measured.gradients.values())
 
@@ -266,10 +266,10 @@ def test_layers_are_named_by_their_addresses() -> None:
 def test_the_gradients_are_those_of_a_backward_pass(make: Callable[[], keras.Model]) -> None:
     model = make()
     x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
-    subject = about(model, x, training=True)
-    measured = measure(subject)
+    computation = about(model, x, training=True)
+    measured = measure(computation)
 
-    loss = subject.loss(torch.from_numpy(x))
+    loss = computation.loss(torch.from_numpy(x))
     loss.backward()
     assert measured.loss == pytest.approx(float(loss.detach()))
     for weight in inventory(model).of_role("weight"):
@@ -286,7 +286,7 @@ def test_variables_that_nobody_named_are_foreign() -> None:
     assert leaf.where is not None and leaf.where.source == "return inputs * self.raw"
     made = trace(about(small_models.layer_in_call(), np.ones((2, 4), "float32")))
     assert {leaf.name for leaf in leaves(made, "foreign")} == {"maker/fresh/kernel", "maker/fresh/bias"}
-    assert [stranger.address for stranger in made.strangers] == ["maker/fresh"]
+    assert [unknown.address for unknown in made.unknown_layers] == ["maker/fresh"]
     assert set(standings(made).values()) == {"trains"}
 
 
@@ -306,19 +306,19 @@ def test_arguments_are_weights_and_inputs_by_their_paths() -> None:
         kernel, bias = tree["layer"]
         return ((x @ kernel + torch.round(bias)).sum(1) - y).square().mean()
 
-    subject = Subject(loss, (), (Argument(tree, "weight"), Argument(data, "input", "batch")))
-    seen = trace(subject)
+    computation = Computation(loss, (), (Argument(tree, "weight"), Argument(data, "input", "batch")))
+    seen = trace(computation)
     assert standings(seen) == {"layer/0": "trains", "layer/1": "cut"}
     assert {leaf.name for leaf in leaves(seen, "input")} == {"batch/0", "batch/1"}
-    assert set(measure(subject).gradients) == {"layer/0", "layer/1"}
+    assert set(measure(computation).gradients) == {"layer/0", "layer/1"}
 
 
 def test_what_never_trains_is_graphed_as_if_it_did() -> None:
     frozen, integer = parameter(3).requires_grad_(False), torch.arange(3)
-    subject = asked(lambda: (frozen * integer).sum(), frozen=frozen, integer=integer)
-    assert standings(trace(subject)) == {"frozen": "trains", "integer": "cut"}
-    assert measure(subject).gradients["integer"] is None
-    assert measure(subject).gradients["frozen"] is not None
+    computation = asked(lambda: (frozen * integer).sum(), frozen=frozen, integer=integer)
+    assert standings(trace(computation)) == {"frozen": "trains", "integer": "cut"}
+    assert measure(computation).gradients["integer"] is None
+    assert measure(computation).gradients["frozen"] is not None
 
 
 # Against PyTorch's own gradients ---------------------------------------------------------------------
@@ -444,9 +444,11 @@ def computed(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_is_cut_where_its_gradient_is_nothing_or_zero(name: str) -> None:
     kernel, other = torch.nn.Parameter(torch.tensor([0.31, 0.82, 0.57])), parameter(3)
-    subject = asked(lambda: computed(FUNCTIONS[name], 1.0 * kernel) + other.sum(), kernel=kernel, other=other)
-    standing = standings(trace(subject))
-    gradient = measure(subject).gradients["kernel"]
+    computation = asked(
+        lambda: computed(FUNCTIONS[name], 1.0 * kernel) + other.sum(), kernel=kernel, other=other
+    )
+    standing = standings(trace(computation))
+    gradient = measure(computation).gradients["kernel"]
     assert standing["other"] == "trains"
     assert (standing["kernel"] == "trains") == (gradient is not None and bool(gradient.any()))
 
@@ -485,12 +487,12 @@ def test_a_reentrant_checkpoint_without_a_live_argument_starves_what_it_captures
         first = checkpoint(lambda x: x * fed, 1.0 * fed, use_reentrant=True)
         return (first + checkpoint(lambda x: x * starved, torch.ones(3), use_reentrant=True)).sum()
 
-    subject = asked(loss, fed=fed, starved=starved)
-    seen = trace(subject)
+    computation = asked(loss, fed=fed, starved=starved)
+    seen = trace(computation)
     assert standings(seen) == {"fed": "trains", "starved": "cut"}
     assert reasons(seen, "starved") == {"no_grad"}
     loss().backward()
-    measured = measure(subject).gradients
+    measured = measure(computation).gradients
     np.testing.assert_array_equal(measured["fed"], fed.grad.numpy())
     assert measured["starved"] is None and starved.grad is None
 
@@ -505,10 +507,10 @@ def test_compiled_functions_are_entered() -> None:
 
 def test_recording_switched_off_around_the_question_changes_nothing() -> None:
     kernel = parameter(3)
-    subject = asked(lambda: kernel.square().sum(), kernel=kernel)
+    computation = asked(lambda: kernel.square().sum(), kernel=kernel)
     with torch.no_grad():
-        assert standings(trace(subject)) == {"kernel": "trains"}
-        assert measure(subject).gradients["kernel"] is not None
+        assert standings(trace(computation)) == {"kernel": "trains"}
+        assert measure(computation).gradients["kernel"] is not None
 
 
 def test_an_error_of_pytorch_is_told() -> None:

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline._keras.calls import call_for_inference
-from frostline.diagnostics.loss import tensors
+from frostline.diagnostics.model_loss import tensors
 from frostline.model.inventory import Inventory, inventory
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """How a copy compares with its original.
+class RoundTrip:
+    """How a model that was made again from its configuration compares with the original.
 
     Attributes:
-        error: Why it could not be made, one sentence; `""` where it could.
+        error: Why it could not be made again, one sentence; `""` where it could.
         fits: Whether it has the same weights, by address and shape.
-        trains: For each weight, by address, whether it trains in the copy.
+        trains: For each weight, by address, whether it trains in the copy; None where the weights do not fit.
         difference: The largest difference of outputs in inference mode, over the largest output.
     """
 
@@ -30,33 +31,32 @@ class Copy:
     difference: float = 0.0
 
 
-def copied(model: Any, held: Inventory, x: Any, *, compare: bool) -> Copy:
+def round_trip(model: Any, original: Inventory, x: Any, *, compare: bool) -> RoundTrip:
     """Make a model again from its configuration and compare it with the original.
 
     Args:
         model: The model.
-        held: Its weights and layers.
+        original: Its weights and layers.
         x: A batch of inputs.
         compare: Whether to compare outputs, too.
     """
-    import keras
-
-    classes = {type(node.layer).__name__: type(node.layer) for node in held.layers}
+    classes = {type(node.layer).__name__: type(node.layer) for node in original.layers}
     try:
         with keras.saving.custom_object_scope(classes):
             data = keras.saving.serialize_keras_object(model)
             copy = keras.saving.deserialize_keras_object({**data, "compile_config": None})
             if not copy.built:
                 copy(tensors(x))
-        again = inventory(copy)
+        copied = inventory(copy)
     except Exception as error:
-        return Copy(error=_first_sentence(error))
-    shapes = [{w.address: w.shape for w in one.of_role("weight", "statistic")} for one in (held, again)]
+        return RoundTrip(error=_first_sentence(error))
+    shapes = [{w.address: w.shape for w in one.of_role("weight", "statistic")} for one in (original, copied)]
     if shapes[0] != shapes[1]:
-        return Copy()
+        return RoundTrip()
     flags = {id(v) for v in copy.trainable_variables}
-    trains = {w.address: id(w.variable) in flags for w in again.of_role("weight")}
-    return Copy("", True, trains, _difference(model, held, copy, again, x) if compare else 0.0)
+    trains = {w.address: id(w.variable) in flags for w in copied.of_role("weight")}
+    difference = _difference(model, original, copy, copied, x) if compare else 0.0
+    return RoundTrip("", True, trains, difference)
 
 
 def _first_sentence(error: Exception) -> str:
@@ -64,11 +64,9 @@ def _first_sentence(error: Exception) -> str:
     return lines[0].split(". ")[0]
 
 
-def _difference(model: Any, held: Inventory, copy: Any, again: Inventory, x: Any) -> float:
-    import keras
-
-    for weight in again.of_role("weight", "statistic"):
-        weight.variable.assign(keras.ops.copy(held.by_address[weight.address].variable))
+def _difference(model: Any, original: Inventory, copy: Any, copied: Inventory, x: Any) -> float:
+    for weight in copied.of_role("weight", "statistic"):
+        weight.variable.assign(keras.ops.copy(original.by_address[weight.address].variable))
     batch, found = tensors(x), 0.0
     outputs = [keras.tree.flatten(call_for_inference(one, batch)) for one in (model, copy)]
     for mine, other in zip(*(map(keras.ops.convert_to_numpy, flat) for flat in outputs), strict=True):

@@ -1,4 +1,4 @@
-"""What is planned for each weight: by a plan, or by the flags that Keras goes by."""
+"""Which weights are to train: by a plan, or by the flags of the model itself."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from frostline.trainability.apply import flags_applied
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedTraining:
     """Which weights are to train.
 
     Attributes:
-        held: The weights and layers of the model.
+        inventory: The weights and layers of the model.
         trained: Addresses of the weights that are to train.
         moving: Addresses of the statistics that are to move.
         resolution: What the plan decided; None where the model's own flags are what is planned.
     """
 
-    held: Inventory
+    inventory: Inventory
     trained: frozenset[str]
     moving: frozenset[str]
     resolution: Resolution | None
 
 
 @contextmanager
-def planned(model: Any, plan: Plan | Resolution | None) -> Iterator[Planned]:
-    """Say what is planned, with the model set up so inside the block and as it was afterwards.
+def under_plan(model: Any, plan: Plan | Resolution | None) -> Iterator[PlannedTraining]:
+    """Put a plan on a model inside the block, and say which weights are then to train.
 
-    The optimizer is not touched.
+    Afterwards the model is as before. The optimizer is not touched.
     """
     if plan is None:
-        held = inventory(model)
+        unplanned = inventory(model)
         flags = {id(v) for v in model.trainable_variables}
-        weights = held.of_role("weight")
+        weights = unplanned.of_role("weight")
         trained = frozenset(w.address for w in weights if any(id(v) in flags for _, v in w.targets))
-        yield Planned(held, trained, _moving(held), None)
+        yield PlannedTraining(unplanned, trained, _moving(unplanned), None)
         return
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
     with flags_applied(model, resolution):
-        yield Planned(
+        yield PlannedTraining(
             resolution.inventory,
             frozenset(d.weight.address for d in resolution.trained),
             frozenset(d.weight.address for d in resolution.statistics if d.trains),
@@ -55,11 +55,11 @@ def planned(model: Any, plan: Plan | Resolution | None) -> Iterator[Planned]:
         )
 
 
-def _moving(held: Inventory) -> frozenset[str]:
+def _moving(parts: Inventory) -> frozenset[str]:
     """Return the statistics of layers that train at least one weight: there, moving is as expected."""
     found: set[str] = set()
-    for node in held.layers:
-        own = [held.by_address[address] for address in node.own]
+    for node in parts.layers:
+        own = [parts.by_address[address] for address in node.own]
         weights = [w for w in own if w.role == "weight"]
         flags = [variable.trainable for w in weights for _, variable in w.targets]
         trains = any(flags) if weights else layer_flag(node.layer)

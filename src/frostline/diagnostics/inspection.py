@@ -1,24 +1,31 @@
-"""All that an audit knows of a model: what the rules look at."""
+"""All that an audit knows of a model: `inspect_model` finds it out, the rules read it."""
 
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from frostline._keras.optimizers import compiled_optimizer, optimizer_chain, optimizer_targets
-from frostline.diagnostics.config_copy import Copy, copied
+from frostline.backends import dispatch
+from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status
-from frostline.diagnostics.loss import Question
-from frostline.diagnostics.planned import Planned
+from frostline.diagnostics.model_loss import ModelLoss
+from frostline.diagnostics.planned_training import PlannedTraining, under_plan
 from frostline.graph.ir import Leaf, Node
 from frostline.graph.reader import Measured, Trace, Write, norm
+from frostline.model.checks import require_keras_model
 from frostline.model.inventory import Inventory, LayerNode, Weight
 from frostline.plan.plan import Plan
+from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 
 _BEST: tuple[Status, ...] = ("trains", "zero", "cut", "unused")
@@ -26,12 +33,12 @@ _BEST: tuple[Status, ...] = ("trains", "zero", "cut", "unused")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was seen of one model with one batch.
+class Inspection:
+    """One model with one batch: what is planned, its gradient graph and its gradients.
 
     Attributes:
         model: The model.
-        question: The model, the batch and the loss.
+        loss: The loss on the batch.
         planned: Which weights are to train.
         trace: What the reader of the backend saw.
         measured: The gradients on the batch; None where only the structure was asked about, or where
@@ -39,15 +46,15 @@ class Seen:
     """
 
     model: Any = field(repr=False)
-    question: Question = field(repr=False)
-    planned: Planned = field(repr=False)
+    loss: ModelLoss = field(repr=False)
+    planned: PlannedTraining = field(repr=False)
     trace: Trace = field(repr=False)
     measured: Measured | None = field(default=None, repr=False)
 
     @property
-    def held(self) -> Inventory:
+    def inventory(self) -> Inventory:
         """The weights and layers of the model."""
-        return self.planned.held
+        return self.planned.inventory
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
@@ -57,7 +64,7 @@ class Seen:
     @cached_property
     def written(self) -> Mapping[str, Write]:
         """What a forward pass in training assigns to, by address: weights, statistics, seeds."""
-        by_id = {id(w.variable): w.address for w in self.held.of_role("weight", "statistic", "seed")}
+        by_id = {id(w.variable): w.address for w in self.inventory.of_role("weight", "statistic", "seed")}
         return {
             by_id[id(write.variable)]: write for write in self.trace.writes if id(write.variable) in by_id
         }
@@ -65,7 +72,7 @@ class Seen:
     @cached_property
     def random(self) -> frozenset[str]:
         """Addresses of the layers that draw random numbers in training."""
-        drawn = {w.layer for w in self.held.of_role("seed") if w.address in self.written}
+        drawn = {w.layer for w in self.inventory.of_role("seed") if w.address in self.written}
         nodes = self.trace.graph.nodes
         # Keras on PyTorch leaves dropout to PyTorch's own generator.
         dropped = {n.layer for n in nodes if isinstance(n, Node) and n.layer and n.operation == "dropout"}
@@ -88,7 +95,7 @@ class Seen:
 
     @property
     def compiled(self) -> frozenset[str] | None:
-        """Addresses of what the compiled training function trains; None where there is no such function."""
+        """Addresses of what the compiled training function trains; None where none was compiled."""
         return self.in_optimizer if getattr(self.model, "train_function", None) is not None else None
 
     @cached_property
@@ -102,12 +109,12 @@ class Seen:
     def custom_layers(self) -> tuple[LayerNode, ...]:
         """The layers, the model included, whose classes are neither Keras's nor Frostline's."""
         known = ("keras.", "keras_hub.", "frostline.layers.", "frostline.demo.")
-        return tuple(n for n in self.held.layers if not type(n.layer).__module__.startswith(known))
+        return tuple(n for n in self.inventory.layers if not type(n.layer).__module__.startswith(known))
 
     @cached_property
-    def copy(self) -> Copy:
-        """The model made again from its configuration."""
-        return copied(self.model, self.held, self.question.x, compare=bool(self.custom_layers))
+    def round_trip(self) -> RoundTrip:
+        """How the model comes back from its own configuration."""
+        return round_trip(self.model, self.inventory, self.loss.x, compare=bool(self.custom_layers))
 
     @cached_property
     def holding_frozen(self) -> frozenset[str]:
@@ -115,7 +122,7 @@ class Seen:
         weights = {w.address for w in self.weights}
         return frozenset(
             node.address
-            for node in self.held.layers
+            for node in self.inventory.layers
             if not weights.isdisjoint(node.own) and self.planned.trained.isdisjoint(node.own)
         )
 
@@ -157,24 +164,24 @@ class Seen:
         """The layers that draw random numbers, and those that are computed from them."""
         graph = self.trace.graph
         waiting = [i for i, n in enumerate(graph.nodes) if isinstance(n, Node) and n.layer in self.random]
-        seen: set[int] = set()
+        met: set[int] = set()
         while waiting:
             node = waiting.pop()
-            if node not in seen:
-                seen.add(node)
+            if node not in met:
+                met.add(node)
                 waiting.extend(graph.edges[edge].consumer for edge in graph.used_by[node])
-        return frozenset(n.layer for i in seen if isinstance(n := graph.nodes[i], Node) and n.layer)
+        return frozenset(n.layer for i in met if isinstance(n := graph.nodes[i], Node) and n.layer)
 
     @cached_property
     def weights(self) -> tuple[Weight, ...]:
         """The weights, without statistics."""
-        return self.held.of_role("weight")
+        return self.inventory.of_role("weight")
 
     @cached_property
     def statuses(self) -> Mapping[str, Status]:
         """The status of each weight, of each statistic that is to stay fixed, and of foreign variables."""
         found: dict[str, Status] = {weight.address: self.status_of(weight) for weight in self.weights}
-        for weight in self.held.of_role("statistic"):
+        for weight in self.inventory.of_role("statistic"):
             if weight.address not in self.planned.moving:
                 found[weight.address] = "leaks" if weight.address in self.written else "frozen"
         return found | {leaf.name: "untracked" for leaf in self.foreign}
@@ -189,13 +196,13 @@ class Seen:
             return "stale"
         if not trains:
             return "leaks" if address in self.written else "frozen"
-        status = self.diagnosis.status(self._telling(weight))
+        status = self.diagnosis.status(self._deciding_part(weight))
         return "partial" if status == "trains" and weight.part else status
 
     def explain(self, address: str) -> Explanation:
         """Explain a weight that was asked about."""
-        weight = self.held.by_address[address]
-        found = replace(self.diagnosis.explain(self._telling(weight)), address=address)
+        weight = self.inventory.by_address[address]
+        found = replace(self.diagnosis.explain(self._deciding_part(weight)), address=address)
         if not weight.part:
             return found
         status: Status = "partial" if found.status == "trains" else found.status
@@ -209,7 +216,64 @@ class Seen:
         known = [size for size in sizes if size is not None]
         return math.hypot(*known) if known else None
 
-    def _telling(self, weight: Weight) -> str:
-        """Return the name of what decides about a weight: itself, or the part of it that trains best."""
+    def _deciding_part(self, weight: Weight) -> str:
+        """Return the name of the part of a weight that has the best status, its own where it has no parts.
+
+        A weight of which one part trains is not cut, whatever becomes of its other parts.
+        """
         names = [name for name, _ in weight.targets]
         return min(names, key=lambda name: _BEST.index(self.diagnosis.status(name)))
+
+
+@contextmanager
+def inspect_model(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    *,
+    plan: Plan | Resolution | None = None,
+    loss: Any = None,
+    sample_weight: Any = None,
+    asked: tuple[str, ...] | None = None,
+    measured: bool = True,
+    routes_only: bool = False,
+) -> Iterator[Inspection]:
+    """Trace the loss of a model and measure its gradients; inside the block the plan's flags are set.
+
+    Args:
+        model: As for `audit`.
+        x: As for `audit`.
+        y: As for `audit`.
+        plan: As for `audit`.
+        loss: As for `audit`.
+        sample_weight: As for `audit`.
+        asked: Addresses of the weights to ask about; else those that are to train.
+        measured: Whether to compute the gradients, too.
+        routes_only: Whether all that depends on none of these weights may be left out of the graph.
+    """
+    require_model(model)
+    with _random_state_kept(), under_plan(model, plan) as planned:
+        model_loss = ModelLoss(model, planned.inventory, x, y, sample_weight, loss)
+        wanted = planned.trained if asked is None else asked
+        computation = model_loss.computation(wanted, routes_only=routes_only)
+        trace = dispatch.trace(computation)
+        gradients = dispatch.measure(computation) if measured and wanted else None
+        yield Inspection(model, model_loss, planned, trace, gradients)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Put the states of Python's and NumPy's generators back: initializers and user code draw from them."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def require_model(model: Any) -> None:
+    """Raise `ModelError` for what is not a Keras model."""
+    require_keras_model(
+        model, "looked at", remedy="for a computation without a model use fl.explain(loss_fn, variables)"
+    )

@@ -1,4 +1,4 @@
-"""The loss that `fit` would compute for a model and a batch, as something a reader can look at."""
+"""The loss that `fit` would compute for a model and a batch, as a computation for the readers."""
 
 from __future__ import annotations
 
@@ -6,35 +6,39 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
+import numpy as np
+
 from frostline._keras.calls import call_for_training, compute_loss, losses_left_unbuilt
-from frostline.diagnostics import train_step as stepping
+from frostline.diagnostics.custom_step import has_custom_step, loss_of_step
 from frostline.errors import AuditError
 from frostline.graph.ir import Kind
-from frostline.graph.reader import Argument, Source, Subject
+from frostline.graph.reader import Argument, Computation, Source
 from frostline.model.inventory import Inventory, Weight
 
 
 @dataclass(frozen=True)
-class Question:
-    """A model, a batch and a loss.
+class ModelLoss:
+    """The loss of a model on one batch.
 
     Attributes:
         model: The model.
-        held: Its weights and layers.
+        inventory: Its weights and layers.
         x: A batch of inputs, as `model.fit` takes it.
         y: Its targets, or None.
         sample_weight: Weights of its samples, or None.
-        loss: A function of targets and predictions, or the name of one of Keras's, in place of the compiled.
+        loss: A function of targets and predictions, or the name of one of Keras's, in place of the
+            compiled one.
     """
 
     model: Any = field(repr=False)
-    held: Inventory = field(repr=False)
+    inventory: Inventory = field(repr=False)
     x: Any = field(repr=False)
     y: Any = field(default=None, repr=False)
     sample_weight: Any = field(default=None, repr=False)
     loss: Any = None
 
-    def subject(self, asked: Iterable[str], *, routes_only: bool = False) -> Subject:
+    def computation(self, asked: Iterable[str], *, routes_only: bool = False) -> Computation:
         """Return the computation, with the weights at these addresses as what is asked about.
 
         Args:
@@ -54,11 +58,11 @@ class Question:
             if weight.combination is not None:
                 yield Source(f"{weight.address}:base", weight.storage, "state")
 
-        return Subject(
+        return Computation(
             self._computed,
-            tuple(source for weight in self.held for source in sources(weight)),
+            tuple(source for weight in self.inventory for source in sources(weight)),
             tuple(Argument(tensors(part), "input", name) for name, part in self._parts()),
-            {id(node.layer): node.address for node in self.held.layers},
+            {id(node.layer): node.address for node in self.inventory.layers},
             routes_only,
         )
 
@@ -70,10 +74,8 @@ class Question:
             return self._compute(*parts)
 
     def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
-        import keras
-
-        if self.loss is None and stepping.is_custom(self.model):
-            return stepping.loss_of_step(self.model, x, y, sample_weight)
+        if self.loss is None and has_custom_step(self.model):
+            return loss_of_step(self.model, x, y, sample_weight)
         predicted = call_for_training(self.model, x)
         if self.loss is not None:
             extra = getattr(self.model, "losses", ())
@@ -83,8 +85,6 @@ class Question:
 
     def _given_loss(self, y: Any, predicted: Any, sample_weight: Any) -> Any:
         """Compute the loss that was given as `compile` would have it: a mean, with masks and weights."""
-        import keras
-
         function = keras.losses.get(self.loss)
         if isinstance(self.loss, str | keras.losses.Loss) and len(keras.tree.flatten(predicted)) > 1:
             raise AuditError(
@@ -114,9 +114,7 @@ class Question:
 
 
 def tensors(part: Any) -> Any:
-    """Turn the arrays in a nest into tensors; text and what is a tensor already stays as it is."""
-    import keras
-    import numpy as np
+    """Turn the arrays in a nest into tensors. Text stays as it is, and so does what is a tensor already."""
 
     def tensor(value: Any) -> Any:
         if isinstance(value, np.ndarray | np.number | list) and np.asarray(value).dtype.kind in "biufc":

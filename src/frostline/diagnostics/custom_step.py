@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
+
 from frostline._keras.methods import patched
-from frostline.backends.dispatch import of_backend
+from frostline.backends import dispatch
 from frostline.errors import AuditError
 
 
-def is_custom(model: Any) -> bool:
+def has_custom_step(model: Any) -> bool:
     """Whether a model has a training step of its own."""
-    import keras
-
     names = ("train_step", "compute_loss_and_updates")
     own = [name for name in names if hasattr(keras.Model, name)]
     return any(getattr(type(model), n) is not getattr(keras.Model, n) or n in vars(model) for n in own)
@@ -28,12 +28,10 @@ def loss_of_step(model: Any, x: Any, y: Any, sample_weight: Any) -> Any:
     Raises:
         AuditError: The step asks for no gradient in a way that can be seen.
     """
-    import keras
-
-    backend = of_backend("train_step")
+    backend = dispatch.train_step()
     losses: list[Any] = []
     data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-    with backend.gradients_noted(losses.append), _nothing_updated():
+    with backend.intercept_gradients(losses.append), _nothing_updated():
         try:
             model.train_step(*backend.arguments(model, data))
         except Exception:
@@ -54,7 +52,6 @@ def loss_of_step(model: Any, x: Any, y: Any, sample_weight: Any) -> Any:
 @contextmanager
 def _nothing_updated() -> Iterator[None]:
     """Keep Keras's optimizers from updating anything: on PyTorch they write in place, past any scope."""
-    import keras
 
     def nothing(optimizer: Any, *_: Any, **__: Any) -> None:
         """Update nothing."""

@@ -1,0 +1,59 @@
+"""What each kind of module has to offer, whichever backend it stands for. Knows none of them.
+
+The protocol of `reader` is `frostline.graph.reader.Reader`, beside the records that it speaks in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from frostline.elements.sets import Ids
+
+
+class TrainStep(Protocol):
+    """A module `train_step`: running a training step that somebody wrote by hand without training."""
+
+    def intercept_gradients(self, record: Callable[[Any], None]) -> AbstractContextManager[None]:
+        """Hand each loss that gradients are asked of to `record`, and give zeros for its gradients."""
+
+    def arguments(self, model: Any, data: Any) -> tuple[Any, ...]:
+        """Return what `train_step` of a model takes."""
+
+
+class GradientCheck(Protocol):
+    """A module `gradient_check`: what makes one loss, computed many times, comparable to rounding."""
+
+    def float64_enabled(self) -> AbstractContextManager[None]:
+        """Let the backend compute in float64."""
+
+    def same_randomness(self) -> AbstractContextManager[None]:
+        """Draw the same random numbers inside, each time."""
+
+
+class CompiledSteps(Protocol):
+    """What keeps the steps of one training loop from going on under a plan that is no longer in force."""
+
+    stateless: bool
+    """Whether loops on this backend call `stateless_apply` of an optimizer."""
+
+    def plan_changed(self) -> None:
+        """Let no step that was compiled before this moment update anything."""
+
+    def run(self, update: Callable[[], None]) -> None:
+        """Run an update, or put it into the step that is being compiled."""
+
+
+class CustomLoop(Protocol):
+    """A module `custom_loop`: training loops of the user's own."""
+
+    def compiled_steps(self) -> CompiledSteps:
+        """Return what guards the steps of one loop."""
+
+
+class RowLookup(Protocol):
+    """A module `row_lookup`: looking up rows of a table of which a part trains."""
+
+    def joined(self, ids: Any, frozen: Any, part: Any, trained: Ids) -> Any:
+        """Return the rows `ids` of a table, in which those at `trained` are the rows of `part`."""
