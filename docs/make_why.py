@@ -149,8 +149,8 @@ CASES = (
         "output_of_model_left_out",
         _audit,
         "A model with two outputs, only one of which the loss is computed from.",
-        "`unused` is not `cut`: no operation stands in the way; there is no way. Layers that are made and"
-        " never called look the same, with another remedy.",
+        "`unused` is not `cut`: no operation stops a gradient; the loss makes no use of this output. Layers "
+        "that are made and never called look the same, with another remedy.",
     ),
     (
         "The way is open, and nothing comes",

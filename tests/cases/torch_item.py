@@ -1,4 +1,4 @@
-"""`.item()`, `float()` and `.tolist()`; an `item` that is only printed is no dependence."""
+"""`.item()`, `float()` and `.tolist()`; nothing depends on an `item` that is only printed."""
 
 import torch
 

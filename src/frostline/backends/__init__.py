@@ -1,1 +1,5 @@
-"""All that imports a backend: one sub-package for each, and the choice among them."""
+"""All that imports a backend: one sub-package for each, with the same names for the same jobs.
+
+- `dispatch`: picks the module of the backend that Keras runs on.
+- `protocols`: what a module of each name has to offer.
+"""

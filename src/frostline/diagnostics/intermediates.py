@@ -97,7 +97,7 @@ def intermediates(
 
     Raises:
         ModelError: Not a Keras model.
-        AuditError: There is no loss.
+        AuditError: The model has no loss.
 
     Example:
         >>> import keras, numpy as np

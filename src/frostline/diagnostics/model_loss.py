@@ -46,7 +46,7 @@ class ModelLoss:
             routes_only: Whether nothing else is of interest.
 
         Raises:
-            AuditError: There is no loss.
+            AuditError: The model has no loss.
         """
         self._require_loss()
         wanted = set(asked)

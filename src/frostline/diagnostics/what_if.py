@@ -67,7 +67,7 @@ def what_if(
 
     Raises:
         ModelError: Not a Keras model, or it has no such layer.
-        AuditError: There is no loss.
+        AuditError: The model has no loss.
 
     Example:
         >>> import keras, numpy as np

@@ -1,4 +1,8 @@
 """The gradient graph: what depends on what, and through which of it a gradient comes back.
 
-`ir` is the neutral form, `flow` the analysis on it, `read` and `from_*` fill it from a running backend.
+- `ir`: the neutral form, free of any framework.
+- `flow`: the analysis of it.
+- `reader`: what is asked of a reader and what it answers; the readers stand in `frostline.backends`.
+- `watch`: runs a Keras computation without writing to a variable, and sees its layers.
+- `source_lines`: finds the user's line behind an operation.
 """

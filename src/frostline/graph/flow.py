@@ -22,10 +22,14 @@ StructuralStatus = Literal["trains", "cut", "unused"]
 class Flow:
     """The way of the gradient through one graph.
 
-    A value is *live* where the derivative of the loss by it is structurally defined. A *cut* is an edge at
-    which that ends: what it makes is live or the loss, what it uses is not. Integers and booleans on the way
-    are looked through: the cut is then where the floating numbers were left, at the `argmax` and not at the
-    `one_hot` that takes its result.
+    A value is *live* where the derivative of the loss by it is structurally defined: some route of passing
+    edges leads from it to the loss. A *cut* is an edge at which that ends: what it makes is live or the loss,
+    what it uses is not. Integers and booleans on the way are looked through: the cut is then where the
+    floating numbers were left, at the `argmax` and not at the `one_hot` that takes its result.
+
+    Cuts *behind* others show only once those are mended, so that a user is not sent from one to the next.
+    What is mended is an edge and not the value that it makes: `where(c, x, y)` stops the gradient to `c`
+    alone, and `x` and `y` need no mending. To mend the value would open routes that nobody offered to open.
 
     Attributes:
         graph: The graph.
@@ -58,11 +62,13 @@ class Flow:
         graph, nodes = self.graph, self.graph.nodes
 
         def follow(edge: Edge) -> bool:
+            # Whoever mends the `argmax` makes floats of it, and the `one_hot` behind it passes with it: its
+            # edge does not count as a cut, so nobody would ever mend it by itself.
             return edge.passes or edge in self.mended or (bool(self.mended) and self._made_from_integer(edge))
 
         met = self._backwards([graph.loss], follow)[0]
         for node, found in enumerate(nodes):
-            met[node] &= found.differentiable
+            met[node] &= found.differentiable  # also a loss that is an integer, and integers passed above
         return met
 
     @cached_property
@@ -80,7 +86,7 @@ class Flow:
     def behind(self, node: int) -> tuple[Edge, ...]:
         """Return the cuts that would stand once those of `cuts` were mended; empty if none would.
 
-        A line that runs at every turn of an unrolled loop is mended for all of them.
+        A line that runs at every turn of an unrolled loop is mended for all of them, as a user would do it.
         """
         cuts = self.cuts(node)
         if not cuts:
@@ -98,7 +104,7 @@ class Flow:
         return found
 
     def _source_key(self, edge: Edge) -> tuple[object, ...]:
-        """What was done where: the edge itself, if that is not known."""
+        """What was done at which line: equal for edges that one change of the code mends."""
         made = self.graph.nodes[edge.consumer]
         return (edge,) if made.where is None else (made, edge.reason)
 
@@ -194,6 +200,7 @@ class Flow:
         """For each node that is not live, the cuts that it leads to."""
         graph = self.graph
         leads = [0] * len(graph.nodes)
+        # Backwards from the cuts until no set grows any more, however often a loop brings a node back.
         waiting = deque(dict.fromkeys(graph.edges[index].producer for index in reversed(self._cuts)))
         for index, bit in self._bit_of_cut.items():
             leads[graph.edges[index].producer] |= bit

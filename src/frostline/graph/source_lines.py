@@ -36,7 +36,7 @@ Frame = tuple[str, int, str]
 
 
 def run_user_code(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function. What stands above this in a stack has asked the question, and is no answer to it."""
+    """Call a function of the user's. No line above this in a stack belongs to what it computes."""
     return function(*arguments)
 
 

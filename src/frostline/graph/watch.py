@@ -74,6 +74,7 @@ class Watch(keras.StatelessScope):  # type: ignore[misc]
         Keras answers None for one that it was given no value for. Its regularizers cannot do with that.
         """
         key = id(variable)
+        # Reading `variable.value` below comes here again; None lets Keras give its own value.
         if key in self._being_read:
             return None
         self.read.setdefault(key, (variable, self.layer))

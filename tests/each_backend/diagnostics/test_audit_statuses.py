@@ -185,7 +185,7 @@ def test_weights_of_low_rank() -> None:
     model = compiled(two_dense())
     fl.parametrize(model, "a/kernel", fl.LowRank(2))
     one = asked(model, "a/kernel")
-    # The second factor begins at zero, so the first one has no gradient yet: that is no reason to worry.
+    # The second factor begins at zero, so the first one has no gradient yet, as it should be.
     assert (one.status, one.note) == ("partial", "what trains of it: rank 2")
     answer = audited(model)
     assert answer.ok

@@ -55,7 +55,7 @@ def is_inexact(value: Any) -> bool:
 class JaxprTranslation:
     """Goes through a jaxpr and all in it, in order, and adds a node for each value.
 
-    With `routes_only`, only for those that depend on a weight: all others are no value of interest.
+    With `routes_only`, only for those that depend on a weight.
     """
 
     def __init__(self, known: dict[int, tuple[Any, Leaf]], *, routes_only: bool = False) -> None:
@@ -73,7 +73,7 @@ class JaxprTranslation:
 
         Args:
             closed: The jaxpr.
-            inputs: The node of each of its inputs; None for a Python number, which is no value of interest.
+            inputs: The node of each of its inputs; None for one that is left out, such as a Python number.
             layer: The layer of what runs it.
             where: The user's line of what runs it.
         """
@@ -92,7 +92,7 @@ class JaxprTranslation:
     def leaf_of(self, array: Any) -> int:
         """The leaf of a captured array, the same one each time."""
         if id(array) not in self._leaves:
-            self._kept_alive.append(array)
+            self._kept_alive.append(array)  # its `id` must stay its own
             nbytes, differentiable = int(getattr(array, "nbytes", 0)), is_inexact(array)
             _, leaf = self._known.get(id(array), (array, Leaf("constant")))
             self._leaves[id(array)] = self.build.leaf(
@@ -120,6 +120,7 @@ class JaxprTranslation:
         inputs = [self._value(atom, values) for atom in equation.invars]
         if self._routes_only and all(node is None for node in inputs):
             return
+        # Inside a jitted function both are kept from the call on only: what is known of the call holds there.
         scopes = _SCOPE.findall(str(equation.source_info.name_stack))
         layer = scopes[-1] if scopes else layer
         where = _place(equation) or where
@@ -181,7 +182,7 @@ class JaxprTranslation:
     def _cond(
         self, equation: core.JaxprEqn, inputs: list[int | None], layer: str | None, where: Where | None
     ) -> list[int]:
-        chosen, *rest = inputs
+        chosen, *rest = inputs  # the index of the branch: an integer, by which its edge is cut
         branches = [self.run(branch, rest, layer, where) for branch in equation.params["branches"]]
         return [
             self._merged("cond", out, [(chosen, None), *((node, None) for node in nodes)], layer, where)
@@ -191,7 +192,11 @@ class JaxprTranslation:
     def _carried(
         self, jaxpr: core.Jaxpr, first: int, initial: Sequence[int | None], layer: str | None, where: Any
     ) -> list[int]:
-        """A node for each value that a loop hands on, made from its initial value."""
+        """A node for each value that a loop hands on, made from its initial value.
+
+        The body is translated once, with an edge back from its end to this node, so that a route which takes
+        several turns, from one carried value to the next, is found as any other.
+        """
         ends = zip(jaxpr.invars[first : first + len(initial)], initial, strict=True)
         return [self._merged("loop", variable, [(node, None)], layer, where) for variable, node in ends]
 
@@ -206,6 +211,7 @@ class JaxprTranslation:
         outputs = self.run(closed, [*inputs[:consts], *carried, *rest], layer, where)
         for node, result in zip(carried, outputs[:carries], strict=True):
             self.build.edge(result, node)
+        # A scan of length zero never runs its body, and hands on what it was given.
         return [*(outputs[:carries] if equation.params["length"] else carried), *outputs[carries:]]
 
     def _while(

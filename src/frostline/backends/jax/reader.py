@@ -29,51 +29,51 @@ _LEAVES_JAX = (
 
 def read(computation: Computation) -> Trace:
     """Trace the computation and translate its jaxpr."""
-    asked = _LossInputs(computation)
+    inputs = _LossInputs(computation)
     with Watch(computation, around=lambda address: jax.named_scope(scope_name(address))) as watch:
         watch.fill = _initial_value
         try:
-            closed = jax.make_jaxpr(lambda values: asked.loss(watch, values))(asked.values)
+            closed = jax.make_jaxpr(lambda values: inputs.loss(watch, values))(inputs.values)
         except _LEAVES_JAX as error:
             name = re.search(r"`(\w+)` function", str(error))
             operation = name[1] if name else "numpy"
             return trace_of_departure(
-                asked.names, operation, watch.failed_in, users_line_of_error(error), str(error)
+                inputs.names, operation, watch.failed_in, users_line_of_error(error), str(error)
             )
-    translation = JaxprTranslation(asked.known(watch), routes_only=computation.routes_only)
+    translation = JaxprTranslation(inputs.known(watch), routes_only=computation.routes_only)
     build = translation.build
-    inputs = [
+    nodes = [
         build.leaf(kind, name, differentiable=is_inexact(value))
         if kind == "weight" or not computation.routes_only
         else None
-        for name, kind, value in asked.leaves
+        for name, kind, value in inputs.leaves
     ]
     for source in computation.variables:
-        if source.kind == "weight" and source.name not in asked.names:
+        if source.kind == "weight" and source.name not in inputs.names:
             translation.leaf_of(_array(source.variable))
-    (loss,) = translation.run(closed, inputs, None, None)
+    (loss,) = translation.run(closed, nodes, None, None)
     return Trace(build.graph(loss), tuple(watch.writes), tuple(watch.unknown_layers))
 
 
 def measure(computation: Computation) -> Measured:
     """Compute the loss and its gradients in one compiled step."""
-    asked = _LossInputs(computation)
-    weights = [place for place, (_, kind, _) in enumerate(asked.leaves) if kind == "weight"]
+    inputs = _LossInputs(computation)
+    weights = [place for place, (_, kind, _) in enumerate(inputs.leaves) if kind == "weight"]
 
     def loss(chosen: list[Any], values: list[Any]) -> Any:
         every = list(values)
         for place, value in zip(weights, chosen, strict=True):
             every[place] = value
-        return asked.loss(watch, every)
+        return inputs.loss(watch, every)
 
     with Watch(computation) as watch:
         watch.fill = _initial_value
-        chosen = [asked.values[place] for place in weights]
+        chosen = [inputs.values[place] for place in weights]
         try:
-            value, gradients = jax.jit(jax.value_and_grad(loss))(chosen, asked.values)
+            value, gradients = jax.jit(jax.value_and_grad(loss))(chosen, inputs.values)
         except (TypeError, ValueError, NotImplementedError) as error:
             return Measured(float("nan"), {}, error=str(error))
-    names = [asked.leaves[place][0] for place in weights]
+    names = [inputs.leaves[place][0] for place in weights]
     return Measured(float(value), {n: np.asarray(g) for n, g in zip(names, gradients, strict=True)})
 
 
@@ -150,7 +150,7 @@ class _LossInputs:
                     places.append(len(self.leaves))
                     self.leaves.append((name, kind, value))
                 else:
-                    places.append(_Fixed(value))
+                    places.append(_NotAnArray(value))
             self._trees.append((tree, places))
         self.names = [name for name, kind, _ in self.leaves if kind == "weight"]
         self.values = [value for _, _, value in self.leaves]
@@ -160,7 +160,7 @@ class _LossInputs:
         watch.substitute(zip((source.variable for source in self._mapped), values, strict=False))
         arguments = [
             jax.tree_util.tree_unflatten(
-                tree, [p.value if isinstance(p, _Fixed) else values[p] for p in places]
+                tree, [p.value if isinstance(p, _NotAnArray) else values[p] for p in places]
             )
             for tree, places in self._trees
         ]
@@ -185,8 +185,8 @@ class _LossInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fixed:
-    """A part of an argument that is no array."""
+class _NotAnArray:
+    """A part of an argument that is not an array, handed on as it is."""
 
     value: Any
 

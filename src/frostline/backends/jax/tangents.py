@@ -1,4 +1,9 @@
-"""Which inputs of one JAX equation a gradient comes back to: asked of JAX, not looked up in a list."""
+"""Which inputs of one JAX equation a gradient comes back to: asked of JAX, not looked up in a list.
+
+A list would be incomplete: primitives are added, and users register their own. JAX differentiates an equation
+by itself without computing anything (`eval_shape`), and its symbolic zeros tell what has no derivative at all
+from what happens to be zero.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +58,12 @@ def _dtypes(atoms: Sequence[Any]) -> tuple[str, ...]:
 
 
 def _differentiate(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Reasons:
-    """Differentiate the equation alone, by one input after the other."""
+    """Differentiate the equation alone, by one input after the other.
+
+    Forwards, a rule of JAX's own says by a symbolic zero that there is no derivative. A rule of the user's
+    cannot: `custom_vjp` has none forwards, and `custom_jvp` returns arrays, zero or not. For those the
+    backward pass is traced, and asked what its result is computed from.
+    """
     name = equation.primitive.name
     function, atoms = _as_function(jaxpr, equation)
     by_backward = name in CUSTOM_DERIVATIVE
@@ -90,6 +100,7 @@ def _tangents_pass(function: Callable[..., Any], specs: list[Any], place: int) -
     """For each output, whether its tangent is anything but a symbolic zero when input `place` has one."""
     seen: list[bool] = []
 
+    # The identity, put behind the function: its own rule is handed the tangents, symbolic zeros included.
     @jax.custom_jvp
     def probe(*outputs: Any) -> Any:
         return outputs

@@ -93,6 +93,7 @@ class EagerAnswers:
 
     def _answer(self, tensor: Any, operation: str, convert: Callable[[Any], Any]) -> Any:
         """Return the value of a tensor, NotImplemented where it is not for us to say."""
+        # In the body of a loop or a branch there is a value for each turn, and none while it is traced.
         if tensor.graph is not self._graph or not _by_user():
             return NotImplemented
         if operation:
@@ -158,7 +159,11 @@ def _length(tensor: Any) -> int:
 
 
 def _by_user() -> bool:
-    """Whether user code asks, not a library that wants to know whether it could."""
+    """Whether user code asks, not a library that wants to know whether it could.
+
+    Keras and TensorFlow try such methods to tell eager tensors from symbolic ones: with an answer they would
+    go on as if they ran eagerly. A library that only hands the user's question on is looked through.
+    """
     frame = inspect.currentframe()
     while frame is not None:
         file, name = frame.f_code.co_filename, frame.f_code.co_name

@@ -1,6 +1,6 @@
 """Every private name of TensorFlow that the reader relies on, one small function each.
 
-Tried on TensorFlow 2.21; `tests/backends/test_from_tensorflow.py` fails when a name goes away.
+Tried on TensorFlow 2.21; `tests/each_backend/backends/tensorflow/test_reader.py` fails when a name goes away.
 """
 
 from __future__ import annotations

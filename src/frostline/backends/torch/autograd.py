@@ -81,7 +81,8 @@ class Record:
             for slot, reason in self.steps(current):
                 why = stopped or reason
                 if isinstance(slot, int) or self.knows(slot[0]):
-                    found[slot] = found[slot] and why if slot in found else why
+                    found[slot] = found[slot] and why if slot in found else why  # one open route is enough
+                # A node that was passed on a stopped route is passed again on an open one.
                 elif slot[0] not in passed or (why is None and not passed[slot[0]]):
                     passed[slot[0]] = why is None
                     waiting.append((slot[0], why))
@@ -91,8 +92,10 @@ class Record:
         """Yield the values that a node was made from, each with the reason why no gradient passes, if so."""
         kind = kind_of(node)
         for place, (before, output) in enumerate(node.next_functions):
+            # The record keeps the operand that was overwritten, for the shape of its gradient of zeros.
             if before is None or (place == 0 and kind in _OVERWRITES):
                 continue
+            # The node of a leaf lives only as long as something holds it; the tensor itself stays the same.
             variable = getattr(before, "variable", None)
             slot: Slot = (before, output)
             if variable is not None:
@@ -119,8 +122,9 @@ class Record:
 def _given_by(node: Any) -> list[Reason | None]:
     """Run a custom backward function on random numbers: `zero_gradient` for what it gives nothing or zeros.
 
-    A zero counts only where it does not come from the numbers it was given: the gradient of a dead unit is
-    zero too, on these data.
+    Nothing but running it tells: the record holds a Python function only as one node. A zero counts only
+    where it does not come from the numbers that it was given: the gradient of a dead unit is zero too, on
+    these data. So the numbers require a gradient, and what depends on them has a record of its own.
     """
     everything_passes: list[Reason | None] = [None] * len(node.next_functions)
     if kind_of(node) == "CheckpointFunction":  # running it would write to `grad`
@@ -131,6 +135,7 @@ def _given_by(node: Any) -> list[Reason | None]:
         except Exception:  # whatever a user's function raises, the measured step will say it
             return everything_passes
     given = given if isinstance(given, tuple | list) else (given,)
+    # It returns one gradient for each argument of `forward`; the record has only those that need one.
     wanted = iter(one for one, needed in zip(given, node.needs_input_grad, strict=False) if needed)
     return [
         None if before is None or _is_given(next(wanted, None)) else "zero_gradient"
@@ -142,12 +147,13 @@ def _is_given(gradient: Any) -> bool:
     if gradient is None:
         return False
     made = gradient.grad_fn
+    # `once_differentiable` puts an Error on all that it returns, whether or not it depends on anything.
     depends = gradient.requires_grad and (made is None or kind_of(made) != "Error")
     return depends or bool(gradient.detach().count_nonzero())
 
 
 class _ZeroTimes(TorchFunctionMode):
-    """A product with the number zero does not depend on its other factor."""
+    """Lets a product with the number zero depend on nothing: `grad * 0` is how many return no gradient."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

@@ -114,6 +114,9 @@ class TorchGraphBuilder:
             reason: Why no gradient passes where the record has nothing to say, None if one would.
         """
         slot = slot_of(tensor)
+        # The record says to which earlier values a gradient goes back, the call which values it took. An
+        # input with a place in the record that is not among those is cut off here. What the record leads to
+        # besides, such as the base of a view, was used although the call did not name it.
         reached: dict[Slot, Reason | None] = {}
         if isinstance(slot, tuple) and slot not in self._values.by_slot:
             reached, nodes = self._record.behind(slot[0])
@@ -145,6 +148,7 @@ class TorchGraphBuilder:
         if known is None:
             known = self._new(use)
         elif self._values.is_written_since(use):
+            # Written through another tensor on the same memory: it holds some of both from now on.
             now = self._values.of_memory(use.tensor)
             both = {known, known if now is None else now}
             known = self.node("view", self._where(), [(one, None) for one in both])

@@ -157,6 +157,7 @@ def _sandbox(named: list[_Named], originals: Originals) -> Iterator[None]:
         stack.enter_context(_checkpoints_entered())
         if "torch._dynamo" in sys.modules:  # else nothing is compiled; importing it takes seconds
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # What is frozen by its flag leaves no record, and the question may be about it.
         for one in named:
             if one.kind == "weight" and is_differentiable(one.tensor) and not one.tensor.requires_grad:
                 one.tensor.requires_grad_(True)

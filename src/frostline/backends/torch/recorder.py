@@ -100,6 +100,8 @@ class CallRecorder:
             with self._calls:
                 args, kwargs = _variables_read(args), _variables_read(kwargs)
         self._connect_results()
+        # What `_Beneath` hands on runs below autograd, which puts its record on the result afterwards: it can
+        # be read at the next call only.
         inside_autograd, self.inside_autograd = self.inside_autograd, False
         self.busy = True
         try:
@@ -144,10 +146,13 @@ class CallRecorder:
                 self.builder.learn(use.tensor, self.builder.value(use))
 
     def _add_results(self, name: str, given: Any, uses: list[Use], made: list[torch.Tensor]) -> None:
+        """Add what a call made to the graph; what it was made from follows in `_connect_results`."""
         caller = self._caller()
         inputs: list[Input] = [
             (self.builder.value(use), use.slot) for use in functions.operands_that_matter(name, uses)
         ]
+        # A number that left the record may come back, and nothing shows which one it is: a tensor made from
+        # computed numbers counts as made from all that left before, one of literals is a constant.
         if not inputs and name in functions.FROM_PYTHON:
             add = self._from_python if caller.computed(given) else self.builder.constant
             for tensor in made:
@@ -156,14 +161,18 @@ class CallRecorder:
         if self._departures and name in functions.TAKE_NUMBERS and caller.computed(given):
             inputs.append((self._from_python(), None))
         operation, reason = functions.operation_name(name), functions.reason_by_name(name, given)
+        # Keras's stop_gradient calls `detach`, which PyTorch's users write where they mean something else.
         if reason == "detached" and caller.library_function == "stop_gradient":
             operation = reason = "stop_gradient"
         where = caller.where
         values = [self.builder.node(operation, where, differentiable=is_differentiable(one)) for one in made]
         if any(value in self.builder.from_weights for value, _ in inputs):
             self.builder.from_weights.update(values)
+        # Known at once, since the next call may take it, while PyTorch has not put it on record yet.
         for tensor, value in zip(made, values, strict=True):
             self.builder.learn(tensor, value)
+        # Without a record this may be a block under `no_grad`, or the inside of a custom function, whose
+        # result PyTorch puts on record at its end. Only how the values are used later tells which.
         if torch.is_grad_enabled():
             self.builder.use_in_record(value for value, _ in inputs)
             self._unconnected.append(_Results(made, values, inputs, reason))
