@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -70,7 +71,7 @@ class Audit(Rendered):
             "frostline": 1,
             "model": self.model,
             "ok": self.ok,
-            "loss": self.loss if self.loss == self.loss else None,
+            "loss": None if math.isnan(self.loss) else self.loss,
             "statuses": dict(self.statuses),
             "gradient_norms": dict(self.gradient_norms),
             "findings": [finding.to_data() for finding in self.findings],
@@ -80,7 +81,7 @@ class Audit(Rendered):
 
     def __rich__(self) -> ConsoleRenderable:
         rows = [(listed(group, most=3), status, str(len(group))) for status, group in self._groups()]
-        loss = f", loss {self.loss:.6g} on this batch" if self.loss == self.loss else ""
+        loss = "" if math.isnan(self.loss) else f", loss {self.loss:.6g} on this batch"
         head = Text(f"Audit of {self.model}{loss}", style="bold")
         drawn = table(("weights", "status", "count"), rows, numbers=("count",))
         codes = {finding.address: f"{finding.code} {finding.severity}" for finding in self._told}

@@ -39,7 +39,8 @@ def blocking_reasons(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Reasons:
         return tuple(tuple("stop_gradient" for _ in equation.invars) for _ in equation.outvars)
     if not any(is_differentiable(out) for out in equation.outvars):
         return tuple(tuple(None for _ in equation.invars) for _ in equation.outvars)
-    if any(True for _ in core.jaxprs_in_params(equation.params)) or name in CUSTOM_DERIVATIVE:
+    holds_functions = next(iter(core.jaxprs_in_params(equation.params)), None) is not None
+    if holds_functions or name in CUSTOM_DERIVATIVE:
         return _differentiate(jaxpr, equation)
     key = (equation.primitive, _dtypes(equation.invars), _dtypes(equation.outvars))
     if key not in _known:

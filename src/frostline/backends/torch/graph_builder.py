@@ -38,7 +38,7 @@ class TorchGraphBuilder:
         self._layer, self._where, self._strange = layer, where, strange
         self._build = Builder()
         self._values = TensorValues()
-        self._record = Record(self._values.made_by.__contains__)
+        self._record = Record(lambda node: node in self._values.made_by)
         self._names: dict[int, tuple[Kind, str]] = {}
         self._unrecorded: dict[int, list[tuple[int, Reason | None]]] = {}
         self._unrecorded_in_use: set[int] = set()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
+import numpy as np
+
 
 def arguments(model: Any, optimizer: Any = "sgd", *, trained: bool = False, **more: Any) -> dict[str, Any]:
     """Compile a model with mean squared error, and return the arguments of `audit` for a batch of ones.
@@ -14,8 +17,6 @@ def arguments(model: Any, optimizer: Any = "sgd", *, trained: bool = False, **mo
         trained: Whether to train it for one step first.
         **more: Further arguments of `audit`.
     """
-    import numpy as np
-
     model.compile(optimizer, "mse")
     x = np.ones((4, model.input_shape[-1]), model.inputs[0].dtype)
     y = np.zeros((4, model.output_shape[-1]), "float32")
@@ -31,8 +32,6 @@ def two_layers(*between: Any, **settings: Any) -> Any:
         *between: Layers in the middle.
         **settings: Of `features`.
     """
-    import keras
-
     features = keras.layers.Dense(4, name="features", **settings)
     head = keras.layers.Dense(2, name="head")
     return keras.Sequential([keras.Input((3,)), features, *between, head], name="model")

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+import numpy as np
+from keras import ops
+
 from frostline.diagnostics.explanation import Cut, Explanation
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
@@ -68,10 +72,6 @@ def _place(cut: Cut) -> str:
 
 
 def _rounded(straight_through: bool) -> dict[str, Any]:
-    import keras
-    import numpy as np
-    from keras import ops
-
     x = keras.Input((3,))
     features = keras.layers.Dense(4, name="features")(x)
     rounded = ops.round(features)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+import numpy as np
+
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
@@ -57,9 +60,6 @@ class UnusedWeight(AuditRule):
 
 
 def _two_outputs(*losses: str | None) -> dict[str, Any]:
-    import keras
-    import numpy as np
-
     x = keras.Input((3,))
     outputs = [keras.layers.Dense(2, name=name)(x) for name in ("first", "second")]
     model = keras.Model(x, outputs)

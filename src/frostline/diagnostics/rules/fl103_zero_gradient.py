@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+import numpy as np
+
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
@@ -51,9 +54,6 @@ class ZeroGradient(AuditRule):
 
 
 def _relu(bias: float) -> dict[str, Any]:
-    import keras
-    import numpy as np
-
     x = keras.Input((3,))
     hidden = keras.layers.Dense(
         4,

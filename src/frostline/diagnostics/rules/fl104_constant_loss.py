@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+import numpy as np
+
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.remedies import CONSTANT_LOSS
@@ -55,9 +58,6 @@ class ConstantLoss(AuditRule):
 
 
 def _with_loss(loss: Any) -> dict[str, Any]:
-    import keras
-    import numpy as np
-
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
     model.compile("sgd", loss)
     return {"model": model, "x": np.ones((4, 3), "float32"), "y": np.ones((4, 2), "float32")}

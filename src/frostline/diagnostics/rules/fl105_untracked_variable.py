@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
+
+import keras
+import numpy as np
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
@@ -61,11 +65,6 @@ class UntrackedVariable(AuditRule):
 
 
 def _hiding(hidden: bool) -> dict[str, Any]:
-    from types import SimpleNamespace
-
-    import keras
-    import numpy as np
-
     class Scaled(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
         def __init__(self) -> None:
             super().__init__(name="scaled")

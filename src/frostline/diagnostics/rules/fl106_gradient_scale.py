@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline.diagnostics.finding import Finding
@@ -97,8 +98,6 @@ def _sizes(inspection: Inspection) -> list[tuple[str, float]]:
 
 
 def _deep(activation: str, initializer: str) -> dict[str, Any]:
-    import keras
-
     keras.utils.set_random_seed(0)
     settings = {"activation": activation, "kernel_initializer": initializer}
     hidden = [keras.layers.Dense(16, name=f"hidden_{n}", **settings) for n in range(12)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
@@ -63,6 +65,4 @@ class FrozenStatisticsMove(AuditRule):
 
 
 def _normalized() -> Any:
-    import keras
-
     return two_layers(keras.layers.BatchNormalization(name="norm"))

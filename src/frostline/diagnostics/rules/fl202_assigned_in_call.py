@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+from keras import ops
+
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
@@ -57,9 +60,6 @@ class AssignedInCall(AuditRule):
 
 
 def _scaled(*, always: bool) -> dict[str, Any]:
-    import keras
-    from keras import ops
-
     class Scale(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
         def build(self, input_shape: Any) -> None:
             self.scale = self.add_weight(shape=(), initializer="ones", name="scale")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
@@ -57,8 +59,6 @@ class FrozenPartRandom(AuditRule):
 
 
 def _nested() -> Any:
-    import keras
-
     backbone = two_layers(keras.layers.Dropout(0.5, name="drop"))
     backbone.name = "backbone"
     return keras.Sequential([keras.Input((3,)), backbone, keras.layers.Dense(2, name="top")], name="model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline._keras.optimizers import compiled_optimizer, decay_of, optimizer_chain
@@ -70,8 +71,6 @@ def _multiplier(inspection: Inspection, address: str) -> float:
 
 
 def _embedded(decay: float | None) -> dict[str, Any]:
-    import keras
-
     x = keras.Input((4,), dtype="int32")
     rows = keras.layers.Embedding(10, 3, name="embed")(x)
     model = keras.Model(x, keras.layers.Dense(2, name="head")(keras.layers.Flatten()(rows)))

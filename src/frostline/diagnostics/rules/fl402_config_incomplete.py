@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline.diagnostics.finding import Finding
@@ -78,8 +79,6 @@ class ConfigIncomplete(AuditRule):
 
 
 def _scaled(*, complete: bool) -> dict[str, Any]:
-    import keras
-
     class Scale(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
         def __init__(self, factor: float = 1.0, **kwargs: Any) -> None:
             super().__init__(**kwargs)

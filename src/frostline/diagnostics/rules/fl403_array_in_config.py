@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline.diagnostics.finding import Finding
@@ -38,8 +39,6 @@ class ArrayInConfig(AuditRule):
 
     def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for each layer."""
-        import keras
-
         for node in inspection.inventory.layers:
             custom = node in inspection.custom_layers
             if isinstance(node.layer, keras.Model) or not (custom or _holds_array(node.layer)):
@@ -69,8 +68,6 @@ def _holds_array(layer: Any) -> bool:
 
     Making every configuration takes time, and Keras loads TensorFlow for it, whatever the backend.
     """
-    import keras
-
     values = list(vars(layer).values())
     values += [value for one in values if isinstance(one, keras.Initializer) for value in vars(one).values()]
     return any(max(4 * _numbers(one), int(getattr(one, "nbytes", 0))) > _MOST for one in values)
@@ -93,8 +90,6 @@ def _numbers(values: Any) -> int:
 
 
 def _table(*, in_config: bool) -> dict[str, Any]:
-    import keras
-
     matrix = np.ones((1000, 50), "float32")
     x = keras.Input((4,), dtype="int32")
     initializer = keras.initializers.Constant(matrix) if in_config else "uniform"

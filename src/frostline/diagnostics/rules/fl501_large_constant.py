@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
@@ -65,9 +67,6 @@ def _where(leaf: Leaf) -> str:
 
 
 def _multiplied(*, as_weight: bool) -> dict[str, Any]:
-    import keras
-    from keras import ops
-
     matrix = np.ones((512, 600), "float32")
 
     class Times(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types

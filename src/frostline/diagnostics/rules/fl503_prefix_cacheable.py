@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rule import AuditRule
@@ -61,8 +63,6 @@ class PrefixCacheable(AuditRule):
 
 
 def _tower(*, frozen: int) -> dict[str, Any]:
-    import keras
-
     hidden = [keras.layers.Dense(4, "relu", name=f"hidden_{n}") for n in range(4)]
     for layer in hidden[:frozen]:
         layer.trainable = False
