@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import keras
 import pytest
 
-from helpers import checks
+from helpers import checks, keras_facts
 from helpers.command_line import Runner
 from helpers.garbage import collect_at_rest, hold_back
 
@@ -27,6 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", folder.name)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is known of Keras, as long as it is the same Keras."""
+    facts = [item for item in items if item.name.startswith(keras_facts.PREFIX)]
+    if facts and not keras_facts.are_due():
+        for item in facts:
+            item.add_marker(pytest.mark.skip(reason=keras_facts.SKIPPED))
 
 
 @pytest.fixture(autouse=True, scope="session")

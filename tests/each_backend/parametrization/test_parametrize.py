@@ -54,7 +54,7 @@ def test_the_inventory_lists_the_same_weights() -> None:
     assert plain.by_address["words/embeddings"].part == ""
 
 
-def test_keras_trains_the_parts_and_holds_the_base() -> None:
+def test_parts_are_what_keras_trains_and_the_base_what_it_holds() -> None:
     model = two_dense()
     kernel = model.get_layer("a").kernel
     fl.parametrize(model, "a/kernel", KERNEL)

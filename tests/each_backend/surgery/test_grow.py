@@ -163,7 +163,7 @@ def test_old_rows_and_old_answers_keep_their_bits(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_keras_saves_and_loads_it(kind: str, tmp_path: Path) -> None:
+def test_a_larger_model_is_saved_and_loaded_by_keras(kind: str, tmp_path: Path) -> None:
     model = made(KINDS[kind][0])
     larger, _ = fl.grow_embedding(model, table_of(model).address, rows=NEW)
     larger.save(tmp_path / "larger.keras")

@@ -119,7 +119,7 @@ def test_the_numbers_are_those_of_float32_but_for_rounding(name: str) -> None:
             np.testing.assert_allclose(values(model)[address], value, atol=20 * epsilon, err_msg=address)
 
 
-def test_keras_scales_the_loss_itself_under_float16() -> None:
+def test_the_loss_scaling_that_keras_adds_is_brought_under_the_plan() -> None:
     """And what it wraps is brought under the plan."""
     model = network("mixed_float16")
     model.compile("adam", "mse", run_eagerly=EAGER)
