@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.applications.convnext import ConvNeXt  # the function behind those of fixed sizes
 
 from frostline.demo.encoder import EncoderConfig, build_encoder, build_regressor
 
@@ -48,6 +49,16 @@ def application(name: str, samples: int = 4) -> tuple[keras.Model, Batch]:
     """Return a classifier of `keras.applications`, compiled, and a batch for it."""
     side = APPLICATIONS[name]
     model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=CLASSES)
+    return _of_images(model, side, samples)
+
+
+def small_convnext(samples: int = 4) -> tuple[keras.Model, Batch]:
+    """Return a ConvNeXt of four narrow blocks, where Keras's smallest has eighteen, compiled, and a batch."""
+    model = ConvNeXt((1, 1, 1, 1), (8, 8, 16, 16), input_shape=(32, 32, 3), classes=CLASSES)
+    return _of_images(model, 32, samples)
+
+
+def _of_images(model: keras.Model, side: int, samples: int) -> tuple[keras.Model, Batch]:
     model.compile("sgd", "sparse_categorical_crossentropy")
     rng = np.random.default_rng(0)
     # Some rescale what they get, and expect pixels.

@@ -36,6 +36,12 @@ def quick_first(names: Iterable[str], quick: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names]
 
 
+def first_on_each(values: Iterable[Any]) -> list[Any]:
+    """Parameters for a test: the first on each backend; the others, where no backend has a part, on one."""
+    first, *others = values
+    return [first, *(pytest.param(value, marks=pytest.mark.one_backend) for value in others)]
+
+
 @contextmanager
 def quick_compilation() -> Iterator[None]:
     """On JAX, compile without optimizing: a few steps of a tiny model do not win that time back."""

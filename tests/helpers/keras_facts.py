@@ -1,8 +1,8 @@
 """When statements of Keras's own behaviour run: where they, or the versions that they are about, are new.
 
-A `test_keras_...` calls Keras alone, so no change to Frostline can break it. `tests/saved/keras_facts_checked.json`
-names the versions with which all of them passed on each backend, and holds a digest of the tests themselves.
-`make keras-facts` runs them all, then writes that file by running this one.
+A `test_keras_...` calls Keras alone, so no change to Frostline can break it. `keras_facts_checked.json` in
+`tests/saved` names the versions with which all of them passed on each backend, and a digest of the tests.
+`make keras-facts` runs them all, and where they pass it writes that file by running this one.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ def test_the_installed_keras_is_one_that_was_tried() -> None:
     assert keras.__version__ in TRIED_ON
 
 
+@pytest.mark.one_backend
 def test_every_function_has_its_test() -> None:
     modules = [
         importlib.import_module(f"{_keras.__name__}.{m.name}") for m in pkgutil.iter_modules(_keras.__path__)
@@ -77,6 +78,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_missing_name_is_named_with_the_version(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(keras, "__version__", "9.9.9")
@@ -90,6 +92,7 @@ def test_a_missing_name_is_named_with_the_version(monkeypatch: pytest.MonkeyPatc
     )
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "call",
     [

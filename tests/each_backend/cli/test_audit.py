@@ -320,6 +320,7 @@ def test_a_weight_that_does_not_train_fails_whatever_the_severity(run: Runner) -
     assert "  route: features/kernel > features > off > head > loss\n" in done.out
 
 
+@pytest.mark.one_backend
 def test_help_is_quick_and_names_every_option() -> None:
     command = Path(sys.executable).with_name("frostline")
     began = os.times().children_user
@@ -592,6 +593,7 @@ def test_a_model_that_cannot_take_the_data_is_named_with_its_line(run: Runner) -
     assert f"(mine.py:{line_of('return ops.reshape(self.head(x), (7, -1))')})" in message
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "words", [("--severity", "fatal"), ("--samples", "0"), ("--samples", "few"), ("--sverity", "note"), ()]
 )

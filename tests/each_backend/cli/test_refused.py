@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import pytest
 
+from helpers.checks import first_on_each
 from helpers.command_line import Runner
 
 BACKEND = keras.backend.backend()
@@ -31,7 +32,7 @@ UNKNOWN_CLASS = (
 )
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+@pytest.mark.parametrize("verb", first_on_each(VERBS), ids=lambda verb: verb[0])
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -121,6 +122,7 @@ def test_a_model_that_cannot_be_had(
     assert run.fails(*words_for(verb, model)) == text
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
 def test_an_unknown_backend(run: Runner, verb: tuple[str, ...]) -> None:
     assert run.fails(*words_for(verb, "base.keras"), "--backend", "jaxx") == (
@@ -139,6 +141,7 @@ def test_another_backend_than_the_one_that_runs(run: Runner) -> None:
     )
 
 
+@pytest.mark.one_backend
 def test_an_unknown_module_to_import(run: Runner, folder: Path) -> None:
     assert run.fails("show", "plain.keras", "--import", "my_layer") == (
         "there is no module 'my_layer'.\n"
@@ -192,11 +195,12 @@ KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
         (".", "the plan file '.' cannot be read: Is a directory."),
     ],
 )
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("as_json", first_on_each([False, True]))
 def test_a_plan_that_does_not_fit(run: Runner, plan: str, message: str, as_json: bool) -> None:
     assert run.fails("plan", "base.keras", plan, *(["--json"] if as_json else [])) == message
 
 
+@pytest.mark.one_backend
 def test_a_rule_for_statistics(run: Runner) -> None:
     assert run.fails("plan", "bn.keras", "statistics.yaml") == (
         "rule 1 (train 'bn/moving_*') picks only statistics, which no optimizer trains.\n"
@@ -206,6 +210,7 @@ def test_a_rule_for_statistics(run: Runner) -> None:
     )
 
 
+@pytest.mark.one_backend
 def test_an_unknown_optimizer(run: Runner) -> None:
     assert run.fails("plan", "base.keras", "plan.yaml", "--optimizer", "adm") == (
         "Keras has no optimizer 'adm'.\n  fix:      did you mean adam, nadam, adamw?"

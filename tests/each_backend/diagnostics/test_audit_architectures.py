@@ -28,11 +28,8 @@ QUICK = {
         *("GPT2Backbone", "LlamaBackbone", "ViTBackbone"),
     },
     # Compiling takes most of the time, and depthwise convolutions are slow on JAX's CPU backend.
-    "jax": {"VGG16", "ConvNeXtTiny", "BertBackbone", "LlamaBackbone"},
-    "tensorflow": {
-        *("VGG16", "MobileNetV3Small", "ConvNeXtSmall"),
-        *architectures.HUB,
-    },
+    "jax": {"VGG16", "BertBackbone", "LlamaBackbone"},
+    "tensorflow": {"VGG16", "MobileNetV3Small", *architectures.HUB},
 }[BACKEND]
 """What runs in `make test`."""
 
@@ -71,6 +68,11 @@ def test_application(name: str) -> None:
     if (name, BACKEND) in NOT_OFFERED:
         pytest.skip(NOT_OFFERED[name, BACKEND])
     require_no_alarm(*architectures.application(name))
+
+
+def test_convnext_of_one_block_a_stage() -> None:
+    """All the kinds of layers that a ConvNeXt has, at a tenth of the time."""
+    require_no_alarm(*architectures.small_convnext())
 
 
 @pytest.mark.skipif(

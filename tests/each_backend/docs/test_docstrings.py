@@ -1,67 +1,53 @@
-"""The examples in docstrings and documents run, on each backend, and print what they say."""
+"""The examples in docstrings and documents run, on each backend, and print what they say.
+
+Those that need no Keras run in `tests/plain/docs/test_docstrings.py`.
+"""
 
 from __future__ import annotations
 
-import doctest
-import importlib
-import pkgutil
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import pytest
 
-import frostline
 from frostline.errors import MissingDataError
+from helpers import docstrings
 from helpers.folders import PROJECT
 
 DOCUMENTS = sorted([PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")])
 FENCED = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
-EXEMPT = {"frostline.demo.minilm", "frostline.demo.lexicon", "frostline.demo.digits"}
-"""Their examples need the packages of the extra `demo`."""
+
+def parameters() -> list[Any]:
+    """The modules with examples; the demo's models are the same on each backend."""
+    return [
+        pytest.param(name, marks=pytest.mark.one_backend if name.startswith("frostline.demo.") else ())
+        for name in docstrings.with_examples()
+        if name not in docstrings.WITHOUT_KERAS
+    ]
 
 
-def modules() -> list[str]:
-    found = pkgutil.walk_packages(frostline.__path__, "frostline.")
-    return ["frostline", *(module.name for module in found)]
-
-
-def examples(name: str) -> Iterator[doctest.DocTest]:
-    module = importlib.import_module(name)
-    for example in doctest.DocTestFinder(exclude_empty=True).find(module):
-        if example.examples:
-            yield example
-
-
-class Failing(doctest.DocTestRunner):
-    """Lets an exception through, so that pytest shows it."""
-
-    def report_unexpected_exception(self, out: Any, test: Any, example: Any, exc_info: Any) -> None:
-        raise exc_info[1]
-
-
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", parameters())
 def test_docstrings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for example in examples(name):
+    for example in docstrings.examples(name):
         keras.utils.set_random_seed(0)
-        report: list[str] = []
         try:
-            Failing(optionflags=doctest.REPORT_NDIFF).run(example, out=report.append)
+            docstrings.run(example)
         except (ImportError, MissingDataError) as error:
-            if name not in EXEMPT:
+            if name not in docstrings.EXEMPT:
                 raise
             pytest.skip(f"a package of the extra `demo` is absent: {error}")
-        assert not report, "".join(report)
 
 
+@pytest.mark.one_backend
 def test_examples_are_found() -> None:
-    with_examples = [name for name in modules() if any(examples(name))]
-    assert len(with_examples) >= 15
-    assert set(with_examples) >= EXEMPT
+    found = set(docstrings.with_examples())
+    assert len(found) >= 15
+    assert found >= docstrings.EXEMPT | docstrings.WITHOUT_KERAS
+    assert {name for name in found if not any(docstrings.examples(name))} == set()
 
 
 def blocks(document: Path) -> list[str]:

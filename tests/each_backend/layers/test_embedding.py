@@ -209,6 +209,7 @@ def test_words_of_a_file(tmp_path: Path) -> None:
     assert vectors.matrix.tobytes() == TABLE.tobytes()
 
 
+@pytest.mark.one_backend
 def test_a_header_is_told_from_a_vector_of_one_number(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     for text, words, width in (
@@ -222,6 +223,7 @@ def test_a_header_is_told_from_a_vector_of_one_number(tmp_path: Path) -> None:
         assert (vectors.words, vectors.matrix.shape[1]) == (words, width)
 
 
+@pytest.mark.one_backend
 def test_a_vocabulary_orders_the_rows_and_tells_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text(WORDS, encoding="utf-8")
@@ -235,6 +237,7 @@ def test_a_vocabulary_orders_the_rows_and_tells_what_is_missing(tmp_path: Path) 
     assert [tuple(v.shape) for v in layer.trainable_variables] == [(2, 3)]
 
 
+@pytest.mark.one_backend
 def test_numbers_are_read_without_a_python_object_each(tmp_path: Path) -> None:
     """The most memory that reading takes is little more than that of the matrix."""
     import tracemalloc
@@ -407,6 +410,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", TEXTS)
 def test_damaged_word_vectors(name: str, tmp_path: Path) -> None:
     content, expected = TEXTS[name]
@@ -417,6 +421,7 @@ def test_damaged_word_vectors(name: str, tmp_path: Path) -> None:
     assert full_text(caught.value) == expected.format(path=repr(str(path)))
 
 
+@pytest.mark.one_backend
 def test_vocabularies_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text(WORDS, encoding="utf-8")

@@ -21,6 +21,7 @@ from helpers.checks import (
     every_call,
     every_flag,
     examples,
+    first_on_each,
     frostline_fit,
     keras_fit,
     moved_by,
@@ -96,6 +97,7 @@ def rules(draw: st.DrawFn, shape: tuple[int, int]) -> tuple[str, dict[str, Any],
 MODEL = two_dense()
 
 
+@pytest.mark.one_backend
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(rules((4, 3)), min_size=1, max_size=5), st.sampled_from(("train", "freeze")))
 def test_rules_add_and_take_away(drawn: list[tuple[str, dict[str, Any], np.ndarray]], default: Any) -> None:
@@ -138,6 +140,7 @@ def test_every_way_to_say_it_is_a_parametrization_with_a_path(
     assert decision.trained_elements == sum(np.prod(s) for s in trained_shapes(model))
 
 
+@pytest.mark.one_backend
 def test_added_elements_take_the_most_structured_form() -> None:
     model = words()
 
@@ -192,6 +195,7 @@ def test_the_table_and_the_data_say_it() -> None:
     assert resolution.optimizer_memory("adam") == 98 * 8
 
 
+@pytest.mark.one_backend
 def test_a_rule_that_adds_nothing_is_noted() -> None:
     plan = fl.Plan().train("**").train(KERNEL, rows=[1])
     assert plan.resolve(two_dense()).notes == (
@@ -516,7 +520,7 @@ MISTAKES: dict[str, tuple[Callable[[keras.Model], Any], fl.Plan, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", MISTAKES)
+@pytest.mark.parametrize("case", first_on_each(MISTAKES))
 @pytest.mark.parametrize("act", ["apply", "fit", "resolve"])
 def test_what_does_not_fit_is_refused_and_leaves_the_model_alone(case: str, act: str) -> None:
     prepare, plan, message = MISTAKES[case]

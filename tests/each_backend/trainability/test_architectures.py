@@ -120,6 +120,7 @@ def test_addresses_are_these(build: Callable[[], keras.Model]) -> None:
     assert {id(w.variable) for w in inventory(model)} == {id(v) for v in model.variables}
 
 
+@pytest.mark.one_backend
 @structures
 def test_addresses_do_not_depend_on_the_name_of_the_root(build: Callable[[], keras.Model]) -> None:
     first, second = build(), build()  # Keras numbers the second
@@ -128,6 +129,7 @@ def test_addresses_do_not_depend_on_the_name_of_the_root(build: Callable[[], ker
     assert addresses(first) == addresses(second)
 
 
+@pytest.mark.one_backend
 @structures
 def test_every_alias_picks_the_weight(build: Callable[[], keras.Model]) -> None:
     model = build()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.checks import first_on_each
 from helpers.command_line import Runner
 from helpers.run_configs import BASE, MODULE, SOURCES, write
 
@@ -163,7 +164,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", MISUSE)
+@pytest.mark.parametrize("case", first_on_each(MISUSE))
 def test_what_cannot_run(run: Runner, folder: Path, case: str) -> None:
     changes, expected = MISUSE[case]
     np.savez("wide.npz", x=np.zeros((4, 4), "float32"), y=np.array([0, 1, 7, 2]))
