@@ -16,6 +16,7 @@ from frostline.errors import PlanError
 from frostline.model.inventory import inventory
 from frostline.plan.presets import find_blocks
 from helpers.checks import all_weights, weights_in
+from helpers.messages import message_of
 
 WIDTH = 4
 
@@ -82,12 +83,6 @@ def rates(model: keras.Model, plan: Plan) -> dict[str, float]:
 def trained(model: keras.Model, plan: Plan) -> set[str]:
     """The addresses that a plan trains."""
     return set(rates(model, plan))
-
-
-def message_of(make: Callable[[], Any]) -> str:
-    with pytest.raises(PlanError) as caught:
-        make()
-    return str(caught.value)
 
 
 # --- plans ------------------------------------------------------------------------------------
@@ -292,10 +287,10 @@ MEND = "  fix:      say which layers are blocks: blocks='encoder/block_*'"
 @pytest.mark.parametrize("preset", [fl.layerwise_lr_decay, fl.discriminative, fl.gradual_unfreezing])
 def test_a_network_without_blocks(preset: Callable[..., Any]) -> None:
     model = flat(("one", "two"))
-    assert message_of(lambda: preset(model)) == (
+    assert message_of(PlanError, lambda: preset(model)) == (
         f"no blocks were found in the model 'flat'.\n  received: no layers whose names number a block\n{MEND}"
     )
-    assert message_of(lambda: preset(model, blocks="encoder/b*")) == (
+    assert message_of(PlanError, lambda: preset(model, blocks="encoder/b*")) == (
         f"no blocks were found in the model 'flat'.\n  received: blocks='encoder/b*'\n{MEND}"
     )
 
@@ -303,7 +298,7 @@ def test_a_network_without_blocks(preset: Callable[..., Any]) -> None:
 @pytest.mark.one_backend
 @pytest.mark.parametrize("count", [0, -1, 4, 1.0, "2"])
 def test_a_count_of_blocks_that_are_not_there(count: Any) -> None:
-    assert message_of(lambda: fl.last_blocks(transformer(), count)) == (
+    assert message_of(PlanError, lambda: fl.last_blocks(transformer(), count)) == (
         f"cannot train the last {count} blocks of the model 'transformer'.\n"
         "  received: 3 blocks found: encoder/block_0/**, encoder/block_1/**, encoder/block_2/**\n"
         "  expected: a whole number from 1 to the number of blocks"
@@ -312,7 +307,7 @@ def test_a_count_of_blocks_that_are_not_there(count: Any) -> None:
 
 @pytest.mark.one_backend
 def test_last_blocks_of_a_network_without_blocks() -> None:
-    assert message_of(lambda: fl.last_blocks(flat(("one",)), 1)) == (
+    assert message_of(PlanError, lambda: fl.last_blocks(flat(("one",)), 1)) == (
         "cannot train the last 1 blocks of the model 'flat'.\n"
         "  received: 0 blocks found: none\n"
         f"  expected: a whole number from 1 to the number of blocks\n{MEND}"
@@ -324,7 +319,7 @@ def test_last_blocks_of_a_network_without_blocks() -> None:
     ("decay", "least"), [(0, 0.0), (1.1, 0.0), (0.5, -0.1), (0.5, 2.0), (float("nan"), 0.0)]
 )
 def test_a_decay_out_of_range(decay: float, least: float) -> None:
-    assert message_of(lambda: fl.layerwise_lr_decay(transformer(1), decay, min_scale=least)) == (
+    assert message_of(PlanError, lambda: fl.layerwise_lr_decay(transformer(1), decay, min_scale=least)) == (
         "the factor of a layer-wise decay is out of range.\n"
         f"  received: decay={decay!r}, min_scale={least!r}\n"
         "  expected: decay above 0 and at most 1, min_scale from 0 to 1"
@@ -334,7 +329,7 @@ def test_a_decay_out_of_range(decay: float, least: float) -> None:
 @pytest.mark.one_backend
 @pytest.mark.parametrize("lowest", [0, -0.1, 1.5, float("nan")])
 def test_a_lowest_rate_out_of_range(lowest: float) -> None:
-    assert message_of(lambda: fl.discriminative(transformer(1), lowest)) == (
+    assert message_of(PlanError, lambda: fl.discriminative(transformer(1), lowest)) == (
         f"the lowest rate is out of range.\n  received: {lowest!r}\n  expected: above 0 and at most 1"
     )
 
@@ -342,5 +337,5 @@ def test_a_lowest_rate_out_of_range(lowest: float) -> None:
 @pytest.mark.one_backend
 def test_phases_of_no_epochs() -> None:
     text = "the number of epochs is no count.\n  received: 0\n  expected: a whole number from 1 up"
-    assert message_of(lambda: fl.lp_ft(probe=0)) == text
-    assert message_of(lambda: fl.gradual_unfreezing(transformer(1), epochs=0)) == text
+    assert message_of(PlanError, lambda: fl.lp_ft(probe=0)) == text
+    assert message_of(PlanError, lambda: fl.gradual_unfreezing(transformer(1), epochs=0)) == text

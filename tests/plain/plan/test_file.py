@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import frostline as fl
 from frostline.errors import PlanError, PlanFileError
 from helpers.folders import SCHEMAS
+from helpers.messages import error_text, message_of_loading
 
 PUBLISHED = SCHEMAS / "plan.json"
 KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
@@ -152,11 +153,6 @@ def test_anchors_stand_for_what_they_name(tmp_path: Path) -> None:
 # Errors -------------------------------------------------------------------------------------------
 
 
-def parts(what: str, *, received: str = "", expected: str = "", mend: str = "") -> str:
-    labelled = (("received: ", received), ("expected: ", expected), ("fix:      ", mend))
-    return "\n".join([f"{what}.", *(f"  {label}{text}" for label, text in labelled if text)])
-
-
 def rules(text: str) -> str:
     return f"frostline: 1\nrules:\n{text}\n"
 
@@ -165,37 +161,39 @@ ONE_ACTION = "{file}, line 3: a rule needs exactly one of 'train' and 'freeze'"
 BY_SCHEMA = {
     "an unknown key": (
         "frostline: 1\ndefalt: freeze\n",
-        parts(
-            "{file}, line 2: unknown key 'defalt'", expected=f"one of {KEYS}", mend="did you mean 'default'?"
+        error_text(
+            "{file}, line 2: unknown key 'defalt'", expected=f"one of {KEYS}", fix="did you mean 'default'?"
         ),
     ),
     "a key that YAML takes for a truth": (
         "frostline: 1\non: freeze\n",
-        parts("{file}, line 2: unknown key 'on'", expected=f"one of {KEYS}"),
+        error_text("{file}, line 2: unknown key 'on'", expected=f"one of {KEYS}"),
     ),
     "an unknown key of a rule": (
         rules("- train: a\n  optionl: true"),
-        parts(
+        error_text(
             "{file}, line 4: unknown key 'optionl'",
             expected=f"one of {RULE_KEYS}",
-            mend="did you mean 'optional'?",
+            fix="did you mean 'optional'?",
         ),
     ),
     "no version": (
         "# a plan\ndefault: freeze\n",
-        parts("{file}, line 2: the key 'frostline' is missing", mend="begin the plan with 'frostline: 1'"),
+        error_text(
+            "{file}, line 2: the key 'frostline' is missing", fix="begin the plan with 'frostline: 1'"
+        ),
     ),
     "another version": (
         "frostline: 2\n",
-        parts("{file}, line 1: frostline has a wrong value", received="2 (whole number)", expected="1"),
+        error_text("{file}, line 1: frostline has a wrong value", received="2 (whole number)", expected="1"),
     ),
     "no mapping": (
         "- train: a\n",
-        parts("{file}, line 1: a plan is a mapping", received="list [{{'train': 'a'}}]"),
+        error_text("{file}, line 1: a plan is a mapping", received="list [{{'train': 'a'}}]"),
     ),
     "an unknown default": (
         "frostline: 1\ndefault: thaw\n",
-        parts(
+        error_text(
             "{file}, line 2: default has a wrong value",
             received="'thaw' (text)",
             expected="'train' or 'freeze'",
@@ -203,7 +201,7 @@ BY_SCHEMA = {
     ),
     "rules that are no list": (
         "frostline: 1\nrules:\n  train: a\n",
-        parts(
+        error_text(
             "{file}, line 2: rules has a wrong value",
             received="mapping {{'train': 'a'}}",
             expected="a list",
@@ -211,7 +209,7 @@ BY_SCHEMA = {
     ),
     "a rule that is no mapping": (
         rules("- train: a\n- head"),
-        parts(
+        error_text(
             "{file}, line 4: rule 2 has a wrong value",
             received="'head' (text)",
             expected="a mapping such as {{train: 'head/**'}}",
@@ -219,15 +217,19 @@ BY_SCHEMA = {
     ),
     "a number that is text": (
         rules("- train: a\n  lr: fast"),
-        parts("{file}, line 4: rule 1 lr has a wrong value", received="'fast' (text)", expected="a number"),
+        error_text(
+            "{file}, line 4: rule 1 lr has a wrong value", received="'fast' (text)", expected="a number"
+        ),
     ),
     "a number in quotes": (
         rules("- train: a\n  lr: '1e-4'"),
-        parts("{file}, line 4: rule 1 lr has a wrong value", received="'1e-4' (text)", expected="a number"),
+        error_text(
+            "{file}, line 4: rule 1 lr has a wrong value", received="'1e-4' (text)", expected="a number"
+        ),
     ),
     "a number that is a truth": (
         rules("- train: a\n  decay: yes"),
-        parts(
+        error_text(
             "{file}, line 4: rule 1 decay has a wrong value",
             received="True (true/false)",
             expected="a number",
@@ -235,7 +237,7 @@ BY_SCHEMA = {
     ),
     "a truth that is text": (
         rules("- train: a\n  optional: maybe"),
-        parts(
+        error_text(
             "{file}, line 4: rule 1 optional has a wrong value",
             received="'maybe' (text)",
             expected="true or false",
@@ -243,7 +245,7 @@ BY_SCHEMA = {
     ),
     "a learning rate of 0": (
         rules("- train: a\n  lr: 0"),
-        parts(
+        error_text(
             "{file}, line 4: rule 1 lr has a wrong value",
             received="0 (whole number)",
             expected="greater than 0",
@@ -251,7 +253,7 @@ BY_SCHEMA = {
     ),
     "a decay below 0": (
         rules("- train: a\n  decay: -0.5"),
-        parts(
+        error_text(
             "{file}, line 4: rule 1 decay has a wrong value",
             received="-0.5 (number)",
             expected="greater than or equal to 0",
@@ -259,23 +261,23 @@ BY_SCHEMA = {
     ),
     "a selector that is a number": (
         rules("- train: 5"),
-        parts(
+        error_text(
             "{file}, line 3: rule 1 train has a wrong value", received="5 (whole number)", expected=SELECTOR
         ),
     ),
     "a selector that is a list": (
         rules("- freeze: [a, b]"),
-        parts(
+        error_text(
             "{file}, line 3: rule 1 freeze has a wrong value", received="list ['a', 'b']", expected=SELECTOR
         ),
     ),
     "a selector that is not there": (
         rules("- train:"),
-        parts("{file}, line 3: rule 1 train has a wrong value", received="nothing", expected=SELECTOR),
+        error_text("{file}, line 3: rule 1 train has a wrong value", received="nothing", expected=SELECTOR),
     ),
     "an empty selector": (
         rules("- train: ''"),
-        parts(
+        error_text(
             "{file}, line 3: rule 1 train has a wrong value",
             received="'' (text)",
             expected="a selector such as 'head/**'",
@@ -283,16 +285,16 @@ BY_SCHEMA = {
     ),
     "both train and freeze": (
         rules("- train: a\n  freeze: b"),
-        parts(ONE_ACTION, received="a rule with the keys train, freeze"),
+        error_text(ONE_ACTION, received="a rule with the keys train, freeze"),
     ),
     "neither train nor freeze": (
         rules("- lr: 0.1"),
-        parts(ONE_ACTION, received="a rule with the keys lr"),
+        error_text(ONE_ACTION, received="a rule with the keys lr"),
     ),
-    "a rule of nothing": (rules("- {}"), parts(ONE_ACTION, received="a rule without keys")),
+    "a rule of nothing": (rules("- {}"), error_text(ONE_ACTION, received="a rule without keys")),
     "an unknown combination": (
         rules("- optional: true\n  train: {or: [a, b]}"),
-        parts(
+        error_text(
             "{file}, line 4: a combined selector cannot be read",
             received="{{'or': ['a', 'b']}}",
             expected="exactly one key: any or all with a list of selectors, or not with one selector",
@@ -302,23 +304,23 @@ BY_SCHEMA = {
 BEYOND_SCHEMA = {
     "a duplicate key": (
         "frostline: 1\ndefault: freeze\ndefault: train\n",
-        parts(
+        error_text(
             "{file}, line 3: the key 'default' stands twice",
             received="first on line 2, again on line 3",
-            mend="keep one of them; several rules go into the list under 'rules:'",
+            fix="keep one of them; several rules go into the list under 'rules:'",
         ),
     ),
     "a duplicate key of a rule": (
         rules("- train: a\n  train: b"),
-        parts(
+        error_text(
             "{file}, line 4: the key 'train' stands twice",
             received="first on line 3, again on line 4",
-            mend="keep one of them; several rules go into the list under 'rules:'",
+            fix="keep one of them; several rules go into the list under 'rules:'",
         ),
     ),
     "a number without end": (
         rules("- train: a\n  decay: .inf"),
-        parts(
+        error_text(
             "{file}, line 4: rule 1 decay has a wrong value",
             received="inf (number)",
             expected="a finite number",
@@ -326,14 +328,14 @@ BEYOND_SCHEMA = {
     ),
     "an unreadable glob": (
         rules("- train: a\n- lr: 0.1\n  train: b**"),
-        parts(
+        error_text(
             "{file}, line 5: the glob 'b**' has '**' next to other signs, at position 2",
             expected="'**' as a whole segment, as in 'a/**/b'",
         ),
     ),
     "an unreadable regular expression": (
         rules("- freeze: {any: [a, 're:(']}"),
-        parts(
+        error_text(
             "{file}, line 3: the regular expression '(' cannot be read: "
             "missing ), unterminated subpattern at position 0",
             expected="the syntax of Python's re module",
@@ -341,61 +343,55 @@ BEYOND_SCHEMA = {
     ),
     "an unknown prefix": (
         rules("- train: 'lst:3'"),
-        parts(
+        error_text(
             "{file}, line 3: the selector 'lst:3' has an unknown prefix 'lst:'",
             expected="one of re:, type:, first:, last:, layer:, or a glob without a colon",
-            mend="did you mean 'last:3'?",
+            fix="did you mean 'last:3'?",
         ),
     ),
     "a frozen learning rate": (
         rules("- lr: 0.1\n  freeze: a"),
-        parts(
+        error_text(
             "{file}, line 4: the rule freeze 'a' has a learning rate or a decay",
             expected="lr and decay on rules that train: frozen weights do not move at all",
         ),
     ),
     "a star without quotes": (
         rules("- train: **/bias"),
-        parts(
+        error_text(
             "{file}, line 3: this is not YAML: expected alphabetic or numeric character, but found '*'",
-            mend=QUOTE,
+            fix=QUOTE,
         ),
     ),
     "an open bracket": (
         "frostline: 1\nrules: [\n",
-        parts(
+        error_text(
             "{file}, line 3: this is not YAML: expected the node content, but found '<stream end>'",
-            mend=QUOTE,
+            fix=QUOTE,
         ),
     ),
     "a tab": (
         rules("\t- train: a"),
-        parts(
+        error_text(
             "{file}, line 3: this is not YAML: found character '\\t' that cannot start any token",
-            mend="indent with spaces",
+            fix="indent with spaces",
         ),
     ),
     "a control character": (
         "frostline: 1\n# \x00\n",
-        parts("{file}, line 2: a control character cannot stand here", received="0x00"),
+        error_text("{file}, line 2: a control character cannot stand here", received="0x00"),
     ),
     "a list that holds itself": (
         "frostline: 1\nrules: &all [*all]\n",
-        parts("{file}: lists or mappings are nested too deeply, or hold themselves"),
+        error_text("{file}: lists or mappings are nested too deeply, or hold themselves"),
     ),
-    "nothing": ("", parts("{file} is empty", mend="write one with `frostline init MODEL`")),
-    "comments only": ("# soon\n", parts("{file} is empty", mend="write one with `frostline init MODEL`")),
+    "nothing": ("", error_text("{file} is empty", fix="write one with `frostline init MODEL`")),
+    "comments only": ("# soon\n", error_text("{file} is empty", fix="write one with `frostline init MODEL`")),
     "Latin-1": (
         b"frostline: 1\n# caf\xe9\n",
-        parts("the plan file '{file}' is not text in UTF-8", received="byte 0xe9 on line 2"),
+        error_text("the plan file '{file}' is not text in UTF-8", received="byte 0xe9 on line 2"),
     ),
 }
-
-
-def message_of_loading(path: Path) -> str:
-    with pytest.raises(PlanFileError) as caught:
-        fl.Plan.load(path)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("case", [*BY_SCHEMA, *BEYOND_SCHEMA])
@@ -403,47 +399,47 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, case: str) -> None:
     text, message = (BY_SCHEMA | BEYOND_SCHEMA)[case]
     path = tmp_path / "plan.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert message_of_loading(path) == message.format(file=path)
+    assert message_of_loading(fl.Plan.load, path) == message.format(file=path)
 
 
 JSON = {
     "an unknown key behind tabs": (
         '{\n\t"frostline": 1,\n\t"defalt": "freeze"\n}',
-        parts(
-            "{file}, line 3: unknown key 'defalt'", expected=f"one of {KEYS}", mend="did you mean 'default'?"
+        error_text(
+            "{file}, line 3: unknown key 'defalt'", expected=f"one of {KEYS}", fix="did you mean 'default'?"
         ),
     ),
     "a duplicate key": (
         '{"frostline": 1,\n "default": "train",\n "default": "freeze"}',
-        parts(
+        error_text(
             "{file}, line 3: the key 'default' stands twice",
             received="first on line 2, again on line 3",
-            mend="keep one of them; several rules go into the list under 'rules:'",
+            fix="keep one of them; several rules go into the list under 'rules:'",
         ),
     ),
     "a missing comma": (
         '{"frostline": 1\n "default": "freeze"}',
-        parts("{file}, line 2: this is not JSON: Expecting ',' delimiter, column 2"),
+        error_text("{file}, line 2: this is not JSON: Expecting ',' delimiter, column 2"),
     ),
     "a tab in text": (
         '{"frostline": 1,\n "default": "fr\teeze"}',
-        parts("{file}, line 2: this is not JSON: Invalid control character at, column 16"),
+        error_text("{file}, line 2: this is not JSON: Invalid control character at, column 16"),
     ),
     "YAML": (
         "frostline: 1\n",
-        parts("{file}, line 1: this is not JSON: Expecting value, column 1"),
+        error_text("{file}, line 1: this is not JSON: Expecting value, column 1"),
     ),
     "not a number": (
         '{"frostline": 1, "rules": [\n{"train": "a", "lr": NaN}]}',
-        parts(
+        error_text(
             "{file}, line 2: rule 1 lr has a wrong value", received="nan (number)", expected="a finite number"
         ),
     ),
     "a cut file": (
         '{"frostline": 1, "rules": [\n{"train": "a"',
-        parts("{file}, line 2: this is not JSON: Expecting ',' delimiter, column 14"),
+        error_text("{file}, line 2: this is not JSON: Expecting ',' delimiter, column 14"),
     ),
-    "nothing": (" \n", parts("{file} is empty", mend="write one with `frostline init MODEL`")),
+    "nothing": (" \n", error_text("{file} is empty", fix="write one with `frostline init MODEL`")),
 }
 
 
@@ -452,12 +448,12 @@ def test_a_mistake_in_json_is_named_with_its_line(tmp_path: Path, case: str) -> 
     text, message = JSON[case]
     path = tmp_path / "plan.json"
     path.write_text(text)
-    assert message_of_loading(path) == message.format(file=path)
+    assert message_of_loading(fl.Plan.load, path) == message.format(file=path)
 
 
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("frostline: 1")
-    assert message_of_loading(tmp_path / "pln.yaml") == (
+    assert message_of_loading(fl.Plan.load, tmp_path / "pln.yaml") == (
         f"there is no plan file '{tmp_path}/pln.yaml'.\n  fix:      in '{tmp_path}' there are: plan.yaml"
     )
 

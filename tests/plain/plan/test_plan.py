@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -11,13 +10,7 @@ import pytest
 from frostline import Plan, Rule
 from frostline.errors import PlanError, SelectorError
 from frostline.plan.selectors import Glob, selector
-
-
-def message_of(make: Callable[[], Any]) -> str:
-    with pytest.raises(PlanError) as caught:
-        make()
-    assert type(caught.value) is PlanError
-    return str(caught.value)
+from helpers.messages import message_of
 
 
 def test_chaining_gives_new_plans_with_rules_in_order() -> None:
@@ -75,7 +68,7 @@ def test_plain_data_holds_all_that_is_not_default() -> None:
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), True, "0.1", None])
 def test_a_learning_rate_out_of_range(value: Any) -> None:
-    assert message_of(lambda: Plan().train("a", lr=value)) == (
+    assert message_of(PlanError, lambda: Plan().train("a", lr=value)) == (
         "the multiplier lr of a rule is out of range.\n"
         f"  received: {value!r}\n"
         "  expected: a finite number above 0\n"
@@ -85,7 +78,7 @@ def test_a_learning_rate_out_of_range(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), False, "0.1"])
 def test_a_decay_out_of_range(value: Any) -> None:
-    assert message_of(lambda: Plan().train("a", decay=value)) == (
+    assert message_of(PlanError, lambda: Plan().train("a", decay=value)) == (
         "the multiplier decay of a rule is out of range.\n"
         f"  received: {value!r}\n"
         "  expected: a finite number, 0 or above"
@@ -94,14 +87,14 @@ def test_a_decay_out_of_range(value: Any) -> None:
 
 @pytest.mark.parametrize("extra", [{"lr": 0.5}, {"decay": 0.0}])
 def test_a_rule_that_freezes_has_no_multipliers(extra: dict[str, float]) -> None:
-    assert message_of(lambda: Rule("freeze", Glob("a"), **extra)) == (
+    assert message_of(PlanError, lambda: Rule("freeze", Glob("a"), **extra)) == (
         "the rule freeze 'a' has a learning rate or a decay.\n"
         "  expected: lr and decay on rules that train: frozen weights do not move at all"
     )
 
 
 def test_an_unknown_action() -> None:
-    assert message_of(lambda: Rule("thaw", Glob("a"))) == (  # type: ignore[arg-type]
+    assert message_of(PlanError, lambda: Rule("thaw", Glob("a"))) == (  # type: ignore[arg-type]
         "a rule neither trains nor freezes.\n  received: 'thaw'"
     )
 
@@ -115,14 +108,14 @@ def test_an_unknown_action() -> None:
     ],
 )
 def test_an_unknown_value(name: str, allowed: str) -> None:
-    assert message_of(lambda: Plan(**{name: "thaw"})) == (
+    assert message_of(PlanError, lambda: Plan(**{name: "thaw"})) == (
         f"the plan's {name} is not one of its values.\n  received: 'thaw'\n  expected: {allowed}"
     )
 
 
 @pytest.mark.parametrize("rules", [["head/**"], ("head/**",)])
 def test_rules_of_another_kind(rules: Any) -> None:
-    assert message_of(lambda: Plan(rules=rules)) == (
+    assert message_of(PlanError, lambda: Plan(rules=rules)) == (
         "the plan's rules are not a tuple of Rule.\n"
         f"  received: {rules!r}\n"
         "  fix:      use Plan().train(...) and .freeze(...), or Plan.from_data(...)"
@@ -152,4 +145,4 @@ def test_an_unreadable_selector_is_refused_at_once() -> None:
     ],
 )
 def test_data_that_is_no_plan(data: Any, text: str) -> None:
-    assert message_of(lambda: Plan.from_data(data)) == text
+    assert message_of(PlanError, lambda: Plan.from_data(data)) == text

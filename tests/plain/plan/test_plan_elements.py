@@ -17,8 +17,9 @@ from hypothesis.extra import numpy as arrays
 
 import frostline as fl
 from frostline.elements import algebra as elementsets
-from frostline.errors import PlanError, PlanFileError
+from frostline.errors import PlanError
 from frostline.parametrization.selections import selection_of
+from helpers.messages import message_of_loading
 
 MASK = np.array([[True, False, True], [False, False, True]])
 
@@ -373,16 +374,10 @@ def test_a_mask_is_found_from_the_folder_of_the_plan(tmp_path: Path, monkeypatch
     assert fl.Plan.load(path) == fl.Plan().train("a", mask=MASK)
 
 
-def message_of_loading(path: Path) -> str:
-    with pytest.raises(PlanFileError) as caught:
-        fl.Plan.load(path)
-    return str(caught.value)
-
-
 def test_a_mask_that_is_not_there(tmp_path: Path) -> None:
     path = with_mask(tmp_path, npy(tmp_path, MASK))
     (tmp_path / "masks" / "kernel.npy").rename(tmp_path / "masks" / "kernal.npy")
-    assert message_of_loading(path) == (
+    assert message_of_loading(fl.Plan.load, path) == (
         f"{path}, line 4: there is no mask '{tmp_path}/masks/kernel.npy'.\n"
         "  expected: a .npy file of booleans, named relative to the folder of the plan\n"
         f"  fix:      in '{tmp_path}/masks' there are: kernal.npy"
@@ -392,7 +387,7 @@ def test_a_mask_that_is_not_there(tmp_path: Path) -> None:
 def test_another_mask_than_the_plan_was_written_for(tmp_path: Path) -> None:
     content = npy(tmp_path, MASK)
     path = with_mask(tmp_path, content, "0" * 64)
-    assert message_of_loading(path) == (
+    assert message_of_loading(fl.Plan.load, path) == (
         f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' is not the one that the plan was written "
         "for.\n"
         f"  received: a file with the digest blake3:{blake3(content).hexdigest()}\n"
@@ -403,7 +398,7 @@ def test_another_mask_than_the_plan_was_written_for(tmp_path: Path) -> None:
 
 def test_a_mask_of_another_dtype(tmp_path: Path) -> None:
     path = with_mask(tmp_path, npy(tmp_path, MASK.astype("int8")))
-    assert message_of_loading(path) == (
+    assert message_of_loading(fl.Plan.load, path) == (
         f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' holds no booleans.\n"
         "  received: shape (2, 3), dtype int8\n"
         "  expected: dtype bool, True where an element is meant\n"
@@ -414,7 +409,7 @@ def test_a_mask_of_another_dtype(tmp_path: Path) -> None:
 def test_a_mask_with_python_objects_is_not_unpickled(tmp_path: Path) -> None:
     content = npy(tmp_path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     path = with_mask(tmp_path, content)
-    assert message_of_loading(path) == (
+    assert message_of_loading(fl.Plan.load, path) == (
         f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' cannot be read.\n"
         f"  received: {len(content)} bytes; Object arrays cannot be loaded when allow_pickle=False\n"
         "  expected: a file that numpy.save wrote, without Python objects"
@@ -424,7 +419,7 @@ def test_a_mask_with_python_objects_is_not_unpickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00v\x00{'descr': '|b1'"])
 def test_a_damaged_mask(tmp_path: Path, content: bytes) -> None:
     path = with_mask(tmp_path, content)
-    said = message_of_loading(path)
+    said = message_of_loading(fl.Plan.load, path)
     assert said.startswith(f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' cannot be read.\n")
     assert said.endswith("  expected: a file that numpy.save wrote, without Python objects")
 
@@ -503,7 +498,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, case: str) -> None:
     text, message = BY_SCHEMA[case]
     path = tmp_path / "plan.yaml"
     path.write_text(f"frostline: 1\nrules:\n- train: a\n  {text}\n")
-    assert message_of_loading(path) == f"{path}, {message}"
+    assert message_of_loading(fl.Plan.load, path) == f"{path}, {message}"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(yaml.safe_load(path.read_text()), fl.plan_schema())
 
@@ -511,7 +506,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, case: str) -> None:
 def test_a_frozen_rule_has_no_parametrization_in_files(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text("frostline: 1\nrules:\n- freeze: a\n  via: {Scale: {}}\n")
-    assert message_of_loading(path) == (
+    assert message_of_loading(fl.Plan.load, path) == (
         f"{path}, line 3: a rule that freezes has no 'via'.\n  received: a rule with the keys freeze, via"
     )
 

@@ -13,20 +13,9 @@ from frostline import Phase, Plan, Plateau, Rule, Schedule
 from frostline.errors import PlanError, SelectorError
 from frostline.plan.schedule import most_steps
 from frostline.plan.selectors import Glob
+from helpers.messages import error_text, message_of
 
 HEAD = Plan().train("head/**")
-
-
-def message_of(make: Callable[[], Any]) -> str:
-    with pytest.raises(PlanError) as caught:
-        make()
-    assert type(caught.value) is PlanError
-    return str(caught.value)
-
-
-def text(what: str, *, received: str = "", expected: str = "", mend: str = "") -> str:
-    labelled = (("received: ", received), ("expected: ", expected), ("fix:      ", mend))
-    return "\n".join([f"{what}.", *(f"  {label}{part}" for label, part in labelled if part)])
 
 
 # Plateau ------------------------------------------------------------------------------------------
@@ -58,19 +47,21 @@ def test_equal_is_no_improvement() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"monitor": ""}, text("a plateau monitors nothing", expected="a name such as 'val_loss'")),
-        ({"monitor": None}, text("a plateau monitors nothing", expected="a name such as 'val_loss'")),
+        ({"monitor": ""}, error_text("a plateau monitors nothing", expected="a name such as 'val_loss'")),
+        ({"monitor": None}, error_text("a plateau monitors nothing", expected="a name such as 'val_loss'")),
         *(
             (
                 {"patience": value},
-                text("the patience is no count", received=repr(value), expected="a whole number from 1 up"),
+                error_text(
+                    "the patience is no count", received=repr(value), expected="a whole number from 1 up"
+                ),
             )
             for value in (0, -1, 1.0, True, "2", None)
         ),
         *(
             (
                 {"min_delta": value},
-                text(
+                error_text(
                     "the min_delta of a plateau is out of range",
                     received=repr(value),
                     expected="a finite number, 0 or above",
@@ -80,14 +71,14 @@ def test_equal_is_no_improvement() -> None:
         ),
         (
             {"mode": "auto"},
-            text(
+            error_text(
                 "the mode of a plateau is not one of its values", received="'auto'", expected="'min' or 'max'"
             ),
         ),
     ],
 )
 def test_a_plateau_that_cannot_be(given: dict[str, Any], message: str) -> None:
-    assert message_of(lambda: Plateau(**{"monitor": "loss", **given})) == message
+    assert message_of(PlanError, lambda: Plateau(**{"monitor": "loss", **given})) == message
 
 
 def test_a_plateau_prints() -> None:
@@ -105,30 +96,30 @@ BY_WHAT = "say by what: until=Plateau('val_loss', patience=3)"
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"name": "", "epochs": 1}, text("a phase has no name", received="''")),
-        ({"name": 3, "epochs": 1}, text("a phase has no name", received="3")),
+        ({"name": "", "epochs": 1}, error_text("a phase has no name", received="''")),
+        ({"name": 3, "epochs": 1}, error_text("a phase has no name", received="3")),
         (
             {},
-            text(
+            error_text(
                 "the phase 'one' has no end, or two",
                 received="epochs=None, steps=None",
                 expected=NO_END,
-                mend=LIMIT,
+                fix=LIMIT,
             ),
         ),
         (
             {"epochs": 2, "steps": 3},
-            text(
+            error_text(
                 "the phase 'one' has no end, or two",
                 received="epochs=2, steps=3",
                 expected=NO_END,
-                mend=LIMIT,
+                fix=LIMIT,
             ),
         ),
         *(
             (
                 {name: value},
-                text(
+                error_text(
                     f"the number of {name} is no count",
                     received=repr(value),
                     expected="a whole number from 1 up",
@@ -139,24 +130,24 @@ BY_WHAT = "say by what: until=Plateau('val_loss', patience=3)"
         ),
         (
             {"steps": 5, "until": Plateau("loss")},
-            text("the phase 'one' has a plateau, which needs epochs as its limit"),
+            error_text("the phase 'one' has a plateau, which needs epochs as its limit"),
         ),
         (
             {"epochs": 5, "until": "val_loss"},
-            text(
+            error_text(
                 "the phase 'one' ends by something that is no plateau",
                 received="until='val_loss'",
-                mend=BY_WHAT,
+                fix=BY_WHAT,
             ),
         ),
         (
             {"epochs": 5, "restore_best": True},
-            text("the phase 'one' is to restore its best weights, but monitors nothing", mend=BY_WHAT),
+            error_text("the phase 'one' is to restore its best weights, but monitors nothing", fix=BY_WHAT),
         ),
         *(
             (
                 {"epochs": 1, "lr": value},
-                text(
+                error_text(
                     "the lr of the phase 'one' is out of range",
                     received=repr(value),
                     expected="a finite number above 0",
@@ -166,16 +157,16 @@ BY_WHAT = "say by what: until=Plateau('val_loss', patience=3)"
         ),
         (
             {"epochs": 1, "rules": ("head/**",)},
-            text(
+            error_text(
                 "the rules of the phase 'one' are not a tuple of Rule",
                 received="('head/**',)",
-                mend="use Phase(...).train(...) and .freeze(...)",
+                fix="use Phase(...).train(...) and .freeze(...)",
             ),
         ),
     ],
 )
 def test_a_phase_that_cannot_be(given: dict[str, Any], message: str) -> None:
-    assert message_of(lambda: Phase(**{"name": "one", **given})) == message
+    assert message_of(PlanError, lambda: Phase(**{"name": "one", **given})) == message
 
 
 def test_rules_of_a_phase_are_made_like_those_of_a_plan() -> None:
@@ -223,23 +214,23 @@ def test_a_phase_prints(printed: str) -> None:
     [
         (
             lambda: Schedule(HEAD, ()),
-            text("a schedule needs phases, each with a name of its own", received="no phases"),
+            error_text("a schedule needs phases, each with a name of its own", received="no phases"),
         ),
         (
             lambda: Schedule(HEAD, (Phase("a", epochs=1), Phase("b", epochs=1), Phase("a", steps=2))),
-            text("a schedule needs phases, each with a name of its own", received="a, b, a"),
+            error_text("a schedule needs phases, each with a name of its own", received="a, b, a"),
         ),
         (
             lambda: Schedule("head/**", (Phase("a", epochs=1),)),  # type: ignore[arg-type]
-            text("a schedule has no plan", received="'head/**'", expected="a Plan"),
+            error_text("a schedule has no plan", received="'head/**'", expected="a Plan"),
         ),
         *(
             (
                 lambda phases=phases: Schedule(HEAD, phases),
-                text(
+                error_text(
                     "the phases of a schedule are not a tuple of Phase",
                     received=repr(phases),
-                    mend="write Schedule(plan, (Phase('all', epochs=3),))",
+                    fix="write Schedule(plan, (Phase('all', epochs=3),))",
                 ),
             )
             for phases in (["probe"], ("probe",), Phase("a", epochs=1), None)
@@ -247,7 +238,7 @@ def test_a_phase_prints(printed: str) -> None:
     ],
 )
 def test_a_schedule_that_cannot_be(make: Callable[[], Schedule], message: str) -> None:
-    assert message_of(make) == message
+    assert message_of(PlanError, make) == message
 
 
 def test_a_schedule_prints() -> None:

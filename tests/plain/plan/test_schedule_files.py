@@ -17,13 +17,9 @@ import frostline as fl
 from frostline import Phase, Plan, Plateau, Schedule
 from frostline.errors import PlanError, PlanFileError
 from frostline.plan.schedule import load_plan_or_schedule
+from helpers.messages import error_text
 
 HEAD = Plan().train("head/**")
-
-
-def text(what: str, *, received: str = "", expected: str = "", mend: str = "") -> str:
-    labelled = (("received: ", received), ("expected: ", expected), ("fix:      ", mend))
-    return "\n".join([f"{what}.", *(f"  {label}{part}" for label, part in labelled if part)])
 
 
 # Round trips --------------------------------------------------------------------------------------
@@ -112,12 +108,12 @@ UNTIL = "a mapping such as {monitor: val_loss, patience: 3}"
 
 
 def wrong(line: int, key: str, received: str, expected: str) -> str:
-    return text(f"FILE, line {line}: {key} has a wrong value", received=received, expected=expected)
+    return error_text(f"FILE, line {line}: {key} has a wrong value", received=received, expected=expected)
 
 
 def unknown(line: int, key: str, known: str, close: str) -> str:
     mend = f"did you mean {close!r}?" if close else ""
-    return text(f"FILE, line {line}: unknown key {key!r}", expected=f"one of {known}", mend=mend)
+    return error_text(f"FILE, line {line}: unknown key {key!r}", expected=f"one of {known}", fix=mend)
 
 
 def of_phase(key: str, value: str, received: str, expected: str) -> tuple[str, str]:
@@ -143,7 +139,7 @@ BY_SCHEMA = {
         "- epochs: 1\n  name: ''",
         wrong(4, "phase 1 name", "'' (text)", "a name such as probe"),
     ),
-    "no name": ("- epochs: 1", text("FILE, line 3: the key 'name' of phase 1 is missing")),
+    "no name": ("- epochs: 1", error_text("FILE, line 3: the key 'name' of phase 1 is missing")),
     "half an epoch": (
         "- name: a\n  epochs: 1.5",
         wrong(4, "phase 1 epochs", "1.5 (number)", "a whole number"),
@@ -172,7 +168,7 @@ BY_SCHEMA = {
     "an unknown mode": of_until("mode", "auto", "'auto' (text)", "'min' or 'max'"),
     "no monitor": (
         "- name: a\n  epochs: 1\n  until:\n    patience: 2",
-        text("FILE, line 5: the key 'monitor' of phase 1 until is missing"),
+        error_text("FILE, line 5: the key 'monitor' of phase 1 until is missing"),
     ),
     "a monitor that is a number": (
         "- name: a\n  epochs: 1\n  until:\n    monitor: 3",
@@ -199,27 +195,27 @@ BY_SCHEMA = {
     ),
     "a rule with two actions": (
         "- name: a\n  epochs: 1\n  rules:\n  - {train: a, freeze: a}",
-        text(
+        error_text(
             "FILE, line 6: a rule needs exactly one of 'train' and 'freeze'",
             received="a rule with the keys train, freeze",
         ),
     ),
     "no end": (
         "- name: a\n- name: b\n  epochs: 1",
-        text(
+        error_text(
             "FILE, line 3: the phase 'a' has no end, or two",
             received="epochs=None, steps=None",
             expected="exactly one of epochs and steps",
-            mend="with until, epochs is the most it may last",
+            fix="with until, epochs is the most it may last",
         ),
     ),
     "two ends": (
         "- name: b\n  steps: 1\n- name: a\n  epochs: 1\n  steps: 2",
-        text(
+        error_text(
             "FILE, line 5: the phase 'a' has no end, or two",
             received="epochs=1, steps=2",
             expected="exactly one of epochs and steps",
-            mend="with until, epochs is the most it may last",
+            fix="with until, epochs is the most it may last",
         ),
     ),
 }
@@ -227,37 +223,37 @@ BEYOND_SCHEMA = {
     "a rate without end": of_phase("lr", ".inf", "inf (number)", "a finite number"),
     "best of nothing": (
         "- name: a\n  epochs: 1\n  restore_best: true",
-        text(
+        error_text(
             "FILE, line 3: the phase 'a' is to restore its best weights, but monitors nothing",
-            mend="say by what: until=Plateau('val_loss', patience=3)",
+            fix="say by what: until=Plateau('val_loss', patience=3)",
         ),
     ),
     "a plateau of steps": (
         "- name: a\n  steps: 1\n  until: {monitor: loss}",
-        text("FILE, line 3: the phase 'a' has a plateau, which needs epochs as its limit"),
+        error_text("FILE, line 3: the phase 'a' has a plateau, which needs epochs as its limit"),
     ),
     "one name twice": (
         "- {name: a, epochs: 1}\n- {name: b, epochs: 1}\n- {name: a, epochs: 1}",
-        text("FILE, line 2: a schedule needs phases, each with a name of its own", received="a, b, a"),
+        error_text("FILE, line 2: a schedule needs phases, each with a name of its own", received="a, b, a"),
     ),
     "a key twice": (
         "- name: a\n  epochs: 1\n  name: b",
-        text(
+        error_text(
             "FILE, line 5: the key 'name' stands twice",
             received="first on line 3, again on line 5",
-            mend="keep one of them; several rules go into the list under 'rules:'",
+            fix="keep one of them; several rules go into the list under 'rules:'",
         ),
     ),
     "an unreadable glob": (
         "- name: a\n  epochs: 1\n- name: b\n  epochs: 1\n  rules:\n  - train: a\n  - freeze: b**",
-        text(
+        error_text(
             "FILE, line 9: the glob 'b**' has '**' next to other signs, at position 2",
             expected="'**' as a whole segment, as in 'a/**/b'",
         ),
     ),
     "a frozen rate": (
         "- name: a\n  epochs: 1\n  rules:\n  - lr: 0.1\n    freeze: a",
-        text(
+        error_text(
             "FILE, line 7: the rule freeze 'a' has a learning rate or a decay",
             expected="lr and decay on rules that train: frozen weights do not move at all",
         ),
@@ -279,7 +275,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, case: str) -> None:
     path.write_text(f"frostline: 1\nphases:\n{body}\n")
     assert message_of_loading(path) == message_of_loading(path, load_plan_or_schedule) == message
     # A plan reads no phases: what is wrong with them beyond keys and types, a schedule says.
-    is_schedule = text("FILE has phases, so it is a schedule", mend="read it with Schedule.load('FILE')")
+    is_schedule = error_text("FILE has phases, so it is a schedule", fix="read it with Schedule.load('FILE')")
     assert message_of_loading(path, Plan.load) in (message, is_schedule)
 
 
@@ -318,12 +314,12 @@ def test_a_mistake_in_json_is_named_with_its_line(tmp_path: Path) -> None:
 def test_a_schedule_is_no_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     Schedule(HEAD, (Phase("a", epochs=1),)).save(path)
-    message = text("FILE has phases, so it is a schedule", mend="read it with Schedule.load('FILE')")
+    message = error_text("FILE has phases, so it is a schedule", fix="read it with Schedule.load('FILE')")
     assert message_of_loading(path, Plan.load) == message
     with pytest.raises(PlanError) as caught:
         Plan.from_data(yaml.safe_load(path.read_text()))
-    assert str(caught.value) == text(
-        "the plan data has phases, so it is a schedule", mend="use it as a Schedule"
+    assert str(caught.value) == error_text(
+        "the plan data has phases, so it is a schedule", fix="use it as a Schedule"
     )
 
 
@@ -331,8 +327,8 @@ def test_a_plan_is_no_schedule(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     HEAD.save(path)
     assert "phases" not in json.loads(path.read_text())
-    assert message_of_loading(path) == text(
+    assert message_of_loading(path) == error_text(
         "FILE has no phases, so it is a plan",
-        mend="read it with Plan.load('FILE'), or add phases: [{name: all, epochs: 3}]",
+        fix="read it with Plan.load('FILE'), or add phases: [{name: all, epochs: 3}]",
     )
     assert load_plan_or_schedule(path) == HEAD

@@ -24,6 +24,7 @@ from frostline.errors import DataError, FrostlineError, PlanFileError, RunConfig
 from frostline.runs.config import RunConfig, load_run
 from frostline.runs.schema import RunData
 from helpers.folders import SCHEMAS
+from helpers.messages import error_text
 
 PUBLISHED = SCHEMAS / "run.json"
 SCHEMA_OF_PLANS = SCHEMAS / "plan.json"
@@ -73,11 +74,6 @@ def message(text: str, error: type[FrostlineError] = RunConfigError) -> str:
     with pytest.raises(error) as caught:
         load(text)
     return str(caught.value)
-
-
-def parts(what: str, *, received: str = "", expected: str = "", mend: str = "") -> str:
-    labelled = (("received: ", received), ("expected: ", expected), ("fix:      ", mend))
-    return "\n".join([f"{what}.", *(f"  {label}{text}" for label, text in labelled if text)])
 
 
 # What may be said -----------------------------------------------------------------------------------
@@ -182,17 +178,17 @@ def test_every_key_is_described() -> None:
 
 
 def line(number: int, what: str, **more: str) -> str:
-    return parts(f"run.yaml, line {number}: {what}", **more)
+    return error_text(f"run.yaml, line {number}: {what}", **more)
 
 
 MISTAKES = {
     "an unknown key": (
         BASE.replace("model", "modle"),
-        line(2, "unknown key 'modle'", expected=f"one of {KEYS}", mend="did you mean 'model'?"),
+        line(2, "unknown key 'modle'", expected=f"one of {KEYS}", fix="did you mean 'model'?"),
     ),
     "an unknown key of the data": (
         BASE.replace("data.npz", "data.npz\n  z: ids"),
-        line(5, "unknown key 'z'", expected="one of npz, x, y, sample_weight", mend="did you mean 'npz'?"),
+        line(5, "unknown key 'z'", expected="one of npz, x, y, sample_weight", fix="did you mean 'npz'?"),
     ),
     "an unknown key of the plan": (
         BASE.replace("rules:", "rulse:"),
@@ -200,7 +196,7 @@ MISTAKES = {
             6,
             "unknown key 'rulse'",
             expected="one of frostline, default, batchnorm, stochastic, rules, phases",
-            mend="did you mean 'rules'?",
+            fix="did you mean 'rules'?",
         ),
     ),
     "an unknown key of compile": (
@@ -209,7 +205,7 @@ MISTAKES = {
             11,
             "unknown key 'optimiser'",
             expected="one of optimizer, loss, metrics, loss_weights, jit_compile, steps_per_execution",
-            mend="did you mean 'optimizer'?",
+            fix="did you mean 'optimizer'?",
         ),
     ),
     "a key that is missing": (
@@ -218,7 +214,7 @@ MISTAKES = {
     ),
     "no version": (
         BASE.replace("frostline: 1\n", ""),
-        line(1, "the key 'frostline' is missing", mend="begin the run with 'frostline: 1'"),
+        line(1, "the key 'frostline' is missing", fix="begin the run with 'frostline: 1'"),
     ),
     "another version": (
         BASE.replace("frostline: 1", "frostline: 2"),
@@ -247,7 +243,7 @@ MISTAKES = {
     ),
     "no epochs": (
         BASE.replace("epochs: 2\n", ""),
-        line(1, "the key 'epochs' is missing", mend="add epochs: 10, or phases to the plan"),
+        line(1, "the key 'epochs' is missing", fix="add epochs: 10, or phases to the plan"),
     ),
     "epochs beside phases": (
         f"{PHASES}epochs: 3\nvalidation: 0.2\n",
@@ -255,7 +251,7 @@ MISTAKES = {
             11,
             "the plan has phases, which say how long they last, so epochs has no place beside them",
             received="epochs: 3",
-            mend="leave it out, or give the phases other epochs",
+            fix="leave it out, or give the phases other epochs",
         ),
     ),
     "a rule without a selector": (
@@ -279,7 +275,7 @@ MISTAKES = {
         line(
             9,
             "'val_loss' is monitored, but the run has no validation",
-            mend="add validation: 0.2, or a second source of data",
+            fix="add validation: 0.2, or a second source of data",
         ),
     ),
     "an early stop on the validation that is not there": (
@@ -287,7 +283,7 @@ MISTAKES = {
         line(
             11,
             "'val_loss' is monitored, but the run has no validation",
-            mend="add validation: 0.2, or a second source of data",
+            fix="add validation: 0.2, or a second source of data",
         ),
     ),
     "best weights over phases": (
@@ -296,7 +292,7 @@ MISTAKES = {
             12,
             "with phases the best weights are restored by phase, since a phase may freeze what one before "
             "it trained",
-            mend="put restore_best: true on the phases, beside their until:",
+            fix="put restore_best: true on the phases, beside their until:",
         ),
     ),
     "a callback that is no function": (
@@ -309,7 +305,7 @@ MISTAKES = {
             2,
             "there is no model 'bsae.keras'",
             expected="a .keras file, or module:function",
-            mend="in '.' there is base.keras",
+            fix="in '.' there is base.keras",
         ),
     ),
     "missing data": (
@@ -318,7 +314,7 @@ MISTAKES = {
             4,
             "there is no .npz file 'dta.npz'",
             expected="a path that begins at the folder of the config",
-            mend="in '.' there is data.npz",
+            fix="in '.' there is data.npz",
         ),
     ),
     "a missing plan file": (
@@ -327,7 +323,7 @@ MISTAKES = {
             5,
             "there is no plan file 'pln.yaml'",
             expected="a path that begins at the folder of the config",
-            mend="in '.' there is plan.yaml, run.yaml, wrong.yaml",
+            fix="in '.' there is plan.yaml, run.yaml, wrong.yaml",
         ),
     ),
     "an array that is not there": (
@@ -336,16 +332,16 @@ MISTAKES = {
             4,
             "'data.npz' has no array 'idss'",
             received="it has x, y, ids",
-            mend="did you mean ids?",
+            fix="did you mean ids?",
         ),
     ),
     "a column that is not there": (
         BASE.replace("npz: data.npz", "csv: table.csv\n  target: knd"),
-        line(4, "'table.csv' has no column 'knd'", received="it has a, b, kind", mend="did you mean kind?"),
+        line(4, "'table.csv' has no column 'knd'", received="it has a, b, kind", fix="did you mean kind?"),
     ),
     "no target": (
         BASE.replace("npz: data.npz", "csv: table.csv"),
-        line(3, "the key 'target' of data is missing", mend="name the column to predict: target: price"),
+        line(3, "the key 'target' of data is missing", fix="name the column to predict: target: price"),
     ),
     "a class that is not there": (
         BASE.replace("npz: data.npz", "images: images\n  classes: [cats, dog]"),
@@ -353,7 +349,7 @@ MISTAKES = {
             4,
             "'images' has no folder for the class 'dog'",
             received="it has cats, dogs",
-            mend="did you mean dogs?",
+            fix="did you mean dogs?",
         ),
     ),
     "a plan in place of a run": (
@@ -362,7 +358,7 @@ MISTAKES = {
             1,
             "this is a plan and no run",
             expected="a run: a model, data, a plan, and where the results go",
-            mend="write one with `frostline init --run MODEL DATA`, and in it: plan: run.yaml",
+            fix="write one with `frostline init --run MODEL DATA`, and in it: plan: run.yaml",
         ),
     ),
     "a duplicate key": (
@@ -371,7 +367,7 @@ MISTAKES = {
             10,
             "the key 'epochs' stands twice",
             received="first on line 8, again on line 10",
-            mend="keep one of them",
+            fix="keep one of them",
         ),
     ),
     "nothing": (
@@ -446,7 +442,7 @@ def test_columns_by_name(folder: Path) -> None:
 BAD_TABLES = {
     "a ragged line": (
         'a,b,y\n1,2,3\n"x\ny",2\n',
-        parts(
+        error_text(
             "'t.csv', line 4 has too few values",
             received="2 values: x\ny, 2",
             expected="3 values: a, b, y",
@@ -454,66 +450,66 @@ BAD_TABLES = {
     ),
     "a line too long": (
         "a,y\n1,2,3\n",
-        parts(
+        error_text(
             "'t.csv', line 2 has too many values",
             received="3 values: 1, 2, 3",
             expected="2 values: a, y",
-            mend="put text that holds the delimiter in double quotes",
+            fix="put text that holds the delimiter in double quotes",
         ),
     ),
     "a word among numbers": (
         "a,y\n1,2\nmany,3\n",
-        parts(
+        error_text(
             "'t.csv', line 3: the column 'a' holds no finite number",
             received="'many'",
-            mend="leave the line out, fill the value in, or name the columns to use under data: features:",
+            fix="leave the line out, fill the value in, or name the columns to use under data: features:",
         ),
     ),
     "an empty value": (
         "a,y\n1,2\n ,3\n",
-        parts(
+        error_text(
             "'t.csv', line 3: the column 'a' holds no finite number",
             received="an empty value",
-            mend="leave the line out, fill the value in, or name the columns to use under data: features:",
+            fix="leave the line out, fill the value in, or name the columns to use under data: features:",
         ),
     ),
     "not a number": (
         "a,y\n1,2\nnan,3\n",
-        parts(
+        error_text(
             "'t.csv', line 3: the column 'a' holds no finite number",
             received="'nan'",
-            mend="leave the line out, fill the value in, or name the columns to use under data: features:",
+            fix="leave the line out, fill the value in, or name the columns to use under data: features:",
         ),
     ),
     "a word among targets": (
         "a,y\n1,2\n2,high\n",
-        parts(
+        error_text(
             "'t.csv', line 3: the column 'y' holds no finite number",
             received="'high'",
-            mend="leave the line out, fill the value in, or name the columns to use under data: features:",
+            fix="leave the line out, fill the value in, or name the columns to use under data: features:",
         ),
     ),
     "another delimiter": (
         "a;y\n1;2\n",
-        parts(
+        error_text(
             "'t.csv' has no column 'y'",
             received="it has a;y",
-            mend='say what stands between two values: delimiter: ";"',
+            fix='say what stands between two values: delimiter: ";"',
         ),
     ),
     "a column twice": (
         "a,a,y\n1,2,3\n",
-        parts("'t.csv', line 1: the column 'a' stands twice", received="a, a, y"),
+        error_text("'t.csv', line 1: the column 'a' stands twice", received="a, a, y"),
     ),
-    "no samples": ("a,y\n", parts("t.csv has no samples")),
+    "no samples": ("a,y\n", error_text("t.csv has no samples")),
     "nothing": (
         "",
-        parts("'t.csv' is empty", expected="a line of column names, then one line per sample"),
+        error_text("'t.csv' is empty", expected="a line of column names, then one line per sample"),
     ),
-    "Latin-1": (b"a,y\n1,2\ncaf\xe9,3\n", parts("'t.csv' is not text in UTF-8", received="byte 0xe9")),
+    "Latin-1": (b"a,y\n1,2\ncaf\xe9,3\n", error_text("'t.csv' is not text in UTF-8", received="byte 0xe9")),
     "an open quote": (
         'a,y\n1,"2\n',
-        parts("'t.csv' is no table of comma-separated values: unexpected end of data"),
+        error_text("'t.csv' is no table of comma-separated values: unexpected end of data"),
     ),
 }
 
@@ -529,11 +525,11 @@ def test_a_bad_table_is_named_with_its_line(folder: Path, case: str) -> None:
 def test_a_label_that_the_config_does_not_know(folder: Path) -> None:
     with pytest.raises(DataError) as caught:
         table("a,y\n1,ant\n2,be\n", classes=["ant", "bee"])
-    assert str(caught.value) == parts(
+    assert str(caught.value) == error_text(
         "'t.csv', line 3: the column 'y' holds an unknown label",
         received="'be'",
         expected="one of ant, bee",
-        mend="did you mean 'bee'?",
+        fix="did you mean 'bee'?",
     )
 
 
@@ -548,22 +544,22 @@ def archive(**arrays: Any) -> str:
 
 
 def test_arrays_of_different_lengths(folder: Path) -> None:
-    assert archive(x=np.zeros((4, 2)), y=np.zeros(3)) == parts(
+    assert archive(x=np.zeros((4, 2)), y=np.zeros(3)) == error_text(
         "the arrays of bad.npz have different numbers of samples", received="x has 4, y has 3"
     )
 
 
 def test_arrays_of_objects(folder: Path) -> None:
-    assert archive(x=np.array([1, "a"], object), y=np.zeros(2)) == parts(
+    assert archive(x=np.array([1, "a"], object), y=np.zeros(2)) == error_text(
         "the array 'x' of 'bad.npz' cannot be read",
         received="an array of Python objects",
         expected="an array of numbers",
-        mend="save it with one type and one shape for all samples",
+        fix="save it with one type and one shape for all samples",
     )
 
 
 def test_arrays_of_text(folder: Path) -> None:
-    assert archive(x=np.array(["a", "b"]), y=np.zeros(2)) == parts(
+    assert archive(x=np.array(["a", "b"]), y=np.zeros(2)) == error_text(
         "x of bad.npz holds no numbers", received="an array of <U1"
     )
 
@@ -595,7 +591,7 @@ def test_both_sides_of_a_split_keep_a_sample(fraction: float, held: int) -> None
 def test_one_sample_cannot_be_split() -> None:
     with pytest.raises(DataError) as caught:
         Samples(x=np.arange(1), source="t.csv").split(0.5, seed=0)
-    assert str(caught.value) == parts(
+    assert str(caught.value) == error_text(
         "t.csv has too few samples to hold some out for validation",
         received="1 in all",
         expected="at least 2",
