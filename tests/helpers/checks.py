@@ -184,3 +184,8 @@ def slots_by_address(model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
         address_of[id(variable)]: {name: value_of(slot) for name, slot in held.items()}
         for variable, held in zip(targets, optimizer.slots(inner), strict=True)
     }
+
+
+def user_warnings(seen: pytest.WarningsRecorder) -> list[str]:
+    """The messages of the UserWarnings seen."""
+    return [str(one.message) for one in seen if issubclass(one.category, UserWarning)]

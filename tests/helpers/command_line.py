@@ -85,5 +85,11 @@ def at_work_beside(prepared: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
         yield folder
 
 
+def folder_beside(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """For `pytest.fixture`: a folder that shows the prepared files, in which the test stands."""
+    with at_work_beside(prepared, tmp_path, monkeypatch):
+        yield tmp_path
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

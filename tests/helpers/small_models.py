@@ -256,6 +256,13 @@ def fitted(model: keras.Model) -> keras.Model:
     return model
 
 
+def fitted_with_adam(model: keras.Model) -> keras.Model:
+    """`model`, compiled with Adam and fitted once by Keras alone, so that it has slots."""
+    compiled(model, optimizer=keras.optimizers.Adam(0.05))
+    fit(model)
+    return model
+
+
 def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
     """Copies of the values of all weights, by `Variable.path`."""
     return {weight.path: value_of(weight) for weight in model.weights}

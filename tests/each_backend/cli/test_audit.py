@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from helpers.command_line import Runner, at_work_beside
+from helpers.command_line import Runner, folder_beside
 
 BACKEND = keras.backend.backend()
 LABELS = ("ant", "bee", "cat")
@@ -223,10 +222,7 @@ def draw_images(folder: Path, rng: np.random.Generator) -> None:
             )
 
 
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with at_work_beside(prepared, tmp_path, monkeypatch):
-        yield tmp_path
+folder = pytest.fixture(autouse=True)(folder_beside)
 
 
 def line_of(text: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -14,7 +13,7 @@ from keras import optimizers
 
 import frostline as fl
 from helpers.checks import frostline_fit, values
-from helpers.command_line import Runner, at_work_beside
+from helpers.command_line import Runner, folder_beside
 from helpers.small_models import compiled, two_dense
 
 BACKEND = keras.backend.backend()
@@ -34,10 +33,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with at_work_beside(prepared, tmp_path, monkeypatch):
-        yield tmp_path
+folder = pytest.fixture(autouse=True)(folder_beside)
 
 
 def saved(run: Runner, tuned: str = "tuned", out: str = "tuned.safetensors") -> None:

@@ -19,6 +19,7 @@ from helpers.checks import (
     optimizer_state,
     require_obeys,
     require_slots,
+    user_warnings,
     values,
     weights_in,
 )
@@ -40,18 +41,6 @@ BACKEND = keras.backend.backend()
 UNKNOWN = "ValueError: Unknown variable"
 LENGTHS = "ValueError: corresponding 1:1"
 SHAPES = "ValueError: must match"
-
-
-def user_warnings(seen: pytest.WarningsRecorder) -> list[str]:
-    """The messages of the UserWarnings seen."""
-    return [str(one.message) for one in seen if issubclass(one.category, UserWarning)]
-
-
-def fitted_with_adam(model: keras.Model) -> keras.Model:
-    """`model`, compiled with Adam and fitted once by Keras alone, so that it has slots."""
-    compiled(model, optimizer=keras.optimizers.Adam(0.05))
-    fit(model)
-    return model
 
 
 # --- flags toggled by a callback --------------------------------------------------------------

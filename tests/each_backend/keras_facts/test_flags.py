@@ -19,6 +19,7 @@ from helpers.checks import (
     moved_by,
     require_obeys,
     require_slots,
+    user_warnings,
     values,
     weights_in,
 )
@@ -27,6 +28,7 @@ from helpers.small_models import (
     data_for,
     fit,
     fitted,
+    fitted_with_adam,
     is_readable,
     layer_in_call,
     outcome_of_fit,
@@ -46,18 +48,6 @@ def fitted_with_frozen_a() -> keras.Model:
     model = two_dense()
     model.get_layer("a").trainable = False
     return fitted(model)
-
-
-def user_warnings(seen: pytest.WarningsRecorder) -> list[str]:
-    """The messages of the UserWarnings seen."""
-    return [str(one.message) for one in seen if issubclass(one.category, UserWarning)]
-
-
-def fitted_with_adam(model: keras.Model) -> keras.Model:
-    """`model`, compiled with Adam and fitted once by Keras alone, so that it has slots."""
-    compiled(model, optimizer=keras.optimizers.Adam(0.05))
-    fit(model)
-    return model
 
 
 # --- freezing after compile and a first fit ---------------------------------------------------

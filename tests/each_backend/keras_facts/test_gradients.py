@@ -13,7 +13,15 @@ import pytest
 
 import frostline as fl
 from frostline.errors import NoGradientError
-from helpers.checks import all_weights, changed, frostline_fit, require_obeys, values, weights_in
+from helpers.checks import (
+    all_weights,
+    changed,
+    frostline_fit,
+    require_obeys,
+    user_warnings,
+    values,
+    weights_in,
+)
 from helpers.small_models import (
     compiled,
     fit,
@@ -25,11 +33,6 @@ from helpers.small_models import (
 )
 
 BACKEND = keras.backend.backend()
-
-
-def user_warnings(seen: pytest.WarningsRecorder) -> list[str]:
-    """The messages of the UserWarnings seen."""
-    return [str(one.message) for one in seen if issubclass(one.category, UserWarning)]
 
 
 # --- an operation with no derivative ----------------------------------------------------------

@@ -23,9 +23,10 @@ from frostline.backends.dispatch import measure, trace
 from frostline.backends.tensorflow import internals
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Leaf, Node
-from frostline.graph.reader import Argument, Computation, Source, Trace
+from frostline.graph.reader import Argument, Computation, Source
 from frostline.model.inventory import inventory
 from helpers import small_models
+from helpers.traces import leaves, nodes, standings
 
 X = tf.constant(np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3))
 
@@ -45,19 +46,6 @@ def about(model: keras.Model, x: Any, **options: Any) -> Computation:
 
     known = {id(node.layer): node.address for node in held.layers}
     return Computation(loss, tuple(sources), (Argument(x, "input", "x"),), known)
-
-
-def standings(seen: Trace) -> dict[str, str]:
-    flow = Flow(seen.graph)
-    return {name: flow.structural_status(index) for name, index in seen.graph.weights.items()}
-
-
-def leaves(seen: Trace, *kinds: Any) -> list[Leaf]:
-    return [leaf for _, leaf in seen.graph.leaves(*kinds)]
-
-
-def nodes(seen: Trace) -> list[Node]:
-    return [node for node in seen.graph.nodes if isinstance(node, Node)]
 
 
 # What is left behind -------------------------------------------------------------------------------

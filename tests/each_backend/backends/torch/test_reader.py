@@ -23,10 +23,10 @@ from torch.utils.checkpoint import checkpoint
 from frostline.backends.dispatch import measure, trace
 from frostline.errors import FrostlineError
 from frostline.graph.flow import Flow
-from frostline.graph.ir import Leaf, Node
 from frostline.graph.reader import Argument, Computation, Source, Trace
 from frostline.model.inventory import inventory
 from helpers import small_models
+from helpers.traces import leaves, nodes, standings
 
 X = torch.linspace(-1.0, 1.0, 6).reshape(2, 3)
 
@@ -52,22 +52,9 @@ def about(model: keras.Model, x: Any, **options: Any) -> Computation:
     return Computation(loss, tuple(sources), (Argument(x, "input", "x"),), known)
 
 
-def standings(seen: Trace) -> dict[str, str]:
-    flow = Flow(seen.graph)
-    return {name: flow.structural_status(index) for name, index in seen.graph.weights.items()}
-
-
 def reasons(seen: Trace, name: str) -> set[str | None]:
     flow = Flow(seen.graph)
     return {edge.reason for edge in flow.cuts(seen.graph.weights[name])}
-
-
-def leaves(seen: Trace, *kinds: Any) -> list[Leaf]:
-    return [leaf for _, leaf in seen.graph.leaves(*kinds)]
-
-
-def nodes(seen: Trace) -> list[Node]:
-    return [node for node in seen.graph.nodes if isinstance(node, Node)]
 
 
 # What is left behind -------------------------------------------------------------------------------

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.command_line import at_work_beside
+from helpers.command_line import folder_beside
 from helpers.run_configs import prepare_folder
 
 
@@ -17,8 +16,4 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare_folder(tmp_path_factory.mktemp("prepared_for_fit"))
 
 
-@pytest.fixture(autouse=True)
-def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that shows them, in which the test stands."""
-    with at_work_beside(prepared, tmp_path, monkeypatch):
-        yield tmp_path
+folder = pytest.fixture(autouse=True)(folder_beside)
