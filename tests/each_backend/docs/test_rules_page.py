@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib.util
 from types import ModuleType
 
+import pytest
+
 from helpers.folders import DOCS
+
+pytestmark = pytest.mark.one_backend
 
 
 def maker() -> ModuleType:
