@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from frostline.cli import audit, delta, demo, fit, init, plan, show, verify, why
+from frostline.cli.records import takes_records
 from frostline.errors import FrostlineError
 
 app = typer.Typer(
@@ -20,8 +21,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         from frostline._version import __version__
 
         typer.echo(f"frostline {__version__}")
@@ -41,7 +42,7 @@ def _frostline(
 
 
 for _command in (show, plan, init, audit, why, fit, verify, demo):
-    app.command(_command.NAME, epilog=_command.EXAMPLE)(_command.run)
+    app.command(_command.NAME, epilog=_command.EXAMPLE)(takes_records(_command.run))
 
 
 app.add_typer(delta.app, name=delta.NAME)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from frostline.cli import options
+from frostline.cli.records import takes_records
 
 NAME = "delta"
 EXAMPLE = (
@@ -39,6 +40,7 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="The file to write.", sho
 
 
 @app.command("save", epilog="Example: frostline delta save base.keras tuned.keras -o tuned.safetensors")
+@takes_records
 def save(
     base: Base,
     tuned: Annotated[
@@ -47,9 +49,8 @@ def save(
     out: Out,
     force: options.Force = False,
     json: options.Json = False,
-    backend: options.Backend = None,
-    imports: options.Import = None,
-    unsafe: options.UnsafeMode = False,
+    *,
+    loading: options.Loading,
 ) -> None:
     """Write what differs between a model and its base.
 
@@ -57,8 +58,8 @@ def save(
     its parametrizations: of LoRA the factors are written.
     """
     options.refuse_overwriting(out, force=force)
-    first = options.load(base, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
-    last = _with_decisions(tuned, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    first = loading.load(base, quiet=json)
+    last = _with_decisions(tuned, loading, quiet=json)
     from frostline.delta.save import delta_of  # imports Keras, on the backend that was chosen
 
     with options.working("comparing every weight", quiet=json):
@@ -71,6 +72,7 @@ def save(
     "apply",
     epilog="Example: frostline delta apply base.keras one.safetensors two.safetensors -o tuned.keras",
 )
+@takes_records
 def apply(
     base: Base,
     deltas: Annotated[
@@ -87,9 +89,8 @@ def apply(
     ] = False,
     force: options.Force = False,
     json: options.Json = False,
-    backend: options.Backend = None,
-    imports: options.Import = None,
-    unsafe: options.UnsafeMode = False,
+    *,
+    loading: options.Loading,
 ) -> None:
     """Put deltas on their base and write the model that results, as a plain .keras file.
 
@@ -100,7 +101,7 @@ def apply(
 
     options.refuse_overwriting(out, force=force)
     loaded = {str(path): Delta.load(path) for path in deltas}
-    model = options.load(base, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    model = loading.load(base, quiet=json)
     # These import Keras, on the backend that was chosen.
     from frostline.delta.load import load_delta
     from frostline.saving.model_file import save_plainly
@@ -144,9 +145,7 @@ def diff(
     raise typer.Exit(0 if found.same else 1)
 
 
-def _with_decisions(
-    name: str, *, backend: str | None, imports: list[str] | None, unsafe: bool, quiet: bool
-) -> Any:
+def _with_decisions(name: str, loading: options.Loading, *, quiet: bool) -> Any:
     """Load a model with its parametrizations, where its file has them."""
     from frostline.backend_choice import choose_backend
     from frostline.model.loading import require_archive
@@ -155,15 +154,15 @@ def _with_decisions(
     path = Path(name)
     if not names_function(name):
         require_archive(path)
-        choose_backend(backend)
+        choose_backend(loading.backend)
         from frostline.saving.model_file import has_decisions, load_model
 
         if has_decisions(path):
-            modules = imported(imports or ())
+            modules = imported(loading.imports or ())
             with options.working(f"loading {name}", quiet=quiet):
                 objects = defined_in(modules)
-                return load_model(path, custom_objects=objects, safe_mode=not unsafe, compile=False)
-    return options.load(name, backend=backend, imports=imports, unsafe=unsafe, quiet=quiet)
+                return load_model(path, custom_objects=objects, safe_mode=not loading.unsafe, compile=False)
+    return loading.load(name, quiet=quiet)
 
 
 def _tell(deltas: Collection[Any], out: Path, json: bool) -> None:

@@ -39,9 +39,8 @@ def run(
         ),
     ] = None,
     force: options.Force = False,
-    backend: options.Backend = None,
-    imports: options.Import = None,
-    unsafe: options.UnsafeMode = False,
+    *,
+    loading: options.Loading,
 ) -> None:
     """Write a commented plan for a model, or with --run a whole training run.
 
@@ -63,7 +62,7 @@ def run(
         )
     if not printing:
         options.refuse_overwriting(out, force=force)
-    loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=printing)
+    loaded = loading.load(model, quiet=printing)
     from frostline.files.atomic import write_atomically
 
     if data is None:
@@ -78,7 +77,13 @@ def run(
         folder = Path.cwd() if printing else out.parent
         output = "run" if printing else f"{out.stem}-output"
         text = starter_run(
-            loaded, model, data, folder=folder, output=output, imports=imports or (), unsafe=unsafe
+            loaded,
+            model,
+            data,
+            folder=folder,
+            output=output,
+            imports=loading.imports or (),
+            unsafe=loading.unsafe,
         )
         command = ["frostline", "fit", str(out), "--dry-run"]
         said = "see what it would take with"

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
+from frostline.cli.options import AuditOptions
 from frostline.data.samples import Samples, Stream
 from frostline.data.sources import CsvData, ImagesData
 from frostline.diagnostics.explanation import shown
@@ -30,26 +32,7 @@ _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What else a command line says.
-
-    Attributes:
-        samples: How many samples to take at most.
-        loss: A name of Keras's, or `module:function`, in place of the compiled loss.
-        target: The column or array of the data to predict; guessed without it.
-        plan: Look at the model under this plan.
-        phase: The phase that is meant, where there are phases; the first without it.
-    """
-
-    samples: int
-    loss: str | None = None
-    target: str | None = None
-    plan: Plan | Schedule | None = None
-    phase: str | None = None
-
-
-@dataclass(frozen=True)
-class Asked:
+class AuditInputs:
     """A model and a batch.
 
     Attributes:
@@ -67,42 +50,48 @@ class Asked:
     plan: Plan | Resolution | None
 
 
-def from_config(config: RunConfig, wanted: Wanted) -> Asked:
+def from_config(config: RunConfig, asked: AuditOptions, plan: Plan | Schedule | None) -> AuditInputs:
     """Build what a config names, and take the first samples of its data.
+
+    Args:
+        config: The run.
+        asked: How many samples to take, the phase that is meant, and the loss, where it is not the run's.
+        plan: Look at the model under this plan; under that of the run without it.
 
     Raises:
         FrostlineError: As `frostline fit`; or there is no such phase, no such loss, or no batch.
     """
-    given = wanted.plan or config.plan
-    number = _number_of(given, wanted.phase)
-    loss = None if wanted.loss is None else _loss(wanted.loss, config.folder)
+    number = _number_of(plan or config.plan, asked.phase)
+    loss = None if asked.loss is None else _loss(asked.loss, config.folder)
     prepared = prepare(config)
-    plan = prepared.resolutions[number] if wanted.plan is None else _plan(given, number)
-    return Asked(prepared.model, _batch(prepared.train, wanted.samples), prepared.train.source, loss, plan)
+    under = prepared.resolutions[number] if plan is None else _plan_of_phase(plan, number)
+    batch = _batch(prepared.train, asked.samples)
+    return AuditInputs(prepared.model, batch, prepared.train.source, loss, under)
 
 
-def from_files(model: Any, data: str, wanted: Wanted) -> Asked:
+def from_files(model: Any, data: str, asked: AuditOptions, plan: Plan | Schedule | None) -> AuditInputs:
     """Take the first samples of some data for a model.
 
     Args:
         model: The model.
         data: A `.npz` or `.csv` file, a folder of images by class, or `module:function`.
-        wanted: What else is said.
+        asked: The target, the loss and the phase, and how many samples to take.
+        plan: Look at the model under this plan.
 
     Raises:
         RunError: The model has no loss, or there is no such loss or phase.
         DataError: The data cannot be read, or does not fit the model.
     """
-    if wanted.loss is None and not getattr(model, "compiled", False):
+    if asked.loss is None and not getattr(model, "compiled", False):
         raise RunError(
             f"the model {model.name!r} has no loss",
             received="a model that is not compiled",
             expected="the loss that it is trained with",
             remedy="name it: --loss mse, or --loss module:function",
         )
-    plan = _plan(wanted.plan, _number_of(wanted.plan, wanted.phase))
-    loss = None if wanted.loss is None else _loss(wanted.loss, Path.cwd())
-    source = guessed(data, model, wanted.target)
+    under = _plan_of_phase(plan, _number_of(plan, asked.phase))
+    loss = None if asked.loss is None else _loss(asked.loss, Path.cwd())
+    source = guessed(data, model, asked.target)
     if isinstance(source, CsvData | ImagesData) and is_categorical(loss or getattr(model, "loss", None)):
         source = source.model_copy(update={"labels": "one_hot"})
     found = load_source(source, model, Path.cwd())
@@ -110,11 +99,11 @@ def from_files(model: Any, data: str, wanted: Wanted) -> Asked:
         check_inputs(model, found)
     elif isinstance(found, Samples):
         check_fit(model, found, loss)
-    return Asked(model, _batch(found, wanted.samples), found.source, loss, plan)
+    return AuditInputs(model, _batch(found, asked.samples), found.source, loss, under)
 
 
 @contextmanager
-def computing(asked: Asked) -> Iterator[None]:
+def computing(inputs: AuditInputs) -> Iterator[None]:
     """Turn what Keras or the user's code raises about these data into one error with the user's line.
 
     Raises:
@@ -128,7 +117,7 @@ def computing(asked: Asked) -> Iterator[None]:
         where = users_line_of_error(error)
         place = f" ({shown(where)})" if where else ""
         raise AuditError(
-            f"the loss of the model {asked.model.name!r} cannot be computed on {asked.source}",
+            f"the loss of the model {inputs.model.name!r} cannot be computed on {inputs.source}",
             received=f"{type(error).__name__}: {_sentence(error)}{place}",
             remedy="see whether data and loss fit the model; model.evaluate(x, y) shows the whole error",
         ) from error
@@ -150,7 +139,7 @@ def _number_of(plan: Plan | Schedule | None, phase: str | None) -> int:
     return names.index(phase)
 
 
-def _plan(plan: Plan | Schedule | None, number: int) -> Plan | None:
+def _plan_of_phase(plan: Plan | Schedule | None, number: int) -> Plan | None:
     return plan.plan_of(plan.phases[number]) if isinstance(plan, Schedule) else plan
 
 
@@ -167,8 +156,6 @@ def _loss(name: str, folder: Path) -> Any:
 
 
 def _batch(train: Samples | Stream, samples: int) -> tuple[Any, Any, Any]:
-    import keras
-
     if isinstance(train, Stream):
         found = next(iter(train.data), None)
         if found is None:
@@ -187,5 +174,5 @@ def _first(part: Any, samples: int) -> Any:
 def _sentence(error: Exception) -> str:
     """The first line of a message that says something; Keras puts the call before it, in colours."""
     lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith("Exception encountered when calling")]
-    return (told or lines or ["no message"])[0][:300]
+    reasons = [line for line in lines if not line.startswith("Exception encountered when calling")]
+    return (reasons or lines or ["no message"])[0][:300]

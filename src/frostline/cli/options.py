@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,30 +33,90 @@ Backend = Annotated[
         show_default=False,
     ),
 ]
-Import = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--import",
-        metavar="MODULE",
-        show_default=False,
-        help="Import this module first, for custom layers. May be given more than once.",
-    ),
-]
-UnsafeMode = Annotated[
-    bool,
-    typer.Option("--unsafe", help="Load .keras files that contain Python code (Lambda layers). Runs it."),
-]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 
 
-def load(
-    model: str, *, backend: str | None, imports: list[str] | None, unsafe: bool, quiet: bool = False
-) -> Any:
-    """Load the model that a command line names; a spinner runs meanwhile on a terminal."""
-    from frostline.model.loading import load_model
+@dataclass(frozen=True)
+class Loading:
+    """How models are loaded."""
 
-    with working(f"loading {model}", quiet=quiet):
-        return load_model(model, backend=backend, imports=imports or (), safe_mode=not unsafe)
+    backend: Backend = None
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            show_default=False,
+            help="Import this module first, for custom layers. May be given more than once.",
+        ),
+    ] = None
+    unsafe: Annotated[
+        bool,
+        typer.Option("--unsafe", help="Load .keras files that contain Python code (Lambda layers). Runs it."),
+    ] = False
+
+    def load(self, model: str, *, quiet: bool = False, compiled: bool = False) -> Any:
+        """Load the model that a command line names; a spinner runs meanwhile on a terminal.
+
+        Args:
+            model: A `.keras` file, or `module:function`.
+            quiet: Whether to do without the spinner.
+            compiled: Whether the model comes with the optimizer and loss in its file.
+        """
+        from frostline.model.loading import load_model
+
+        with working(f"loading {model}", quiet=quiet):
+            return load_model(
+                model,
+                backend=self.backend,
+                imports=self.imports or (),
+                safe_mode=not self.unsafe,
+                compiled=compiled,
+            )
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """What `audit` and `why` look at: a model, some samples and a loss, under a plan."""
+
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            show_default=False,
+            help="A run config (.yaml), or a model: a .keras file, or module:function.",
+        ),
+    ]
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            show_default=False,
+            help="For a model: a .npz or .csv file, a folder of images by class, or module:function.",
+        ),
+    ] = None
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", help="The column or array of --data to predict; else guessed.", show_default=False
+        ),
+    ] = None
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Look at the model under this plan.", show_default=False)
+    ] = None
+    phase: Annotated[
+        str | None,
+        typer.Option("--phase", help="The phase of the plan to look at; else the first.", show_default=False),
+    ] = None
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            "--loss",
+            show_default=False,
+            help="A loss of Keras's, such as mse, or module:function, in place of the compiled one.",
+        ),
+    ] = None
+    samples: Annotated[int, typer.Option("--samples", min=1, help="How many samples to look at.")] = 32
 
 
 @contextmanager

@@ -23,9 +23,8 @@ def run(
     ] = "adam",
     full: options.Full = False,
     json: options.Json = False,
-    backend: options.Backend = None,
-    imports: options.Import = None,
-    unsafe: options.UnsafeMode = False,
+    *,
+    loading: options.Loading,
 ) -> None:
     """Preview what a plan trains in a model.
 
@@ -34,7 +33,7 @@ def run(
     from frostline.plan.schedule import Schedule, load_plan_or_schedule
 
     rules = load_plan_or_schedule(plan)
-    loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    loaded = loading.load(model, quiet=json)
     from frostline.resolution.resolve import resolve
 
     if not isinstance(rules, Schedule):

@@ -19,15 +19,14 @@ def run(
     model: options.Model,
     full: options.Full = False,
     json: options.Json = False,
-    backend: options.Backend = None,
-    imports: options.Import = None,
-    unsafe: options.UnsafeMode = False,
+    *,
+    loading: options.Loading,
 ) -> None:
     """Show the weights of a model by address.
 
     Addresses, shapes, and which of them Keras would train now.
     """
-    loaded = options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+    loaded = loading.load(model, quiet=json)
     from frostline.model.inventory import inventory
 
     held = inventory(loaded)

@@ -22,9 +22,8 @@ def run(
     ] = None,
     after: Annotated[str | None, typer.Option(help="The model that came out.", show_default=False)] = None,
     json: options.Json = False,
-    backend: options.Backend = None,
-    imports: options.Import = None,
-    unsafe: options.UnsafeMode = False,
+    *,
+    loading: options.Loading,
 ) -> None:
     """Check a receipt of a training run.
 
@@ -38,7 +37,7 @@ def run(
     def loaded(model: str | None) -> Any:
         if model is None:
             return None
-        return options.load(model, backend=backend, imports=imports, unsafe=unsafe, quiet=json)
+        return loading.load(model, quiet=json)
 
     def taken(model: Any, name: str | None) -> Any:
         if model is None:
