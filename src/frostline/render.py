@@ -88,9 +88,19 @@ def stacked(*parts: ConsoleRenderable | str) -> Group:
     return Group(*(Text(part) if isinstance(part, str) else part for part in parts))
 
 
-def count(number: int, noun: str) -> str:
-    """Say how many, with thousands separated: `count(1200, 'weight')` is `1,200 weights`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Say how many, with thousands separated.
+
+    Args:
+        number: How many.
+        noun: What, in the singular.
+        plural: The same in the plural, where that is not an s behind it.
+
+    Example:
+        >>> count(1200, "weight"), count(1, "batch", "batches")
+        ('1,200 weights', '1 batch')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def bytes_text(number: int) -> str:

@@ -14,8 +14,9 @@ from blake3 import blake3
 from rich.console import ConsoleRenderable
 
 from frostline._version import __version__
-from frostline.errors import DeltaError, listed, near
+from frostline.errors import DeltaError
 from frostline.files.atomic import write_atomically
+from frostline.files.neighbours import files_beside
 from frostline.files.tensor_file import Array, metadata_of, packed, unpacked
 from frostline.model.inventory import Role
 from frostline.render import Rendered, bytes_text, count, share, stacked, table
@@ -249,11 +250,8 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        beside = [p.name for p in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
-        close = near(path.name, beside) or sorted(beside)[:3]
         raise DeltaError(
-            f"there is no delta {str(path)!r}",
-            remedy=f"in {str(path.parent)!r} there is {listed(close)}" if close else None,
+            f"there is no delta {str(path)!r}", remedy=files_beside(path, ".safetensors")
         ) from None
     except OSError as problem:
         raise DeltaError(f"the delta {str(path)!r} cannot be read: {problem.strerror}") from None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from frostline.errors import FrostlineError
+from frostline.files.neighbours import files_beside
 
 
 def read_text(path: Path, error: type[FrostlineError], kind: str) -> str:
@@ -16,10 +17,9 @@ def read_text(path: Path, error: type[FrostlineError], kind: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        near_by = sorted(p.name for p in path.parent.glob(f"*{path.suffix}")) if path.parent.is_dir() else []
         raise error(
             f"there is no {kind} {str(path)!r}",
-            remedy=f"in {str(path.parent)!r} there are: {', '.join(near_by[:5])}" if near_by else None,
+            remedy=files_beside(path, *filter(None, [path.suffix])),
         ) from None
     except UnicodeDecodeError as problem:
         line = problem.object.count(b"\n", 0, problem.start) + 1

@@ -9,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from frostline.errors import LayerError, MatrixFileError, listed, near
+from frostline.files.neighbours import files_beside
 from frostline.layers._values import Array, real_array, require_finite
 
 TEXT = (".txt", ".vec")
@@ -62,12 +63,7 @@ def require_file(path: Path) -> None:
             remedy="unpack it, or save its matrix with numpy.save('matrix.npy', matrix)",
         )
     if not path.is_file():
-        beside = sorted(p.name for p in path.parent.glob(f"*{path.suffix}")) if path.parent.is_dir() else []
-        close = near(path.name, beside) or beside
-        raise MatrixFileError(
-            f"there is no file {str(path)!r}",
-            remedy=f"in {str(path.parent)!r} there is {listed(close)}" if close else None,
-        )
+        raise MatrixFileError(f"there is no file {str(path)!r}", remedy=files_beside(path, path.suffix))
 
 
 def _npy(path: Path) -> Array:

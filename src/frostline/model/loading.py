@@ -11,8 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from frostline.backend_choice import choose_backend
-from frostline.errors import ModelFileError, listed, near
+from frostline.errors import ModelFileError, listed
+from frostline.files.neighbours import files_beside
 from frostline.model.user_code import called, defined_in, find_function, imported, names_function
+
+_OWN_MODULES = (
+    "frostline.demo.embedding",
+    "frostline.demo.transformer",
+    "frostline.layers.fixed_bias_dense",
+    "frostline.layers.fixed_transform",
+    "frostline.layers.frozen_statistics",
+    "frostline.layers.gradient_scale",
+    "frostline.layers.hybrid",
+    "frostline.layers.pretrained_embedding",
+    "frostline.layers.stop_gradient",
+    "frostline.layers.straight_through",
+    "frostline.layers.trainable_tensor",
+    "frostline.layers.word_vectors",
+)
+"""Those whose classes archives hold, as `.keras` files spell them; none of them may be moved."""
 
 
 def load_model(
@@ -56,14 +73,10 @@ def load_model(
 def require_archive(path: Path) -> None:
     """Raise `ModelFileError` where a file is not there or is no whole `.keras` archive; without Keras."""
     if not path.exists():
-        beside = (
-            sorted(p.name for p in path.parent.glob("*.keras") if p.is_file()) if path.parent.is_dir() else []
-        )
-        close = near(path.name, beside) or beside[:3]
         raise ModelFileError(
             f"there is no model {str(path)!r}",
             expected="a .keras file, or module:function",
-            remedy=f"in {str(path.parent)!r} there is {listed(close)}" if close else None,
+            remedy=files_beside(path, ".keras"),
         )
     if path.is_dir():
         raise ModelFileError(f"{str(path)!r} is a folder", expected="a .keras file, or module:function")
@@ -115,11 +128,7 @@ def load_archive(
     """
     import keras
 
-    text = _config_text(path)
-    if "frostline.demo" in text:
-        importlib.import_module("frostline.demo.encoder")
-    if "frostline.layers" in text:
-        importlib.import_module("frostline.layers")
+    _import_own_classes(path)
     try:
         # Where only weights are looked at, the saved optimizer and loss, perhaps custom, are not needed.
         return keras.saving.load_model(
@@ -151,9 +160,16 @@ def _reason(error: Exception, in_python: bool) -> tuple[str, str]:
     return f"{type(error).__name__}: {sentence}", remedy
 
 
-def _config_text(path: Path) -> str:
+def _import_own_classes(path: Path) -> None:
+    """Import those of Frostline's modules that an archive names, which registers their classes with Keras.
+
+    By names that stand here, and never by one from the archive: a file must not choose what is imported.
+    """
     with zipfile.ZipFile(path) as archive:
-        return archive.read("config.json").decode("utf-8", "replace")
+        config = archive.read("config.json").decode("utf-8", "replace")
+    for name in _OWN_MODULES:
+        if f'"{name}"' in config:
+            importlib.import_module(name)
 
 
 def _from_function(name: str, folder: Path) -> Any:

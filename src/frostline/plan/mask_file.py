@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from frostline.errors import PlanError, PlanFileError, near
+from frostline.errors import PlanError, PlanFileError
 from frostline.files.atomic import write_atomically
+from frostline.files.neighbours import files_beside
 from frostline.parametrization.arguments import unpacked
 from frostline.plan.schema import MaskData
 
@@ -81,12 +82,10 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        beside = sorted(p.name for p in path.parent.glob("*.npy")) if path.parent.is_dir() else []
-        close = near(path.name, beside) or beside[:3]
         raise PlanError(
             f"there is no mask {str(path)!r}",
             expected="a .npy file of booleans, named relative to the folder of the plan",
-            remedy=f"in {str(path.parent)!r} there are: {', '.join(close)}" if close else None,
+            remedy=files_beside(path, ".npy"),
         ) from None
     except OSError as problem:
         raise PlanError(f"the mask {str(path)!r} cannot be read: {problem.strerror}") from None

@@ -10,8 +10,9 @@ from frostline.data.csv_table import check_csv
 from frostline.data.image_folder import check_images
 from frostline.data.npz import check_npz
 from frostline.data.sources import KINDS, CsvData, FunctionData, ImagesData, NpzData, Source
-from frostline.errors import FrostlineError, RunConfigError, listed
+from frostline.errors import FrostlineError, RunConfigError
 from frostline.files.document import Document, Format
+from frostline.files.neighbours import files_beside
 from frostline.files.yaml_reader import read_document
 from frostline.model.loading import require_archive
 from frostline.model.user_code import names_function
@@ -141,7 +142,7 @@ def _plan(config: RunConfig) -> Plan | Schedule:
         return read_plan_or_schedule(Document(document.source, inner, format_, document.lines, ("plan",)))
     file = config.file(given)
     if not file.is_file():
-        raise _missing(config, ("plan",), "plan file", file, "*.yaml")
+        raise _missing(config, ("plan",), "plan file", file, ".yaml", ".yml", ".json")
     return load_plan_or_schedule(file)
 
 
@@ -203,7 +204,7 @@ def _check_source(config: RunConfig, source: Source, key: str) -> None:
     at = (key, kind)
     if not path.exists():
         noun = {"images": "folder"}.get(kind, f".{kind} file")
-        raise _missing(config, at, noun, path, "*" if kind == "images" else f"*.{kind}")
+        raise _missing(config, at, noun, path, *([] if kind == "images" else [f".{kind}"]))
     if kind != "images" and path.is_dir():
         raise config.document.error(at, f"{str(path)!r} is a folder", expected=f"a .{kind} file")
     if isinstance(source, CsvData) and source.target is None:
@@ -224,11 +225,10 @@ def _check_file(path: Path, source: Source) -> None:
         check_images(path, source)
 
 
-def _missing(config: RunConfig, at: Any, noun: str, path: Path, pattern: str) -> FrostlineError:
-    beside = sorted(p.name for p in path.parent.glob(pattern)) if path.parent.is_dir() else []
+def _missing(config: RunConfig, at: Any, noun: str, path: Path, *endings: str) -> FrostlineError:
     return config.document.error(
         at,
         f"there is no {noun} {str(path)!r}",
-        remedy=f"in {str(path.parent)!r} there is {listed(beside)}" if beside else None,
+        remedy=files_beside(path, *endings),
         expected="a path that begins at the folder of the config",
     )

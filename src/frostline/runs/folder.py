@@ -213,9 +213,8 @@ def _require_same(path: Path, state: Mapping[str, Any], identity: Mapping[str, A
     # As JSON has it, where a tuple is a list.
     now = json.loads(json.dumps(identity))
     changes = list(_changes(state.get("settings", {}), now["settings"]))
-    changes += [f"backend: {now['backend']}, was {state.get('backend')}"] * (
-        now["backend"] != state.get("backend")
-    )
+    if now["backend"] != state.get("backend"):
+        changes.append(f"backend: {now['backend']}, was {state.get('backend')}")
     files = state.get("files", {})
     changes += [f"{name} has other contents" for name, d in now["files"].items() if files.get(name, d) != d]
     if changes:
@@ -248,7 +247,7 @@ def _short(value: Any) -> str:
 
 def _clear(path: Path) -> None:
     """Remove what an earlier run left, its record last: a kill in between leaves an unfinished run."""
-    for name in sorted(_OWN, key="run.json".__eq__):
+    for name in (*(name for name in _OWN if name != _RECORD), _RECORD):
         target = path / name
         if target.is_dir():
             shutil.rmtree(target)

@@ -15,6 +15,7 @@ import numpy as np
 from frostline.data.image_folder import shown_shape
 from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import DataError, RunError, listed
+from frostline.files.neighbours import files_beside
 
 KINDS_EXPECTED = "a .npz or .csv file, a folder of images by class, or module:function"
 
@@ -62,7 +63,11 @@ def require_data(data: str | None) -> str:
             remedy="add --data data.npz, or give a run config in place of the model",
         )
     if not Path(data).exists() and not _names_function(data):
-        raise DataError(f"there is no data {data!r}", expected=KINDS_EXPECTED, remedy=_beside(Path(data)))
+        raise DataError(
+            f"there is no data {data!r}",
+            expected=KINDS_EXPECTED,
+            remedy=files_beside(Path(data), ".npz", *_TABLES),
+        )
     return data
 
 
@@ -150,10 +155,3 @@ def _key(names: Iterable[str], wanted: tuple[str, ...]) -> str | None:
 
 def _names_function(data: str) -> bool:
     return ":" in data and Path(data).suffix not in (".npz", *_TABLES)
-
-
-def _beside(path: Path) -> str | None:
-    if not path.parent.is_dir():
-        return None
-    files = sorted(p.name for p in path.parent.iterdir() if p.suffix in (".npz", *_TABLES))
-    return f"in {str(path.parent)!r} there is {listed(files)}" if files else None

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from frostline.data.batches import Batches, EpochOrder
 from frostline.data.image_folder import ImageFiles
 from frostline.data.samples import Samples, Stream, leaves
@@ -156,7 +158,7 @@ def _epochs(phase: Phase) -> str:
 def _described(prepared: Prepared) -> str:
     train, validation = prepared.train, prepared.validation
     if isinstance(train, Stream):
-        text = f"{train.source}, {count(prepared.steps, 'batch')[:-1]}es" if prepared.steps else train.source
+        text = f"{train.source}, {count(prepared.steps, 'batch', 'batches')}" if prepared.steps else train.source
     else:
         steps = count(prepared.steps or 0, "step")
         text = f"{train.source}, {count(len(train), 'sample')}, {steps} an epoch"
@@ -179,8 +181,6 @@ def _validation_data(validation: Samples | Stream, batch_size: int) -> Any:
 
 
 def _first_batch(train: Samples | Stream, batch_size: int) -> tuple[Any, ...] | None:
-    import numpy as np
-
     if isinstance(train, Samples):
         return train.take(np.arange(min(batch_size, len(train))))
     return None

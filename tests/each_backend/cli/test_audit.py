@@ -437,13 +437,13 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     "no such data": (
         ("mine:good", "--data", "dta.npz"),
         f"there is no data 'dta.npz'.\n{KINDS}\n"
-        "  fix:      in '.' there is classes.npz, cut.npz, data.npz, named.npz, narrow.npz and 1 more",
+        "  fix:      the folder '.' has classes.npz, cut.npz, data.npz, named.npz, narrow.npz and 1 more",
     ),
     "no such model": (
         ("god.keras", "--data", "data.npz"),
         "there is no model 'god.keras'.\n"
         "  expected: a .keras file, or module:function\n"
-        "  fix:      in '.' there is good.keras, broken.keras",
+        "  fix:      the folder '.' has good.keras, broken.keras",
     ),
     "no such function": (
         ("mine:goood", "--data", "data.npz"),
@@ -532,7 +532,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     "no such plan": (
         ("mine:good", *FROM_MODULE, "--plan", "plan.yaml"),
         "there is no plan file 'plan.yaml'.\n"
-        "  fix:      in '.' there are: features.yaml, head.yaml, none.yaml, phases.yaml",
+        "  fix:      the folder '.' has features.yaml, head.yaml, none.yaml, phases.yaml",
     ),
     "plan of another model": (
         ("mine:good", *FROM_MODULE, "--plan", "none.yaml"),
@@ -559,7 +559,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     "no such config": (
         ("rn.yaml",),
         "there is no run file 'rn.yaml'.\n"
-        "  fix:      in '.' there are: features.yaml, head.yaml, none.yaml, phases.yaml",
+        "  fix:      the folder '.' has features.yaml, head.yaml, none.yaml, phases.yaml",
     ),
 }
 

@@ -200,7 +200,7 @@ def test_what_cannot_be_read(run: Runner) -> None:
     )
     assert run.fails("delta", "diff", "tuned.safetensors", "tund.safetensors") == (
         "there is no delta 'tund.safetensors'.\n"
-        "  fix:      in '.' there is tuned.safetensors, torn.safetensors"
+        "  fix:      the folder '.' has tuned.safetensors, torn.safetensors"
     )
     assert run.fails("delta", "save", "base.keras", "tund.keras", "-o", "x.safetensors").startswith(
         "there is no model 'tund.keras'"

@@ -39,7 +39,7 @@ UNKNOWN_CLASS = (
         (
             "bas.keras",
             f"there is no model 'bas.keras'.\n  expected: {ARCHIVE}"
-            f"{MEND}in '.' there is base.keras, bn.keras, plain.keras",
+            f"{MEND}the folder '.' has base.keras, bn.keras, plain.keras",
         ),
         ("nowhere/base.keras", f"there is no model 'nowhere/base.keras'.\n  expected: {ARCHIVE}"),
         (
@@ -190,7 +190,7 @@ KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
         ),
         (
             "paln.json",
-            "there is no plan file 'paln.json'.\n  fix:      in '.' there are: plan.json, receipt.json",
+            "there is no plan file 'paln.json'.\n  fix:      the folder '.' has plan.json, receipt.json",
         ),
         (".", "the plan file '.' cannot be read: Is a directory."),
     ],

@@ -132,8 +132,8 @@ def test_a_cut_gradient(run: Runner) -> None:
         "  layer 'choosing'):",
         "      chosen = ops.argmax(x, axis=-1)",
         "  route: features/kernel > features > choosing > argmax",
-        "  fix: choose softly: weights of softmax(x / temperature) in place of the index; or keep the",
-        "  hard choice and the soft gradient: soft + stop_gradient(hard - soft)",
+        "  fix: choose softly: weights of softmax(x / temperature) in place of the index; or keep the hard",
+        "  choice and the soft gradient: soft + stop_gradient(hard - soft)",
     ]
 
 

@@ -502,7 +502,8 @@ def test_damaged_files_are_refused(tuned: Path, tmp_path: Path) -> None:
         assert said.endswith("  fix:      copy it again, or save it again")
     bad.unlink()
     assert refused(base, tmp_path / "tune.safetensors") == (
-        f"there is no delta 'tune.safetensors'.\n  fix:      in {str(tmp_path)!r} there is tuned.safetensors"
+        "there is no delta 'tune.safetensors'.\n"
+        f"  fix:      the folder {str(tmp_path)!r} has tuned.safetensors"
     )
 
 

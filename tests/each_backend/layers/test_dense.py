@@ -210,7 +210,7 @@ def test_damaged_files(tmp_path: Path) -> None:
         FixedTransform(tmp_path / "tow.safetensors")
     assert full_text(caught.value) == (
         f"there is no file '{tmp_path}/tow.safetensors'.\n"
-        f"  fix:      in '{tmp_path}' there is two.safetensors, cut.safetensors"
+        f"  fix:      the folder '{tmp_path}' has two.safetensors, cut.safetensors"
     )
 
 

@@ -105,7 +105,7 @@ def test_a_missing_file_names_what_is_there(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     assert message_of_reading(tmp_path / "plan.yaml") == (
         f"there is no plan file '{tmp_path}/plan.yaml'.\n"
-        f"  fix:      in '{tmp_path}' there are: a.yaml, b.yaml"
+        f"  fix:      the folder '{tmp_path}' has a.yaml, b.yaml"
     )
     missing = tmp_path / "missing" / "plan.yaml"
     assert message_of_reading(missing) == f"there is no plan file '{missing}'."

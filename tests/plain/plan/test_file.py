@@ -454,7 +454,7 @@ def test_a_mistake_in_json_is_named_with_its_line(tmp_path: Path, case: str) -> 
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("frostline: 1")
     assert message_of_loading(fl.Plan.load, tmp_path / "pln.yaml") == (
-        f"there is no plan file '{tmp_path}/pln.yaml'.\n  fix:      in '{tmp_path}' there are: plan.yaml"
+        f"there is no plan file '{tmp_path}/pln.yaml'.\n  fix:      the folder '{tmp_path}' has plan.yaml"
     )
 
 

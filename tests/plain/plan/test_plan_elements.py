@@ -380,7 +380,7 @@ def test_a_mask_that_is_not_there(tmp_path: Path) -> None:
     assert message_of_loading(fl.Plan.load, path) == (
         f"{path}, line 4: there is no mask '{tmp_path}/masks/kernel.npy'.\n"
         "  expected: a .npy file of booleans, named relative to the folder of the plan\n"
-        f"  fix:      in '{tmp_path}/masks' there are: kernal.npy"
+        f"  fix:      the folder '{tmp_path}/masks' has kernal.npy"
     )
 
 

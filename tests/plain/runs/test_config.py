@@ -305,7 +305,7 @@ MISTAKES = {
             2,
             "there is no model 'bsae.keras'",
             expected="a .keras file, or module:function",
-            fix="in '.' there is base.keras",
+            fix="the folder '.' has base.keras",
         ),
     ),
     "missing data": (
@@ -314,7 +314,7 @@ MISTAKES = {
             4,
             "there is no .npz file 'dta.npz'",
             expected="a path that begins at the folder of the config",
-            fix="in '.' there is data.npz",
+            fix="the folder '.' has data.npz",
         ),
     ),
     "a missing plan file": (
@@ -323,7 +323,7 @@ MISTAKES = {
             5,
             "there is no plan file 'pln.yaml'",
             expected="a path that begins at the folder of the config",
-            fix="in '.' there is plan.yaml, run.yaml, wrong.yaml",
+            fix="the folder '.' has plan.yaml, run.yaml, wrong.yaml",
         ),
     ),
     "an array that is not there": (

@@ -195,7 +195,8 @@ def test_a_digest_that_fits_does_not_make_a_receipt(
 def test_a_missing_file(tmp_path: Path) -> None:
     RECEIPT.save(tmp_path / "receipt.json")
     assert message_of_loading(tmp_path / "reciept.json") == (
-        f"there is no receipt '{tmp_path}/reciept.json'.\n  fix:      in '{tmp_path}' there are: receipt.json"
+        f"there is no receipt '{tmp_path}/reciept.json'.\n"
+        f"  fix:      the folder '{tmp_path}' has receipt.json"
     )
 
 
