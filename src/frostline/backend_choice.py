@@ -14,18 +14,18 @@ BACKENDS = ("jax", "torch", "tensorflow")
 """In the order in which a newcomer gets them running: by the size of what has to be installed."""
 
 
-def choose_backend(asked: str | None = None) -> str:
+def choose_backend(name: str | None = None) -> str:
     """Settle Keras's backend before Keras is imported, and return its name.
 
     Args:
-        asked: What the user asked for; else `KERAS_BACKEND`, Keras's own configuration file, or the first of
+        name: What the user asked for; else `KERAS_BACKEND`, Keras's own configuration file, or the first of
             `BACKENDS` that is installed.
 
     Raises:
         FrostlineError: It is unknown, not installed, or Keras already runs on another.
     """
-    wanted = asked or os.environ.get("KERAS_BACKEND") or _configured()
-    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    wanted = name or os.environ.get("KERAS_BACKEND") or _configured()
+    installed = [known for known in BACKENDS if importlib.util.find_spec(known) is not None]
     if wanted is None and installed:
         wanted = installed[0]
     if wanted is not None and wanted not in BACKENDS:

@@ -17,6 +17,11 @@ def test_count(number: int, text: str) -> None:
     assert count(number, "weight") == text
 
 
+@pytest.mark.parametrize(("number", "text"), [(1, "1 batch"), (2, "2 batches"), (1000, "1,000 batches")])
+def test_count_of_a_noun_with_a_plural_of_its_own(number: int, text: str) -> None:
+    assert count(number, "batch", "batches") == text
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [

@@ -27,7 +27,7 @@ class Severity(StrEnum):
 
 
 def run(
-    asked: options.AuditOptions,
+    chosen: options.AuditOptions,
     severity: Annotated[Severity, typer.Option(help="Findings that make the exit code 1.")] = Severity.ERROR,
     json: options.Json = False,
     *,
@@ -38,7 +38,7 @@ def run(
     A status for each weight, the line that cuts a gradient off, and what else to know. Trains nothing. Exit
     code 1 where a weight does not do what is planned, or for findings of the given severity.
     """
-    inputs = load_inputs(asked, loading, quiet=json)
+    inputs = load_inputs(chosen, loading, quiet=json)
     from frostline.cli.inputs import computing
     from frostline.diagnostics.audit import audit
     from frostline.diagnostics.finding import SEVERITIES
@@ -55,33 +55,33 @@ def run(
         raise typer.Exit(1)
 
 
-def load_inputs(asked: options.AuditOptions, loading: options.Loading, *, quiet: bool) -> AuditInputs:
+def load_inputs(chosen: options.AuditOptions, loading: options.Loading, *, quiet: bool) -> AuditInputs:
     """Load what a command line names: a run config, or a model and data."""
     from frostline.backend_choice import choose_backend
     from frostline.plan.schedule import load_plan_or_schedule
 
     config, backend, data = None, loading.backend, ""
-    if Path(asked.source).suffix in (".yaml", ".yml", ".json"):
+    if Path(chosen.source).suffix in (".yaml", ".yml", ".json"):
         from frostline.runs.config import load_run
 
-        _require_absent(data=asked.data, target=asked.target)
-        config = load_run(Path(asked.source))
+        _require_absent(data=chosen.data, target=chosen.target)
+        config = load_run(Path(chosen.source))
         backend = backend or config.data.backend
     else:
         from frostline.runs.guess import require_data
 
-        data = require_data(asked.data)
-    plan = None if asked.plan is None else load_plan_or_schedule(asked.plan)
+        data = require_data(chosen.data)
+    plan = None if chosen.plan is None else load_plan_or_schedule(chosen.plan)
     choose_backend(backend)
-    with options.working(f"loading {asked.source}", quiet=quiet), warnings.catch_warnings():
+    with options.working(f"loading {chosen.source}", quiet=quiet), warnings.catch_warnings():
         # An optimizer that has made no step was saved without its slots: no news for an audit.
         warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
         from frostline.cli.inputs import from_config, from_files
 
         if config is not None:
-            return from_config(config, asked, plan)
-        model = loading.load(asked.source, quiet=True, compiled=True)
-        return from_files(model, data, asked, plan)
+            return from_config(config, chosen, plan)
+        model = loading.load(chosen.source, quiet=True, compiled=True)
+        return from_files(model, data, chosen, plan)
 
 
 def _require_absent(**given: str | None) -> None:

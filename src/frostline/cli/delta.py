@@ -65,7 +65,7 @@ def save(
     with options.working("comparing every weight", quiet=json):
         delta = delta_of(last, first)
         delta.save(out)
-    _tell([delta], out, json)
+    _report([delta], out, json)
 
 
 @app.command(
@@ -100,7 +100,7 @@ def apply(
     from frostline.delta.contents import Delta
 
     options.refuse_overwriting(out, force=force)
-    loaded = {str(path): Delta.load(path) for path in deltas}
+    loaded = [Delta.load(path) for path in deltas]
     model = loading.load(base, quiet=json)
     # These import Keras, on the backend that was chosen.
     from frostline.delta.load import load_delta
@@ -110,7 +110,7 @@ def apply(
         for path in deltas:
             load_delta(model, path, name=str(path), force=on_another)
         save_plainly(model, out)
-    _tell(loaded.values(), out, json)
+    _report(loaded, out, json)
 
 
 @app.command("show", epilog="Example: frostline delta show tuned.safetensors")
@@ -165,12 +165,12 @@ def _with_decisions(name: str, loading: options.Loading, *, quiet: bool) -> Any:
     return loading.load(name, quiet=quiet)
 
 
-def _tell(deltas: Collection[Any], out: Path, json: bool) -> None:
+def _report(deltas: Collection[Any], out: Path, json: bool) -> None:
     size = out.stat().st_size
     if json:
         weights = {address for delta in deltas for address in delta.entries}
-        told = {"weights": len(weights), "numbers": sum(delta.size for delta in deltas)}
-        options.show_json({"frostline_delta": 1, "out": str(out), "bytes": size, **told})
+        totals = {"weights": len(weights), "numbers": sum(delta.size for delta in deltas)}
+        options.show_json({"frostline_delta": 1, "out": str(out), "bytes": size, **totals})
         return
     from frostline.render import bytes_text
 

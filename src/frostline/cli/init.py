@@ -72,7 +72,7 @@ def run(
         command = ["frostline", "plan", model, str(out)]
         said = "see what it trains with"
     else:
-        from frostline.runs.starter import starter_run
+        from frostline.runs.starter_run import starter_run
 
         folder = Path.cwd() if printing else out.parent
         output = "run" if printing else f"{out.stem}-output"

@@ -21,9 +21,9 @@ from frostline.graph.source_lines import users_line_of_error
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
-from frostline.runs.checks import check_fit, check_inputs
 from frostline.runs.config import RunConfig
 from frostline.runs.data import load_source
+from frostline.runs.data_checks import check_fit, check_inputs
 from frostline.runs.guess import guessed
 from frostline.runs.keras_objects import is_categorical, make
 from frostline.runs.prepare import prepare
@@ -50,48 +50,48 @@ class AuditInputs:
     plan: Plan | Resolution | None
 
 
-def from_config(config: RunConfig, asked: AuditOptions, plan: Plan | Schedule | None) -> AuditInputs:
+def from_config(config: RunConfig, chosen: AuditOptions, plan: Plan | Schedule | None) -> AuditInputs:
     """Build what a config names, and take the first samples of its data.
 
     Args:
         config: The run.
-        asked: How many samples to take, the phase that is meant, and the loss, where it is not the run's.
+        chosen: How many samples to take, the phase that is meant, and the loss, where it is not the run's.
         plan: Look at the model under this plan; under that of the run without it.
 
     Raises:
         FrostlineError: As `frostline fit`; or there is no such phase, no such loss, or no batch.
     """
-    number = _number_of(plan or config.plan, asked.phase)
-    loss = None if asked.loss is None else _loss(asked.loss, config.folder)
+    number = _number_of(plan or config.plan, chosen.phase)
+    loss = None if chosen.loss is None else _loss(chosen.loss, config.folder)
     prepared = prepare(config)
     under = prepared.resolutions[number] if plan is None else _plan_of_phase(plan, number)
-    batch = _batch(prepared.train, asked.samples)
+    batch = _batch(prepared.train, chosen.samples)
     return AuditInputs(prepared.model, batch, prepared.train.source, loss, under)
 
 
-def from_files(model: Any, data: str, asked: AuditOptions, plan: Plan | Schedule | None) -> AuditInputs:
+def from_files(model: Any, data: str, chosen: AuditOptions, plan: Plan | Schedule | None) -> AuditInputs:
     """Take the first samples of some data for a model.
 
     Args:
         model: The model.
         data: A `.npz` or `.csv` file, a folder of images by class, or `module:function`.
-        asked: The target, the loss and the phase, and how many samples to take.
+        chosen: The target, the loss and the phase, and how many samples to take.
         plan: Look at the model under this plan.
 
     Raises:
         RunError: The model has no loss, or there is no such loss or phase.
         DataError: The data cannot be read, or does not fit the model.
     """
-    if asked.loss is None and not getattr(model, "compiled", False):
+    if chosen.loss is None and not getattr(model, "compiled", False):
         raise RunError(
             f"the model {model.name!r} has no loss",
             received="a model that is not compiled",
             expected="the loss that it is trained with",
             remedy="name it: --loss mse, or --loss module:function",
         )
-    under = _plan_of_phase(plan, _number_of(plan, asked.phase))
-    loss = None if asked.loss is None else _loss(asked.loss, Path.cwd())
-    source = guessed(data, model, asked.target)
+    under = _plan_of_phase(plan, _number_of(plan, chosen.phase))
+    loss = None if chosen.loss is None else _loss(chosen.loss, Path.cwd())
+    source = guessed(data, model, chosen.target)
     if isinstance(source, CsvData | ImagesData) and is_categorical(loss or getattr(model, "loss", None)):
         source = source.model_copy(update={"labels": "one_hot"})
     found = load_source(source, model, Path.cwd())
@@ -99,7 +99,7 @@ def from_files(model: Any, data: str, asked: AuditOptions, plan: Plan | Schedule
         check_inputs(model, found)
     elif isinstance(found, Samples):
         check_fit(model, found, loss)
-    return AuditInputs(model, _batch(found, asked.samples), found.source, loss, under)
+    return AuditInputs(model, _batch(found, chosen.samples), found.source, loss, under)
 
 
 @contextmanager

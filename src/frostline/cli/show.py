@@ -29,17 +29,17 @@ def run(
     loaded = loading.load(model, quiet=json)
     from frostline.model.inventory import inventory
 
-    held = inventory(loaded)
+    found = inventory(loaded)
     if json:
-        options.show_json(_data(held))
+        options.show_json(_data(found))
     else:
-        options.show(_table(held, full=full))
+        options.show(_table(found, full=full))
 
 
-def _data(held: Inventory) -> dict[str, Any]:
+def _data(inventory: Inventory) -> dict[str, Any]:
     return {
         "frostline": 1,
-        "model": held.model_name,
+        "model": inventory.model_name,
         "weights": [
             {
                 "address": w.address,
@@ -50,28 +50,28 @@ def _data(held: Inventory) -> dict[str, Any]:
                 "elements": w.size,
                 "flag": bool(w.variable.trainable),
             }
-            for w in held.of_role("weight", "statistic", "seed")
+            for w in inventory.of_role("weight", "statistic", "seed")
         ],
     }
 
 
-def _table(held: Inventory, *, full: bool) -> ConsoleRenderable:
+def _table(inventory: Inventory, *, full: bool) -> ConsoleRenderable:
     from frostline.render import bytes_text, count, stacked
 
-    weights = held.of_role("weight", "statistic")
+    weights = inventory.of_role("weight", "statistic")
     elements = sum(w.size for w in weights)
     size = bytes_text(sum(w.nbytes for w in weights))
-    flagged = sum(w.size for w in held.of_role("weight") if w.variable.trainable)
+    flagged = sum(w.size for w in inventory.of_role("weight") if w.variable.trainable)
     return stacked(
-        _weights(held) if full else _layers(held),
+        _weights(inventory) if full else _layers(inventory),
         "",
-        f"{held.model_name}: {count(len(weights), 'weight')}, {elements:,} elements, {size}; "
+        f"{inventory.model_name}: {count(len(weights), 'weight')}, {elements:,} elements, {size}; "
         f"Keras would train {flagged:,} of them now",
         *(() if full else ("addresses of the weights: --full",)),
     )
 
 
-def _weights(held: Inventory) -> ConsoleRenderable:
+def _weights(inventory: Inventory) -> ConsoleRenderable:
     from frostline.render import table
 
     rows = [
@@ -83,18 +83,18 @@ def _weights(held: Inventory) -> ConsoleRenderable:
             w.role,
             "trains" if w.variable.trainable else "",
         )
-        for w in held.of_role("weight", "statistic")
+        for w in inventory.of_role("weight", "statistic")
     ]
     columns = ("address", "shape", "elements", "dtype", "role", "Keras's flag")
-    return table(columns, rows, numbers=("elements",), title=held.model_name)
+    return table(columns, rows, numbers=("elements",), title=inventory.model_name)
 
 
-def _layers(held: Inventory) -> ConsoleRenderable:
+def _layers(inventory: Inventory) -> ConsoleRenderable:
     from frostline.render import table
 
     rows = []
-    for node in held.layers:
-        own = [held.by_address[a] for a in node.own if held.by_address[a].layer == node.address]
+    for node in inventory.layers:
+        own = [inventory.by_address[a] for a in node.own if inventory.by_address[a].layer == node.address]
         if own:
             training = sum(w.role == "weight" and w.variable.trainable for w in own)
             kinds = ", ".join(w.name for w in own)
@@ -109,4 +109,4 @@ def _layers(held: Inventory) -> ConsoleRenderable:
                 )
             )
     columns = ("layer", "type", "weights", "elements", "flagged to train")
-    return table(columns, rows, numbers=("elements",), title=held.model_name)
+    return table(columns, rows, numbers=("elements",), title=inventory.model_name)

@@ -1,4 +1,4 @@
-"""`frostline verify`: a receipt held against the models it speaks of."""
+"""`frostline verify`: a receipt checked against the models that it is about."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(
     from frostline.verification.fingerprint import fingerprint
     from frostline.verification.receipt import Receipt
 
-    held = Receipt.load(receipt)
+    found = Receipt.load(receipt)
 
     def loaded(model: str | None) -> Any:
         if model is None:
@@ -46,9 +46,9 @@ def run(
             return fingerprint(model)
 
     first, last = loaded(before), loaded(after)
-    problems = held.check(before=taken(first, before), after=taken(last, after))
+    problems = found.check(before=taken(first, before), after=taken(last, after))
     if (known := first if first is not None else last) is not None:
-        problems += held.check_plan(known)
+        problems += found.check_plan(known)
     checked = [name for name, model in (("before", before), ("after", after)) if model is not None]
     if json:
         options.show_json(
@@ -57,11 +57,11 @@ def run(
                 "ok": not problems,
                 "checked": ["receipt", *checked],
                 "problems": problems,
-                "verification": held.verification.to_data(),
+                "verification": found.verification.to_data(),
             }
         )
     else:
-        options.show(held)
+        options.show(found)
         against = f" and the model {' and the model '.join(checked)} training" if checked else ""
         for problem in problems:
             options.say(f"problem: {problem}")

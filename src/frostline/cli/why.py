@@ -14,7 +14,7 @@ EXAMPLE = "Example: frostline why run.yaml head/kernel; frostline why model.kera
 
 
 def run(
-    asked: options.AuditOptions,
+    chosen: options.AuditOptions,
     weight: Annotated[
         str,
         typer.Argument(
@@ -30,7 +30,7 @@ def run(
     The operation, the layer and the line that cut it off, and how to mend it. Trains nothing. Exit code 1
     where the weight cannot do what is planned for it.
     """
-    inputs = load_inputs(asked, loading, quiet=json)
+    inputs = load_inputs(chosen, loading, quiet=json)
     from frostline.cli.inputs import computing
     from frostline.diagnostics.why import why
 

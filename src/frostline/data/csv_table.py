@@ -82,7 +82,7 @@ def load_csv(path: Path, source: CsvData, *, dtype: str = "float32") -> Samples:
         dtype: Of the features, which have the shape `(samples, features)`.
 
     Raises:
-        DataError: A line has too few or too many values, or a value is no number; says the line.
+        DataError: A line has too few or too many values, or a value is not a number; says the line.
     """
     columns = check_csv(path, source)
     features, weights, rows = array("d"), array("d"), array("q")
@@ -125,7 +125,7 @@ def _opened(path: Path, source: CsvData) -> Iterator[Any]:
             f"{str(path)!r} is not text in UTF-8", received=f"byte {error.object[error.start]:#04x}"
         ) from None
     except csv.Error as error:
-        raise DataError(f"{str(path)!r} is no table of comma-separated values: {error}") from None
+        raise DataError(f"{str(path)!r} is not a table of comma-separated values: {error}") from None
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from None
 

@@ -85,10 +85,12 @@ def check_images(folder: Path, source: ImagesData) -> tuple[str, ...]:
     """Return the classes of a folder: those of the config, or the names of its folders, sorted.
 
     Raises:
-        DataError: It is no folder, or has fewer than two folders, or lacks one that the config names.
+        DataError: It is not a folder, or has fewer than two folders, or lacks one that the config names.
     """
     if not folder.is_dir():
-        raise DataError(f"{str(folder)!r} is no folder", expected="a folder with one folder for each class")
+        raise DataError(
+            f"{str(folder)!r} is not a folder", expected="a folder with one folder for each class"
+        )
     found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     for name in source.classes or ():
         if name not in found:

@@ -20,7 +20,7 @@ def check_npz(path: Path, source: NpzData) -> None:
             keys = [name.removesuffix(".npy") for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
-            f"{str(path)!r} is no whole NumPy archive: {error}",
+            f"{str(path)!r} is not a whole NumPy archive: {error}",
             expected="a file that np.savez('data.npz', x=x, y=y) wrote",
         ) from None
     wanted = [name for part in (source.x, source.y) for _, name in leaves(part)]

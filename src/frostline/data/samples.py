@@ -76,9 +76,9 @@ class Samples:
                 received=f"{len(self)} in all",
                 expected="at least 2",
             )
-        held = min(max(round(len(self) * fraction), 1), len(self) - 1)
+        held_out = min(max(round(len(self) * fraction), 1), len(self) - 1)
         order = np.random.default_rng([seed, _SPLIT]).permutation(len(self))
-        return self.only(np.sort(order[held:])), self.only(np.sort(order[:held]))
+        return self.only(np.sort(order[held_out:])), self.only(np.sort(order[:held_out]))
 
 
 @dataclass(frozen=True)

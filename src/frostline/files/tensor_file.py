@@ -47,7 +47,7 @@ def unpacked(raw: bytes) -> dict[str, Array]:
     try:
         found = deserialize(raw)  # type: ignore[no-untyped-call]
     except SafetensorError as problem:
-        raise ValueError(f"it is no whole safetensors file ({problem})") from None
+        raise ValueError(f"it is not a whole safetensors file ({problem})") from None
     return {name: _array(name, **view) for name, view in found}
 
 

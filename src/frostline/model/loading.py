@@ -27,7 +27,6 @@ _OWN_MODULES = (
     "frostline.layers.stop_gradient",
     "frostline.layers.straight_through",
     "frostline.layers.trainable_tensor",
-    "frostline.layers.word_vectors",
 )
 """Those whose classes archives hold, as `.keras` files spell them; none of them may be moved."""
 
@@ -71,7 +70,7 @@ def load_model(
 
 
 def require_archive(path: Path) -> None:
-    """Raise `ModelFileError` where a file is not there or is no whole `.keras` archive; without Keras."""
+    """Raise `ModelFileError` where a file is not there or is not a whole `.keras` archive; without Keras."""
     if not path.exists():
         raise ModelFileError(
             f"there is no model {str(path)!r}",

@@ -118,7 +118,7 @@ def load_run(path: str | Path) -> RunConfig:
     if isinstance(document.data, dict) and "rules" in document.data and "model" not in document.data:
         raise document.error(
             (),
-            "this is a plan and no run",
+            "this is a plan, not a run",
             expected="a run: a model, data, a plan, and where the results go",
             remedy=f"write one with `frostline init --run MODEL DATA`, and in it: plan: {path.name}",
         )

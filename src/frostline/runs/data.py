@@ -132,7 +132,7 @@ def _array(name: str) -> Any:
             return keras.ops.convert_to_numpy(value) if tensor else np.asarray(value)
         except ValueError as error:
             raise DataError(
-                f"what {name} returned is no array", received=str(error), expected="an array of numbers"
+                f"what {name} returned is not an array", received=str(error), expected="an array of numbers"
             ) from None
 
     return convert

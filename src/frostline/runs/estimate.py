@@ -176,8 +176,8 @@ def peak_memory() -> int | None:
         return None
     import sys
 
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return held if sys.platform == "darwin" else held * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @dataclass(frozen=True)
@@ -277,13 +277,13 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no 
 @contextmanager
 def _values_put_back(model: Any) -> Iterator[None]:
     """Give every variable of the model and the optimizer's counter the value they had."""
-    held = [
+    before = [
         (v, np.array(keras.ops.convert_to_numpy(v))) for v in (*model.variables, model.optimizer.iterations)
     ]
     try:
         yield
     finally:
-        for variable, value in held:
+        for variable, value in before:
             variable.assign(value)
 
 

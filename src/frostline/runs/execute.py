@@ -25,7 +25,7 @@ from frostline.runs.config import RunConfig
 from frostline.runs.folder import OutputFolder, output_folder
 from frostline.runs.prepare import Prepared, describe, prepare
 from frostline.runs.progress_bar import TrainingBar
-from frostline.runs.records import EpochRecords, RunLog, write_rows
+from frostline.runs.run_log import EpochRecords, RunLog, write_rows
 from frostline.training.fit import fit
 from frostline.training.run import Run
 

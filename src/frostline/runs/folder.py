@@ -34,11 +34,12 @@ SCHEMA = 1
 _CALLED = ("output folder", "name another folder under output:")
 Status = Literal["running", "finished"]
 
-_OWN = (
-    *("run.yaml", "run.json", "plan.yaml", "log.txt", "history.csv", "checkpoints"),
-    *("model.keras", "delta.safetensors", "receipt.json", "classes.json"),
+_RECORD = "run.json"
+_FILES = (
+    *("run.yaml", "plan.yaml", "log.txt", "history.csv", "checkpoints"),
+    *("model.keras", "delta.safetensors", "receipt.json", "classes.json", _RECORD),
 )
-
+"""In the order in which they are removed: a kill before the record goes leaves an unfinished run."""
 
 _MASKS = "plan.mask-"
 """How the names of the masks begin that belong to `plan.yaml`."""
@@ -67,7 +68,7 @@ class OutputFolder:
         """Write down what the run is and how far it is."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         data = {"frostline_run": SCHEMA, "status": status, "noted": now, **identity}
-        self.write("run.json", json.dumps(data, indent=2) + "\n")
+        self.write(_RECORD, json.dumps(data, indent=2) + "\n")
 
     def finish(self, identity: Mapping[str, Any]) -> None:
         """Write down that the run is over; nothing is left to go on with."""
@@ -92,7 +93,7 @@ def output_folder(
     """
     path = config.output
     with locked(path, OutputFolderError, *_CALLED):
-        folder = OutputFolder(path, require_available(config, identity, overwrite=overwrite, held=True))
+        folder = OutputFolder(path, require_available(config, identity, overwrite=overwrite, reserved=True))
         if not folder.resumed:
             _clear(path)
             folder.write("run.yaml", config.path.read_text(encoding="utf-8"))
@@ -102,7 +103,7 @@ def output_folder(
 
 
 def require_available(
-    config: RunConfig, identity: Mapping[str, Any], *, overwrite: bool, held: bool = False
+    config: RunConfig, identity: Mapping[str, Any], *, overwrite: bool, reserved: bool = False
 ) -> bool:
     """Look whether a run may write to its folder, without touching anything.
 
@@ -110,7 +111,7 @@ def require_available(
         config: Names the folder.
         identity: What the run is.
         overwrite: Whether to begin anew where there is a run.
-        held: Whether this process has the lock of the folder.
+        reserved: Whether this process has the lock of the folder.
 
     Returns:
         Whether an interrupted run goes on there. One without a single whole epoch begins anew.
@@ -120,7 +121,7 @@ def require_available(
             no run.
     """
     path = config.output
-    if not held:
+    if not reserved:
         require_unlocked(path, OutputFolderError, *_CALLED)
     state = _state(path)
     if state is None:
@@ -164,16 +165,16 @@ def _digests(config: RunConfig) -> dict[str, str]:
 
 def _state(path: Path) -> dict[str, Any] | None:
     """Return what run.json says; None where there is none."""
-    if not (path / "run.json").exists():
+    if not (path / _RECORD).exists():
         return None
-    text = read_text(path / "run.json", OutputFolderError, "run record")
+    text = read_text(path / _RECORD, OutputFolderError, "run record")
     try:
         state = json.loads(text)
     except ValueError:
         state = None
     if not isinstance(state, dict) or state.get("frostline_run") != SCHEMA:
         raise OutputFolderError(
-            f"{str(path / 'run.json')!r} is no run record that this version can read",
+            f"{str(path / 'run.json')!r} is not a run record that this version can read",
             remedy="name another folder under output:, or remove this one",
         )
     return state
@@ -246,8 +247,8 @@ def _short(value: Any) -> str:
 
 
 def _clear(path: Path) -> None:
-    """Remove what an earlier run left, its record last: a kill in between leaves an unfinished run."""
-    for name in (*(name for name in _OWN if name != _RECORD), _RECORD):
+    """Remove what an earlier run left."""
+    for name in _FILES:
         target = path / name
         if target.is_dir():
             shutil.rmtree(target)

@@ -112,7 +112,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield archive
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
-            f"{str(path)!r} is no whole NumPy archive",
+            f"{str(path)!r} is not a whole NumPy archive",
             received=str(error),
             expected="a file that np.savez('data.npz', x=x, y=y) wrote",
         ) from None

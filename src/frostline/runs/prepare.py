@@ -19,9 +19,9 @@ from frostline.render import count, share
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.runs.build import build_callbacks, build_model
-from frostline.runs.checks import check_fit, check_reported
 from frostline.runs.config import RunConfig
 from frostline.runs.data import load_data
+from frostline.runs.data_checks import check_fit, check_reported
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,9 @@ def _epochs(phase: Phase) -> str:
 def _described(prepared: Prepared) -> str:
     train, validation = prepared.train, prepared.validation
     if isinstance(train, Stream):
-        text = f"{train.source}, {count(prepared.steps, 'batch', 'batches')}" if prepared.steps else train.source
+        text = train.source
+        if prepared.steps:
+            text += f", {count(prepared.steps, 'batch', 'batches')}"
     else:
         steps = count(prepared.steps or 0, "step")
         text = f"{train.source}, {count(len(train), 'sample')}, {steps} an epoch"

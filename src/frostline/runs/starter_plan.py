@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from frostline.errors import ModelError
-from frostline.model.inventory import LayerNode, inventory
+from frostline.model.inventory import Inventory, LayerNode, inventory
 from frostline.plan.globs import escaped
 from frostline.plan.presets import find_blocks, linear_probe
 
@@ -68,27 +68,27 @@ def starter_plan(model: Any) -> str:
 
 def starter_rules(model: Any) -> str:
     """Return the rules of such a plan, with their comments; arguments and errors as for `starter_plan`."""
-    held = inventory(model)
-    if not held.top:
-        raise ModelError(f"the model {held.model_name!r} has no layer with weights that could train")
+    weights = inventory(model)
+    if not weights.top:
+        raise ModelError(f"the model {weights.model_name!r} has no layer with weights that could train")
     resolution = linear_probe().resolve(model)
     return _RULES.format(
-        head=_quoted(_all_in(held.top[-1])),
+        head=_quoted(_all_in(weights.top[-1])),
         head_count=len(resolution.trained),
         head_elements=resolution.trained_elements,
-        comments=_comments(held),
+        comments=_comments(weights),
     )
 
 
-def _comments(held: Any) -> str:
+def _comments(weights: Inventory) -> str:
     comments = ""
-    head = escaped(held.top[-1].address)
-    blocks = [glob for glob in find_blocks(held) if not glob.startswith(f"{head}/")]
+    head = escaped(weights.top[-1].address)
+    blocks = [glob for glob in find_blocks(weights) if not glob.startswith(f"{head}/")]
     if blocks:
         comments += _BLOCKS.format(count=len(blocks), last=_quoted(blocks[-1]))
-    elif len(held.top) > 1:
-        comments += _TOP.format(last=_quoted(_all_in(held.top[-2])))
-    names = sorted({w.name for w in held.of_role("weight")} & {"bias", "beta"})
+    elif len(weights.top) > 1:
+        comments += _TOP.format(last=_quoted(_all_in(weights.top[-2])))
+    names = sorted({w.name for w in weights.of_role("weight")} & {"bias", "beta"})
     if names:
         comments += _BIASES.format(names=f"{{{','.join(names)}}}" if len(names) > 1 else names[0])
     return comments

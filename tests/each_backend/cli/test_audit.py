@@ -458,7 +458,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "broken data": (
         ("mine:good", "--data", "cut.npz"),
-        "'cut.npz' is no whole NumPy archive.\n"
+        "'cut.npz' is not a whole NumPy archive.\n"
         "  received: File is not a zip file\n"
         "  expected: a file that np.savez('data.npz', x=x, y=y) wrote",
     ),
@@ -486,7 +486,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "wrong classes": (
         ("mine:good", "--data", "classes.npz"),
-        "classes.npz, sample 0: the target 3 is no class of the model.\n"
+        "classes.npz, sample 0: the target 3 is not a class of the model.\n"
         "  received: targets from 1 to 3\n"
         "  expected: whole numbers from 0 to 2, since the output has 3 classes\n"
         "  fix:      give the last layer 4 units, or mend the targets",

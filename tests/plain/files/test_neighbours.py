@@ -8,7 +8,7 @@ from frostline.files.neighbours import files_beside
 
 
 def test_names_that_look_alike_come_alone(tmp_path: Path) -> None:
-    for name in ("base.keras", "wxyz.keras", "bse.npz"):
+    for name in ("base.keras", "another-model-altogether.keras", "bse.npz"):
         (tmp_path / name).touch()
     assert files_beside(tmp_path / "bse.keras", ".keras") == f"the folder {str(tmp_path)!r} has base.keras"
 

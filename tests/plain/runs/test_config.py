@@ -356,7 +356,7 @@ MISTAKES = {
         "frostline: 1\nrules: []\n",
         line(
             1,
-            "this is a plan and no run",
+            "this is a plan, not a run",
             expected="a run: a model, data, a plan, and where the results go",
             fix="write one with `frostline init --run MODEL DATA`, and in it: plan: run.yaml",
         ),
@@ -509,7 +509,7 @@ BAD_TABLES = {
     "Latin-1": (b"a,y\n1,2\ncaf\xe9,3\n", error_text("'t.csv' is not text in UTF-8", received="byte 0xe9")),
     "an open quote": (
         'a,y\n1,"2\n',
-        error_text("'t.csv' is no table of comma-separated values: unexpected end of data"),
+        error_text("'t.csv' is not a table of comma-separated values: unexpected end of data"),
     ),
 }
 

@@ -74,7 +74,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "more labels than classes": (
         {"data": {"npz": "wide.npz"}, "validation": None},
-        "wide.npz, sample 2: the target 7 is no class of the model.\n"
+        "wide.npz, sample 2: the target 7 is not a class of the model.\n"
         "  received: targets from 0 to 7\n"
         "  expected: whole numbers from 0 to 2, since the output has 3 classes\n"
         "  fix:      give the last layer 8 units, or mend the targets",

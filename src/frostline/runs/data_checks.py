@@ -19,7 +19,7 @@ Shape = tuple[int | None, ...]
 def check_fit(model: Any, samples: Samples, loss: Any = None) -> None:
     """Raise `DataError` where samples do not fit the inputs, outputs and losses of a model.
 
-    A model that says nothing of its inputs or outputs (a subclassed one) is not held against anything.
+    A model that says nothing of its inputs or outputs (a subclassed one) is checked against nothing.
 
     Args:
         model: The model.
@@ -45,14 +45,14 @@ def check_reported(model: Any, config: RunConfig, first: tuple[Any, ...] | None)
     """
     if first is None:
         return
-    asked = [(at, name) for at, name in monitored(config) if name not in ("loss", "val_loss")]
-    if not asked:
+    watched = [(at, name) for at, name in monitored(config) if name not in ("loss", "val_loss")]
+    if not watched:
         return
     names = sorted(model.test_on_batch(*first, return_dict=True))
     model.reset_metrics()
     if config.data.validation is not None:
         names += [f"val_{name}" for name in names]
-    for at, name in asked:
+    for at, name in watched:
         if name not in names:
             close = near(name, names, most=1)
             raise config.document.error(
@@ -183,7 +183,7 @@ def _check_labels(samples: Samples, labels: Any, classes: int | None, which: str
     row = f", line {samples.rows[first]}" if samples.rows is not None else f", sample {first:,}"
     known = f" ({listed(samples.classes)})" if samples.classes else ""
     raise DataError(
-        f"{samples.source}{row}: the target {value:g} is no class of the model",
+        f"{samples.source}{row}: the target {value:g} is not a class of the model",
         received=f"targets from {np.nanmin(labels):g} to {np.nanmax(labels):g}{which}{known}",
         expected=f"whole numbers from 0 to {classes - 1}, since the output has {classes} classes",
         remedy=f"give the last layer {int(np.nanmax(labels)) + 1} units, or mend the targets"
