@@ -436,8 +436,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "no such data": (
         ("mine:good", "--data", "dta.npz"),
-        f"there is no data 'dta.npz'.\n{KINDS}\n"
-        "  fix:      the folder '.' has classes.npz, cut.npz, data.npz, named.npz, narrow.npz and 1 more",
+        f"there is no data 'dta.npz'.\n{KINDS}\n  fix:      the folder '.' has data.npz, cut.npz, named.npz",
     ),
     "no such model": (
         ("god.keras", "--data", "data.npz"),
@@ -532,7 +531,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     "no such plan": (
         ("mine:good", *FROM_MODULE, "--plan", "plan.yaml"),
         "there is no plan file 'plan.yaml'.\n"
-        "  fix:      the folder '.' has features.yaml, head.yaml, none.yaml, phases.yaml",
+        "  fix:      the folder '.' has phases.yaml, none.yaml, head.yaml",
     ),
     "plan of another model": (
         ("mine:good", *FROM_MODULE, "--plan", "none.yaml"),
@@ -558,8 +557,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "no such config": (
         ("rn.yaml",),
-        "there is no run file 'rn.yaml'.\n"
-        "  fix:      the folder '.' has features.yaml, head.yaml, none.yaml, phases.yaml",
+        "there is no run file 'rn.yaml'.\n  fix:      the folder '.' has none.yaml, head.yaml, features.yaml",
     ),
 }
 

@@ -72,7 +72,7 @@ def test_init_writes_a_plan_that_resolves_with_each_commented_rule(
     run: Runner, folder: Path, monkeypatch: pytest.MonkeyPatch, build: Any
 ) -> None:
     model = build()
-    monkeypatch.setattr("frostline.cli.options.load", lambda *_, **__: model)
+    monkeypatch.setattr("frostline.cli.options.Loading.load", lambda *_, **__: model)
     done = run("init", "model.keras", "--out", "starter.yaml")
     assert (done.code, done.out) == (0, "")
     assert (

@@ -104,5 +104,5 @@ def test_no_receipt(run: Runner, name: str) -> None:
 
 def test_a_missing_receipt(run: Runner) -> None:
     assert run.fails("verify", "reciept.json") == (
-        "there is no receipt 'reciept.json'.\n  fix:      the folder '.' has plan.json, receipt.json"
+        "there is no receipt 'reciept.json'.\n  fix:      the folder '.' has receipt.json, plan.json"
     )

@@ -106,5 +106,5 @@ def test_a_starter_needs_data(run: Runner) -> None:
     assert run.fails("init", "--run", "base.keras", "no.npz") == (
         "there is no data 'no.npz'.\n"
         "  expected: a .npz or .csv file, a folder of images by class, or module:function\n"
-        "  fix:      the folder '.' has data.npz, table.csv"
+        "  fix:      the folder '.' has data.npz"
     )
