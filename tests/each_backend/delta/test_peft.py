@@ -211,7 +211,7 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     folder = altered(tmp_path)
     weights = folder / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
-    assert refused(folder).startswith("'FOLDER/adapter_model.safetensors' cannot be read: it is no whole")
+    assert refused(folder).startswith("'FOLDER/adapter_model.safetensors' cannot be read: it is not a whole")
     weights.unlink()
     assert refused(folder) == "'FOLDER/adapter_model.safetensors' cannot be read: No such file or directory."
     (folder / "adapter_config.json").write_text("{")
