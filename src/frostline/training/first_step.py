@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import keras
+
 from frostline._keras.methods import replace_method, restore_method
 from frostline.diagnostics.custom_step import has_custom_step
 from frostline.diagnostics.preflight import first_samples
@@ -22,8 +24,6 @@ _BY = "first step"
 
 def tells(job: Job) -> bool:
     """Whether the first step of a training shows what a look in advance would."""
-    import keras
-
     return (
         keras.backend.backend() == "torch"
         and len(job.resolutions) == 1
@@ -60,6 +60,7 @@ def checked(job: Job, progress: Progress) -> Iterator[None]:
 
         return first
 
+    # `train_step` calls this once for each step; the first call takes the replacement off again.
     replace_method(optimizer, "apply", watched, by=_BY)
     try:
         yield
@@ -83,13 +84,9 @@ def _take_back(progress: Progress, before: Sequence[tuple[Any, Any]]) -> None:
 
 def _state(job: Job) -> list[tuple[Any, Any]]:
     """What a forward pass in training changes, and its values."""
-    import keras
-
-    held = job.resolutions[0].inventory.of_role("statistic", "seed")
-    return [(w.variable, keras.ops.copy(w.variable.value)) for w in held]
+    moving = job.resolutions[0].inventory.of_role("statistic", "seed")
+    return [(w.variable, keras.ops.copy(w.variable.value)) for w in moving]
 
 
 def _is_absent(gradient: Any) -> bool:
-    import keras
-
     return gradient is None or not bool(keras.ops.any(gradient))

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from frostline._keras.calls import outputs_known
-from frostline._keras.trainers import own_buffers, sync_values, values_kept
+import keras
+
 from frostline.errors import PlanError, UncompiledModelError, listed
 from frostline.model.checks import require_keras_model
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
-from frostline.trainability.apply import functions_kept, keep_functions
+from frostline.trainability.apply import functions_kept
 from frostline.training import first_step
-from frostline.training.job import Job, Progress, look_at
-from frostline.training.ledger import no_gradient
-from frostline.training.receipt_of_run import receipt_of, versions
+from frostline.training.job import Job, look_at
+from frostline.training.receipt_of_run import versions
+from frostline.training.resume.session import fit_resumably
 from frostline.training.run import Run
-from frostline.training.watch import layers_made_in_call
-
-Preparation = Callable[[list[Any]], dict[str, Any]]
+from frostline.training.train_loop import fit_call, run_of, train
 
 
 def fit(
@@ -112,97 +109,11 @@ def fit(
     if checking and not in_first_step:
         job = replace(job, reachable=look_at(job))
     if resume is not None:
-        from frostline.training.resume.session import fit_resumably
-
         return fit_resumably(job, Path(resume))
     progress = job.begin()
     with first_step.checked(job, progress) if in_first_step else nullcontext():
-        history = train(job, progress)
-    return run_of(job, progress, history)
-
-
-def train(
-    job: Job, progress: Progress, prepare: Preparation | None = None, *, kept: str | None = None
-) -> Any:
-    """Call `model.fit` and close the books.
-
-    Args:
-        job: What to do.
-        progress: How far it is; its plan is on the model.
-        prepare: Gets the callbacks, the user's and ours, and returns arguments for `model.fit` that go before
-            all others.
-        kept: What to say of a checkpoint that is still good where the loss is no number any more.
-
-    Returns:
-        The `keras.callbacks.History`.
-    """
-    from frostline.training.guards import guarded
-    from frostline.training.nan_guard import FiniteWatch, stops_already
-    from frostline.training.restoring import BeforeRestoring, restores
-
-    arguments, switch = dict(job.arguments), progress.switch
-    callbacks = guarded(arguments.get("callbacks"))
-    if job.stop_on_nan and not stops_already(callbacks):
-        callbacks.insert(0, FiniteWatch(job.x, job.y, kept=kept))
-    watched = switch is not None and job.guard and restores(callbacks)
-    ending = BeforeRestoring(progress.ledger.now) if watched else None
-    if ending is not None:
-        callbacks.insert(0, ending)
-    if switch is not None:
-        switch.listeners = tuple(c for c in callbacks if hasattr(c, "on_phase_begin"))
-        callbacks.append(switch)
-        arguments["epochs"] = switch.most_epochs
-    if prepare is not None:
-        arguments |= prepare(callbacks)
-    elif callbacks:
-        arguments["callbacks"] = callbacks
-    resolution = job.resolutions[switch.number if switch is not None else 0]
-    history = _fit(job.model, resolution, job.x, job.y, arguments)
-    if switch is not None:
-        after = ending.after if ending is not None else None
-        progress.ledger.close(
-            switch.phase.name,
-            switch.resolution,
-            switch.epochs,
-            stepped=switch.stepped,
-            after=after,
-        )
-        if ending is not None:
-            progress.ledger.close_restored()
-        history.history["phase"] = switch.phase_of_epoch
-    else:
-        epochs = len(history.epoch)
-        progress.ledger.close(job.model.name, resolution, epochs, stepped=bool(epochs))
-    return history
-
-
-def run_of(
-    job: Job,
-    progress: Progress,
-    history: Any,
-    told: Mapping[str, Any] | None = None,
-    *,
-    resumed: int | None = None,
-) -> Run:
-    """Return what a job did, after its end.
-
-    Args:
-        job: What was to be done.
-        progress: With all phases closed.
-        history: What `train` returned.
-        told: `versions` and `seconds` for the receipt, in place of those of this process.
-        resumed: As `Run` has it.
-    """
-    runs = tuple(progress.ledger.runs)
-    names = [phase.name for phase in job.plan.phases] if isinstance(job.plan, Schedule) else []
-    not_run = tuple(name for name in names if name not in {run.name for run in runs})
-    if progress.ledger.before is None:
-        return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run)
-    told = told or {"versions": versions(), "seconds": progress.seconds}
-    receipt = receipt_of(progress.ledger, job.plan, data=job.data(), started=progress.started, **told)
-    missing = dict.fromkeys(a for run in runs if run.verification for a in run.verification.no_gradient)
-    verification = replace(receipt.verification, no_gradient=tuple(missing))
-    return Run(history, runs[-1].resolution, verification, receipt, runs, resumed, not_run)
+        history = train(job, progress, fit_call(job, progress))
+    return run_of(job, progress, history, versions=versions(), seconds=progress.seconds)
 
 
 def _resolutions(model: Any, plan: Plan | Resolution | Schedule) -> tuple[Resolution, ...]:
@@ -222,15 +133,6 @@ def _resolutions(model: Any, plan: Plan | Resolution | Schedule) -> tuple[Resolu
     return resolutions
 
 
-def _fit(model: Any, resolution: Resolution, x: Any, y: Any, arguments: dict[str, Any]) -> Any:
-    with _explained(model, resolution), outputs_known(model):
-        history = model.fit(x, y, **arguments)
-    sync_values(model)
-    own_buffers(model)
-    keep_functions(model)
-    return history
-
-
 def _refuse_epochs(arguments: dict[str, Any]) -> None:
     for name in ("epochs", "initial_epoch"):
         if name in arguments:
@@ -243,12 +145,10 @@ def _refuse_epochs(arguments: dict[str, Any]) -> None:
 
 def _refuse_best_of_other_parts(job: Job) -> None:
     """Refuse callbacks that put back weights of an earlier phase, in which other variables stood for them."""
-    hows = [{d.weight.address: d.part for d in resolution.trained if d.how} for resolution in job.resolutions]
-    changing = [a for one in hows for a in one if any(other.get(a) != one[a] for other in hows)]
+    parts = [{d.weight.address: d.part for d in r.trained if d.how} for r in job.resolutions]
+    changing = [a for phase in parts for a in phase if any(other.get(a) != phase[a] for other in parts)]
     if not changing:
         return
-    import keras
-
     given = job.arguments.get("callbacks")
     callbacks = keras.tree.flatten(getattr(given, "callbacks", given))
     if keeping := [c for c in callbacks if getattr(c, "restore_best_weights", False)]:
@@ -268,17 +168,3 @@ def _require_compiled(model: Any) -> None:
             expected="a model with an optimizer and a loss",
             remedy='model.compile(optimizer="adam", loss="mse"), then fit again',
         )
-
-
-@contextmanager
-def _explained(model: Any, resolution: Resolution) -> Iterator[None]:
-    """Say the same on every backend where training cannot work, and leave the model's values readable."""
-    with values_kept(model), layers_made_in_call(model, resolution.inventory):
-        try:
-            yield
-        except (ValueError, RuntimeError) as error:
-            # What TensorFlow and PyTorch say where the loss depends on no trained weight.
-            said = ("No gradients provided for any variable", "does not require grad")
-            if not any(text in str(error) for text in said):
-                raise
-            raise no_gradient(model, [d.weight.address for d in resolution.trained]) from error

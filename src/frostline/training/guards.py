@@ -1,35 +1,34 @@
-"""Flags that a callback changes by hand while `fit` runs.
+"""Guards around a training: against flags that callbacks change, and against layers that a call makes.
 
-Keras ignores them on TensorFlow, obeys or raises on PyTorch, and on JAX loses values or puts them into other
-layers. Here they are set back before Keras sees them, and the training stops with an error that says what to
-do, on every backend alike.
+Keras ignores flags that change while `fit` runs on TensorFlow, obeys or raises on PyTorch, and on JAX loses
+values or puts them into other layers. Here they are set back before Keras sees them, and the training stops
+with an error that says what to do, on every backend alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 
-from frostline.errors import TrainingError, listed
-from frostline.trainability import apply as applying
+from frostline._keras.calls import entry_layer
+from frostline.errors import LayerInCallError, TrainingError, listed
+from frostline.model.inventory import Inventory
+from frostline.trainability.apply import put_flags_right
+from frostline.training.model_callback import ModelCallback
 
 
-class FlagGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+class FlagGuard(ModelCallback):
     """Comes after all other callbacks and sees whether one of them changed a flag between epochs."""
-
-    def set_model(self, model: Any) -> None:
-        """Keep the model: on JAX `self.model` writes values into it, by flags that may be wrong."""
-        super().set_model(model)
-        self._held = model
 
     def check(self) -> None:
         """Set changed flags back, and raise `TrainingError` where there were any."""
-        changed = applying.put_flags_right(self._held)
-        if changed:
+        model = self.trained_model
+        if changed := put_flags_right(model):
             raise TrainingError(
-                f"a callback changed trainable flags of the model {self._held.name!r} while it was trained",
+                f"a callback changed trainable flags of the model {model.name!r} while it was trained",
                 received=f"changed flags of {listed(changed)}; they are as the plan has them again",
                 remedy="call frostline.apply(model, plan) in the callback, or give fit a Schedule",
             )
@@ -84,3 +83,47 @@ def _look_at_steps(callbacks: Sequence[Any]) -> bool:
     # A LambdaCallback holds functions of its own in place of methods.
     methods = ((getattr(getattr(c, name), "__func__", None), name) for c in callbacks for name in names)
     return any(method is not getattr(base, name) for method, name in methods)
+
+
+@contextmanager
+def layers_made_in_call(model: Any, inventory: Inventory) -> Iterator[None]:
+    """Raise `LayerInCallError` where the model makes weights of a layer that it does not own.
+
+    TensorFlow refuses such a layer with an error about singleton variables; JAX and PyTorch draw fresh
+    random weights at every call, train none of them and say nothing.
+
+    Args:
+        model: The model that is trained.
+        inventory: Its layers, as they were before.
+    """
+    known = {id(node.layer) for node in inventory.layers}
+    found: list[LayerInCallError] = []
+    original = keras.Layer.add_weight
+
+    def add_weight(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        # Keras on JAX calls what is in a model without calling the model.
+        if id(layer) not in known and id(entry_layer()) in known:
+            found.append(_layer_error(model, layer))
+            raise found[0]
+        return original(layer, *args, **kwargs)
+
+    keras.Layer.add_weight = add_weight
+    try:
+        yield
+    except Exception as error:
+        if found and error is not found[0]:
+            # Keras and tf.function wrap what is raised inside a call.
+            raise found[0] from error
+        raise
+    finally:
+        keras.Layer.add_weight = original
+
+
+def _layer_error(model: Any, layer: Any) -> LayerInCallError:
+    return LayerInCallError(
+        f"the model {model.name!r} makes the layer {layer.name!r} ({type(layer).__name__}) while it is "
+        "called, so its weights are new at every call and nothing trains or saves them",
+        expected="layers made once, in __init__ or build",
+        remedy=f"set self.{layer.name} = keras.layers.{type(layer).__name__}(...) in __init__ and call it "
+        "in call",
+    )

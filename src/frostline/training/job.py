@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from frostline.diagnostics.preflight import preflight
 from frostline.plan.plan import Plan
@@ -15,11 +15,9 @@ from frostline.resolution.parts import Parts
 from frostline.resolution.resolution import Resolution
 from frostline.trainability.apply import Applied, apply
 from frostline.training.ledger import Ledger
+from frostline.training.phases import PhaseSwitch, phase_switch
 from frostline.training.receipt_of_run import data_digests
 from frostline.verification.fingerprint import fingerprint_of
-
-if TYPE_CHECKING:
-    from frostline.training.phases import PhaseSwitch
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Job:
         arguments: All else for `model.fit`, as the user gave it.
         guard: Whether to take fingerprints.
         keep_state: Whether slots of weights that stop training are kept.
-        stop_on_nan: Whether a loss that is no number ends it.
+        stop_on_nan: Whether a loss that is NaN or infinite ends it.
         reachable: Whether it is known that each weight that trains can receive a gradient.
     """
 
@@ -60,12 +58,10 @@ class Job:
         parts = Parts.of(self.resolutions)
         before = fingerprint_of(self.resolutions[0].inventory, parts) if self.guard else None
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        progress = Progress.of(self, Ledger(self.model, before, parts), started)
-        progress.applied = applied
-        return progress
+        return Progress.of(self, Ledger(self.model, before, parts), started, applied=applied)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a job is.
 
@@ -84,13 +80,13 @@ class Progress:
     applied: Applied | None = None
 
     @classmethod
-    def of(cls, job: Job, ledger: Ledger, started: str, seconds: float = 0.0) -> Progress:
+    def of(
+        cls, job: Job, ledger: Ledger, started: str, seconds: float = 0.0, *, applied: Applied | None = None
+    ) -> Progress:
         """Return the progress of a job that has taken some seconds so far."""
         ledger.reachable = job.reachable
         switch = None
         if isinstance(job.plan, Schedule):
-            from frostline.training.phases import phase_switch
-
             switch = phase_switch(
                 job.plan,
                 job.resolutions,
@@ -98,7 +94,7 @@ class Progress:
                 keep_state=job.keep_state,
                 seldom_validated=job.arguments.get("validation_freq", 1) != 1,
             )
-        return cls(ledger, switch, started, time.monotonic() - seconds)
+        return cls(ledger, switch, started, time.monotonic() - seconds, applied)
 
     @property
     def seconds(self) -> float:

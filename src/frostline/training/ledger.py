@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from frostline.errors import NoGradientError, listed
 from frostline.model.inventory import inventory
 from frostline.resolution.parts import Parts
 from frostline.resolution.resolution import Resolution
-from frostline.training.evidence import without_gradient
+from frostline.training.missing_gradients import no_gradient, without_gradient
 from frostline.verification.fingerprint import Fingerprint, fingerprint_of
 from frostline.verification.receipt import PhaseRecord
 from frostline.verification.verify import Verification, compare
@@ -156,13 +155,3 @@ class Ledger:
             resolution = ledger.runs[-1].resolution if name == RESTORED else resolutions[number]
             ledger.runs.append(PhaseRun(name, resolution, epochs, verification))
         return ledger
-
-
-def no_gradient(model: Any, missing: Iterable[str]) -> NoGradientError:
-    """Return the error for a training in which nothing could learn; the same text on every backend."""
-    return NoGradientError(
-        f"nothing that the plan trains in the model {model.name!r} received a gradient",
-        received=f"no gradient, or zero at every step, for {listed(missing)}",
-        expected="a loss that depends on these weights by operations that have a derivative",
-        remedy="look for round, argmax, a cast to integers, stop_gradient or a learning rate of 0 on the way",
-    )

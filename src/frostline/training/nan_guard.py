@@ -1,4 +1,4 @@
-"""Stopping where the loss is no number any more, and saying which batch did it."""
+"""Stopping where the loss becomes NaN or infinite, and saying which batch did it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import numpy as np
 from frostline._keras.optimizers import optimizer_chain
 from frostline._keras.trainers import sync_values
 from frostline.errors import NotFiniteError, listed
+from frostline.training.model_callback import ModelCallback
+
+SPOILT = "the weights are spoilt: load the model again"
+"""What to do about the weights where nothing keeps a better state of them."""
 
 
-class FiniteWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+class FiniteLossGuard(ModelCallback):
     """Notes the first batch after which the loss is NaN or infinite, and raises at the end of that epoch.
 
     Comes before all other callbacks, so that none of them saves what training has spoilt. Keras makes the
@@ -23,67 +27,63 @@ class FiniteWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     Args:
         x: What is trained on, to be searched for the cause.
         y: The targets.
-        kept: What to say about a checkpoint that is still good.
+        after_nan: What to do about the weights where the loss becomes NaN.
     """
 
     async_safe = True
     """Keras on JAX then does not wait for every step."""
 
-    def __init__(self, x: Any, y: Any, *, kept: str | None = None) -> None:
+    def __init__(self, x: Any, y: Any, *, after_nan: str = SPOILT) -> None:
         super().__init__()
-        self._x, self._y, self._kept = x, y, kept
-        self._bad: int | None = None
-
-    def set_model(self, model: Any) -> None:
-        """Keep the model: on JAX `self.model` writes values into it, which is not for another thread."""
-        super().set_model(model)
-        self._held = model
+        self._x, self._y, self._after_nan = x, y, after_nan
+        self._epoch = 0
+        self._bad_batch: int | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Begin to count anew."""
-        self._epoch, self._bad = epoch, None
+        self._epoch, self._bad_batch = epoch, None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Note the first batch whose loss is no number, and end the epoch there."""
+        """Note the first batch whose loss is not finite, and end the epoch there."""
         loss = (logs or {}).get("loss")
         if loss is None or math.isfinite(loss) or self._is_overflow(loss):
             return
         # Batches are looked at in no certain order on JAX.
-        self._bad = batch if self._bad is None else min(batch, self._bad)
-        self._held.stop_training = True
+        self._bad_batch = batch if self._bad_batch is None else min(batch, self._bad_batch)
+        self.trained_model.stop_training = True
 
     def _is_overflow(self, loss: float) -> bool:
         """Whether loss scaling takes care of it: it leaves out steps that overflow."""
-        return math.isinf(loss) and len(optimizer_chain(self._held.optimizer)) > 1
+        return math.isinf(loss) and len(optimizer_chain(self.trained_model.optimizer)) > 1
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Spare the validation."""
+        """Raise before a validation that would tell nothing."""
         self._require_finite()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Raise where the loss is no number."""
+        """Raise where the loss became NaN or infinite."""
         self._require_finite()
 
     def _require_finite(self) -> None:
-        if self._bad is None:
+        if self._bad_batch is None:
             return
-        sync_values(self._held)
-        together = self._held.steps_per_execution
-        batches = f"batch {self._bad + 1}"
+        sync_values(self.trained_model)
+        together = self.trained_model.steps_per_execution
+        batches = f"batch {self._bad_batch + 1}"
         if together > 1:
-            batches = f"one of the batches {max(self._bad - together + 2, 1)} to {self._bad + 1}"
+            batches = f"one of the batches {max(self._bad_batch - together + 2, 1)} to {self._bad_batch + 1}"
         causes = [*_not_finite("x", self._x), *_not_finite("y", self._y)]
         raise NotFiniteError(
-            f"the loss of the model {self._held.name!r} is no number after {batches} of epoch "
+            f"the loss of the model {self.trained_model.name!r} is NaN or infinite after {batches} of epoch "
             f"{self._epoch + 1}, so training was stopped there",
             received="; ".join(causes) or _unseen(self._x, self._y),
             expected="data without NaN and infinity, and steps that do not diverge",
             remedy="; ".join(
                 (
-                    "mend or leave out these samples"
+                    "correct or leave out these samples"
                     if causes
                     else "look at that batch, lower the learning rate, or set clipnorm=1.0",
-                    self._kept or "the weights are spoilt: load the model again",
+                    self._after_nan,
                 )
             ),
         )

@@ -7,21 +7,43 @@ one piece. The plan changes in a callback, between two steps, which `apply` allo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
 from frostline._keras.trainers import finish_averages, sync_values
+from frostline._keras.variables import read_value
 from frostline.errors import PlanError, listed, near
 from frostline.plan.schedule import Phase, Schedule
 from frostline.resolution.resolution import Resolution
 from frostline.trainability.apply import apply
 from frostline.training.ledger import Ledger
+from frostline.verification.fingerprint import Fingerprint
 
-_PLACE = ("number", "epochs", "steps", "waited", "best", "counts")
-"""What says where a schedule stands, beside the best values."""
+
+@dataclass(slots=True)
+class _Place:
+    """Where a schedule stands.
+
+    Attributes:
+        number: Which phase runs, from 0; after the end, the last one.
+        epochs: How many epochs have ended in it.
+        steps: How many steps.
+        waited: For how many epochs what it monitors has not improved.
+        best: The best value of that so far.
+        counts: Whether the epoch that runs counts. One within which a phase begins belongs to the phase
+            before.
+    """
+
+    number: int = 0
+    epochs: int = 0
+    steps: int = 0
+    waited: int = 0
+    best: float | None = None
+    counts: bool = True
 
 
 class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
@@ -53,72 +75,69 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self.listeners: tuple[Any, ...] = ()
         self.phase_of_epoch: list[str] = []
         self._ended_in_epoch: list[str] = []
-        self._number = 0
-        self._begin(within_epoch=False)
+        self._last_batch = -1
+        self._place = _Place()
+        self._best_values: dict[str, Any] = {}
 
     @property
     def phase(self) -> Phase:
         """The phase that runs now; after the end, the last one."""
-        return self._schedule.phases[self._number]
+        return self._schedule.phases[self._place.number]
 
     @property
     def resolution(self) -> Resolution:
         """What the plan of that phase decided."""
-        return self._resolutions[self._number]
+        return self._resolutions[self._place.number]
 
     @property
     def epochs(self) -> int:
         """How many epochs have ended in that phase."""
-        return self._epochs
+        return self._place.epochs
 
     @property
     def stepped(self) -> bool:
         """Whether any step ran in that phase: one that begins behind an epoch's last step may be stopped."""
-        return bool(self._epochs or self._steps)
+        return bool(self._place.epochs or self._place.steps)
 
     @property
     def most_epochs(self) -> int:
-        """How many epochs the schedule can take at most."""
-        return most_epochs(self._schedule)
+        """How many epochs the schedule can take at most, if each has one step only."""
+        phases = self._schedule.phases
+        epochs = sum(phase.epochs or phase.steps or 0 for phase in phases)
+        # A phase that ends within an epoch leaves the rest of it to the next one.
+        return epochs + sum(phase.steps is not None for phase in phases)
 
     @property
     def number(self) -> int:
         """The place of that phase in the schedule, from 0."""
-        return self._number
+        return self._place.number
 
     def to_data(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return, between two epochs, where the schedule stands, as plain data and as arrays by address."""
-        data = {name: getattr(self, f"_{name}") for name in _PLACE}
-        return {**data, "phase_of_epoch": list(self.phase_of_epoch)}, dict(self._best_values)
+        return {**asdict(self._place), "phase_of_epoch": list(self.phase_of_epoch)}, dict(self._best_values)
 
     def go_to(self, data: Mapping[str, Any], best_values: Mapping[str, Any]) -> None:
         """Go to the place in the schedule that `to_data` returned; the plan there is not applied."""
-        for name in _PLACE:
-            setattr(self, f"_{name}", data[name])
+        self._place = _Place(**{name: value for name, value in data.items() if name != "phase_of_epoch"})
         self.phase_of_epoch = list(data["phase_of_epoch"])
-        self._best_values: dict[str, Any] = dict(best_values)
-
-    def _begin(self, *, within_epoch: bool) -> None:
-        self._epochs = self._steps = self._waited = 0
-        self._best: float | None = None
-        self._best_values = {}
-        # A phase that begins within an epoch counts its own from the next one on.
-        self._counts = not within_epoch
+        self._best_values = dict(best_values)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Begin to count batches anew."""
         self._last_batch = -1
-        self._counts = True
+        self._place.counts = True
         self._ended_in_epoch = []
 
     def step(self, batch: int) -> None:
         """Count the steps up to a batch of this epoch, and end a phase that has enough of them."""
-        self._steps += batch - self._last_batch
+        place, wanted = self._place, self.phase.steps
+        # With steps_per_execution Keras names only the last batch of each execution.
+        place.steps += batch - self._last_batch
         self._last_batch = batch
-        if self.phase.steps is not None and self._steps >= self.phase.steps:
-            if self._steps > self.phase.steps:
+        if wanted is not None and place.steps >= wanted:
+            if place.steps > wanted:
                 warnings.warn(
-                    f"the phase {self.phase.name!r} took {self._steps} steps in place of {self.phase.steps}: "
+                    f"the phase {self.phase.name!r} took {place.steps} steps in place of {wanted}: "
                     "with steps_per_execution, a phase ends where an execution ends",
                     UserWarning,
                     stacklevel=2,
@@ -128,20 +147,20 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Count the epoch, and end a phase that has enough of them or improves no more."""
-        phase = self.phase
-        self._epochs += self._counts
+        phase, place = self.phase, self._place
+        place.epochs += place.counts
         self._require_reported(logs or {})
         # A phase that begins behind the last step has none of the epoch.
         names = [*self._ended_in_epoch, *([phase.name] if self.stepped else [])]
         self.phase_of_epoch.append(" > ".join(dict.fromkeys(names)))
-        stalled = phase.until is not None and self._counts and self._stalled(phase, logs or {})
-        if phase.epochs is not None and (self._epochs >= phase.epochs or stalled):
+        stalled = phase.until is not None and place.counts and self._stalled(phase, logs or {})
+        if phase.epochs is not None and (place.epochs >= phase.epochs or stalled):
             self._end(within_epoch=False)
 
     def _require_reported(self, logs: Mapping[str, Any]) -> None:
         """Check that each phase, later ones too, monitors what is reported."""
         validated = not self._seldom_validated or any(name.startswith("val_") for name in logs)
-        for phase in self._schedule.phases[self._number :]:
+        for phase in self._schedule.phases[self._place.number :]:
             name = phase.until.monitor if phase.until is not None else None
             if name is None or name in logs or (name.startswith("val_") and not validated):
                 continue
@@ -156,15 +175,15 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         assert phase.until is not None
         if phase.until.monitor not in logs:
             return False  # an epoch without validation: it counts for nothing here
-        value = float(logs[phase.until.monitor])
-        if phase.until.improves(value, self._best):
-            self._best, self._waited = value, 0
+        place, value = self._place, float(logs[phase.until.monitor])
+        if phase.until.improves(value, place.best):
+            place.best, place.waited = value, 0
             if phase.restore_best:
-                values = ((a, keras.ops.convert_to_numpy(v)) for a, v in self._changing().items())
-                self._best_values = {address: np.array(value) for address, value in values}
+                # Copies: training goes on in what a backend may hand out.
+                self._best_values = {a: np.array(read_value(v)) for a, v in self._changing().items()}
             return False
-        self._waited += 1
-        return self._waited >= phase.until.patience
+        place.waited += 1
+        return place.waited >= phase.until.patience
 
     def _changing(self) -> dict[str, Any]:
         """Return the variables that may change in this phase, by address."""
@@ -173,16 +192,18 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
     def _end(self, *, within_epoch: bool) -> None:
         sync_values(self.model)
-        if self._number + 1 == len(self._schedule.phases) or self.model.stop_training:
+        number = self._place.number
+        if number + 1 == len(self._schedule.phases) or self.model.stop_training:
             self.model.stop_training = True
             self._restore_best()
             return
         # As at the end of a `fit`: what was averaged takes its average.
         finish_averages(self.model)
         self._restore_best()
-        self._ledger.close(self.phase.name, self.resolution, self._epochs)
-        self._number += 1
-        self._begin(within_epoch=within_epoch)
+        self._ledger.close(self.phase.name, self.resolution, self.epochs)
+        # A phase that begins within an epoch counts its own from the next one on.
+        self._place = _Place(number + 1, counts=not within_epoch)
+        self._best_values = {}
         apply(self.model, self.resolution, keep_state=self._keep_state)
         self._tell()
 
@@ -195,7 +216,7 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             listener.on_phase_begin(self.phase)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Restore the best weights once more, behind the averages that `fit` ends with."""
+        """Restore the best weights once more: `fit` has put averages (EMA) in their place since."""
         self._restore_best()
 
     def _restore_best(self) -> None:
@@ -215,6 +236,36 @@ class StepwisePhaseSwitch(PhaseSwitch):
         self.step(batch)
 
 
+class BeforeRestoring(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """Takes the fingerprint of what training ended with, before any other callback's `on_train_end`.
+
+    `EarlyStopping(restore_best_weights=True)` keeps one best epoch of the whole training. Where that lies in
+    an earlier phase, weights which the last phase froze go back to what they were. That is what its user
+    asked for, and not a fault of the last phase: that phase is closed before, and what came back is written
+    down behind it.
+
+    Args:
+        take: Takes the fingerprint of the model.
+
+    Attributes:
+        after: The fingerprint; None until then.
+    """
+
+    def __init__(self, take: Callable[[], Fingerprint]) -> None:
+        super().__init__()
+        self._take = take
+        self.after: Fingerprint | None = None
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Take it."""
+        self.after = self._take()
+
+
+def restores_values(callbacks: Iterable[Any]) -> bool:
+    """Whether one of the callbacks may put earlier values back at the end."""
+    return any(getattr(callback, "restore_best_weights", False) for callback in callbacks)
+
+
 def phase_switch(
     schedule: Schedule,
     resolutions: tuple[Resolution, ...],
@@ -228,10 +279,3 @@ def phase_switch(
     return (StepwisePhaseSwitch if stepwise else PhaseSwitch)(
         schedule, resolutions, ledger, keep_state=keep_state, seldom_validated=seldom_validated
     )
-
-
-def most_epochs(schedule: Schedule) -> int:
-    """Return how many epochs a schedule can take at most: each of at least one step."""
-    epochs = sum(phase.epochs or phase.steps or 0 for phase in schedule.phases)
-    # A phase that ends within an epoch leaves the rest of it to the next one.
-    return epochs + sum(phase.steps is not None for phase in schedule.phases)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline._version import __version__
@@ -53,8 +54,6 @@ def plan_data(plan: Plan | Resolution | Schedule) -> Any:
 
 def data_digests(parts: Mapping[str, Any]) -> dict[str, str]:
     """Digest what was trained on; data that cannot be read twice gets a reason instead."""
-    import keras
-
     digests = {}
     for name, part in parts.items():
         for path, value in keras.tree.flatten_with_path(part):
@@ -72,8 +71,6 @@ def data_digests(parts: Mapping[str, Any]) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the versions of all that decides the numbers of a run."""
-    import keras
-
     backend = keras.backend.backend()
     found = {"frostline": __version__, "keras": keras.__version__, "numpy": np.__version__}
     for name in (backend, f"{backend}-cpu"):

@@ -35,11 +35,11 @@ def stopped(model: keras.Model, x: Any, y: Any = None, **arguments: Any) -> NotF
 def test_it_names_the_first_bad_batch_and_the_bad_samples() -> None:
     error = stopped(compiled(two_dense()), *spoilt(9, 17), epochs=3)
     assert str(error) == (
-        "the loss of the model 'two_dense' is no number after batch 3 of epoch 1, so training was stopped "
-        "there.\n"
+        "the loss of the model 'two_dense' is NaN or infinite after batch 3 of epoch 1, so training was "
+        "stopped there.\n"
         "  received: x has NaN or infinity in 2 of 24 samples: 9, 17\n"
         "  expected: data without NaN and infinity, and steps that do not diverge\n"
-        "  fix:      mend or leave out these samples; the weights are spoilt: load the model again"
+        "  fix:      correct or leave out these samples; the weights are spoilt: load the model again"
     )
 
 

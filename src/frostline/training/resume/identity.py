@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline._keras.optimizers import optimizer_chain
@@ -17,10 +18,11 @@ from frostline.resolution.resolution import Resolution
 from frostline.training.receipt_of_run import data_digests, plan_data
 from frostline.verification.fingerprint import Digest, Fingerprint
 
-_SHOWN = {"callbacks", "verbose"}
-"""Arguments of `fit` that do not decide what comes out."""
+_NO_PART = {"callbacks", "verbose"}
+"""Arguments of `fit` that a run may be continued with others of."""
 
-_DATA = ("sample_weight", "validation_data")
+_DATA = {"sample_weight", "validation_data"}
+"""Arguments of which digests are compared, and not what they are."""
 
 
 def plain(value: Any) -> Any:
@@ -57,23 +59,21 @@ def identity(
         data: Digests of what it is trained on.
         arguments: All other arguments of `fit`.
     """
-    import keras
-
-    moves = set(changing)
-    held = {a: d for a, d in before.items() if d.role in ("weight", "statistic", "seed")}
-    settings = {k: plain(v) for k, v in arguments.items() if k not in _SHOWN and k not in _DATA}
+    may_change = set(changing)
+    kept = {a: d for a, d in before.items() if d.role in ("weight", "statistic", "seed")}
+    settings = {k: plain(v) for k, v in arguments.items() if k not in _NO_PART | _DATA}
     validation = {"validation_data": arguments.get("validation_data")}
     found = {
         "backend": keras.backend.backend(),
-        "model": {a: [d.role, list(d.shape), d.dtype, parts.get(a, "")] for a, d in held.items()},
-        "frozen": {a: _frozen(d, parts.get(a)) for a, d in held.items() if a in parts or a not in moves},
+        "model": {a: [d.role, list(d.shape), d.dtype, parts.get(a, "")] for a, d in kept.items()},
+        "frozen": {a: _frozen(d, parts.get(a)) for a, d in kept.items() if a in parts or a not in may_change},
         "plan": plan_data(plan),
         "optimizer": [_settings(part) for part in optimizer_chain(model.optimizer)],
         "loss": _loss(model),
         "data": {**data, **data_digests(validation)},
         "arguments": settings,
     }
-    # As it comes back from a file.
+    # As it comes back from a checkpoint, to be compared with it.
     return dict(json.loads(json.dumps(found)))
 
 
@@ -155,8 +155,6 @@ def _settings(optimizer: Any) -> dict[str, Any]:
 
 
 def _loss(model: Any) -> Any:
-    import keras
-
     loss = getattr(model, "loss", None)
     if isinstance(loss, keras.losses.Loss):
         try:

@@ -15,8 +15,8 @@ import keras
 from frostline._keras.methods import replace_method, restore_method
 
 
-def is_needed(x: Any, y: Any, arguments: Mapping[str, Any]) -> bool:
-    """Whether the data that an epoch sees depends on more than on the random state at its beginning.
+def must_be_read_again(x: Any, y: Any, arguments: Mapping[str, Any]) -> bool:
+    """Whether the data that an epoch sees depends on more than the random state at its beginning.
 
     That of arrays does not: Keras draws their order anew for each epoch, on TensorFlow from the global seed
     alone. But with `steps_per_epoch` an epoch goes on where the one before it stopped. Nor does that of a
@@ -24,12 +24,12 @@ def is_needed(x: Any, y: Any, arguments: Mapping[str, Any]) -> bool:
     """
     if arguments.get("steps_per_epoch") is not None:
         return True
-    every = keras.tree.flatten((x, y, arguments.get("sample_weight")))
-    every = [one for one in every if one is not None and not getattr(one, "order_by_epoch", False)]
-    return not all(keras.ops.is_tensor(one) or hasattr(one, "__array__") for one in every)
+    sources = keras.tree.flatten((x, y, arguments.get("sample_weight")))
+    sources = [s for s in sources if s is not None and not getattr(s, "order_by_epoch", False)]
+    return not all(keras.ops.is_tensor(s) or hasattr(s, "__array__") for s in sources)
 
 
-class Silent(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras ships no types
+class SilentCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras ships no types
     """Callbacks that hear of no epoch before a certain one.
 
     Args:
@@ -93,6 +93,7 @@ class Silent(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras ships
 def steps_do_nothing(model: Any) -> Iterator[Callable[[], None]]:
     """Let training and test steps take their data and do nothing, until the function given is called."""
     results = "get_metrics_result"
+    # `fit` makes these functions only where there are none: it takes ours for those of an earlier call.
     model.train_function = model.test_function = _step(model.steps_per_execution)
     # Metrics that have seen no batch have no result.
     replace_method(model, results, lambda original: _no_results)
@@ -103,6 +104,7 @@ def steps_do_nothing(model: Any) -> Iterator[Callable[[], None]]:
         if active:
             active = False
             restore_method(model, results)
+            # `fit` is within its loop, where it makes a missing test function, but no training function.
             model.test_function = None
             model.make_train_function(force=True)
 
@@ -117,7 +119,11 @@ def _no_results() -> dict[str, Any]:
 
 
 def _step(batches: int) -> Callable[..., Any]:
-    """Return a step for the active backend: but on PyTorch it draws its batches itself."""
+    """Return a step for the active backend, in the form in which `fit` calls it there.
+
+    On TensorFlow and JAX it gets the iterator and draws `steps_per_execution` batches by itself, fewer at the
+    end of the data; on PyTorch it gets them.
+    """
 
     def draw(iterator: Iterator[Any]) -> dict[str, Any]:
         next(iterator)

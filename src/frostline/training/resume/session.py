@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from frostline._keras.optimizers import optimizer_chain, optimizer_counters
+from frostline._keras.variables import read_value
 from frostline.errors import NotFiniteError, ResumeError
-from frostline.optimizers import rebuild as optimizer
+from frostline.optimizers.rebuild import steps_made
 from frostline.resolution.parts import Parts
-from frostline.training.fit import run_of, train
-from frostline.training.job import Job
+from frostline.training.job import Job, Progress
 from frostline.training.receipt_of_run import versions
-from frostline.training.recorder import Recorder
-from frostline.training.resume import callbacks as callback_states
 from frostline.training.resume import checkpoint
-from frostline.training.resume import replay as rereading
+from frostline.training.resume.callbacks import CallbackStates, CheckpointCallback
 from frostline.training.resume.checkpoint import Checkpoint
-from frostline.training.resume.identity import identity, plain, require_at_its_beginning, require_same
-from frostline.training.resume.random_state import Randomness
-from frostline.training.resume.state import Subject, part, randomness, with_randomness
+from frostline.training.resume.identity import identity, require_at_its_beginning, require_same
+from frostline.training.resume.random_state import RandomState
+from frostline.training.resume.replay import SilentCallbackList, must_be_read_again, steps_do_nothing
+from frostline.training.resume.state import RunState, arrays_under, random_state_in, random_states_data
 from frostline.training.run import Run
+from frostline.training.train_loop import FitCall, fit_call, run_of, train
 from frostline.verification.fingerprint import fingerprint_of
 
 log = logging.getLogger("frostline")
@@ -49,182 +49,218 @@ def fit_resumably(job: Job, folder: Path) -> Run:
     """
     require_at_its_beginning(job.x)
     _refuse_backups(job)
-    subject = Subject(job)
-    parts = Parts.of(job.resolutions)
-    before = fingerprint_of(job.resolutions[0].inventory, parts)
-    rate = _rate(job.model)
-    arguments = {**job.arguments, "guard": job.guard, "keep_state": job.keep_state}
-    changing = [w.address for w in subject.moving]
-    now = identity(job.model, job.plan, before, parts.over_all, changing, job.data(), arguments)
+    state = RunState(job)
+    rate, now = _rate(job.model), _identity(state)
     with checkpoint.reserved(folder):
         saved = checkpoint.latest(folder)
-        session = _Session(job, folder, subject, {"identity": now, "rate": rate}, saved)
         if saved is None:
-            return session.begin()
+            return _train(_begun(state, folder, {"identity": now, "rate": rate}))
         require_same(str(folder), saved.state["identity"], now)
         _warn_of_another_rate(job.model, rate, saved)
-        return session.end_again(saved) if saved.finished else session.go_on(saved)
+        if saved.finished:
+            return _end_again(state, folder, saved)
+        return _train(_continued(state, folder, {"identity": now, "rate": saved.state["rate"]}, saved))
 
 
+@dataclass(frozen=True, slots=True)
 class _Session:
-    """One process's part of a run."""
+    """One process's part of a run, ready to train.
 
-    def __init__(
-        self,
-        job: Job,
-        folder: Path,
-        subject: Subject,
-        about: dict[str, Any],
-        saved: Checkpoint | None = None,
-    ) -> None:
-        self._job = job
-        self._folder = folder
-        self._subject = subject
-        # The rate that the run began with goes from checkpoint to checkpoint.
-        self._about = about if saved is None else {**about, "rate": saved.state["rate"]}
-        self._saved = saved
-        self._first_epoch = int(job.arguments.get("initial_epoch", 0))
-        self._history = keras.callbacks.History()
-        self._callbacks: list[Any] = []
+    Attributes:
+        state: The model and the optimizer, and what of them checkpoints hold.
+        folder: Where checkpoints are.
+        about: What goes from checkpoint to checkpoint: the run's identity, and the rate that it began with.
+        progress: How far the run is; the plan of its phase is on the model.
+        start: The random state that the run began with.
+        saved: The checkpoint that it goes on from; None where it begins here.
+    """
 
-    def begin(self) -> Run:
-        """Train from the first epoch on."""
-        self._progress = self._job.begin()
-        self._start = Randomness.now()
-        checkpoint.write(self._folder, self._checkpoint(self._first_epoch))
-        return self._train()
+    state: RunState
+    folder: Path
+    about: Mapping[str, Any]
+    progress: Progress
+    start: RandomState
+    saved: Checkpoint | None = None
 
-    def go_on(self, saved: Checkpoint) -> Run:
-        """Train from a checkpoint on."""
-        self._progress = self._subject.restore(saved)
-        self._start = randomness(saved, "start")
-        self._start.restore()
-        log.info("going on with the run in %s at epoch %d", self._folder, saved.epoch)
-        return self._train()
+    @property
+    def job(self) -> Job:
+        """What is to be done."""
+        return self.state.job
 
-    def end_again(self, saved: Checkpoint) -> Run:
-        """Put the end of a finished run on the model, and return what it returned."""
-        progress = self._subject.restore(saved)
-        self._restore_history(saved)
-        self._job.model.history = self._history
-        randomness(saved, "now").restore()
-        warnings.warn(
-            f"the run in {str(self._folder)!r} is finished: its end was put on the model, and nothing was "
-            "trained; name another folder to train again",
-            stacklevel=4,
-        )
-        told = {"versions": saved.state["versions"], "seconds": saved.state["seconds"]}
-        return run_of(self._job, progress, self._history, told, resumed=saved.epoch)
+    @property
+    def first_epoch(self) -> int:
+        """The epoch that the run begins with, not this process."""
+        return int(self.job.arguments.get("initial_epoch", 0))
 
-    def _train(self) -> Run:
-        with ExitStack() as stack:
-            kept = f"the model is as in the checkpoint in {str(self._folder)!r} again, from before that epoch"
-            try:
-                history = train(self._job, self._progress, partial(self._prepare, stack), kept=kept)
-            except NotFiniteError:
-                if (good := checkpoint.latest(self._folder)) is not None:
-                    self._subject.restore(good)
-                raise
-        resumed = self._saved.epoch if self._saved is not None else None
-        told = {"versions": versions(), "seconds": self._progress.seconds}
-        run = run_of(self._job, self._progress, history, told, resumed=resumed)
-        last = history.epoch[-1] + 1 if history.epoch else self._first_epoch
-        self._write(self._checkpoint(last, finished=True, **told))
-        return run
+    @property
+    def interrupted(self) -> Checkpoint | None:
+        """The checkpoint, where an epoch had ended before it; else all is as at the beginning of the run."""
+        return self.saved if self.saved is not None and self.saved.epoch != self.first_epoch else None
 
-    def _prepare(self, stack: ExitStack, callbacks: list[Any]) -> dict[str, Any]:
-        """Return the arguments of `model.fit` that make it record, and go on where the checkpoint says."""
-        self._callbacks = list(callbacks)
-        own = next((c for c in callbacks if isinstance(c, keras.callbacks.History)), None)
-        self._history = own or self._history
-        histories = [] if own else [self._history]
-        callbacks = [*callbacks, *histories, Recorder(self._enter, self._record)]
-        saved = self._saved
-        if saved is None or saved.epoch == self._first_epoch:
-            return {"callbacks": callbacks}
-        callback_states.append_to_logs(callbacks)
-        switch, given = self._progress.switch, self._job.arguments
-        epochs = switch.most_epochs if switch is not None else given.get("epochs", 1)
-        epochs = saved.epoch if saved.state.get("stopped") else epochs
-        self._rereads = saved.epoch < epochs and rereading.is_needed(self._job.x, self._job.y, given)
-        if not self._rereads:
-            return {"callbacks": callbacks, "initial_epoch": saved.epoch, "epochs": epochs}
-        log.info("reading the data of %d epochs again", saved.epoch - self._first_epoch)
-        end = stack.enter_context(rereading.steps_do_nothing(self._job.model))
-        verbose = given.get("verbose", "auto")
-        silent = rereading.Silent(
-            callbacks,
+    def checkpoint(
+        self, epoch: int, callbacks: CallbackStates, *, finished: bool = False, **more: Any
+    ) -> Checkpoint:
+        """Return a checkpoint of what is now.
+
+        Args:
+            epoch: The index of the epoch that comes next.
+            callbacks: Their states are in it.
+            finished: Whether the run is over.
+            **more: Goes to the state as it is.
+        """
+        state, arrays = self.state.capture(self.progress)
+        random, drawn = random_states_data(start=self.start, now=RandomState.now())
+        remembered, best = callbacks.capture(self.state.places)
+        arrays |= drawn | {f"callbacks/{name}": value for name, value in best.items()}
+        state |= random | {**self.about, "rate now": _rate(self.job.model), **remembered, **more}
+        return Checkpoint(epoch, state, arrays, finished)
+
+    def write(self, taken: Checkpoint) -> None:
+        """Write a checkpoint, or warn: a full disk must not cost the run as well."""
+        try:
+            checkpoint.write(self.folder, taken)
+        except ResumeError as problem:
+            warnings.warn(
+                f"{problem.what}; the training goes on, and the checkpoint before stays", stacklevel=2
+            )
+
+
+def _begun(state: RunState, folder: Path, about: Mapping[str, Any]) -> _Session:
+    """Begin a run: put its first plan on the model, and write the checkpoint that stands before any epoch."""
+    session = _Session(state, folder, about, state.job.begin(), RandomState.now())
+    # Here, and here only, a checkpoint that cannot be written is an error: nothing is lost yet.
+    checkpoint.write(folder, session.checkpoint(session.first_epoch, CallbackStates.of(())))
+    return session
+
+
+def _continued(state: RunState, folder: Path, about: Mapping[str, Any], saved: Checkpoint) -> _Session:
+    """Put the model, the optimizer and the phase to where a checkpoint left them."""
+    progress, start = state.restore(saved), random_state_in(saved, "start")
+    # A source of data that is read again draws what it drew in the first process.
+    start.restore()
+    log.info("going on with the run in %s at epoch %d", folder, saved.epoch)
+    return _Session(state, folder, about, progress, start, saved)
+
+
+def _end_again(state: RunState, folder: Path, saved: Checkpoint) -> Run:
+    """Put the end of a finished run on the model, and return what it returned."""
+    job, progress = state.job, state.restore(saved)
+    callbacks = CallbackStates.of(())
+    callbacks.restore_history(saved.state)
+    job.model.history = callbacks.history
+    random_state_in(saved, "now").restore()
+    warnings.warn(
+        f"the run in {str(folder)!r} is finished: its end was put on the model, and nothing was "
+        "trained; name another folder to train again",
+        stacklevel=4,
+    )
+    return run_of(
+        job,
+        progress,
+        callbacks.history,
+        versions=saved.state["versions"],
+        seconds=saved.state["seconds"],
+        resumed=saved.epoch,
+    )
+
+
+def _train(session: _Session) -> Run:
+    job, progress, folder = session.job, session.progress, session.folder
+    after_nan = f"the model is as in the checkpoint in {str(folder)!r} again, from before that epoch"
+    plain_call = fit_call(job, progress, after_nan=after_nan)
+    callbacks = CallbackStates.of(plain_call.callbacks)
+    try:
+        with _recording(session, plain_call, callbacks) as call:
+            history = train(job, progress, call)
+    except NotFiniteError:
+        if (good := checkpoint.latest(folder)) is not None:
+            session.state.restore(good)
+        raise
+    told: dict[str, Any] = {"versions": versions(), "seconds": progress.seconds}
+    resumed = session.saved.epoch if session.saved is not None else None
+    run = run_of(job, progress, history, **told, resumed=resumed)
+    last = history.epoch[-1] + 1 if history.epoch else session.first_epoch
+    session.write(session.checkpoint(last, callbacks, finished=True, **told))
+    return run
+
+
+@contextmanager
+def _recording(session: _Session, call: FitCall, callbacks: CallbackStates) -> Iterator[FitCall]:
+    """Give the call of `model.fit` that records each epoch, and that goes on where the checkpoint says."""
+    job, saved = session.job, session.interrupted
+    epochs = call.arguments.get("epochs", 1)
+    if saved is not None and saved.state.get("stopped"):
+        epochs = saved.epoch
+    more_to_do = saved is not None and saved.epoch < epochs
+    reads_again = more_to_do and must_be_read_again(job.x, job.y, job.arguments)
+
+    def begin() -> None:
+        if saved is None:
+            return
+        best = arrays_under(saved.arrays, "callbacks/")
+        callbacks.restore(saved.state, best, session.state.places, job.model.get_weights())
+        if not reads_again:
+            random_state_in(saved, "now").restore()
+
+    def record(epoch: int, stopped: bool) -> None:
+        session.write(session.checkpoint(epoch, callbacks, stopped=stopped))
+
+    call = replace(call, callbacks=[*callbacks.with_history, CheckpointCallback(begin, record)])
+    if saved is None:
+        yield call
+        return
+    callbacks.append_to_logs()
+    call = replace(call, arguments={**call.arguments, "epochs": epochs})
+    if reads_again:
+        log.info("reading the data of %d epochs again", saved.epoch - session.first_epoch)
+        with _reading_again(job.model, saved, call) as call:
+            yield call
+    else:
+        yield replace(call, arguments={**call.arguments, "initial_epoch": saved.epoch})
+
+
+@contextmanager
+def _reading_again(model: Any, saved: Checkpoint, call: FitCall) -> Iterator[FitCall]:
+    """Give the call that reads the data of the epochs before a checkpoint without training on it."""
+    with steps_do_nothing(model) as end:
+
+        def opened() -> None:
+            end()
+            random_state_in(saved, "now").restore()
+
+        verbose = call.arguments.get("verbose", "auto")
+        silent = SilentCallbackList(
+            call.callbacks,
             first=saved.epoch,
-            opened=partial(self._open, saved, end),
+            opened=opened,
             add_progbar=verbose != 0,
             verbose=verbose,
-            epochs=epochs,
+            epochs=call.arguments["epochs"],
             steps=None,
-            model=self._job.model,
+            model=model,
         )
-        return {"callbacks": silent, "epochs": epochs}
+        yield replace(call, callbacks=silent)
 
-    def _enter(self) -> None:
-        """Give history and callbacks back what they knew, after they were told that training begins."""
-        saved = self._saved
-        if saved is None or saved.epoch == self._first_epoch:
-            return
-        self._restore_history(saved)
-        callback_states.restore(
-            self._callbacks,
-            saved.state["callbacks"],
-            part(saved.arrays, "callbacks/"),
-            self._subject.places,
-            self._job.model.get_weights(),
-        )
-        if not self._rereads:
-            randomness(saved, "now").restore()
 
-    def _open(self, saved: Checkpoint, end: Callable[[], None]) -> None:
-        end()
-        randomness(saved, "now").restore()
-
-    def _restore_history(self, saved: Checkpoint) -> None:
-        self._history.history = {name: list(held) for name, held in saved.state["history"].items()}
-        self._history.epoch = list(saved.state["epochs"])
-
-    def _record(self, epoch: int, stopped: bool) -> None:
-        self._write(self._checkpoint(epoch, stopped=stopped))
-
-    def _write(self, taken: Checkpoint) -> None:
-        try:
-            checkpoint.write(self._folder, taken)
-        except ResumeError as problem:
-            # A full disk must not cost the run as well.
-            said = f"{problem.what}; the training goes on, and the checkpoint before stays"
-            warnings.warn(said, stacklevel=2)
-
-    def _checkpoint(self, epoch: int, *, finished: bool = False, **more: Any) -> Checkpoint:
-        state, arrays = self._subject.take(self._progress)
-        with_randomness(state, arrays, start=self._start, now=Randomness.now())
-        records, remembered = callback_states.capture(self._callbacks, self._subject.places)
-        arrays |= {f"callbacks/{name}": value for name, value in remembered.items()}
-        state |= {
-            **self._about,
-            "rate now": _rate(self._job.model),
-            "history": plain(self._history.history),
-            "epochs": list(getattr(self._history, "epoch", ())),
-            "callbacks": records,
-            **more,
-        }
-        return Checkpoint(epoch, state, arrays, finished)
+def _identity(state: RunState) -> dict[str, Any]:
+    """Return all that must be the same for a run to be continued."""
+    job, parts = state.job, Parts.of(state.job.resolutions)
+    before = fingerprint_of(job.resolutions[0].inventory, parts)
+    arguments = {**job.arguments, "guard": job.guard, "keep_state": job.keep_state}
+    changing = [weight.address for weight in state.moving]
+    return identity(job.model, job.plan, before, parts.over_all, changing, job.data(), arguments)
 
 
 def _rate(model: Any) -> float | None:
     """Return the learning rate of a compiled model; None where a schedule decides it."""
     counters = optimizer_counters(optimizer_chain(model.optimizer)[-1])
-    return float(keras.ops.convert_to_numpy(counters[1])) if len(counters) > 1 else None
+    return float(read_value(counters[1])) if len(counters) > 1 else None
 
 
 def _warn_of_another_rate(model: Any, rate: float | None, saved: Checkpoint) -> None:
     """Say that the rate of the checkpoint holds, where another was asked for and not come to by training."""
     now = saved.state["rate now"]
-    if optimizer.steps_made(model.optimizer) == 0 and rate not in (saved.state["rate"], now):
+    if steps_made(model.optimizer) == 0 and rate not in (saved.state["rate"], now):
         warnings.warn(
             f"the optimizer was given with a learning rate of {rate:g}; the run began with "
             f"{saved.state['rate']:g} and goes on with its own, {now:g}",

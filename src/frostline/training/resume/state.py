@@ -7,43 +7,43 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from frostline._keras.trainers import renew_functions, sync_values
+from frostline._keras.variables import read_value
 from frostline.elements.algebra import everything, positions
 from frostline.elements.sets import Elements
 from frostline.errors import ResumeError, listed
+from frostline.files.tensor_file import Array
 from frostline.model.inventory import Weight
-from frostline.optimizers import rebuild as optimizer
-from frostline.optimizers.rebuild import Memory
+from frostline.optimizers.rebuild import Memory, memory_of, named_variables, remember
 from frostline.resolution.parts import Parts
 from frostline.trainability.apply import apply
 from frostline.training.job import Job, Progress
 from frostline.training.ledger import Ledger
 from frostline.training.resume.checkpoint import Checkpoint
-from frostline.training.resume.random_state import Randomness
-
-Array = npt.NDArray[Any]
+from frostline.training.resume.random_state import RandomState
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The model and the optimizer of a job, and what of them a checkpoint holds."""
+class RunState:
+    """The model and the optimizer of a job, and what of them a checkpoint holds.
+
+    Attributes:
+        job: The job.
+    """
 
     job: Job
 
     @cached_property
     def moving(self) -> tuple[Weight, ...]:
         """What may change in the run: what trains or moves in any phase, and seeds."""
-        held = self.job.resolutions[0].inventory
+        inventory = self.job.resolutions[0].inventory
         moves = {
             decision.weight.address
             for resolution in self.job.resolutions
             for decision in (*resolution.trained, *resolution.statistics)
             if decision.trains
         }
-        return tuple(w for w in held if w.address in moves or w.role == "seed")
+        return tuple(w for w in inventory if w.address in moves or w.role == "seed")
 
     @cached_property
     def parts(self) -> Parts:
@@ -60,26 +60,29 @@ class Subject:
         return {address_of[id(v)]: place for place, v in weights if id(v) in address_of}
 
     def _values(self) -> dict[str, Array]:
-        """Return the values of all that may change, by address."""
-        found: dict[str, Array] = {}
+        """Return the values of all that may change, by address.
+
+        A weight is kept as what can change of it: its trained elements, its parts, its base where a
+        parametrization comes or goes between phases and is merged into it, or the whole.
+        """
+        values: dict[str, Array] = {}
         for weight in self.moving:
             elements = self._elements(weight)
             if elements is not None:
-                found[f"{weight.address}:elements"] = weight.numpy()[positions(_all(weight), elements)]
+                values[f"{weight.address}:elements"] = weight.numpy()[_positions(weight, elements)]
                 continue
             if self._merges(weight):
-                found[f"{weight.address}:base"] = _value(weight.storage)
+                values[f"{weight.address}:base"] = read_value(weight.storage)
             if weight.combination is not None or not self._merges(weight):
-                found |= {address: _value(variable) for address, variable in weight.targets}
-        return found
+                values |= {address: read_value(variable) for address, variable in weight.targets}
+        return values
 
     def _restore_values(self, values: Mapping[str, Array]) -> None:
         for weight in self.moving:
-            if (some := values.get(f"{weight.address}:elements")) is not None:
-                elements = self._elements(weight)
-                assert elements is not None
+            trained = values.get(f"{weight.address}:elements")
+            if trained is not None and (elements := self._elements(weight)) is not None:
                 whole = weight.numpy().copy()
-                whole[positions(_all(weight), elements)] = some
+                whole[_positions(weight, elements)] = trained
                 weight.variable.assign(whole)
             if (base := values.get(f"{weight.address}:base")) is not None:
                 weight.storage.assign(base)
@@ -99,13 +102,13 @@ class Subject:
         trained_in_part = weight.address in self.parts.every and not _is_by_hand(weight)
         return trained_in_part and weight.address not in self.parts.over_all
 
-    def take(self, progress: Progress) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Return the state of model, optimizer, schedule and books."""
+    def capture(self, progress: Progress) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return the state of model, optimizer, schedule and ledger, as JSON has it and as arrays by name."""
         sync_values(self.job.model)
         arrays = {f"model/{address}": value for address, value in self._values().items()}
-        variables = optimizer.named_variables(self.job.model.optimizer)
-        arrays |= {f"optimizer/{name}": _value(variable) for name, variable in variables.items()}
-        memory = optimizer.memory_of(self.job.model.optimizer)
+        variables = named_variables(self.job.model.optimizer)
+        arrays |= {f"optimizer/{name}": read_value(variable) for name, variable in variables.items()}
+        memory = memory_of(self.job.model.optimizer)
         for address, (slots, _) in memory.parked.items():
             arrays |= {f"parked/{address}/{name}": value for name, value in slots.items()}
         parked = {address: [steps, list(slots)] for address, (slots, steps) in memory.parked.items()}
@@ -121,27 +124,28 @@ class Subject:
         return state, arrays
 
     def restore(self, saved: Checkpoint) -> Progress:
-        """Put the state of a checkpoint on model and optimizer, and return schedule and books."""
+        """Put the state of a checkpoint on model and optimizer, and return schedule and ledger."""
         job, state = self.job, saved.state
         ledger = Ledger.from_data(job.model, state["ledger"], job.resolutions)
         progress = Progress.of(job, ledger, state["started"], state["seconds"])
         number = 0
         if progress.switch is not None:
-            progress.switch.go_to(state["schedule"], part(saved.arrays, "best/"))
+            progress.switch.go_to(state["schedule"], arrays_under(saved.arrays, "best/"))
             number = progress.switch.number
         apply(job.model, job.resolutions[number], keep_state=job.keep_state)
-        self._restore_values(part(saved.arrays, "model/"))
+        self._restore_values(arrays_under(saved.arrays, "model/"))
         self._restore_optimizer(saved)
-        # They may have been traced with other groups.
+        # They may have been traced before `remember`, with other groups of weights.
         renew_functions(job.model)
         return progress
 
     def _restore_optimizer(self, saved: Checkpoint) -> None:
-        opt, state = self.job.model.optimizer, saved.state["optimizer"]
-        variables, values = optimizer.named_variables(opt), part(saved.arrays, "optimizer/")
+        optimizer, state = self.job.model.optimizer, saved.state["optimizer"]
+        variables, values = named_variables(optimizer), arrays_under(saved.arrays, "optimizer/")
         if set(variables) != set(values):
             raise ResumeError(
-                f"the optimizer {type(opt).__name__} holds other variables than the one in the checkpoint",
+                f"the optimizer {type(optimizer).__name__} holds other variables than the one in the "
+                "checkpoint",
                 received=listed(sorted(set(variables) ^ set(values))),
                 remedy="compile the model as when the run began, or name another folder for another run",
             )
@@ -151,35 +155,32 @@ class Subject:
             address: ({name: saved.arrays[f"parked/{address}/{name}"] for name in slots}, steps)
             for address, (steps, slots) in state["parked"].items()
         }
-        optimizer.remember(opt, Memory(parked, state["joined"]))
+        remember(optimizer, Memory(parked, state["joined"]))
 
 
 def _is_by_hand(weight: Weight) -> bool:
     return weight.combination is not None and not weight.combination.by_plan
 
 
-def _all(weight: Weight) -> Elements:
-    return everything(weight.shape)
+def _positions(weight: Weight, elements: Elements) -> Any:
+    return positions(everything(weight.shape), elements)
 
 
-def with_randomness(state: dict[str, Any], arrays: dict[str, Array], **moments: Randomness) -> None:
-    """Add the random state of named moments to a snapshot."""
-    state["random"] = {name: dict(one.state) for name, one in moments.items()}
-    for name, one in moments.items():
-        arrays |= {f"random/{name}/{key}": value for key, value in one.arrays.items()}
+def random_states_data(**moments: RandomState) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return what a checkpoint holds of the random states at named moments, as JSON has it and as arrays."""
+    arrays = {
+        f"random/{moment}/{name}": array
+        for moment, random_state in moments.items()
+        for name, array in random_state.arrays.items()
+    }
+    return {"random": {moment: dict(one.state) for moment, one in moments.items()}}, arrays
 
 
-def randomness(saved: Checkpoint, moment: str) -> Randomness:
+def random_state_in(saved: Checkpoint, moment: str) -> RandomState:
     """Return the random state of a moment in a checkpoint."""
-    return Randomness(saved.state["random"][moment], part(saved.arrays, f"random/{moment}/"))
+    return RandomState(saved.state["random"][moment], arrays_under(saved.arrays, f"random/{moment}/"))
 
 
-def part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+def arrays_under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     """Return the arrays whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-
-
-def _value(variable: Any) -> Array:
-    import keras
-
-    return np.asarray(keras.ops.convert_to_numpy(variable))

@@ -181,9 +181,9 @@ def test_numbers_that_are_none_stop_the_run(run: Runner) -> None:
     write(**compiled(loss="mse", metrics=[]), data={"npz": "holes.npz"}, validation=None)
     done = run("fit", "run.yaml")
     assert done.code == 2
-    assert done.err.startswith("error: the loss of the model 'net' is no number after batch ")
+    assert done.err.startswith("error: the loss of the model 'net' is NaN or infinite after batch ")
     assert not Path("out/model.keras").exists()
-    assert "failed: the loss of the model 'net' is no number" in Path("out/log.txt").read_text()
+    assert "failed: the loss of the model 'net' is NaN or infinite" in Path("out/log.txt").read_text()
 
 
 def test_code_of_the_user_that_fails_is_named_and_kept_in_the_log(run: Runner) -> None:
