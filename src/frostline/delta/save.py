@@ -22,7 +22,7 @@ from frostline.parametrization.selections import Rows, Selection
 from frostline.parametrization.serialization import serialize
 from frostline.resolution.parts import part_text
 from frostline.saving.plan_state import plan_data
-from frostline.trainability.apply import resolution_on
+from frostline.trainability.plan_on_model import resolution_on
 from frostline.verification.digest import digest_array, digest_without
 from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint_of
 from frostline.verification.receipt import Receipt

@@ -23,7 +23,8 @@ from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 from frostline.plan.selectors import selector
 from frostline.resolution.resolution import Resolution
-from frostline.trainability.apply import apply, resolution_on
+from frostline.trainability.apply import apply
+from frostline.trainability.plan_on_model import resolution_on
 
 _BASE, _PART, _HOW = "base/", "part/", "how/"
 

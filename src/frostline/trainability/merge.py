@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from frostline.model.inventory import inventory
-from frostline.trainability.apply import apply, resolution_on
+from frostline.trainability.apply import apply
+from frostline.trainability.plan_on_model import resolution_on
 
 
 def merge(model: Any) -> Any:

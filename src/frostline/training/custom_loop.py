@@ -18,7 +18,8 @@ from frostline.plan.schedule import Schedule
 from frostline.render import count
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
-from frostline.trainability.apply import apply, bring_under
+from frostline.trainability.apply import apply
+from frostline.trainability.optimizer_targets import bring_under
 
 
 def optimizer_for(

@@ -16,7 +16,7 @@ from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
-from frostline.trainability.apply import functions_kept
+from frostline.trainability.plan_on_model import functions_kept
 from frostline.training import first_step
 from frostline.training.job import Job, look_at
 from frostline.training.receipt_of_run import versions

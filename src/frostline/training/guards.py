@@ -14,9 +14,10 @@ from typing import Any
 import keras
 
 from frostline._keras.calls import entry_layer
+from frostline._keras.methods import patched
 from frostline.errors import LayerInCallError, TrainingError, listed
 from frostline.model.inventory import Inventory
-from frostline.trainability.apply import put_flags_right
+from frostline.trainability.plan_on_model import put_flags_right
 from frostline.training.model_callback import ModelCallback
 
 
@@ -107,16 +108,14 @@ def layers_made_in_call(model: Any, inventory: Inventory) -> Iterator[None]:
             raise found[0]
         return original(layer, *args, **kwargs)
 
-    keras.Layer.add_weight = add_weight
-    try:
-        yield
-    except Exception as error:
-        if found and error is not found[0]:
-            # Keras and tf.function wrap what is raised inside a call.
-            raise found[0] from error
-        raise
-    finally:
-        keras.Layer.add_weight = original
+    with patched(keras.Layer, add_weight=add_weight):
+        try:
+            yield
+        except Exception as error:
+            if found and error is not found[0]:
+                # Keras and tf.function wrap what is raised inside a call.
+                raise found[0] from error
+            raise
 
 
 def _layer_error(model: Any, layer: Any) -> LayerInCallError:

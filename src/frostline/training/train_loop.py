@@ -11,7 +11,7 @@ from frostline._keras.calls import outputs_known
 from frostline._keras.trainers import own_buffers, sync_values, values_kept
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
-from frostline.trainability.apply import keep_functions
+from frostline.trainability.plan_on_model import keep_functions
 from frostline.training.guards import guarded, layers_made_in_call
 from frostline.training.job import Job, Progress
 from frostline.training.missing_gradients import no_gradient
