@@ -59,9 +59,9 @@ class Run:
         trained, intact = (len(self.verification.of(outcome)) for outcome in ("trained", "intact"))
         partly = len(self.verification.of("partial"))
         each = ", in each phase" if len(self.phases) > 1 else ""
-        held = f"{count(intact, 'weight')} held over the whole run, {trained} trained"
-        held += f", {partly} in part" if partly else ""
-        return f"verified: every frozen number is bit-identical{each} ({held})"
+        weights = f"{count(intact, 'weight')} held over the whole run, {trained} trained"
+        weights += f", {partly} in part" if partly else ""
+        return f"verified: every frozen number is bit-identical{each} ({weights})"
 
     def __str__(self) -> str:
         lines = [_phase(phase) for phase in self.phases]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from blake3 import blake3
@@ -71,8 +71,10 @@ class Digest:
 
     def same_values(self, other: Digest) -> bool:
         """Return whether another digest is of the same values, parametrized or not."""
-        plain = (replace(one, frozen="", part="", rests={}) for one in (self, other))
-        return next(plain) == next(plain)
+        return self._of_values() == other._of_values()
+
+    def _of_values(self) -> tuple[Role, tuple[int, ...], str, str]:
+        return self.role, self.shape, self.dtype, self.blake3
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,12 @@ class Fingerprint(Mapping[str, Digest]):
         return cls({address: Digest.from_data(one) for address, one in data.items()})
 
 
-def kinds(held: Mapping[str, Digest] | Mapping[str, Weight]) -> dict[str, tuple[str, tuple[int, ...], str]]:
+def kinds(
+    variables: Mapping[str, Digest] | Mapping[str, Weight],
+) -> dict[str, tuple[str, tuple[int, ...], str]]:
     """Return role, shape and dtype of each weight and statistic, by address, in the order of the model."""
-    kept = ("weight", "statistic")
-    return {a: (one.role, tuple(one.shape), one.dtype) for a, one in held.items() if one.role in kept}
+    roles = ("weight", "statistic")
+    return {a: (v.role, tuple(v.shape), v.dtype) for a, v in variables.items() if v.role in roles}
 
 
 def fingerprint(model: Any, plan: Plan | Resolution | None = None) -> Fingerprint:
@@ -175,8 +179,8 @@ def fingerprint_of(weights: Iterable[Weight], parts: Parts | None = None) -> Fin
         weights: The variables.
         parts: What plans train of some of them, so that the rest gets a digest of its own.
     """
-    every = parts.every if parts is not None else {}
-    return Fingerprint({w.address: _digest(w, every.get(w.address, {})) for w in weights})
+    parts_of = parts.every if parts is not None else {}
+    return Fingerprint({w.address: _digest(w, parts_of.get(w.address, {})) for w in weights})
 
 
 def _fingerprint_of_raw(variables: Mapping[str, Any]) -> Fingerprint:
@@ -204,11 +208,11 @@ def _digest(weight: Weight, parts: Mapping[str, Parametrization]) -> Digest:
 
 def _whole(weight: Weight) -> str:
     """Digest all of a weight; one of which some elements train is not put together for it."""
-    made_of = weight.combination
-    if made_of is None or not isinstance(made_of.how, Selection):
+    combination = weight.combination
+    if combination is None or not isinstance(combination.how, Selection):
         return digest_array(read_value(weight.variable))
-    part = read_value(made_of.parts[made_of.how.part])
-    return digest_with(read_value(made_of.base), made_of.how.elements(weight.shape), part)
+    part = read_value(combination.parts[combination.how.part])
+    return digest_with(read_value(combination.base), combination.how.elements(weight.shape), part)
 
 
 def _rest(weight: Weight, how: Parametrization) -> str:
@@ -220,8 +224,9 @@ def _rest(weight: Weight, how: Parametrization) -> str:
 
 def _is_in_base(weight: Weight, how: Parametrization) -> bool:
     """Whether all that a parametrization leaves frozen of a weight stands in the base that it has now."""
-    made_of = weight.combination
-    if made_of is None:
+    combination = weight.combination
+    if combination is None:
         return False
-    left, now = how.elements(weight.shape), made_of.how.elements(weight.shape)
-    return bool(made_of.how == how or (left is not None and now is not None and covers(left, now)))
+    trained, now = how.elements(weight.shape), combination.how.elements(weight.shape)
+    # What trains now stands in its part; the base beneath it is out of date there and nowhere else.
+    return bool(combination.how == how or (trained is not None and now is not None and covers(trained, now)))

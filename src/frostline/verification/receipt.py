@@ -251,15 +251,15 @@ def _parts_of(data: Mapping[str, Any], after: Fingerprint) -> dict[str, str]:
 
 
 def _differences(name: str, claimed: Fingerprint, found: Fingerprint) -> list[str]:
-    kept = ("weight", "statistic")
-    one = {a: d for a, d in claimed.items() if d.role in kept}
-    two = {a: d for a, d in found.as_in(claimed).items() if d.role in kept}
+    roles = ("weight", "statistic")
+    said = {a: d for a, d in claimed.items() if d.role in roles}
+    here = {a: d for a, d in found.as_in(claimed).items() if d.role in roles}
     problems = []
-    if missing := [a for a in one if a not in two]:
+    if missing := [a for a in said if a not in here]:
         problems.append(f"the model {name} training lacks {listed(missing)}")
-    if extra := [a for a in two if a not in one]:
+    if extra := [a for a in here if a not in said]:
         problems.append(f"the model {name} training has {listed(extra)}, which the receipt does not know")
-    if other := [a for a in one if a in two and not one[a].same_values(two[a])]:
+    if other := [a for a in said if a in here and not said[a].same_values(here[a])]:
         problems.append(
             f"the model {name} training has other values than the receipt says in "
             f"{count(len(other), 'variable')}: {listed(other)}"

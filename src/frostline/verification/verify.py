@@ -19,6 +19,18 @@ from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint,
 
 Outcome = Literal["intact", "changed", "trained", "partial", "unmoved", "moved", "held", "state", "missing"]
 
+_OUTCOMES: dict[tuple[bool, bool, bool], Outcome] = {
+    (True, True, True): "unmoved",
+    (True, True, False): "trained",
+    (True, False, True): "intact",
+    (True, False, False): "changed",
+    (False, True, True): "held",
+    (False, True, False): "moved",
+    (False, False, True): "held",
+    (False, False, False): "changed",
+}
+"""By whether a variable is a weight and not a statistic, may change, and has the same values as before."""
+
 _MEANING: dict[Outcome, str] = {
     "intact": "frozen, every bit as before",
     "changed": "frozen, yet its bits changed",
@@ -33,13 +45,13 @@ _MEANING: dict[Outcome, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class VariableFinding:
     """What became of one variable.
 
     Attributes:
         address: Its address.
         role: What it is.
-        outcome: `intact`, `changed`, `trained`, `unmoved`, `moved`, `held`, `state` or `missing`.
+        outcome: `intact`, `changed`, `trained`, `partial`, `unmoved`, `moved`, `held`, `state` or `missing`.
         violation: Whether this breaks the plan.
         part: What of it was to train, in words, where that was not the whole.
     """
@@ -60,7 +72,7 @@ class Verification(Rendered):
         no_gradient: Addresses of weights planned to train that got no gradient, where this is known.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[VariableFinding, ...]
     no_gradient: tuple[str, ...] = field(default=())
 
     @property
@@ -221,14 +233,15 @@ def compare(
 
 def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
     """Whether all but a part has the bits that it had, if both fingerprints speak of it."""
-    one, two = old.rest(part), new.rest(part)
-    if one is not None and two is not None:
-        return one == two
+    before, after = old.rest(part), new.rest(part)
+    if before is not None and after is not None:
+        return before == after
     if part not in (old.part, new.part):
+        which = "before" if before is None else "after"
         raise FrostlineError(
             f"whether frozen elements of {address!r} changed cannot be told: a fingerprint does not speak of "
             "them",
-            received=f"a fingerprint {'before' if one is None else 'after'} without the rest beside {part}",
+            received=f"a fingerprint {which} without the rest beside {part}",
             remedy="take it with the plan: frostline.fingerprint(model, plan)",
         )
     raise FrostlineError(
@@ -246,26 +259,16 @@ def _finding(
     new: Digest | None,
     allowed: set[str],
     parts: Mapping[str, str] | None,
-) -> Finding:
+) -> VariableFinding:
     role = (new or old).role  # type: ignore[union-attr]
     if role in ("seed", "metric"):
-        return Finding(address, role, "state", False)
+        return VariableFinding(address, role, "state", False)
     if old is None or new is None:
-        return Finding(address, role, "missing", True)
+        return VariableFinding(address, role, "missing", True)
     same = old.same_values(new)
     part = (old.part or new.part) if parts is None else parts.get(address, "")
     if address in allowed and not same and part:
-        held = _rest_intact(address, part, old, new)
-        return Finding(address, role, "partial" if held else "changed", not held, part)
-    outcomes: dict[tuple[bool, bool, bool], Outcome] = {
-        (True, True, True): "unmoved",
-        (True, True, False): "trained",
-        (True, False, True): "intact",
-        (True, False, False): "changed",
-        (False, True, True): "held",
-        (False, True, False): "moved",
-        (False, False, True): "held",
-        (False, False, False): "changed",
-    }
-    outcome = outcomes[role == "weight", address in allowed, same]
-    return Finding(address, role, outcome, outcome == "changed")
+        intact = _rest_intact(address, part, old, new)
+        return VariableFinding(address, role, "partial" if intact else "changed", not intact, part)
+    outcome = _OUTCOMES[role == "weight", address in allowed, same]
+    return VariableFinding(address, role, outcome, outcome == "changed")
