@@ -91,6 +91,8 @@ class Ledger:
         )
         verification = compare(earlier, record.after, record.trained, record.moving, record.parts)
         verification.require_ok()
+        # Without a step nothing had a gradient, and where gradients are known to arrive, a weight that did not
+        # move had a rate of 0 or a loss that was 0 already: neither is a fault.
         if stepped and not self.reachable:
             missing = without_gradient(self.model.optimizer, resolution, verification)
             if len(missing) == len(resolution.trained):
@@ -101,6 +103,7 @@ class Ledger:
 
     def now(self) -> Fingerprint:
         """Take the fingerprint of the model as it is, with what stays frozen of each weight in any phase."""
+        # The inventory of now: parts of weights come and go between phases.
         return fingerprint_of(inventory(self.model), self.parts)
 
     def close_restored(self) -> None:
@@ -112,14 +115,15 @@ class Ledger:
         if self.before is None:
             return
         earlier, now = self.records[-1].after, self.now()
-        every = {a for r in self.records for a in (*r.trained, *r.moving)}
+        may_move = {a for r in self.records for a in (*r.trained, *r.moving)}
         parts = self.parts.over_all
-        findings = compare(earlier, now, every, (), parts).of("trained", "partial", "moved", "changed")
-        if not findings:
+        moved = compare(earlier, now, may_move, (), parts).of("trained", "partial", "moved", "changed")
+        if not moved:
             return
-        trained = tuple(a for r in self.records for a in r.trained if a in findings)
-        moving = tuple(a for r in self.records for a in r.moving if a in findings)
-        trained, moving = tuple(dict.fromkeys(trained)), tuple(dict.fromkeys(moving))
+        # The record names only what moved, as if a phase had trained just that: what else any phase trained
+        # stood still here, and would be reported as trained without moving.
+        trained = tuple(dict.fromkeys(a for r in self.records for a in r.trained if a in moved))
+        moving = tuple(dict.fromkeys(a for r in self.records for a in r.moving if a in moved))
         parts = {address: part for address, part in parts.items() if address in trained}
         verification = compare(earlier, now, trained, moving, parts)
         verification.require_ok()
