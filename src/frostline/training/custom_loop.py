@@ -221,7 +221,8 @@ class _Loop:
                 "of the plan; to train others, call optimizer_for again",
             )
         return OptimizerError(
-            f"the optimizer was given gradients of something that is not a weight of the model {self._model!r}",
+            "the optimizer was given gradients of something that is not a weight of the model "
+            f"{self._model!r}",
             received=listed(str(getattr(v, "path", None) or getattr(v, "name", v)) for v in variables),
             remedy="give model.trainable_variables, which are variables of Keras; another model needs an "
             "optimizer_for of its own",

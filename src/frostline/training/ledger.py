@@ -91,8 +91,8 @@ class Ledger:
         )
         verification = compare(earlier, record.after, record.trained, record.moving, record.parts)
         verification.require_ok()
-        # Without a step nothing had a gradient, and where gradients are known to arrive, a weight that did not
-        # move had a rate of 0 or a loss that was 0 already: neither is a fault.
+        # Without a step nothing had a gradient; and where gradients are known to arrive, a weight that did
+        # not move had a rate of 0, or a loss that was 0 already. Neither is a fault.
         if stepped and not self.reachable:
             missing = without_gradient(self.model.optimizer, resolution, verification)
             if len(missing) == len(resolution.trained):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from frostline._keras.optimizers import optimizer_chain, optimizer_targets
-from frostline._keras.variables import read_value
+from frostline._keras.variables import to_numpy
 from frostline.errors import NoGradientError, listed
 from frostline.optimizers.rebuild import slots
 from frostline.resolution.resolution import Resolution
@@ -66,7 +66,7 @@ def _telling(slots_of_variable: Mapping[str, Any]) -> dict[str, Any]:
 
 def _are_as_begun(optimizer: Any, variable: Any, slots_now: Mapping[str, Any]) -> bool:
     """Whether no gradient went into the slots of a variable."""
-    values = {name: read_value(slot) for name, slot in slots_now.items()}
+    values = {name: to_numpy(slot) for name, slot in slots_now.items()}
     if not any(np.any(value) for value in values.values()):
         return True
     # Adagrad, for one, begins its slots at 0.1. To ask how slots began means to build an optimizer once more,
@@ -87,7 +87,7 @@ def _first_slots(optimizer: Any, variable: Any) -> dict[str, Any]:
     """
     new = type(optimizer).from_config(optimizer.get_config())
     new.build([variable])
-    weight = read_value(variable)
+    weight = to_numpy(variable)
     (begun,) = slots(new)
-    first = {name: read_value(slot) for name, slot in _telling(begun).items()}
+    first = {name: to_numpy(slot) for name, slot in _telling(begun).items()}
     return {name: v for name, v in first.items() if not (np.any(v) and np.array_equal(v, weight))}

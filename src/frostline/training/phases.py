@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from frostline._keras.trainers import finish_averages, sync_values
-from frostline._keras.variables import read_value
+from frostline._keras.variables import to_numpy
 from frostline.errors import PlanError, listed, near
 from frostline.plan.schedule import Phase, Schedule
 from frostline.resolution.resolution import Resolution
@@ -179,8 +178,7 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         if phase.until.improves(value, place.best):
             place.best, place.waited = value, 0
             if phase.restore_best:
-                # Copies: training goes on in what a backend may hand out.
-                self._best_values = {a: np.array(read_value(v)) for a, v in self._changing().items()}
+                self._best_values = {a: to_numpy(v) for a, v in self._changing().items()}
             return False
         place.waited += 1
         return place.waited >= phase.until.patience

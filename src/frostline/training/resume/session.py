@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from frostline._keras.optimizers import optimizer_chain, optimizer_counters
-from frostline._keras.variables import read_value
+from frostline._keras.variables import to_numpy
 from frostline.errors import NotFiniteError, ResumeError
 from frostline.optimizers.rebuild import steps_made
 from frostline.resolution.parts import Parts
@@ -254,7 +254,7 @@ def _identity(state: RunState) -> dict[str, Any]:
 def _rate(model: Any) -> float | None:
     """Return the learning rate of a compiled model; None where a schedule decides it."""
     counters = optimizer_counters(optimizer_chain(model.optimizer)[-1])
-    return float(read_value(counters[1])) if len(counters) > 1 else None
+    return float(to_numpy(counters[1])) if len(counters) > 1 else None
 
 
 def _warn_of_another_rate(model: Any, rate: float | None, saved: Checkpoint) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from frostline._keras.trainers import renew_functions, sync_values
-from frostline._keras.variables import read_value
+from frostline._keras.variables import to_numpy
 from frostline.elements.algebra import everything, positions
 from frostline.elements.sets import Elements
 from frostline.errors import ResumeError, listed
@@ -72,9 +72,9 @@ class RunState:
                 values[f"{weight.address}:elements"] = weight.numpy()[_positions(weight, elements)]
                 continue
             if self._merges(weight):
-                values[f"{weight.address}:base"] = read_value(weight.storage)
+                values[f"{weight.address}:base"] = to_numpy(weight.storage)
             if weight.combination is not None or not self._merges(weight):
-                values |= {address: read_value(variable) for address, variable in weight.targets}
+                values |= {address: to_numpy(variable) for address, variable in weight.targets}
         return values
 
     def _restore_values(self, values: Mapping[str, Array]) -> None:
@@ -107,7 +107,7 @@ class RunState:
         sync_values(self.job.model)
         arrays = {f"model/{address}": value for address, value in self._values().items()}
         variables = named_variables(self.job.model.optimizer)
-        arrays |= {f"optimizer/{name}": read_value(variable) for name, variable in variables.items()}
+        arrays |= {f"optimizer/{name}": to_numpy(variable) for name, variable in variables.items()}
         memory = memory_of(self.job.model.optimizer)
         for address, (slots, _) in memory.parked.items():
             arrays |= {f"parked/{address}/{name}": value for name, value in slots.items()}
