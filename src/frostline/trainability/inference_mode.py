@@ -38,7 +38,7 @@ def calls_of(layers: Iterable[Any]) -> list[tuple[Any, Any]]:
 
 
 def restore_calls(calls: Iterable[tuple[Any, Any]]) -> None:
-    """Put back what `calls_of` returned; what others than plans replaced since stays."""
+    """Put back what `calls_of` returned; what somebody other than a plan replaced since then stays."""
     for layer, call in calls:
         roll_back_method(layer, "call", call)
 
@@ -52,6 +52,8 @@ def _wrapped(call: Callable[..., Any], mode: LayerMode) -> Callable[..., Any]:
     @functools.wraps(call)
     def in_frozen_block(*args: Any, **kwargs: Any) -> Any:
         given = args[place] if len(args) > place else kwargs.get("training", default)
+        # A frozen layer around this one hands False down. A BatchNormalization in it that may move statistics
+        # needs what the model was asked for, so the outermost frozen layer remembers that for all within.
         asked = given if _asked.get() is None else _asked.get()
         training = False if mode.forced else asked
         if len(args) > place:

@@ -1,7 +1,6 @@
 """Runs that are interrupted and go on: they end with the bits of undisturbed ones.
 
-See also `test_resuming_callbacks`, `test_resuming_data`, `test_resuming_folder`, `test_resuming_refused`,
-`test_resuming_killed`.
+See also `test_callbacks`, `test_data`, `test_folder`, `test_refused` and `test_killed` beside it.
 """
 
 from __future__ import annotations
