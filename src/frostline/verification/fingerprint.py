@@ -71,10 +71,8 @@ class Digest:
 
     def same_values(self, other: Digest) -> bool:
         """Return whether another digest is of the same values, parametrized or not."""
-        return self._of_values() == other._of_values()
-
-    def _of_values(self) -> tuple[Role, tuple[int, ...], str, str]:
-        return self.role, self.shape, self.dtype, self.blake3
+        mine = self.role, self.shape, self.dtype, self.blake3
+        return mine == (other.role, other.shape, other.dtype, other.blake3)
 
 
 @dataclass(frozen=True, slots=True)
