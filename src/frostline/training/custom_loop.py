@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
+
 from frostline._keras.methods import replace_method
 from frostline._keras.optimizers import optimizer_chain, variable_key
 from frostline._keras.trainers import own_buffers
 from frostline.backends import dispatch
 from frostline.errors import OptimizerError, PlanError, listed
 from frostline.model.attached import Key
-from frostline.optimizers import rebuild as slots
 from frostline.optimizers.memory import find_optimizer
+from frostline.optimizers.rebuild import WHEN_CHANGED, forget_parked, steps_made, targets_of
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.render import count
@@ -95,7 +97,7 @@ def optimizer_for(
         done.undo()
         raise
     if not keep_state:
-        slots.forget_parked(optimizer)
+        forget_parked(optimizer)
     own_buffers(model, optimizer)
     loop.begin(resolution)
     return optimizer
@@ -103,8 +105,6 @@ def optimizer_for(
 
 def _found(optimizer: Any) -> Any:
     """Return the Keras optimizer that is meant, or say what to do with one of another library."""
-    import keras
-
     if isinstance(optimizer, keras.optimizers.Optimizer | str | dict):
         return find_optimizer(optimizer)
     kind = type(optimizer)
@@ -155,23 +155,23 @@ class _Loop:
             for w in resolution.inventory.of_role("weight", "statistic")
             for _, variable in w.targets
         }
-        self._stateless, self._steps = False, slots.steps_made(self._optimizer)
+        self._stateless, self._steps = False, steps_made(self._optimizer)
         if self.of(self._optimizer) is not self:
             self._hook_up()
             inner = optimizer_chain(self._optimizer)[-1]
             _LOOP.attach(inner, self)
-            slots.WHEN_CHANGED.attach(inner, self._compiled.plan_changed)
+            WHEN_CHANGED.attach(inner, self._compiled.plan_changed)
 
     def _hook_up(self) -> None:
         replace_method(self._optimizer, "apply", self._apply)
         if self._compiled.stateless:
             replace_method(self._optimizer, "stateless_apply", self._stateless_apply)
-        if slots.steps_made(self._optimizer):
+        if steps_made(self._optimizer):
             self._compiled.plan_changed()
 
     def require_written_back(self) -> None:
         """Refuse to go on from a state that a jitted loop left behind: its slots and steps would be lost."""
-        if self._stateless and slots.steps_made(self._optimizer) == self._steps:
+        if self._stateless and steps_made(self._optimizer) == self._steps:
             raise OptimizerError(
                 "the optimizer's variables are as they were before its stateless_apply ran",
                 received=f"{self._optimizer.name} at step {self._steps}, as when its plan began",
@@ -182,7 +182,7 @@ class _Loop:
 
     def _apply(self, original: Callable[..., Any]) -> Callable[..., None]:
         def apply(grads: Any, trainable_variables: Any = None) -> None:
-            if slots.targets_of(self._optimizer) is None:  # its plan was undone
+            if targets_of(self._optimizer) is None:  # its plan was undone
                 original(grads, trainable_variables)
                 return
             grads = list(grads)
@@ -197,7 +197,7 @@ class _Loop:
         return apply
 
     def _trained(self) -> list[Any]:
-        return [target.variable for target in slots.targets_of(self._optimizer) or ()]
+        return [target.variable for target in targets_of(self._optimizer) or ()]
 
     def _trained_of(self, grads: list[Any], variables: list[Any]) -> tuple[list[Any], list[Any]]:
         """Leave out frozen weights without a gradient, and refuse those with one."""
@@ -216,7 +216,7 @@ class _Loop:
             return OptimizerError(
                 f"the optimizer was given gradients of what its plan for the model {self._model!r} freezes",
                 received=listed(frozen),
-                expected=f"only {listed(t.address for t in slots.targets_of(self._optimizer) or ())}",
+                expected=f"only {listed(t.address for t in targets_of(self._optimizer) or ())}",
                 remedy="give optimizer.apply(grads, model.trainable_variables), read anew after every change "
                 "of the plan; to train others, call optimizer_for again",
             )
@@ -254,13 +254,13 @@ class _Loop:
         return stateless_apply
 
     def _check_stateless(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> None:
-        if slots.targets_of(self._optimizer) is None:
+        if targets_of(self._optimizer) is None:
             return
-        held = len(self._optimizer.variables)
-        if len(optimizer_variables) != held:
+        expected = len(self._optimizer.variables)
+        if len(optimizer_variables) != expected:
             raise OptimizerError(
                 "the values of the optimizer's variables do not fit its plan",
-                received=f"{len(optimizer_variables)} values for {count(held, 'variable')}",
+                received=f"{len(optimizer_variables)} values for {count(expected, 'variable')}",
                 remedy="begin with [v.value for v in optimizer.variables], read after optimizer_for",
             )
         trained = self._trained()
