@@ -240,7 +240,7 @@ def test_a_trained_weight_without_a_gradient() -> None:
 def test_variables_of_another_model_are_refused() -> None:
     model, other = two_dense(), square_layers()
     mine = fl.optimizer_for(model, ONLY_B, "adam")
-    with pytest.raises(OptimizerError, match="no weight of the model 'two_dense'") as caught:
+    with pytest.raises(OptimizerError, match="that is not a weight of the model 'two_dense'") as caught:
         mine.apply(ones(other.weights), other.weights)
     assert "kernel" in caught.value.received
     with pytest.raises(OptimizerError, match="was built for weights that this model does not have"):
