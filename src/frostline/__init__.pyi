@@ -87,6 +87,8 @@ from .parametrization.selections import (
 from .parametrization.selections import (
     Rows as Rows,
 )
+from .plan.phase import Phase as Phase
+from .plan.phase import Plateau as Plateau
 from .plan.plan import (
     Plan as Plan,
 )
@@ -115,12 +117,6 @@ from .plan.presets import (
     lp_ft as lp_ft,
 )
 from .plan.rule import Rule as Rule
-from .plan.schedule import (
-    Phase as Phase,
-)
-from .plan.schedule import (
-    Plateau as Plateau,
-)
 from .plan.schedule import (
     Schedule as Schedule,
 )

@@ -88,14 +88,14 @@ def ids_of(elements: Elements) -> Ids:
 
 
 def positions(outer: Elements, inner: Elements) -> Any:
-    """Return the index of some elements of a set in an array of the shape in which the set is held."""
+    """Return the index of some elements of a set in an array of the outer set's `part_shape`."""
     if not isinstance(outer, Grid) or not isinstance(inner, Grid):
         return np.unravel_index(np.searchsorted(ids_of(outer), ids_of(inner)), outer.part_shape)
     axes = []
     for axis, size in enumerate(outer.shape):
-        held, wanted = (one.places.get(axis) for one in (outer, inner))
+        own, wanted = (one.places.get(axis) for one in (outer, inner))
         ids = np.arange(size) if wanted is None else wanted
-        axes.append(ids if held is None else np.searchsorted(held, ids))
+        axes.append(ids if own is None else np.searchsorted(own, ids))
     return np.ix_(*axes) if axes else ()
 
 

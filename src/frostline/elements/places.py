@@ -28,7 +28,7 @@ def ids_of(places: Any, size: int, noun: str) -> Ids:
         noun: What one place is called in messages, such as `row`.
 
     Raises:
-        ParametrizationError: They are no places, or none of an axis of this size.
+        ParametrizationError: They are not places, or not places of an axis of this size.
     """
     ids = _of_slice(places, size, noun) if isinstance(places, slice) else _of_list(places, size, noun)
     if len(ids) == 0:
@@ -56,7 +56,7 @@ def read_places(given: Any, noun: str) -> Places:
     """Return places in one form: a slice, one number, or a tuple of numbers; text as in plan files is read.
 
     Raises:
-        ParametrizationError: They are no places.
+        ParametrizationError: They are not places.
     """
     if isinstance(given, str):
         given = _of_text(given, noun)

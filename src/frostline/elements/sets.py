@@ -23,7 +23,7 @@ class Elements(ABC):
     @property
     @abstractmethod
     def part_shape(self) -> tuple[int, ...]:
-        """The shape in which the elements are held."""
+        """The shape of the array that `take` returns and `put` is given."""
 
     @property
     def count(self) -> int:
@@ -47,7 +47,7 @@ class Elements(ABC):
 
         Args:
             array: Of the whole shape.
-            value: One number, or an array of the shape in which the elements are held.
+            value: One number, or an array of `part_shape`.
         """
         if not array.ndim or not array.size:
             array = array.copy()
@@ -122,7 +122,7 @@ class Grid(Elements):
 
 @dataclass(frozen=True, eq=False)
 class Scattered(Elements):
-    """Elements anywhere, held as a vector.
+    """Elements anywhere, as a vector.
 
     Attributes:
         shape: Of the whole array.

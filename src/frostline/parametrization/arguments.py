@@ -127,7 +127,7 @@ def unpacked(bits: str, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Return the mask that stands in a plan itself.
 
     Raises:
-        PlanError: The text is no mask of that shape.
+        PlanError: The text is not a mask of that shape.
     """
     size = int(np.prod(shape, dtype=np.int64))
     limit = (size + 7) // 8

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline._keras.calls import uncast
@@ -18,7 +19,7 @@ from frostline.parametrization.base import Parametrization
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
-def find_weight(held: Inventory, address: Any) -> Weight:
+def find_weight(inventory: Inventory, address: Any) -> Weight:
     """Return the weight at an address.
 
     Raises:
@@ -30,11 +31,11 @@ def find_weight(held: Inventory, address: Any) -> Weight:
             received=f"an object of type {type(address).__name__}",
             expected="such as 'tokens/embeddings'",
         )
-    weight = held.by_address.get(address)
+    weight = inventory.by_address.get(address)
     if weight is None:
-        close = near(address, [a for w in held.of_role("weight") for a in w.addresses])
+        close = near(address, [a for w in inventory.of_role("weight") for a in w.addresses])
         raise ParametrizationError(
-            f"the model {held.model_name!r} has no weight {address!r}",
+            f"the model {inventory.model_name!r} has no weight {address!r}",
             expected="the address of one weight, not a pattern",
             remedy=f"did you mean {listed(close)}?"
             if close
@@ -42,7 +43,7 @@ def find_weight(held: Inventory, address: Any) -> Weight:
         )
     if weight.role != "weight":
         raise ParametrizationError(
-            f"{address!r} is no weight that an optimizer trains",
+            f"{address!r} is not a weight that an optimizer trains",
             received=f"a variable of the kind {weight.role!r}",
             expected="a weight made by add_weight(trainable=True)",
         )
@@ -119,8 +120,6 @@ def _require_constraint_kept(weight: Weight, how: Parametrization) -> None:
 
 
 def _acts_on_part(constraint: Any, elements: Elements | None) -> bool:
-    import keras
-
     if elements is None:
         return False
     kinds = keras.constraints
@@ -141,8 +140,6 @@ def first_values(weight: Weight, how: Parametrization) -> dict[str, Any]:
     Raises:
         ParametrizationError: The parametrization does not give back the weight that it was given.
     """
-    import keras
-
     with uncast():
         value = keras.ops.stop_gradient(weight.variable.value)
         parts = how.start(value)
@@ -165,8 +162,6 @@ def first_values(weight: Weight, how: Parametrization) -> dict[str, Any]:
 
 
 def _require_same(weight: Weight, how: Parametrization, combined: Any) -> None:
-    import keras
-
     name = type(how).__name__
     if not hasattr(combined, "shape") or not hasattr(combined, "dtype"):
         raise ParametrizationError(
@@ -191,8 +186,6 @@ def _require_same(weight: Weight, how: Parametrization, combined: Any) -> None:
 
 
 def _is_floating(array: Any) -> bool:
-    import keras
-
     return bool(keras.backend.is_float_dtype(array.dtype.name))
 
 

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+from keras import ops
+
 from frostline._keras.calls import with_mask
 from frostline.backends import dispatch
 from frostline.elements.sets import Grid, Ids, overwritten, span
@@ -69,8 +72,6 @@ def fast_path(layer: Any, weight: Any, combination: Any) -> FastPath | None:
         weight: Its variable.
         combination: What the weight is made of, or will be.
     """
-    import keras
-
     how, shape = combination.how, tuple(int(n) for n in weight.shape)
     elements = how.elements(shape)
     if not isinstance(how, Selection) or not isinstance(elements, Grid) or len(elements.places) != 1:
@@ -121,8 +122,6 @@ class _Split:
 
     def reversible_embedding(self, call: Method) -> Method:
         """Return the `call` of a ReversibleEmbedding, whose table is also its output projection."""
-        import keras
-
         layer = self.layer
 
         @functools.wraps(call)
@@ -138,16 +137,11 @@ class _Split:
         return looked_up
 
     def _rows(self, inputs: Any) -> Any:
-        from keras import ops
-
         ids = inputs if str(inputs.dtype).endswith(("int32", "int64")) else ops.cast(inputs, "int32")
         frozen, part = (ops.convert_to_tensor(one) for one in (self.combination.frozen(), self._part))
         return ops.cast(_joined(ids, frozen, part, self.ids), self.layer.compute_dtype)
 
     def _logits(self, inputs: Any) -> Any:
-        import keras
-        from keras import ops
-
         layer, dtype, whole = self.layer, self.layer.reverse_dtype, span(self.ids)
         given = (inputs, self.combination.frozen(), self._part)
         inputs, frozen, part = (one if dtype is None else ops.cast(one, dtype) for one in given)
@@ -169,7 +163,6 @@ class _Split:
 
     def dense(self, call: Method) -> Method:
         """Return the `call` of a Dense layer."""
-        from keras import ops
 
         @functools.wraps(call)
         def in_columns(inputs: Any, training: Any = None) -> Any:
@@ -181,8 +174,6 @@ class _Split:
 
     def einsum_dense(self, call: Method) -> Method:
         """Return the `call` of an EinsumDense layer."""
-        from keras import ops
-
         equation = self.layer.equation
         axis = _output_axis(equation)
         assert axis is not None
@@ -211,8 +202,6 @@ class _Split:
         return overwritten(apply(self.combination.frozen()), apply(self._part), self.ids, axis)
 
     def _finished(self, outputs: Any) -> Any:
-        from keras import ops
-
         if self.layer.bias is not None:
             outputs = ops.add(outputs, self.layer.bias)
         return outputs if self.layer.activation is None else self.layer.activation(outputs)
@@ -220,8 +209,6 @@ class _Split:
 
 def _joined(ids: Any, frozen: Any, part: Any, trained: Ids) -> Any:
     """Return rows of a table, for some of which a part has other ones."""
-    from keras import ops
-
     own = dispatch.row_lookup()
     if own is not None:
         return own.joined(ids, frozen, part, trained)
@@ -248,8 +235,6 @@ def _logits_overwritten(inputs: Any, frozen: Any, part: Any, place: tuple[int, i
     Joining three products would copy all logits, once forwards and once backwards. So one product is made
     with the frozen table, and the columns of the trained rows are written into it.
     """
-    from keras import ops
-
     first, after = place
 
     def put(inputs: Any, part: Any) -> Any:
@@ -259,8 +244,8 @@ def _logits_overwritten(inputs: Any, frozen: Any, part: Any, place: tuple[int, i
         def gradient(inputs: Any, part: Any, upstream: Any) -> tuple[Any, Any]:
             own = upstream[..., first:after]
             of_inputs = ops.matmul(upstream, frozen) + ops.matmul(own, part - frozen[first:after])
-            flat = (ops.reshape(one, (-1, one.shape[-1])) for one in (own, inputs))
-            return of_inputs, ops.matmul(ops.transpose(next(flat)), next(flat))
+            flat_own, flat_inputs = (ops.reshape(one, (-1, one.shape[-1])) for one in (own, inputs))
+            return of_inputs, ops.matmul(ops.transpose(flat_own), flat_inputs)
 
         return logits, gradient
 

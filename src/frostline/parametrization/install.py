@@ -14,11 +14,12 @@ from frostline._keras.trainers import own_buffers, renew_functions, sync_values
 from frostline._keras.variables import has_parts, owns, track_parts, track_whole, tracked_whole
 from frostline.model.attached import Key
 from frostline.model.inventory import Weight, inventory
-from frostline.optimizers import rebuild as optimizer
-from frostline.parametrization import keras_tools as tools
+from frostline.optimizers.rebuild import Target, set_targets, targets_of
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.checks import find_weight, first_values, require_possible
 from frostline.parametrization.fast_paths import FastPath, fast_path, path_name
+from frostline.parametrization.keras_tools import forget, tell
+from frostline.parametrization.variable import become_combined, become_plain, split
 
 _SAVING = ("save_own_variables", "load_own_variables")
 
@@ -98,14 +99,12 @@ def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:
         >>> [tuple(v.shape) for v in model.trainable_variables]
         [(100, 8)]
     """
-    from frostline.parametrization import variable as combined
-
-    held = inventory(model)
-    weight = find_weight(held, address)
-    holders = [node for node in held.layers if owns(node.layer, weight.variable)]
+    model_inventory = inventory(model)
+    weight = find_weight(model_inventory, address)
+    holders = [node for node in model_inventory.layers if owns(node.layer, weight.variable)]
     require_possible(weight, holders, how)
     sync_values(model)
-    combination = combined.split(weight.variable, how, first_values(weight, how))
+    combination = split(weight.variable, how, first_values(weight, how))
     placed = Placed(model, weight, combination, [node.layer for node in holders])
     placed.put_on()
     placed.renew_parameters()
@@ -149,9 +148,7 @@ class Placed:
 
     def put_on(self) -> None:
         """Let the layers and the weight know of it; Keras's flags and PyTorch's modules follow apart."""
-        from frostline.parametrization import variable as combined
-
-        tools.tell(self._model, (layer for layer, _ in self._holders))
+        tell(self._model, (layer for layer, _ in self._holders))
         if (opt := compiled_optimizer(self._model)) is not None:
             decay_alike(opt, self.variable, self._parts)
         for layer, path in self._holders:
@@ -160,19 +157,17 @@ class Placed:
                 replace_method(layer, method, functools.partial(_as_plain, layer), by="weights")
             if path is not None:
                 replace_method(layer, path.method, path.make, by="weights")
-        combined.become_combined(self.variable, self._combination)
+        become_combined(self.variable, self._combination)
         self.variable.frostline_placed = self
         # Keras trains nothing in a model whose own flag is off, whatever the flags of its weights.
         set_layer_flag(self._model, True)
 
     def take_off(self) -> None:
         """Make the weight plain again, with the values of the base."""
-        from frostline.parametrization import variable as combined
-
         if FLAGS_SET_BY.get(self._model) is not self._flags_set_by:
             # A plan came or went since, and said of the part what it would have said of the weight.
             self._combination.flag = self.variable.trainable
-        combined.become_plain(self.variable, self._kind)
+        become_plain(self.variable, self._kind)
         del self.variable.frostline_placed
         for layer, path in self._holders:
             track_whole(layer, self.variable, self._parts, self._combination.base)
@@ -181,7 +176,7 @@ class Placed:
             if not has_parts(layer):
                 for method in _SAVING:
                     restore_method(layer, method, by="weights")
-        tools.forget(self._model, (layer for layer, _ in self._holders))
+        forget(self._model, (layer for layer, _ in self._holders))
         if not self._flag and not self.variable.trainable:
             set_layer_flag(self._model, False)
 
@@ -201,18 +196,18 @@ class Placed:
         opt = compiled_optimizer(self._model)
         if opt is None or not opt.built:
             return
-        held = inventory(self._model).of_role("weight", "statistic")
-        addresses = {id(v): address for w in held for address, v in w.targets}
-        addresses |= {id(w.variable): w.address for w in held}
+        weights = inventory(self._model).of_role("weight", "statistic")
+        addresses = {id(v): address for w in weights for address, v in w.targets}
+        addresses |= {id(w.variable): w.address for w in weights}
         addresses |= {id(part): f"{self._address}:{name}" for name, part in self._combination.parts.items()}
-        known = {target.address: target for target in optimizer.targets_of(opt) or ()}
+        known = {target.address: target for target in targets_of(opt) or ()}
         targets = []
         for variable in self._model.trainable_variables:
             address = addresses[id(variable)]
             before = known.get(address) or known.get(address.partition(":")[0])
             lr, decay = before.rates if before else (1.0, 1.0)
-            targets.append(optimizer.Target(address, variable, lr, decay))
-        optimizer.set_targets(opt, targets, addresses)
+            targets.append(Target(address, variable, lr, decay))
+        set_targets(opt, targets, addresses)
         own_buffers(self._model)
 
     def renew_parameters(self) -> None:

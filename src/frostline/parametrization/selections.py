@@ -196,7 +196,7 @@ class Index(Selection):
 
 @dataclass(frozen=True, eq=False)
 class Mask(Selection):
-    """Trains the elements where a mask is True. Only these are held and have optimizer slots.
+    """Trains the elements where a mask is True. Only these are variables and have optimizer slots.
 
     Attributes:
         mask: A boolean array of the weight's shape.
@@ -231,7 +231,7 @@ class Mask(Selection):
         return blake3(np.ascontiguousarray(self.mask).view(np.uint8).data).hexdigest()
 
     def require_boolean(self, shape: tuple[int, ...] | None = None) -> None:
-        """Raise `ParametrizationError` where the mask is no boolean array; `shape` is for the message."""
+        """Raise `ParametrizationError` where the mask is not a boolean array; `shape` is for the message."""
         mask = self.mask
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             array = isinstance(mask, np.ndarray)

@@ -16,6 +16,7 @@ from frostline.model.inventory import Inventory, Weight
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.checks import first_values
 from frostline.parametrization.install import Placed
+from frostline.parametrization.variable import split
 
 Planned = Mapping[str, Parametrization]
 """The parametrization of each weight that has one by a plan, by address."""
@@ -26,11 +27,11 @@ class Switched:
     """What `switch` changed, and the way back to the very objects that were there before.
 
     Attributes:
-        held: The weights and layers of the model.
+        inventory: The weights and layers of the model.
         steps_back: What undoes each change, in the order of the changes.
     """
 
-    held: Inventory
+    inventory: Inventory
     steps_back: list[Callable[[], None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -43,18 +44,18 @@ class Switched:
             for step in reversed(self.steps_back):
                 step()
             self.steps_back.clear()
-            renew_parameters(node.layer for node in self.held.layers)
+            renew_parameters(node.layer for node in self.inventory.layers)
 
 
-def planned_on(held: Inventory) -> dict[str, Parametrization]:
+def planned_on(inventory: Inventory) -> dict[str, Parametrization]:
     """Return what plans have put on the weights of a model."""
-    weights = held.of_role("weight")
+    weights = inventory.of_role("weight")
     return {
         w.address: w.combination.how for w in weights if w.combination is not None and w.combination.by_plan
     }
 
 
-def switch(model: Any, held: Inventory, wanted: Planned) -> Switched:
+def switch(model: Any, inventory: Inventory, wanted: Planned) -> Switched:
     """Let the weights of a model have the parametrizations of a plan, and no others by plans.
 
     What stays the same is left alone, so its parts and their slots are. What goes is merged: the weight
@@ -62,7 +63,7 @@ def switch(model: Any, held: Inventory, wanted: Planned) -> Switched:
 
     Args:
         model: The model.
-        held: Its weights and layers.
+        inventory: Its weights and layers.
         wanted: The parametrizations, which must be possible.
 
     Raises:
@@ -71,24 +72,24 @@ def switch(model: Any, held: Inventory, wanted: Planned) -> Switched:
     """
     changes = [
         (weight, how)
-        for weight in held.of_role("weight")
+        for weight in inventory.of_role("weight")
         if not _is_by_hand(weight) and not _same(weight, how := wanted.get(weight.address))
     ]
     # A `fit` that failed on JAX takes the values with it; then there is nothing to merge or to begin from.
     changes = [(weight, how if _has_values(weight) else None) for weight, how in changes]
     parts = {weight.address: first_values(weight, how) for weight, how in changes if how is not None}
-    done = Switched(held)
+    done = Switched(inventory)
     try:
         for weight, how in changes:
             if weight.combination is not None:
                 _merge(weight, done)
             if how is not None:
-                _put_on(model, held, weight, how, parts[weight.address], done)
+                _put_on(model, inventory, weight, how, parts[weight.address], done)
     except BaseException:
         done.back()
         raise
     if done:
-        renew_parameters(node.layer for node in held.layers)
+        renew_parameters(node.layer for node in inventory.layers)
     return done
 
 
@@ -132,17 +133,15 @@ def _merge(weight: Weight, done: Switched) -> None:
 
 def _put_on(
     model: Any,
-    held: Inventory,
+    inventory: Inventory,
     weight: Weight,
     how: Parametrization,
     parts: Mapping[str, Any],
     done: Switched,
 ) -> None:
-    from frostline.parametrization import variable as combined
-
-    combination = combined.split(weight.variable, how, parts)
+    combination = split(weight.variable, how, parts)
     combination.by_plan = True
-    holders = [node.layer for node in held.layers if owns(node.layer, weight.variable)]
+    holders = [node.layer for node in inventory.layers if owns(node.layer, weight.variable)]
     placed = Placed(model, weight, combination, holders)
     placed.put_on()
     done.steps_back.append(placed.take_off)

@@ -28,7 +28,8 @@ def read_mask(data: MaskData, folder: Path) -> Mask:
         folder: Where the plan is.
 
     Raises:
-        PlanError: There is no such file, it is another one than the plan was written for, or holds no mask.
+        PlanError: There is no such file, it is not the one that the plan was written for, or it does not
+            hold a mask.
     """
     if data.bits is not None:
         return unpacked(data.bits, data.shape)
@@ -104,7 +105,7 @@ def _array(path: Path, raw: bytes) -> Mask:
         ) from None
     if array.dtype != np.bool_:
         raise PlanError(
-            f"the mask {str(path)!r} holds no booleans",
+            f"the mask {str(path)!r} does not hold booleans",
             received=f"shape {array.shape}, dtype {array.dtype}",
             expected="dtype bool, True where an element is meant",
             remedy="save it as numpy.save('mask.npy', array > 0)",

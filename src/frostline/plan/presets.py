@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
 from frostline.errors import PlanError
-from frostline.model.inventory import Inventory, inventory
+from frostline.model.inventory import inventory
 from frostline.parametrization.adapters import LowRank
-from frostline.plan.globs import escaped, glob_to_regex
+from frostline.plan.blocks import find_blocks, require_blocks
+from frostline.plan.phase import Phase
 from frostline.plan.plan import Plan
-from frostline.plan.schedule import Phase, Schedule
-
-_BLOCK = re.compile(r"(.*?(?:block|layer|stage)_?\d+[a-z]?(?:_(?:block|layer)_?\d+)?)(?:_.*)?")
+from frostline.plan.schedule import Schedule
 
 
 def linear_probe(head: str = "last:1") -> Plan:
@@ -107,11 +105,11 @@ def last_blocks(
         1. train 'block_1/**'
         2. train 'last:1'
     """
-    held = inventory(model)
-    found = find_blocks(held, blocks)
+    model_inventory = inventory(model)
+    found = find_blocks(model_inventory, blocks)
     if not isinstance(count, int) or not 1 <= count <= len(found):
         raise PlanError(
-            f"cannot train the last {count} blocks of the model {held.model_name!r}",
+            f"cannot train the last {count} blocks of the model {model_inventory.model_name!r}",
             received=f"{len(found)} blocks found: {', '.join(found) or 'none'}",
             expected="a whole number from 1 to the number of blocks",
             remedy=None if found else "say which layers are blocks: blocks='encoder/block_*'",
@@ -165,7 +163,7 @@ def layerwise_lr_decay(
             received=f"decay={decay!r}, min_scale={min_scale!r}",
             expected="decay above 0 and at most 1, min_scale from 0 to 1",
         )
-    groups = ["**", *_require_blocks(model, blocks), head]
+    groups = ["**", *require_blocks(inventory(model), blocks), head]
     plan = Plan()
     for place, group in enumerate(groups):
         plan = plan.train(group, lr=max(min_scale, decay ** (len(groups) - 1 - place)))
@@ -202,7 +200,7 @@ def discriminative(
         raise PlanError(
             "the lowest rate is out of range", received=repr(lowest), expected="above 0 and at most 1"
         )
-    groups = ["**", *_require_blocks(model, blocks), head]
+    groups = ["**", *require_blocks(inventory(model), blocks), head]
     plan = Plan()
     for place, group in enumerate(groups):
         plan = plan.train(group, lr=lowest ** (1 - place / (len(groups) - 1)))
@@ -263,50 +261,8 @@ def gradual_unfreezing(
     """
     phases = [Phase("head", epochs=epochs)]
     rising = phases[0]
-    for number, glob in enumerate(reversed(_require_blocks(model, blocks)), 1):
+    for number, glob in enumerate(reversed(require_blocks(inventory(model), blocks)), 1):
         rising = rising.train(glob)
         phases.append(replace(rising, name=f"last {number} block{'s' if number > 1 else ''}"))
     phases.append(Phase("everything", epochs=epochs).train("**"))
     return Schedule(Plan().train(head), tuple(phases))
-
-
-def _require_blocks(model: Any, blocks: str | None) -> list[str]:
-    held = inventory(model)
-    found = find_blocks(held, blocks)
-    if not found:
-        raise PlanError(
-            f"no blocks were found in the model {held.model_name!r}",
-            received=f"blocks={blocks!r}" if blocks else "no layers whose names number a block",
-            remedy="say which layers are blocks: blocks='encoder/block_*'",
-        )
-    return found
-
-
-def find_blocks(held: Inventory, blocks: str | None = None) -> list[str]:
-    """Return a glob for each block of a model, from the input to the output.
-
-    A block is a layer whose name numbers it, or the neighbours in a flat graph that share such a name. Only
-    the outermost blocks count.
-
-    Args:
-        held: The model's weights and layers.
-        blocks: Glob on layer addresses, or None for the names that networks commonly use.
-    """
-    weights = {w.address for w in held.of_role("weight")}
-    layers = [n for n in held.layers if n.address and not weights.isdisjoint(n.below)]
-    if blocks is not None:
-        expression = glob_to_regex(blocks)
-        return [f"{escaped(n.address)}/**" for n in layers if expression.fullmatch(n.address)]
-    found: dict[str, None] = {}
-    within: set[str] = set()
-    for node in layers:
-        above, _, name = node.address.rpartition("/")
-        match = _BLOCK.fullmatch(name)
-        if match is None or any(node.address.startswith(f"{outer}/") for outer in within):
-            continue
-        within.add(node.address)
-        prefix = f"{above}/" if above else ""
-        whole = match.group(1) == name
-        block = escaped(f"{prefix}{match.group(1)}")
-        found[f"{block}/**" if whole else f"{block}_*/**"] = None
-    return list(found)

@@ -174,8 +174,8 @@ class LayerType(Selector):
     name: str
 
     def addresses(self, model: Inventory) -> frozenset[str]:
-        held = model.of_role("weight", "statistic")
-        return frozenset(w.address for w in held if self.name in w.types)
+        weights = model.of_role("weight", "statistic")
+        return frozenset(w.address for w in weights if self.name in w.types)
 
     def to_data(self) -> str:
         return f"type:{self.name}"

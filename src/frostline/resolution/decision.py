@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+
 from frostline._keras.variables import owns
 from frostline.errors import ParametrizationError, PlanError
 from frostline.model.inventory import Inventory, Weight
@@ -78,8 +80,6 @@ class Decision:
         """Return variables like those that an optimizer would update; those of the model, where it can."""
         if self.how is None:
             return [self.weight.storage]
-        import keras
-
         return [keras.Variable("zeros", shape=shape, dtype=dtype) for shape, dtype in self._parts]
 
     def to_data(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def elements_text(group: Sequence[Decision]) -> str:
     return f"{trained:,} of {size:,}" if group[0].how.keeps_elements else f"{size:,} + {trained:,}"
 
 
-def decide(weight: Weight, held: Inventory, plan: Plan, said: Verdict) -> Decision:
+def decide(weight: Weight, inventory: Inventory, plan: Plan, said: Verdict) -> Decision:
     """Return the decision for a weight, from what the rules say of it.
 
     Raises:
@@ -131,7 +131,7 @@ def decide(weight: Weight, held: Inventory, plan: Plan, said: Verdict) -> Decisi
     if by_hand and said.trains:
         how, path = made_of.how, made_of.path
     elif how is not None:
-        holders = [node for node in held.layers if owns(node.layer, weight.variable)]
+        holders = [node for node in inventory.layers if owns(node.layer, weight.variable)]
         try:
             require_possible(weight, holders, how, instead=True)
         except ParametrizationError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+
 from frostline.errors import listed
 from frostline.model.inventory import Inventory, LayerNode
 from frostline.render import count
@@ -13,24 +15,22 @@ _PLAIN = frozenset({type(None), bool, int, float, str, tuple, list, dict})
 """What most attributes are: asking a backend whether they are tensors took a third of resolving a plan."""
 
 
-def notes(held: Inventory, trained: frozenset[str]) -> tuple[str, ...]:
+def notes(inventory: Inventory, trained: frozenset[str]) -> tuple[str, ...]:
     """Return the notes for a model and the addresses that a plan trains, one sentence each."""
-    return (*_untracked(held), *_lost_penalties(held, trained), *_lora_bases(held, trained))
+    return (*_untracked(inventory), *_lost_penalties(inventory, trained), *_lora_bases(inventory, trained))
 
 
-def _untracked(held: Inventory) -> Iterator[str]:
-    for node in held.layers:
+def _untracked(inventory: Inventory) -> Iterator[str]:
+    for node in inventory.layers:
         for name in raw_variables(node.layer):
             yield (
-                f"untracked: the layer {node.address or held.model_name!r} holds the raw array {name!r}, "
-                "which Keras neither trains nor saves; make it with self.add_weight in build"
+                f"untracked: the layer {node.address or inventory.model_name!r} holds the raw array "
+                f"{name!r}, which Keras neither trains nor saves; make it with self.add_weight in build"
             )
 
 
 def raw_variables(layer: Any) -> list[str]:
     """Return the attributes of a layer that hold a backend's own variable instead of a `keras.Variable`."""
-    import keras
-
     found = []
     for name, value in {**vars(layer), **getattr(layer, "_parameters", {})}.items():
         if type(value) in _PLAIN or isinstance(value, keras.Variable) or not keras.ops.is_tensor(value):
@@ -46,9 +46,9 @@ def raw_variables(layer: Any) -> list[str]:
     return found
 
 
-def lost_penalties(held: Inventory, trained: frozenset[str]) -> list[str]:
+def lost_penalties(inventory: Inventory, trained: frozenset[str]) -> list[str]:
     """Return the addresses of frozen weights with a regularizer, which Keras then leaves out of the loss."""
-    weights = held.of_role("weight")
+    weights = inventory.of_role("weight")
     return [
         w.address
         for w in weights
@@ -56,16 +56,16 @@ def lost_penalties(held: Inventory, trained: frozenset[str]) -> list[str]:
     ]
 
 
-def _lost_penalties(held: Inventory, trained: frozenset[str]) -> Iterator[str]:
-    if lost := lost_penalties(held, trained):
+def _lost_penalties(inventory: Inventory, trained: frozenset[str]) -> Iterator[str]:
+    if lost := lost_penalties(inventory, trained):
         yield (
             f"the penalties of {count(len(lost), 'frozen weight')} leave the reported loss "
             f"({listed(lost, most=3)}): losses before and after freezing are not comparable"
         )
 
 
-def _lora_bases(held: Inventory, trained: frozenset[str]) -> Iterator[str]:
-    bases = [a for node in held.layers for a in _lora_base(node) if a in trained]
+def _lora_bases(inventory: Inventory, trained: frozenset[str]) -> Iterator[str]:
+    bases = [a for node in inventory.layers for a in _lora_base(node) if a in trained]
     if bases:
         yield (
             f"the plan trains the base under LoRA ({listed(bases, most=3)}); to train the adapter only, add "

@@ -23,12 +23,10 @@ class Parts:
         every: For each such weight, all the parts that it has in any phase, and their union, by what
             `part_text` says of them.
         over_all: For each weight that no phase trains as a whole, what of it trains in all of them together.
-        of_phase: For each phase, what trains of each weight that it trains in part.
     """
 
     every: Mapping[str, Mapping[str, Parametrization]]
     over_all: Mapping[str, str]
-    of_phase: tuple[Mapping[str, str], ...]
 
     @classmethod
     def of(cls, resolutions: Sequence[Resolution]) -> Parts:
@@ -44,7 +42,7 @@ class Parts:
                 over_all[address] = part_text(together, shape)
                 found[over_all[address]] = together
             every[address] = found
-        return cls(every, over_all, tuple(map(_in_phase, resolutions)))
+        return cls(every, over_all)
 
 
 def part_text(how: Parametrization, shape: tuple[int, ...]) -> str:
@@ -59,12 +57,6 @@ def part_text(how: Parametrization, shape: tuple[int, ...]) -> str:
 
 def _token(elements: Elements) -> str:
     return blake3(ids_of(elements).astype("<i8").tobytes()).hexdigest()[:12]
-
-
-def _in_phase(resolution: Resolution) -> dict[str, str]:
-    return {
-        d.weight.address: part_text(d.how, d.weight.shape) for d in resolution.trained if d.how is not None
-    }
 
 
 def _together(decisions: Sequence[Decision]) -> Parametrization | None:

@@ -43,60 +43,67 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
             if isinstance(plan, Schedule)
             else "Plan.load(path) reads a plan file; Plan().train('head/**') makes one",
         )
-    held = inventory(model)
-    picks = _picks(held, plan)
-    verdicts = {w.address: _verdict(w, plan, picks) for w in held.of_role("weight")}
-    decisions = tuple(decide(w, held, plan, verdicts[w.address]) for w in held.of_role("weight"))
+    model_inventory = inventory(model)
+    picks = _picks(model_inventory, plan)
+    verdicts = {w.address: _verdict(w, plan, picks) for w in model_inventory.of_role("weight")}
+    decisions = tuple(
+        decide(w, model_inventory, plan, verdicts[w.address]) for w in model_inventory.of_role("weight")
+    )
     by_address = {d.weight.address: d for d in decisions}
-    frozen = _frozen_parts(held, plan, by_address, picks)
-    modes = _modes(held, plan, frozen)
-    moving = _moving_layers(held, frozen, modes)
-    statistics = tuple(_statistic(w, held, plan, picks, moving) for w in held.of_role("statistic"))
+    frozen = _frozen_parts(model_inventory, plan, by_address, picks)
+    modes = _modes(model_inventory, plan, frozen)
+    moving = _moving_layers(model_inventory, frozen, modes)
+    statistics = tuple(
+        _statistic(w, model_inventory, plan, picks, moving) for w in model_inventory.of_role("statistic")
+    )
     trained = frozenset(d.weight.address for d in decisions if d.trains)
     return Resolution(
         plan,
-        held,
+        model_inventory,
         decisions,
         statistics,
         modes,
-        (*notes.notes(held, trained), *notes_on_parts(plan, decisions, verdicts)),
+        (*notes.notes(model_inventory, trained), *notes_on_parts(plan, decisions, verdicts)),
         memory.find_optimizer(optimizer) if optimizer else compiled_optimizer(model),
     )
 
 
-def _picks(held: Inventory, plan: Plan) -> list[frozenset[str]]:
-    picks = [rule.selector.addresses(held) for rule in plan.rules]
-    weights = {w.address for w in held.of_role("weight")}
+def _picks(model_inventory: Inventory, plan: Plan) -> list[frozenset[str]]:
+    picks = [rule.selector.addresses(model_inventory) for rule in plan.rules]
+    weights = {w.address for w in model_inventory.of_role("weight")}
     for number, (rule, picked) in enumerate(zip(plan.rules, picks, strict=True), 1):
         if not picked and not rule.optional:
-            raise _unmatched(held, plan, number, rule, picks)
+            raise _unmatched(model_inventory, plan, number, rule, picks)
         if picked and rule.action == "train" and picked.isdisjoint(weights):
             raise PlanError(
                 f"rule {number} ({rule}) picks only statistics, which no optimizer trains",
                 received=listed(sorted(picked)),
                 expected="weights made by add_weight(trainable=True)",
-                remedy=_remedy_for_statistics(held, picked),
+                remedy=_remedy_for_statistics(model_inventory, picked),
             )
     return picks
 
 
-def _remedy_for_statistics(held: Inventory, picked: frozenset[str]) -> str:
-    if all(held.layer_by_address[held.by_address[address].layer].constant for address in picked):
+def _remedy_for_statistics(model_inventory: Inventory, picked: frozenset[str]) -> str:
+    if all(
+        model_inventory.layer_by_address[model_inventory.by_address[address].layer].constant
+        for address in picked
+    ):
         return "ask the layer for it when you make it, such as PretrainedEmbedding(..., train=True)"
     return "to keep moving statistics moving in frozen layers, set batchnorm: update"
 
 
 def _unmatched(
-    held: Inventory, plan: Plan, number: int, rule: Rule, picks: list[frozenset[str]]
+    model_inventory: Inventory, plan: Plan, number: int, rule: Rule, picks: list[frozenset[str]]
 ) -> UnmatchedRuleError:
     every = len(plan.rules) > 1 and not any(picks)
     return UnmatchedRuleError(
-        f"none of the plan's {len(plan.rules)} rules picks anything in the model {held.model_name!r}: "
-        "is it a plan for another model?"
+        f"none of the plan's {len(plan.rules)} rules picks anything in the model "
+        f"{model_inventory.model_name!r}: is it a plan for another model?"
         if every
-        else f"rule {number} ({rule}) picks nothing in the model {held.model_name!r}",
+        else f"rule {number} ({rule}) picks nothing in the model {model_inventory.model_name!r}",
         received=f"rule {number}: {rule}" if every else None,
-        remedy=f"{rule.selector.hint(held)} (a rule that may pick nothing needs optional: true)",
+        remedy=f"{rule.selector.hint(model_inventory)} (a rule that may pick nothing needs optional: true)",
     )
 
 
@@ -117,23 +124,23 @@ def _verdict(weight: Weight, plan: Plan, picks: list[frozenset[str]]) -> Verdict
 
 
 def _frozen_parts(
-    held: Inventory, plan: Plan, decisions: dict[str, Decision], picks: list[frozenset[str]]
+    model_inventory: Inventory, plan: Plan, decisions: dict[str, Decision], picks: list[frozenset[str]]
 ) -> frozenset[str]:
     """Return the addresses of the layers that are frozen as a whole, or lie inside such a part."""
-    frozen = {n.address for n in held.layers if _all_frozen(n, decisions, plan, picks)}
+    frozen = {n.address for n in model_inventory.layers if _all_frozen(n, decisions, plan, picks)}
     inside = set(frozen)
-    for node in held.layers:  # parents come before what they hold
+    for node in model_inventory.layers:  # parents come before what they hold
         if (node.parents and inside.issuperset(node.parents)) or _lies_between(frozen, node):
             inside.add(node.address)
     return frozenset(inside)
 
 
-def _modes(held: Inventory, plan: Plan, frozen: frozenset[str]) -> tuple[LayerMode, ...]:
+def _modes(model_inventory: Inventory, plan: Plan, frozen: frozenset[str]) -> tuple[LayerMode, ...]:
     """Say how each layer of the frozen parts runs that can tell training from inference."""
     modes = []
-    for node in held.layers:
+    for node in model_inventory.layers:
         if node.address in frozen and node.takes_training and not node.constant:
-            keeps = any(held.by_address[a].role == "statistic" for a in node.own)
+            keeps = any(model_inventory.by_address[a].role == "statistic" for a in node.own)
             policy = plan.batchnorm if keeps else plan.stochastic
             modes.append(LayerMode(node.address, keeps, forced=policy == "inference"))
     return tuple(modes)
@@ -155,25 +162,31 @@ def _all_frozen(
     return bool(node.below) and all(_last_rule(a, plan, picks)[1] == "freeze" for a in node.below)
 
 
-def _moving_layers(held: Inventory, frozen: frozenset[str], modes: tuple[LayerMode, ...]) -> frozenset[str]:
+def _moving_layers(
+    model_inventory: Inventory, frozen: frozenset[str], modes: tuple[LayerMode, ...]
+) -> frozenset[str]:
     """Return the layers whose statistics a training step may move."""
     active = {mode.address for mode in modes if not mode.forced}
     return frozenset(
         n.address
-        for n in held.layers
+        for n in model_inventory.layers
         # What a quantized layer holds beside its weights are tables of numbers, which nothing moves.
         if n.own and not (n.quantized or n.constant) and (n.address not in frozen or n.address in active)
     )
 
 
 def _statistic(
-    weight: Weight, held: Inventory, plan: Plan, picks: list[frozenset[str]], moving: frozenset[str]
+    weight: Weight,
+    model_inventory: Inventory,
+    plan: Plan,
+    picks: list[frozenset[str]],
+    moving: frozenset[str],
 ) -> Decision:
     number, action, rule = _last_rule(weight.address, plan, picks)
     moves = weight.layer in moving
     if moves:
         why = "its layer is not frozen"
-    elif held.layer_by_address[weight.layer].constant:
+    elif model_inventory.layer_by_address[weight.layer].constant:
         why = "a constant of its layer"
     else:
         why = f"rule {number}: {rule}" if rule and action == "freeze" else "its layer runs in inference mode"

@@ -15,7 +15,8 @@ from rich.console import ConsoleRenderable
 
 from frostline.data.batches import Batches
 from frostline.data.samples import Samples
-from frostline.plan.schedule import Phase, Schedule
+from frostline.plan.phase import Phase
+from frostline.plan.schedule import Schedule
 from frostline.render import Rendered, bytes_text, count, stacked, table
 from frostline.resolution.resolution import Resolution
 from frostline.runs.config import RunConfig

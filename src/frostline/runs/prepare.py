@@ -13,8 +13,9 @@ from frostline.data.batches import Batches, EpochOrder
 from frostline.data.image_folder import ImageFiles
 from frostline.data.samples import Samples, Stream, leaves
 from frostline.errors import DataError
+from frostline.plan.phase import Phase
 from frostline.plan.plan import Plan
-from frostline.plan.schedule import Phase, Schedule, most_steps
+from frostline.plan.schedule import Schedule, most_steps
 from frostline.render import count, share
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from frostline.plan.schedule import Phase
+from frostline.plan.phase import Phase
 
 
 class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from frostline.errors import OutputFolderError
 from frostline.files.atomic import write_atomically
-from frostline.plan.schedule import Phase
+from frostline.plan.phase import Phase
 from frostline.runs.progress_bar import learning_rate
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from frostline.errors import ModelError
 from frostline.model.inventory import Inventory, LayerNode, inventory
+from frostline.plan.blocks import find_blocks
 from frostline.plan.globs import escaped
-from frostline.plan.presets import find_blocks, linear_probe
+from frostline.plan.presets import linear_probe
 
 _TEXT = """\
 # What trains in {model}, and what stays fixed. Preview it with: frostline plan MODEL THIS_FILE

@@ -69,9 +69,9 @@ def grow_embedding(
         110 100
         >>> larger, _ = grow_embedding(model, "tokens/embeddings", rows=2, initializer=[[7], [3, 5]])
     """
-    held = inventory(model)
-    table = _table(held, address)
-    _require_growable(held, table)
+    model_inventory = inventory(model)
+    table = _table(model_inventory, address)
+    _require_growable(model_inventory, table)
     if not isinstance(rows, int | np.integer) or isinstance(rows, bool) or rows < 1:
         raise GrowingError(
             "rows must say how many rows are new", received=repr(rows), expected="a whole number from 1 on"
@@ -79,24 +79,26 @@ def grow_embedding(
     start = read_start(initializer, int(rows), table.shape)
     names = [head] if isinstance(head, str) else list(head)
     before = table.shape[0]
-    growth = Growth(before, before + int(rows), table, tuple(held.find_layer(name) for name in names))
+    growth = Growth(
+        before, before + int(rows), table, tuple(model_inventory.find_layer(name) for name in names)
+    )
     if build is None:
-        made, pairs = rebuilt(model, held, growth)
+        made, pairs = rebuilt(model, model_inventory, growth)
     else:
         made = build(growth.after)
-        pairs = matched(held, inventory(made), growth)
+        pairs = matched(model_inventory, inventory(made), growth)
     for pair in pairs:
         _carry_over(pair, start, growth)
     return made, _plan(pairs, before)
 
 
-def _table(held: Inventory, address: Any) -> Weight:
-    weight = held.by_address.get(address) if isinstance(address, str) else None
+def _table(model_inventory: Inventory, address: Any) -> Weight:
+    weight = model_inventory.by_address.get(address) if isinstance(address, str) else None
     if weight is None:
-        tables = [a for w in held.of_role("weight") if len(w.shape) > 1 for a in w.addresses]
+        tables = [a for w in model_inventory.of_role("weight") if len(w.shape) > 1 for a in w.addresses]
         close = near(address, tables) if isinstance(address, str) else []
         raise GrowingError(
-            f"the model {held.model_name!r} has no weight {address!r}",
+            f"the model {model_inventory.model_name!r} has no weight {address!r}",
             expected="the address of a table with one row for each entry of the vocabulary",
             remedy=f"did you mean {listed(close)}?"
             if close
@@ -104,15 +106,15 @@ def _table(held: Inventory, address: Any) -> Weight:
         )
     if weight.role != "weight" or len(weight.shape) < 2 or "float" not in weight.dtype:
         raise GrowingError(
-            f"{address!r} is no table of trainable rows",
+            f"{address!r} is not a table of trainable rows",
             received=f"a {weight.role} of shape {weight.shape}, {weight.dtype}",
             expected="a weight with one row for each entry of the vocabulary, of floating-point numbers",
         )
     return weight
 
 
-def _require_growable(held: Inventory, table: Weight) -> None:
-    node = held.layer_by_address[table.layer]
+def _require_growable(model_inventory: Inventory, table: Weight) -> None:
+    node = model_inventory.layer_by_address[table.layer]
     if node.quantized:
         raise GrowingError(
             f"{table.address!r} belongs to a quantized layer, whose numbers do not train",
@@ -124,7 +126,7 @@ def _require_growable(held: Inventory, table: Weight) -> None:
             f"{table.address!r} belongs to a layer with an adapter of Keras's own (enable_lora)",
             remedy="grow first, then put adapters on; fl.LowRank can be taken off again",
         )
-    made_of = [weight.address for weight in held if weight.combination is not None]
+    made_of = [weight.address for weight in model_inventory if weight.combination is not None]
     if made_of:
         raise GrowingError(
             "the model has parametrized weights, which a configuration does not know of",

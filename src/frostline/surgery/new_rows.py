@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
 from frostline.errors import GrowingError
 
 Array = npt.NDArray[Any]
-Pieces = Callable[[int], Sequence[int]] | Sequence[Sequence[int]]
-"""For each new row the ids of the old rows that it starts as the mean of."""
 
 
 class Start(ABC):
@@ -86,8 +85,6 @@ class Drawn(Start):
 
     def table(self, old: Array, rows: int) -> Array:
         """Return rows drawn as the last ones of a table of the new size: the spread may depend on that."""
-        import keras
-
         drawn = self.initializer((len(old) + rows, *old.shape[1:]), dtype="float32")
         values: Array = keras.ops.convert_to_numpy(drawn)[len(old) :]
         return values
@@ -108,8 +105,6 @@ def read_start(initializer: Any, rows: int, shape: tuple[int, ...]) -> Start:
     Raises:
         GrowingError: It means nothing, or does not fit.
     """
-    import keras
-
     if isinstance(initializer, str) and initializer in ("mean", "zeros"):
         return Mean() if initializer == "mean" else Zeros()
     if isinstance(initializer, str | dict | keras.initializers.Initializer | type):
@@ -122,8 +117,6 @@ def read_start(initializer: Any, rows: int, shape: tuple[int, ...]) -> Start:
 
 
 def _known_to_keras(initializer: Any) -> Any:
-    import keras
-
     try:
         known = keras.initializers.get(initializer)
     except (ValueError, TypeError, KeyError):
@@ -156,14 +149,14 @@ def _pieces(given: Sequence[Any], rows: int, known: int) -> MeanOfPieces:
     for number, row in enumerate(given):
         if not _is_ids(row) or len(row) == 0:
             raise GrowingError(
-                f"the pieces of new row {number} are no ids of old rows",
+                f"the pieces of new row {number} are not ids of old rows",
                 received=repr(row)[:80],
                 expected="at least one id, such as [101, 7592]",
             )
         outside = [int(one) for one in row if not 0 <= one < known]
         if outside:
             raise GrowingError(
-                f"a piece of new row {number} is no old row",
+                f"a piece of new row {number} is not an old row",
                 received=f"id {outside[0]}",
                 expected=f"ids from 0 to {known - 1}",
             )
@@ -171,8 +164,6 @@ def _pieces(given: Sequence[Any], rows: int, known: int) -> MeanOfPieces:
 
 
 def _array(given: Any, shape: tuple[int, ...]) -> Array:
-    import keras
-
     try:
         values: Array = np.asarray(keras.ops.convert_to_numpy(given) if keras.ops.is_tensor(given) else given)
         numbers = values.dtype.kind == "f" or values.dtype.name == "bfloat16"

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+import keras
+
 from frostline._keras.files import config_of, made_of_config
 from frostline.errors import FrostlineError, GrowingError, listed
 from frostline.model.inventory import Inventory, LayerNode, Weight, inventory
@@ -62,19 +64,19 @@ class Growth:
         return (self.table.layer, *(node.address for node in self.heads))
 
 
-def rebuilt(model: Any, held: Inventory, growth: Growth) -> tuple[Any, tuple[Pair, ...]]:
+def rebuilt(model: Any, original: Inventory, growth: Growth) -> tuple[Any, tuple[Pair, ...]]:
     """Return the model made anew, with fresh values, and its weights beside the old ones.
 
     Args:
         model: The model; it is only read.
-        held: Its inventory.
+        original: Its inventory.
         growth: What is asked for.
 
     Raises:
         GrowingError: Its configuration does not give it again, or nowhere holds the size.
     """
     config = _configuration(model)
-    custom = {type(node.layer).__name__: type(node.layer) for node in held.layers}
+    custom = {type(node.layer).__name__: type(node.layer) for node in original.layers}
     refused: Exception | None = None
     for changes in itertools.islice(_changes(config, growth), _MOST_TRIALS):
         trial = copy.deepcopy(config)
@@ -83,22 +85,22 @@ def rebuilt(model: Any, held: Inventory, growth: Growth) -> tuple[Any, tuple[Pai
         try:
             made = made_of_config(trial, custom)
             there = inventory(made)
-            pairs = matched(held, there, growth)
+            pairs = matched(original, there, growth)
         except Exception as error:  # Keras and constructors of users raise what they like
             refused = refused or error
             continue
-        _require_same_settings(held, there)
+        _require_same_settings(original, there)
         return made, pairs
     raise _not_found(growth, refused)
 
 
-def matched(held: Inventory, made: Inventory, growth: Growth) -> tuple[Pair, ...]:
+def matched(original: Inventory, made: Inventory, growth: Growth) -> tuple[Pair, ...]:
     """Return the weights of two models side by side; their order counts, names may have other numbers.
 
     Raises:
         GrowingError: The second is not the first with a larger vocabulary.
     """
-    old, new = (one.of_role("weight", "statistic", "seed") for one in (held, made))
+    old, new = (one.of_role("weight", "statistic", "seed") for one in (original, made))
     if len(old) != len(new):
         raise GrowingError(
             "the model made anew has other weights",
@@ -217,8 +219,8 @@ def _is_object(config: Any) -> bool:
 
 
 def _is_graph(config: dict[str, Any]) -> bool:
-    held = config.get("config", {}).get("layers")
-    return isinstance(held, list) and all(map(_is_object, held))
+    layers = config.get("config", {}).get("layers")
+    return isinstance(layers, list) and all(map(_is_object, layers))
 
 
 def _get(config: Any, path: Path) -> Any:
@@ -231,11 +233,11 @@ def _put(config: Any, path: Path, value: int) -> None:
     _get(config, path[:-1])[path[-1]] = value
 
 
-def _require_same_settings(held: Inventory, made: Inventory) -> None:
+def _require_same_settings(original: Inventory, made: Inventory) -> None:
     """Check that nothing was set by hand on a layer that its configuration does not know of."""
-    if len(held.layers) != len(made.layers):
+    if len(original.layers) != len(made.layers):
         raise GrowingError("the model made anew has other layers", received=f"{len(made.layers)} layers")
-    for old, new in zip(held.layers, made.layers, strict=True):
+    for old, new in zip(original.layers, made.layers, strict=True):
         if lost := _lost(old.layer, new.layer):
             raise GrowingError(
                 f"the configuration of {old.address or 'the model'!r} does not know of all its settings",
@@ -248,8 +250,6 @@ def _require_same_settings(held: Inventory, made: Inventory) -> None:
 
 def _lost(old: Any, new: Any) -> list[str]:
     """Return the names of plain attributes and methods of a layer that differ on the one made anew."""
-    import keras
-
     usual, there = vars(keras.Sequential()), vars(new)
     lost = []
     for name, value in vars(old).items():

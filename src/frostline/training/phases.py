@@ -16,7 +16,8 @@ import keras
 from frostline._keras.trainers import finish_averages, sync_values
 from frostline._keras.variables import to_numpy
 from frostline.errors import PlanError, listed, near
-from frostline.plan.schedule import Phase, Schedule
+from frostline.plan.phase import Phase
+from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
 from frostline.trainability.apply import apply
 from frostline.training.ledger import Ledger

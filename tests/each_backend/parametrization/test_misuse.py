@@ -287,7 +287,7 @@ def test_parametrizations_are_not_nested() -> None:
 
 def test_statistics_do_not_train() -> None:
     assert refusal(batch_norm(), "bn/moving_mean", fl.Rows([0])) == (
-        "'bn/moving_mean' is no weight that an optimizer trains.\n"
+        "'bn/moving_mean' is not a weight that an optimizer trains.\n"
         "  received: a variable of the kind 'statistic'\n"
         "  expected: a weight made by add_weight(trainable=True)"
     )

@@ -14,7 +14,7 @@ import frostline as fl
 from frostline import Phase, Plan, Schedule
 from frostline.errors import PlanError
 from frostline.model.inventory import inventory
-from frostline.plan.presets import find_blocks
+from frostline.plan.blocks import find_blocks
 from helpers.checks import all_weights, weights_in
 from helpers.messages import message_of
 
@@ -336,6 +336,6 @@ def test_a_lowest_rate_out_of_range(lowest: float) -> None:
 
 @pytest.mark.one_backend
 def test_phases_of_no_epochs() -> None:
-    text = "the number of epochs is no count.\n  received: 0\n  expected: a whole number from 1 up"
+    text = "the number of epochs is out of range.\n  received: 0\n  expected: a whole number from 1 up"
     assert message_of(PlanError, lambda: fl.lp_ft(probe=0)) == text
     assert message_of(PlanError, lambda: fl.gradual_unfreezing(transformer(1), epochs=0)) == text

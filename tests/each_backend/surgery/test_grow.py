@@ -438,7 +438,7 @@ def test_a_wrong_address() -> None:
         "  fix:      did you mean tokens/embeddings?"
     )
     assert refused(made(sequential), "head/bias") == (
-        "'head/bias' is no table of trainable rows.\n"
+        "'head/bias' is not a table of trainable rows.\n"
         "  received: a weight of shape (2,), float32\n"
         "  expected: a weight with one row for each entry of the vocabulary, of floating-point numbers"
     )
@@ -476,16 +476,16 @@ def test_a_number_of_rows_that_is_none(rows: Any) -> None:
         ),
         (
             [[1], [], [2]],
-            "the pieces of new row 1 are no ids of old rows.\n  received: []\n"
+            "the pieces of new row 1 are not ids of old rows.\n  received: []\n"
             "  expected: at least one id, such as [101, 7592]",
         ),
         (
             [[1], [2], [9]],
-            "a piece of new row 2 is no old row.\n  received: id 9\n  expected: ids from 0 to 8",
+            "a piece of new row 2 is not an old row.\n  received: id 9\n  expected: ids from 0 to 8",
         ),
         (
             lambda row: [-1],
-            "a piece of new row 0 is no old row.\n  received: id -1\n  expected: ids from 0 to 8",
+            "a piece of new row 0 is not an old row.\n  received: id -1\n  expected: ids from 0 to 8",
         ),
         (
             GIVEN[:2],
@@ -562,7 +562,7 @@ def test_layers_that_are_something_else_already() -> None:
     quantized = made(sequential)
     quantized.get_layer("tokens").quantize("int8")
     assert refused(quantized) == (
-        "'tokens/embeddings' is no table of trainable rows.\n"
+        "'tokens/embeddings' is not a table of trainable rows.\n"
         "  received: a statistic of shape (9, 4), int8\n"
         "  expected: a weight with one row for each entry of the vocabulary, of floating-point numbers"
     )

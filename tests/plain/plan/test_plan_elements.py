@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import frostline as fl
-from frostline.elements import algebra as elementsets
+from frostline.elements import algebra
 from frostline.errors import PlanError
 from frostline.parametrization.selections import selection_of
 from helpers.messages import message_of_loading
@@ -238,27 +238,27 @@ def test_sets_of_elements_are_those_of_boolean_arrays(data: st.DataObject) -> No
     shape = data.draw(shapes)
     rules = [fl.Plan().train("a", **data.draw(parts(shape))).rules[0] for _ in range(2)]
     one, other = (rule.elements.elements(shape) for rule in rules if rule.elements)
-    a, b = map(elementsets.mask_of, (one, other))
+    a, b = map(algebra.mask_of, (one, other))
     found = {
-        "union": (elementsets.union(one, other), a | b),
-        "without": (elementsets.without(one, other), a & ~b),
-        "common": (elementsets.common(one, other), a & b),
+        "union": (algebra.union(one, other), a | b),
+        "without": (algebra.without(one, other), a & ~b),
+        "common": (algebra.common(one, other), a & b),
     }
     for name, (elements, mask) in found.items():
         assert (elements is None) == (not mask.any()), name
         if elements is not None:
-            assert np.array_equal(elementsets.mask_of(elements), mask), name
-            assert np.array_equal(elementsets.mask_of(selection_of(elements).elements(shape)), mask), name
-    assert elementsets.covers(one, other) == (not (b & ~a).any())
-    assert elementsets.same(one, other) == np.array_equal(a, b)
+            assert np.array_equal(algebra.mask_of(elements), mask), name
+            assert np.array_equal(algebra.mask_of(selection_of(elements).elements(shape)), mask), name
+    assert algebra.covers(one, other) == (not (b & ~a).any())
+    assert algebra.same(one, other) == np.array_equal(a, b)
 
 
 def test_rows_of_a_large_table_take_no_room_of_the_table() -> None:
     """Two sets of rows of ten billion elements: an array of one byte for each would be ten gigabytes."""
     shape = (10_000_000, 1000)
     one, other = fl.Rows(slice(5, 9)).elements(shape), fl.Rows([3, 7, -1]).elements(shape)
-    assert str(selection_of(elementsets.union(one, other))) == "rows 3, 5, 6, 7, 8, 9999999"
-    rest = elementsets.without(one, other)
+    assert str(selection_of(algebra.union(one, other))) == "rows 3, 5, 6, 7, 8, 9999999"
+    rest = algebra.without(one, other)
     assert rest is not None
     assert str(selection_of(rest)) == "rows 5, 6, 8"
 
@@ -399,7 +399,7 @@ def test_another_mask_than_the_plan_was_written_for(tmp_path: Path) -> None:
 def test_a_mask_of_another_dtype(tmp_path: Path) -> None:
     path = with_mask(tmp_path, npy(tmp_path, MASK.astype("int8")))
     assert message_of_loading(fl.Plan.load, path) == (
-        f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' holds no booleans.\n"
+        f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' does not hold booleans.\n"
         "  received: shape (2, 3), dtype int8\n"
         "  expected: dtype bool, True where an element is meant\n"
         "  fix:      save it as numpy.save('mask.npy', array > 0)"

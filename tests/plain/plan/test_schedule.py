@@ -53,7 +53,7 @@ def test_equal_is_no_improvement() -> None:
             (
                 {"patience": value},
                 error_text(
-                    "the patience is no count", received=repr(value), expected="a whole number from 1 up"
+                    "the patience is out of range", received=repr(value), expected="a whole number from 1 up"
                 ),
             )
             for value in (0, -1, 1.0, True, "2", None)
@@ -120,7 +120,7 @@ BY_WHAT = "say by what: until=Plateau('val_loss', patience=3)"
             (
                 {name: value},
                 error_text(
-                    f"the number of {name} is no count",
+                    f"the number of {name} is out of range",
                     received=repr(value),
                     expected="a whole number from 1 up",
                 ),
@@ -135,7 +135,7 @@ BY_WHAT = "say by what: until=Plateau('val_loss', patience=3)"
         (
             {"epochs": 5, "until": "val_loss"},
             error_text(
-                "the phase 'one' ends by something that is no plateau",
+                "the phase 'one' does not end by a Plateau",
                 received="until='val_loss'",
                 fix=BY_WHAT,
             ),

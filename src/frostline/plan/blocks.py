@@ -1,0 +1,57 @@
+"""The blocks of a model: layers, or groups of them, whose names number them."""
+
+from __future__ import annotations
+
+import re
+
+from frostline.errors import PlanError
+from frostline.model.inventory import Inventory
+from frostline.plan.globs import escaped, glob_to_regex
+
+_BLOCK = re.compile(r"(.*?(?:block|layer|stage)_?\d+[a-z]?(?:_(?:block|layer)_?\d+)?)(?:_.*)?")
+
+
+def require_blocks(inventory: Inventory, blocks: str | None) -> list[str]:
+    """Return a glob for each block of a model, as `find_blocks` does.
+
+    Raises:
+        PlanError: It has none.
+    """
+    found = find_blocks(inventory, blocks)
+    if not found:
+        raise PlanError(
+            f"no blocks were found in the model {inventory.model_name!r}",
+            received=f"blocks={blocks!r}" if blocks else "no layers whose names number a block",
+            remedy="say which layers are blocks: blocks='encoder/block_*'",
+        )
+    return found
+
+
+def find_blocks(inventory: Inventory, blocks: str | None = None) -> list[str]:
+    """Return a glob for each block of a model, from the input to the output.
+
+    A block is a layer whose name numbers it, or the neighbours in a flat graph that share such a name. Only
+    the outermost blocks count.
+
+    Args:
+        inventory: The model's weights and layers.
+        blocks: Glob on layer addresses, or None for the names that networks commonly use.
+    """
+    weights = {w.address for w in inventory.of_role("weight")}
+    layers = [n for n in inventory.layers if n.address and not weights.isdisjoint(n.below)]
+    if blocks is not None:
+        expression = glob_to_regex(blocks)
+        return [f"{escaped(n.address)}/**" for n in layers if expression.fullmatch(n.address)]
+    found: dict[str, None] = {}
+    within: set[str] = set()
+    for node in layers:
+        above, _, name = node.address.rpartition("/")
+        match = _BLOCK.fullmatch(name)
+        if match is None or any(node.address.startswith(f"{outer}/") for outer in within):
+            continue
+        within.add(node.address)
+        prefix = f"{above}/" if above else ""
+        whole = match.group(1) == name
+        block = escaped(f"{prefix}{match.group(1)}")
+        found[f"{block}/**" if whole else f"{block}_*/**"] = None
+    return list(found)
