@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from frostline._keras.calls import call_for_inference
+from frostline._keras.variables import to_numpy
 from frostline.diagnostics.model_loss import tensors
 from frostline.model.inventory import Inventory, inventory
 
@@ -69,7 +70,7 @@ def _difference(model: Any, original: Inventory, copy: Any, copied: Inventory, x
         weight.variable.assign(keras.ops.copy(original.by_address[weight.address].variable))
     batch, found = tensors(x), 0.0
     outputs = [keras.tree.flatten(call_for_inference(one, batch)) for one in (model, copy)]
-    for mine, other in zip(*(map(keras.ops.convert_to_numpy, flat) for flat in outputs), strict=True):
+    for mine, other in zip(*(map(to_numpy, flat) for flat in outputs), strict=True):
         size = float(np.max(np.abs(mine), initial=0.0)) or 1.0
         found = max(found, float(np.max(np.abs(mine - other), initial=0.0)) / size)
     return found

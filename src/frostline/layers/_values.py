@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from frostline._keras.variables import to_numpy
 from frostline.errors import LayerError
 from frostline.initializers import recommended_initializer
 
@@ -60,9 +61,7 @@ def real_array(values: Any, *, what: str, expected: str) -> Array:
     """
     try:
         array = np.asarray(
-            keras.ops.convert_to_numpy(values)
-            if keras.ops.is_tensor(values) or _is_variable(values)
-            else values
+            to_numpy(values) if keras.ops.is_tensor(values) or _is_variable(values) else values
         )
     except ValueError:
         raise LayerError(f"{what} is not an array: its rows differ in length", expected=expected) from None

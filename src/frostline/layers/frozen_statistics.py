@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from frostline._keras.variables import to_numpy
 from frostline.errors import LayerError
 from frostline.layers._values import hold, real_array, starting_at
 
@@ -118,7 +118,7 @@ class FrozenStatistics(keras.layers.Layer):  # type: ignore[misc]  # Keras ships
                 remedy="build it, or load the model's weights first",
             )
         held = (layer.moving_mean, layer.moving_variance, layer.gamma, layer.beta)
-        values = [None if v is None else np.array(ops.convert_to_numpy(v)) for v in held]
+        values = [None if v is None else to_numpy(v) for v in held]
         made = cls(
             *values,
             axis=layer.axis,

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from frostline._keras.variables import to_numpy
 from frostline.errors import LayerError
 from frostline.layers._matrices import TEXT, read_matrix
 from frostline.layers._rows import trained_rows
@@ -125,7 +126,7 @@ class PretrainedEmbedding(keras.layers.Layer):  # type: ignore[misc]  # Keras sh
                 table[new] = given[known].mean(axis=0, dtype="float64")
         elif new:
             drawn = self.oov_initializer((len(new), given.shape[1]), dtype="float32")
-            table[new] = ops.convert_to_numpy(drawn)
+            table[new] = to_numpy(drawn)
         return table
 
     def build(self, input_shape: Any = None) -> None:

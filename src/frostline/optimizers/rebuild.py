@@ -25,6 +25,7 @@ from frostline._keras.optimizers import (
     update_hooks,
     variable_key,
 )
+from frostline._keras.variables import to_numpy
 from frostline.elements.algebra import same
 from frostline.elements.sets import Elements
 from frostline.errors import OptimizerError, listed
@@ -126,7 +127,7 @@ def release(optimizer: Any) -> None:
 
 def steps_made(optimizer: Any) -> int:
     """Return how many steps an optimizer has made, as its variables say."""
-    return int(_value(optimizer_counters(optimizer_chain(optimizer)[-1])[0]))
+    return int(to_numpy(optimizer_counters(optimizer_chain(optimizer)[-1])[0]))
 
 
 def forget_parked(optimizer: Any) -> None:
@@ -276,9 +277,9 @@ def _rebuild(
         )
     for variable, held in zip(old, before[id(inner)][0], strict=True):
         address = addresses[id(variable)]
-        values = {name: _value(slot) for name, slot in held.items()}
+        values = {name: to_numpy(slot) for name, slot in held.items()}
         state.parked.park(address, variable, values, steps - state.joined.get(address, 0))
-    scalars = [{name: _value(v) for name, v in before[id(part)][1].items()} for part in chain]
+    scalars = [{name: to_numpy(v) for name, v in before[id(part)][1].items()} for part in chain]
     for part in chain:
         unbuild_optimizer(part)
     _build(chain[0], [target.variable for target in targets])
@@ -313,11 +314,11 @@ def _restored(variable: Any, held: dict[str, Any], records: list[Kept]) -> Steps
         return records[0].steps
     if (average := held.get("_model_variables_moving_average")) is not None:
         # An average that starts at zero would pull a late weight towards zero.
-        average.assign(_value(variable))
+        average.assign(to_numpy(variable))
     if not records or elements is None:
         return 0
     shape = elements.part_shape
-    values = {name: _value(slot) for name, slot in held.items() if tuple(slot.shape) == shape}
+    values = {name: to_numpy(slot) for name, slot in held.items() if tuple(slot.shape) == shape}
     trained = np.zeros(shape, np.int64)
     fill(values, trained, elements, records)
     _assign(held, values)
@@ -333,12 +334,6 @@ def _assign(variables: Mapping[str, Any], values: Mapping[str, Array]) -> None:
     for name, value in values.items():
         if name in variables:
             variables[name].assign(value)
-
-
-def _value(variable: Any) -> Array:
-    import keras
-
-    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def _set_groups(optimizer: Any, targets: Sequence[Target], state: _State) -> None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from frostline._keras.calls import uncast
-from frostline._keras.variables import has_value
+from frostline._keras.variables import has_value, to_numpy
 from frostline.elements.sets import Elements, Grid
 from frostline.errors import ParametrizationError, listed, near
 from frostline.model.inventory import Inventory, LayerNode, Weight
@@ -149,7 +149,7 @@ def first_values(weight: Weight, how: Parametrization) -> dict[str, Any]:
                 received=_described(parts),
                 expected="a dict with at least one part; names of letters, digits and _",
             )
-        arrays = {name: np.array(keras.ops.convert_to_numpy(part)) for name, part in parts.items()}
+        arrays = {name: to_numpy(part) for name, part in parts.items()}
         whole = {name: array.dtype.name for name, array in arrays.items() if not _is_floating(array)}
         if whole:
             raise ParametrizationError(
@@ -175,7 +175,7 @@ def _require_same(weight: Weight, how: Parametrization, combined: Any) -> None:
             received=f"shape {shape}, dtype {dtype}",
             expected=f"shape {weight.shape}, dtype {weight.dtype}",
         )
-    before, now = weight.numpy(), keras.ops.convert_to_numpy(combined)
+    before, now = weight.numpy(), to_numpy(combined)
     differing = int(np.sum(~((before == now) | (np.isnan(before) & np.isnan(now)))))
     if differing:
         raise ParametrizationError(

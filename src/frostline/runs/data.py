@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
+from frostline._keras.variables import to_numpy
 from frostline.data.csv_table import load_csv
 from frostline.data.image_folder import load_images
 from frostline.data.npz import load_npz
@@ -129,7 +130,7 @@ def _array(name: str) -> Any:
     def convert(value: Any) -> Any:
         tensor = keras.ops.is_tensor(value)
         try:
-            return keras.ops.convert_to_numpy(value) if tensor else np.asarray(value)
+            return to_numpy(value) if tensor else np.asarray(value)
         except ValueError as error:
             raise DataError(
                 f"what {name} returned is not an array", received=str(error), expected="an array of numbers"

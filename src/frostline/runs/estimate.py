@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from rich.console import ConsoleRenderable
 
+from frostline._keras.variables import to_numpy
 from frostline.data.batches import Batches
 from frostline.data.samples import Samples
 from frostline.plan.phase import Phase
@@ -278,9 +279,7 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no 
 @contextmanager
 def _values_put_back(model: Any) -> Iterator[None]:
     """Give every variable of the model and the optimizer's counter the value they had."""
-    before = [
-        (v, np.array(keras.ops.convert_to_numpy(v))) for v in (*model.variables, model.optimizer.iterations)
-    ]
+    before = [(v, to_numpy(v)) for v in (*model.variables, model.optimizer.iterations)]
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from frostline._keras.variables import to_numpy
 from frostline.errors import GrowingError
 
 Array = npt.NDArray[Any]
@@ -86,8 +87,7 @@ class Drawn(Start):
     def table(self, old: Array, rows: int) -> Array:
         """Return rows drawn as the last ones of a table of the new size: the spread may depend on that."""
         drawn = self.initializer((len(old) + rows, *old.shape[1:]), dtype="float32")
-        values: Array = keras.ops.convert_to_numpy(drawn)[len(old) :]
-        return values
+        return to_numpy(drawn)[len(old) :]
 
     def beside(self, old: Array, rows: int) -> Array:
         """Return the mean of the old rows, for each new one."""
@@ -165,7 +165,7 @@ def _pieces(given: Sequence[Any], rows: int, known: int) -> MeanOfPieces:
 
 def _array(given: Any, shape: tuple[int, ...]) -> Array:
     try:
-        values: Array = np.asarray(keras.ops.convert_to_numpy(given) if keras.ops.is_tensor(given) else given)
+        values: Array = np.asarray(to_numpy(given) if keras.ops.is_tensor(given) else given)
         numbers = values.dtype.kind == "f" or values.dtype.name == "bfloat16"
     except (TypeError, ValueError):
         values, numbers = np.zeros(0), False

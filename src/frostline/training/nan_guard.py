@@ -11,6 +11,7 @@ import numpy as np
 
 from frostline._keras.optimizers import optimizer_chain
 from frostline._keras.trainers import sync_values
+from frostline._keras.variables import to_numpy
 from frostline.errors import NotFiniteError, listed
 from frostline.training.model_callback import ModelCallback
 
@@ -106,7 +107,7 @@ def _not_finite(name: str, part: Any) -> Iterator[str]:
 def _bad_samples(values: Any) -> Any:
     """Return the numbers of the samples that are not finite; None for what cannot be searched."""
     if keras.ops.is_tensor(values):
-        values = keras.ops.convert_to_numpy(values)
+        values = to_numpy(values)
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fV" or not values.ndim:
         return None
     finite = np.isfinite(values.astype("float32") if values.dtype.kind == "V" else values)

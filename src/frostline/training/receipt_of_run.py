@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from frostline._keras.variables import to_numpy
 from frostline._version import __version__
 from frostline.errors import PlanError
 from frostline.plan.plan import Plan
@@ -61,7 +62,7 @@ def data_digests(parts: Mapping[str, Any]) -> dict[str, str]:
             if isinstance(value, np.ndarray) and value.dtype != object:
                 digests[key] = f"blake3:{digest_array(value)}"
             elif keras.ops.is_tensor(value):
-                digests[key] = f"blake3:{digest_array(keras.ops.convert_to_numpy(value))}"
+                digests[key] = f"blake3:{digest_array(to_numpy(value))}"
             elif hasattr(value, "digest_of_content"):
                 digests[key] = value.digest_of_content()
             elif value is not None:

@@ -15,6 +15,7 @@ import torch
 from torch.utils import checkpoint
 
 from frostline._keras.calls import uncast
+from frostline._keras.variables import to_numpy
 from frostline.backends.torch.recorder import CallRecorder
 from frostline.backends.torch.restore import Originals, Restoring
 from frostline.backends.torch.values import is_differentiable, tensors_in
@@ -95,7 +96,7 @@ def _gradients(loss: torch.Tensor, weights: dict[str, torch.Tensor]) -> dict[str
 def _array(gradient: torch.Tensor) -> npt.NDArray[Any]:
     dense = gradient.to_dense()
     if dense.dtype == torch.bfloat16:
-        return np.asarray(keras.ops.convert_to_numpy(dense))
+        return to_numpy(dense)
     return np.array(dense.numpy(force=True))  # also of the zeros that PyTorch has not made yet
 
 
