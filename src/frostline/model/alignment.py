@@ -18,22 +18,23 @@ _NUMBER = re.compile(r"_\d+(?=/|$)")
 def aligned(saved: Kinds, present: Kinds, *, renamed: bool = False) -> dict[str, str]:
     """Return the present address for each saved one.
 
-    Where the addresses differ in nothing but the numbers of unnamed layers, they are told by their order.
-    Where they differ otherwise, each is taken to be itself.
+    Where the addresses differ only in the numbers of unnamed layers, those at the same place in the order
+    belong together. Where they differ otherwise, each is taken to be itself.
 
     Args:
-        saved: Of the one copy.
-        present: Of the other.
+        saved: The weights or layers of the copy that was saved.
+        present: Those of the copy that is there now.
         renamed: Whether layers may have other names altogether, as in a model that was made from its
             configuration: Keras gives a custom layer without `get_config` a new name.
     """
-    patterns = (_numbers, _depths) if renamed else (_numbers,)
-    if saved.keys() != present.keys() and any(of(saved) == of(present) for of in patterns):
-        return dict(zip(saved, present, strict=True))
+    if saved.keys() != present.keys():
+        same_names = _without_numbers(saved) == _without_numbers(present)
+        if same_names or (renamed and _depths(saved) == _depths(present)):
+            return dict(zip(saved, present, strict=True))
     return {address: address for address in saved}
 
 
-def _numbers(kinds: Kinds) -> list[tuple[object, object]]:
+def _without_numbers(kinds: Kinds) -> list[tuple[object, object]]:
     return [(_NUMBER.sub("", address), kind) for address, kind in kinds.items()]
 
 
@@ -42,10 +43,10 @@ def _depths(kinds: Kinds) -> list[tuple[object, object]]:
 
 
 def renamed(names: Mapping[str, str], addresses: Iterable[str]) -> list[str]:
-    """Return addresses by their present names.
+    """Return addresses with their present names.
 
-    They may be those of parts (`layer/kernel:rows`), or what an optimizer remembers things by, with a mark
-    in front (`joined:layer/kernel`) or a number behind (`layer/kernel@1`).
+    They may be those of parts (`layer/kernel:rows`), or keys of what an optimizer remembers, with a mark in
+    front (`joined:layer/kernel`) or a number behind (`layer/kernel@1`).
     """
     found = []
     for address in addresses:
