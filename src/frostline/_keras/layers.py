@@ -59,11 +59,14 @@ def set_layer_flag(layer: Any, value: bool) -> None:
     layer._trainable = value
 
 
-def attachments(owner: Any) -> dict[str, Any]:
+def attachments(owner: Any, *, read_only: bool = False) -> dict[str, Any]:
     """Return what is kept on a model or an optimizer, by name, to be read and changed; see `model.attached`.
 
-    It stands where Keras does not look: `__setattr__` would have it tracked.
+    It stands where Keras does not look: `__setattr__` would have it tracked. With `read_only`, an object on
+    which nothing was kept yet stays as it is.
     """
+    if read_only:
+        return dict(vars(owner).get("_frostline_attached", {}))
     found: dict[str, Any] = vars(owner).setdefault("_frostline_attached", {})
     return found
 

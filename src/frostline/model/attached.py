@@ -36,7 +36,7 @@ class Key(Generic[T]):
 
     def get(self, owner: Any) -> T | None:
         """Return what is kept, or None."""
-        value: T | None = attachments(owner).get(self.name)
+        value: T | None = attachments(owner, read_only=True).get(self.name)
         return value
 
     def attach(self, owner: Any, value: T) -> None:

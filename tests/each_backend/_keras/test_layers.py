@@ -76,6 +76,9 @@ def test_a_record_is_kept_on_the_model_alone() -> None:
     attachments(model)["record"] = record
     assert attachments(model) == {"record": record}
     assert attachments(keras.models.clone_model(model)) == {}
+    before = set(vars(model.get_layer("a")))
+    assert attachments(model.get_layer("a"), read_only=True) == {}
+    assert set(vars(model.get_layer("a"))) == before
     assert attachments(model.get_layer("a")) == {}
     assert model.get_config() == config
 
