@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from frostline._keras.randomness import global_seed_state, make_global_seed_state, random_seed
+from frostline._keras.variables import to_numpy
 from frostline.files.tensor_file import Array
 
 
@@ -38,7 +39,7 @@ class RandomState:
         state["numpy"] = _without_arrays(np.random.get_state(legacy=False), "numpy", arrays)
         generator = global_seed_state()
         if generator is not None:
-            arrays["keras"] = np.array(keras.ops.convert_to_numpy(generator))
+            arrays["keras"] = to_numpy(generator)
         # A DataLoader draws from PyTorch on every backend; what was never imported has drawn nothing.
         if "torch" in sys.modules:
             from frostline.backends.torch import random_state as torch_random_state
