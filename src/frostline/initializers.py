@@ -174,7 +174,7 @@ def recommended_initializer(activation: str | Callable[..., Any] | None) -> Reco
 
 
 def _identify(activation: Any) -> tuple[str, bool]:
-    """Return the name of an activation, and whether it is one of Keras; refuse what is no activation."""
+    """Return the name of an activation, and whether it is one of Keras; refuse what is not an activation."""
     if activation is None:
         return "linear", True
     if isinstance(activation, str):
@@ -189,7 +189,7 @@ def _identify(activation: Any) -> tuple[str, bool]:
         )
     if not callable(activation):
         raise LayerError(
-            "this is no activation",
+            "this is not an activation",
             received=f"an object of type {type(activation).__name__}",
             expected="the name of a Keras activation, a function, or None",
         )

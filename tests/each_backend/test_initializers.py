@@ -95,7 +95,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "a number": (
         3,
-        "this is no activation.\n"
+        "this is not an activation.\n"
         "  received: an object of type int\n"
         "  expected: the name of a Keras activation, a function, or None",
     ),

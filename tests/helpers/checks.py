@@ -175,14 +175,14 @@ def same_arrays(one: Iterable[np.ndarray], other: Iterable[np.ndarray]) -> bool:
 
 def slots_by_address(model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
     """Copies of the optimizer's slots, by the weight's address and the slot's name."""
-    from frostline.optimizers import rebuild as optimizer
+    from frostline.optimizers.slots import slots_of
 
     inner = optimizer_chain(model.optimizer)[-1]
     address_of = {id(w.variable): w.address for w in fl.inventory(model)}
     targets = optimizer_targets(inner)
     return {
         address_of[id(variable)]: {name: value_of(slot) for name, slot in held.items()}
-        for variable, held in zip(targets, optimizer.slots(inner), strict=True)
+        for variable, held in zip(targets, slots_of(inner), strict=True)
     }
 
 

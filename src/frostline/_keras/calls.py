@@ -81,17 +81,17 @@ def float64_kept() -> Iterator[None]:
 @contextmanager
 def losses_left_unbuilt(model: Any) -> Iterator[None]:
     """Compute a loss without building the model's own, which `fit` goes by when it looks at data first."""
-    held = getattr(model, "_compile_loss", None)
-    if held is None or held.built:
+    own = getattr(model, "_compile_loss", None)
+    if own is None or own.built:
         yield
         return
-    given, shares = private(held, "_user_loss"), private(held, "_user_loss_weights")
-    fresh = type(held)(given, shares, held.reduction, held.output_names)
+    given, shares = private(own, "_user_loss"), private(own, "_user_loss_weights")
+    fresh = type(own)(given, shares, own.reduction, own.output_names)
     object.__setattr__(model, "_compile_loss", fresh)
     try:
         yield
     finally:
-        object.__setattr__(model, "_compile_loss", held)
+        object.__setattr__(model, "_compile_loss", own)
 
 
 @contextmanager

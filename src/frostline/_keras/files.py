@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from keras.src.saving import serialization_lib
+
 from frostline._keras.methods import patched, private
 from frostline._keras.optimizers import compiled_optimizer, optimizer_chain
 
 
 def config_of(model: Any) -> dict[str, Any]:
     """Return what a `.keras` file would say of a model, without that of `compile`."""
-    from keras.src.saving import serialization_lib
-
     with warnings.catch_warnings(), private(serialization_lib, "ObjectSharingScope")():
         # Lambdas are unsafe in files of others; this one goes nowhere.
         warnings.filterwarnings("ignore", message=".*lambda", category=UserWarning)
@@ -30,8 +30,6 @@ def made_of_config(config: dict[str, Any], custom: dict[str, Any]) -> Any:
         config: As `config_of` returned it; it is used up.
         custom: Classes by name, for those that are not registered.
     """
-    from keras.src.saving import serialization_lib
-
     with private(serialization_lib, "ObjectSharingScope")():
         return serialization_lib.deserialize_keras_object(config, custom_objects=custom, safe_mode=False)
 
@@ -50,8 +48,6 @@ def _drop(config: Any, key: str) -> None:
 @contextmanager
 def in_safe_mode(on: bool) -> Iterator[None]:
     """Refuse Python code in what Keras reads inside the block, or, if the user trusts it, do not."""
-    from keras.src.saving import serialization_lib
-
     with private(serialization_lib, "SafeModeScope")(on):
         yield
 

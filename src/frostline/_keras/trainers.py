@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
+
 from frostline._keras.optimizers import compiled_optimizer, optimizer_chain, optimizer_counters
 
 _FUNCTIONS = ("train_function", "test_function", "predict_function")
@@ -31,8 +33,6 @@ def training_done(model: Any) -> tuple[Any, int] | None:
     function, optimizer = getattr(model, "train_function", None), compiled_optimizer(model)
     if function is None or optimizer is None or not optimizer.built:
         return None
-    import keras
-
     return function, int(keras.ops.convert_to_numpy(optimizer_counters(optimizer_chain(optimizer)[-1])[0]))
 
 
@@ -57,11 +57,11 @@ def values_kept(model: Any) -> Iterator[None]:
         *model.metrics_variables,
         *(optimizer.variables if optimizer else ()),
     ]
-    held = [(variable, getattr(variable, "_value", None)) for variable in variables]
+    values = [(variable, getattr(variable, "_value", None)) for variable in variables]
     try:
         yield
     except BaseException:
-        for variable, value in held:
+        for variable, value in values:
             emptied = getattr(variable, "_value", value) is None
             if emptied and value is not None and not value.is_deleted():
                 variable._value = value
@@ -79,8 +79,6 @@ def own_buffers(model: Any, optimizer: Any = None) -> None:
     for variable in (*model.variables, *(optimizer.variables if optimizer is not None else ())):
         buffer = id(variable.value)
         if buffer in seen:
-            import keras
-
             variable.assign(keras.ops.copy(variable))
         seen.add(buffer)
 

@@ -91,9 +91,9 @@ def track_parts(layer: Any, weight: Any, parts: Iterable[Any], base: Any) -> Non
 
 def track_whole(layer: Any, weight: Any, parts: Iterable[Any], base: Any) -> None:
     """Undo `track_parts`."""
-    held = list(parts)
+    parts = list(parts)
     own, statistics = private(layer, "_trainable_variables"), private(layer, "_non_trainable_variables")
-    _replace_tracked(layer, "trainable_variables", own, _place(own, held[0]), len(held), [weight])
+    _replace_tracked(layer, "trainable_variables", own, _place(own, parts[0]), len(parts), [weight])
     _replace_tracked(layer, "non_trainable_variables", statistics, _place(statistics, base), 1, [])
 
 
@@ -107,11 +107,13 @@ def _place(variables: list[Any], variable: Any) -> int:
     return next(n for n, v in enumerate(variables) if v is variable)
 
 
-def _replace_tracked(layer: Any, store: str, held: list[Any], place: int, count: int, new: list[Any]) -> None:
+def _replace_tracked(
+    layer: Any, store: str, tracked: list[Any], place: int, count: int, new: list[Any]
+) -> None:
     ids = private(layer, "_tracker").stored_ids[store]
-    ids.difference_update(id(v) for v in held[place : place + count])
+    ids.difference_update(id(v) for v in tracked[place : place + count])
     ids.update(id(v) for v in new)
-    held[place : place + count] = new
+    tracked[place : place + count] = new
 
 
 def has_parts(layer: Any) -> bool:
@@ -122,13 +124,13 @@ def has_parts(layer: Any) -> bool:
 @contextmanager
 def tracked_whole(layer: Any) -> Iterator[None]:
     """Let a layer own whole weights for a moment, in their old order, as in files and plain models."""
-    held = [private(layer, "_trainable_variables"), private(layer, "_non_trainable_variables")]
-    before = [list(variables) for variables in held]
+    tracked = [private(layer, "_trainable_variables"), private(layer, "_non_trainable_variables")]
+    before = [list(variables) for variables in tracked]
     plain = own_weights(layer), own_statistics(layer)
     try:
-        for variables, whole in zip(held, plain, strict=True):
+        for variables, whole in zip(tracked, plain, strict=True):
             variables[:] = whole
         yield
     finally:
-        for variables, parts in zip(held, before, strict=True):
+        for variables, parts in zip(tracked, before, strict=True):
             variables[:] = parts

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import keras
 
-from frostline.backends.protocols import CustomLoop, GradientCheckSupport, RowLookup, TrainStep
+from frostline.backends.protocols import CustomLoop, GradientCheck, RowLookup, TrainStep
 from frostline.graph.reader import Computation, Measured, Reader, Trace
 
 
@@ -37,9 +37,9 @@ def train_step() -> TrainStep:
     return cast(TrainStep, of_backend("train_step"))
 
 
-def gradient_check() -> GradientCheckSupport:
+def gradient_check() -> GradientCheck:
     """Return what makes repeated evaluations of a loss comparable."""
-    return cast(GradientCheckSupport, of_backend("gradient_check"))
+    return cast(GradientCheck, of_backend("gradient_check"))
 
 
 def custom_loop() -> CustomLoop:

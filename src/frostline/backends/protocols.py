@@ -22,7 +22,7 @@ class TrainStep(Protocol):
         """Return what `train_step` of a model takes."""
 
 
-class GradientCheckSupport(Protocol):
+class GradientCheck(Protocol):
     """A module `gradient_check`: what makes one loss, computed many times, comparable to rounding."""
 
     def float64_enabled(self) -> AbstractContextManager[None]:

@@ -29,7 +29,7 @@ def function_of(identifier: Any, *, what: str, own: Mapping[str, Function] | Non
         function: Function = identifier
         return function
     raise LayerError(
-        f"{what} is no function of a tensor",
+        f"{what} is not a function of a tensor",
         received=f"an object of type {type(identifier).__name__}",
         expected="the name of a function of keras.ops, a function, or a layer",
     )
@@ -83,7 +83,7 @@ def _named(name: str, what: str, own: Mapping[str, Function]) -> Function:
 def _deserialized(config: dict[str, Any], what: str) -> Function:
     layer = keras.saving.deserialize_keras_object(config)
     if not callable(layer):
-        raise LayerError(f"{what} is no function of a tensor", received=f"a {type(layer).__name__}")
+        raise LayerError(f"{what} is not a function of a tensor", received=f"a {type(layer).__name__}")
     function: Function = layer
     return function
 

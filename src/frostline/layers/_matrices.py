@@ -29,14 +29,14 @@ def read_matrix(matrix: Any, *, tensor: str | None = None) -> Array:
         An array of two axes. That of a `.npy` file is read from the disk as it is used.
 
     Raises:
-        LayerError: The array is no such matrix.
-        MatrixFileError: The file cannot be read, or holds no such matrix.
+        LayerError: The array is not such a matrix.
+        MatrixFileError: The file cannot be read, or does not hold one.
     """
     expected = "a matrix: two axes, real numbers, at least one row and one column"
     if not isinstance(matrix, str | Path):
         array = real_array(matrix, what="the matrix", expected=expected)
         if array.ndim != 2 or array.size == 0:
-            raise LayerError("this is no matrix", received=f"shape {array.shape}", expected=expected)
+            raise LayerError("this is not a matrix", received=f"shape {array.shape}", expected=expected)
         return array
     path = Path(matrix)
     require_file(path)
@@ -54,7 +54,7 @@ def read_matrix(matrix: Any, *, tensor: str | None = None) -> Array:
 
 
 def require_file(path: Path) -> None:
-    """Refuse a path that is no file, or of a kind that is not read."""
+    """Refuse a path that is not a file, or of a kind that is not read."""
     if path.suffix not in FILES:
         raise MatrixFileError(
             f"{str(path)!r} is of a kind that is not read here",

@@ -87,7 +87,7 @@ def trained_rows(train: Any, rows: int, out_of_vocabulary: tuple[int, ...]) -> T
     ids = _ids(train, rows, out_of_vocabulary)
     if len(ids) == 0:
         raise LayerError(
-            "the rows to train are none at all",
+            "no rows to train are named",
             received=_shown(train),
             expected=f"some of the rows 0 to {rows - 1}, or train=False",
         )

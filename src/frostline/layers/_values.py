@@ -117,7 +117,7 @@ def activation_of(identifier: Any) -> Callable[..., Any]:
         activation: Callable[..., Any] = keras.activations.get(identifier)
     except ValueError:
         raise LayerError(
-            "this is no activation",
+            "this is not an activation",
             received=f"an object of type {type(identifier).__name__}",
             expected="the name of a Keras activation, a function, or None",
         ) from None

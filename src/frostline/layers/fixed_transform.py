@@ -126,7 +126,7 @@ class FixedTransform(keras.layers.Layer):  # type: ignore[misc]  # Keras ships n
 def _values(matrix: Any, tensor: str | None) -> Any:
     if isinstance(matrix, str | Path) and Path(matrix).suffix not in (".npy", ".safetensors"):
         raise LayerError(
-            f"{str(matrix)!r} is no file with a matrix", expected="an array, a .npy or a .safetensors file"
+            f"{str(matrix)!r} is not a file with a matrix", expected="an array, a .npy or a .safetensors file"
         )
     return read_matrix(matrix, tensor=tensor)
 

@@ -177,7 +177,7 @@ class PretrainedEmbedding(keras.layers.Layer):  # type: ignore[misc]  # Keras sh
         return ops.cast(found, self.compute_dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Return which ids are no padding, or the mask of the ids."""
+        """Return which ids are not padding, or the mask of the ids."""
         return ops.not_equal(inputs, 0) if self.mask_zero else previous_mask
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

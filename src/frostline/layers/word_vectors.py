@@ -39,10 +39,10 @@ class WordVectors:
 
 
 def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None) -> WordVectors:
-    r"""Read word vectors from a text file: on each line a word and its numbers, parted by blanks.
+    r"""Read word vectors from a text file: on each line a word and its numbers, with blanks between.
 
-    A first line `count dimension`, as word2vec and fastText write it, is held against the rest. Words may
-    have blanks in them, as some of GloVe do. The numbers go into one float32 array, line by line.
+    A first line `count dimension`, as word2vec and fastText write it, is compared with what follows. Words
+    may have blanks in them, as some of GloVe do. The numbers go into one float32 array, line by line.
 
     Args:
         path: A `.txt` or `.vec` file in UTF-8.
@@ -53,14 +53,14 @@ def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None)
         `WordVectors`.
 
     Raises:
-        MatrixFileError: A line has too many numbers or too few, something that is no number, or a word that
-            stood before; the message names file and line. Or the file is not there, is empty, or ends early.
+        MatrixFileError: A line has too many numbers or too few, something that is not a number, or a word
+            that stood before; the message names file and line. Or the file is not there, is empty, or ends
+            early.
         LayerError: The vocabulary has a word twice.
 
     Source:
         Formats: Pennington, Socher and Manning, "GloVe", EMNLP 2014; Mikolov, Chen, Corrado and Dean,
-            "Efficient
-        Estimation of Word Representations in Vector Space", 2013.
+            "Efficient Estimation of Word Representations in Vector Space", 2013.
 
     Example:
         >>> from pathlib import Path
@@ -108,7 +108,7 @@ def _rows_of(vocabulary: Sequence[str] | None) -> dict[str, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What the first lines of a file tell of the rest."""
+    """What the first lines of a file say about the rest."""
 
     first: int
     """The line of the first word, from 1."""
@@ -212,7 +212,7 @@ def _numbers(path: Path, line: int, fields: list[str]) -> npt.NDArray[np.float32
         return numbers
     culprit = next(field for field in fields if not _is_finite(field))
     raise MatrixFileError(
-        f"{str(path)!r}, line {line}: {culprit!r} is no finite number of 32 bits",
+        f"{str(path)!r}, line {line}: {culprit!r} is not a finite number of 32 bits",
         expected=f"a word and {len(fields)} numbers",
     )
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -32,8 +33,8 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Share:
-    """The part that a weight has in a group.
+class Membership:
+    """That a weight, or some of its elements, is in a group.
 
     Attributes:
         group: The group.
@@ -48,20 +49,20 @@ Slots = Callable[[], tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]]
 """Returns the slots of each weight by name, in the optimizer's order, and the scalars that all share."""
 
 
-def set_groups(optimizer: Any, shares: Mapping[Any, tuple[Share, ...]], slots: Slots) -> None:
+def set_groups(optimizer: Any, memberships: Mapping[Any, tuple[Membership, ...]], slots: Slots) -> None:
     """Let an optimizer run its steps once per group, or as they are where there is one plain group.
 
     Args:
         optimizer: The optimizer that updates, not one around it.
-        shares: The groups that each weight is in, by the optimizer's key of it.
+        memberships: The groups that each weight is in, by the optimizer's key of it.
         slots: Returns what the optimizer holds, the counters not among it.
     """
     update, decay, average = update_hooks()
-    if {share.group for several in shares.values() for share in several} <= {Group(1.0, 1.0, 0)}:
+    if {one.group for several in memberships.values() for one in several} <= {Group(1.0, 1.0, 0)}:
         for hook in (update, decay, average):
             restore_method(optimizer, hook)
         return
-    grouping = _Grouping(optimizer, shares, slots)
+    grouping = _Grouping(optimizer, memberships, slots)
     replace_method(optimizer, update, grouping.update_step)
     replace_method(optimizer, decay, grouping.weight_decay)
     replace_method(optimizer, average, grouping.averages)
@@ -75,38 +76,42 @@ class _Grouping:
     for Adafactor, LAMB and Muon, which look at a weight as a whole.
     """
 
-    def __init__(self, optimizer: Any, shares: Mapping[Any, tuple[Share, ...]], slots: Slots) -> None:
+    def __init__(
+        self, optimizer: Any, memberships: Mapping[Any, tuple[Membership, ...]], slots: Slots
+    ) -> None:
         self._optimizer = optimizer
-        self._shares = shares
+        self._memberships = memberships
         self._key = variable_key(optimizer)
         self._slots = slots
 
-    def _split(self, variables: Sequence[Any]) -> dict[Group, dict[int, Any]]:
+    def _by_group(self, variables: Sequence[Any]) -> dict[Group, dict[int, Any]]:
         """Return, for each group, the places of its weights, and which of their elements are in it."""
         found: dict[Group, dict[int, Any]] = {}
         for place, variable in enumerate(variables):
-            for share in self._shares[self._key(variable)]:
-                found.setdefault(share.group, {})[place] = share.mask
+            for one in self._memberships[self._key(variable)]:
+                found.setdefault(one.group, {})[place] = one.mask
         return found
 
     def update_step(self, original: Callable[..., Any]) -> Callable[..., None]:
         """Return an update step that gives each group its learning rate and its own count of steps."""
 
         def grouped(grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
-            import keras
-
             per_weight, scalars = self._slots()
             order = optimizer_targets(self._optimizer)
-            slots = {self._key(v): held.values() for v, held in zip(order, per_weight, strict=True)}
+            slots = {self._key(v): own.values() for v, own in zip(order, per_weight, strict=True)}
             before = [(scalar, keras.ops.copy(scalar)) for scalar in scalars.values()]
-            for number, (group, places) in enumerate(self._split(variables).items()):
+            # Keras counts steps for all weights at once. Each group runs with the counter turned back to the
+            # steps that it has made itself, so that bias correction begins when its weights begin.
+            for number, (group, places) in enumerate(self._by_group(variables).items()):
                 if number > 0:
                     # Scalars that all weights share move once a step, not once a group.
                     for scalar, value in before:
                         scalar.assign(value)
                 rate = learning_rate if group.lr == 1 else keras.ops.multiply(learning_rate, group.lr)
-                held = [(mask, (variables[n], *slots[self._key(variables[n])])) for n, mask in places.items()]
-                with steps_counted_from(self._optimizer, group.joined), _masked(held):
+                changing = [
+                    (mask, (variables[n], *slots[self._key(variables[n])])) for n, mask in places.items()
+                ]
+                with steps_counted_from(self._optimizer, group.joined), _masked(changing):
                     set_momentum_product(self._optimizer)
                     original([grads[n] for n in places], [variables[n] for n in places], rate)
             set_momentum_product(self._optimizer, ahead=1)
@@ -120,7 +125,7 @@ class _Grouping:
             # The step at which elements joined has no part in it, so a weight decays once.
             once: dict[tuple[float, float], list[int]] = {}
             for place, variable in enumerate(variables):
-                group = self._shares[self._key(variable)][0].group
+                group = self._memberships[self._key(variable)][0].group
                 once.setdefault((group.lr, group.decay), []).append(place)
             for (lr, decay), places in once.items():
                 with decay_scaled_by(self._optimizer, lr * decay):
@@ -132,7 +137,7 @@ class _Grouping:
         """Return an update of the averages (EMA) that begins each group's with its own first step."""
 
         def grouped(variables: Sequence[Any]) -> None:
-            for group, places in self._split(variables).items():
+            for group, places in self._by_group(variables).items():
                 with (
                     steps_counted_from(self._optimizer, group.joined),
                     averages_at(self._optimizer, list(places)) as averages,
@@ -146,17 +151,15 @@ class _Grouping:
 
 
 @contextmanager
-def _masked(held: Sequence[tuple[Any, Sequence[Any]]]) -> Iterator[None]:
+def _masked(changing: Sequence[tuple[Any, Sequence[Any]]]) -> Iterator[None]:
     """Let what runs inside change variables only where a mask is True, in those that have its shape."""
-    from keras import ops
-
     partly = [
-        (mask, variable, ops.copy(variable))
-        for mask, variables in held
+        (mask, variable, keras.ops.copy(variable))
+        for mask, variables in changing
         if mask is not None
         for variable in variables
         if tuple(variable.shape) == mask.shape
     ]
     yield
     for mask, variable, before in partly:
-        variable.assign(ops.where(mask, variable.value, before))
+        variable.assign(keras.ops.where(mask, variable.value, before))

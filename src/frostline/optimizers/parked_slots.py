@@ -16,15 +16,15 @@ import numpy.typing as npt
 from frostline._keras.layers import whole_weight
 from frostline.elements.algebra import common, everything, ids_of, of_ids, positions, same, without
 from frostline.elements.sets import Elements
+from frostline.optimizers.slots import Array
 
-Array = npt.NDArray[Any]
 Steps = int | npt.NDArray[np.int64]
 """How many steps something has trained: one number, or one for each element."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The slots of some elements of a weight, or of a part that is no elements of it.
+class ParkedSlots:
+    """The slots of some elements of a weight, or of a part that is not elements of it.
 
     Attributes:
         slots: By name; those that have one number for each element have the shape in which these are held.
@@ -38,7 +38,7 @@ class Kept:
     elements: Elements | None = None
     variable: Any = None
 
-    def only(self, elements: Elements) -> Kept:
+    def restricted_to(self, elements: Elements) -> ParkedSlots:
         """Return the same for some of its elements; slots that are not by element are left out."""
         assert self.elements is not None
         if same(elements, self.elements):
@@ -50,14 +50,14 @@ class Kept:
             if values.shape == shape
         }
         steps = self.steps if isinstance(self.steps, int) else self.steps[place].reshape(elements.part_shape)
-        return Kept(slots, single(steps), elements)
+        return ParkedSlots(slots, one_number(steps), elements)
 
 
 @dataclass(slots=True)
 class Parking:
-    """All records, by the address of the weight, or of the part where that is no elements of it."""
+    """All records, by the address of the weight, or of the part where that is not elements of it."""
 
-    kept: dict[str, list[Kept]] = field(default_factory=dict)
+    records: dict[str, list[ParkedSlots]] = field(default_factory=dict)
 
     def park(self, address: str, variable: Any, slots: Mapping[str, Array], steps: Steps) -> None:
         """Keep the slots of a variable; what older records hold of the same elements is dropped.
@@ -65,40 +65,41 @@ class Parking:
         So are those of an update that was merged: another one that comes later begins anew.
         """
         elements = elements_of(variable)
-        if elements is None and not _in_place(variable):
+        if elements is None and not _is_on_its_weight(variable):
             return
         key = _key(address, variable)
-        older = self.kept.get(key, []) if elements is not None else []
-        record = Kept(slots, steps, elements, variable if elements is None else None)
-        self.kept[key] = [*_without(older, elements), record]
+        older = self.records.get(key, []) if elements is not None else []
+        record = ParkedSlots(slots, steps, elements, variable if elements is None else None)
+        self.records[key] = [*_outside(older, elements), record]
 
-    def take(self, address: str, variable: Any) -> list[Kept]:
+    def take(self, address: str, variable: Any) -> list[ParkedSlots]:
         """Return the records of what a variable holds, restricted to that, and keep them no longer."""
         key, elements = _key(address, variable), elements_of(variable)
-        records = self.kept.pop(key, [])
+        records = self.records.pop(key, [])
         if elements is None:
             return [one for one in records if one.variable is None or one.variable is variable]
-        if rest := list(_without(records, elements)):
-            self.kept[key] = rest
-        return list(_within(records, elements))
+        if rest := list(_outside(records, elements)):
+            self.records[key] = rest
+        return list(_inside(records, elements))
 
     def to_arrays(self) -> dict[str, tuple[dict[str, Array], int]]:
         """Return each record by a name of its own: its slots and what else must be known, and its steps."""
         return {
-            key if n == 0 else f"{key}@{n}": _packed(record)
-            for key, records in self.kept.items()
-            for n, record in enumerate(records)
+            key if n == 0 else f"{key}@{n}": _to_arrays(record)
+            for key, several in self.records.items()
+            for n, record in enumerate(several)
         }
 
     @classmethod
     def from_arrays(cls, parked: Mapping[str, tuple[Mapping[str, Array], int]]) -> Parking:
         """Make it anew from what `to_arrays` returned."""
-        kept: dict[str, list[Kept]] = {}
+        records: dict[str, list[ParkedSlots]] = {}
         for name, (slots, steps) in parked.items():
             key, _, number = name.rpartition("@")
+            # An address may end in "@1" itself; a second record always says which elements.
             key = key if number.isdigit() and _IDS in slots else name
-            kept.setdefault(key, []).append(_unpacked(slots, steps))
-        return cls(kept)
+            records.setdefault(key, []).append(_from_arrays(slots, steps))
+        return cls(records)
 
 
 def elements_of(variable: Any) -> Elements | None:
@@ -109,7 +110,9 @@ def elements_of(variable: Any) -> Elements | None:
     return elements
 
 
-def fill(values: Mapping[str, Array], steps: Array, elements: Elements, records: Iterable[Kept]) -> None:
+def fill(
+    values: Mapping[str, Array], steps: Array, elements: Elements, records: Iterable[ParkedSlots]
+) -> None:
     """Write the slots and the steps of records into arrays that are held in the shape of more elements."""
     for record in records:
         assert record.elements is not None
@@ -121,7 +124,7 @@ def fill(values: Mapping[str, Array], steps: Array, elements: Elements, records:
         steps[place] = trained if isinstance(trained, int) else trained.reshape(steps[place].shape)
 
 
-def single(steps: Steps) -> Steps:
+def one_number(steps: Steps) -> Steps:
     """Return one number where all elements have it."""
     if isinstance(steps, int) or steps.size == 0:
         return steps if isinstance(steps, int) else 0
@@ -132,7 +135,7 @@ def single(steps: Steps) -> Steps:
 _IDS, _SHAPE, _STEPS = "elements:ids", "elements:shape", "elements:steps"
 
 
-def _packed(record: Kept) -> tuple[dict[str, Array], int]:
+def _to_arrays(record: ParkedSlots) -> tuple[dict[str, Array], int]:
     slots = dict(record.slots)
     elements = record.elements
     if elements is not None and not same(elements, everything(elements.shape)):
@@ -144,14 +147,14 @@ def _packed(record: Kept) -> tuple[dict[str, Array], int]:
     return slots | {_STEPS: record.steps}, 0
 
 
-def _unpacked(packed: Mapping[str, Array], steps: int) -> Kept:
+def _from_arrays(packed: Mapping[str, Array], steps: int) -> ParkedSlots:
     slots = dict(packed)
     ids, shape, mixed = (slots.pop(name, None) for name in (_IDS, _SHAPE, _STEPS))
     elements = None
     if shape is not None:
         whole = tuple(int(n) for n in shape)
         elements = everything(whole) if ids is None else of_ids(whole, ids)
-    return Kept(slots, steps if mixed is None else mixed, elements)
+    return ParkedSlots(slots, steps if mixed is None else mixed, elements)
 
 
 def _key(address: str, variable: Any) -> str:
@@ -160,21 +163,22 @@ def _key(address: str, variable: Any) -> str:
     return address if whole or elements_of(variable) is None else address.rpartition(":")[0]
 
 
-def _in_place(part: Any) -> bool:
+def _is_on_its_weight(part: Any) -> bool:
+    """Whether a weight is still made of this part; one that was merged is not."""
     made_of = getattr(whole_weight(part), "combination", None)
     return made_of is not None and any(one is part for one in made_of.parts.values())
 
 
-def _without(records: Iterable[Kept], elements: Elements | None) -> Iterator[Kept]:
+def _outside(records: Iterable[ParkedSlots], elements: Elements | None) -> Iterator[ParkedSlots]:
     for record in records:
         if record.elements is not None and elements is not None:
             rest = without(record.elements, elements)
             if rest is not None:
-                yield record.only(rest)
+                yield record.restricted_to(rest)
 
 
-def _within(records: Iterable[Kept], elements: Elements) -> Iterator[Kept]:
+def _inside(records: Iterable[ParkedSlots], elements: Elements) -> Iterator[ParkedSlots]:
     for record in records:
         both = common(record.elements, elements) if record.elements is not None else None
         if both is not None:
-            yield record.only(both)
+            yield record.restricted_to(both)

@@ -14,7 +14,8 @@ from frostline._keras.trainers import own_buffers, renew_functions, sync_values
 from frostline._keras.variables import has_parts, owns, track_parts, track_whole, tracked_whole
 from frostline.model.attached import Key
 from frostline.model.inventory import Weight, inventory
-from frostline.optimizers.rebuild import Target, set_targets, targets_of
+from frostline.optimizers.rebuild import set_targets
+from frostline.optimizers.state import Target, targets_of
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.checks import find_weight, first_values, require_possible
 from frostline.parametrization.fast_paths import FastPath, fast_path, path_name

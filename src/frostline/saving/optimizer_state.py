@@ -24,15 +24,8 @@ from frostline.errors import OptimizerError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import aligned, renamed
 from frostline.model.inventory import Inventory, inventory
-from frostline.optimizers.rebuild import (
-    Memory,
-    Target,
-    memory_of,
-    named_variables,
-    remember,
-    set_targets,
-    targets_of,
-)
+from frostline.optimizers.rebuild import restore_history, set_targets
+from frostline.optimizers.state import SlotHistory, Target, history_of, named_variables, targets_of
 
 _VARIABLES, _PARKED = "optimizer/", "parked/"
 
@@ -74,19 +67,19 @@ def optimizer_state(
     """
     inner = optimizer_chain(optimizer)[-1]
     under_plan = targets_of(optimizer) is not None
-    memory = memory_of(optimizer) if under_plan else Memory({}, {})
+    history = history_of(optimizer) if under_plan else SlotHistory({}, {})
     decays = bool(getattr(inner, "weight_decay", None))
     data = {
         "kept_by": "keras" if by_keras else "frostline",
         "under_plan": under_plan,
         "targets": [[target.address, target.lr, target.decay] for target in targets],
         "without_decay": [t.address for t in targets if decays and not decay_of(inner, t.variable)],
-        "joined": dict(memory.joined),
-        "parked": {address: [steps, list(slots)] for address, (slots, steps) in memory.parked.items()},
+        "joined": dict(history.joined),
+        "parked": {address: [steps, list(slots)] for address, (slots, steps) in history.parked.items()},
     }
     variables = {} if by_keras else named_variables(optimizer, targets)
     arrays = {f"{_VARIABLES}{name}": to_numpy(variable) for name, variable in variables.items()}
-    for address, (slots, _) in memory.parked.items():
+    for address, (slots, _) in history.parked.items():
         arrays |= {f"{_PARKED}{address}/{name}": value for name, value in slots.items()}
     return data, arrays
 
@@ -121,13 +114,13 @@ def restore_optimizer(
         whole_weights = {id(w.variable): w.address for w in model_inventory}
         addresses = whole_weights | {id(v): address for address, v in by_address.items()}
         set_targets(optimizer, [target for _, target in targets], addresses)
-        remember(optimizer, _memory(data, arrays, names))
+        restore_history(optimizer, _history(data, arrays, names))
     if data["kept_by"] == "frostline":
         _assign(optimizer, [replace(target, address=saved) for saved, target in targets], arrays)
     own_buffers(model)
 
 
-def _memory(data: Mapping[str, Any], arrays: Mapping[str, Array], names: Mapping[str, str]) -> Memory:
+def _history(data: Mapping[str, Any], arrays: Mapping[str, Array], names: Mapping[str, str]) -> SlotHistory:
     parked = {
         renamed(names, [address])[0]: (
             {name: arrays[f"{_PARKED}{address}/{name}"] for name in slots},
@@ -136,7 +129,7 @@ def _memory(data: Mapping[str, Any], arrays: Mapping[str, Array], names: Mapping
         for address, (steps, slots) in data["parked"].items()
     }
     joined = dict(zip(renamed(names, data["joined"]), data["joined"].values(), strict=True))
-    return Memory(parked, joined)
+    return SlotHistory(parked, joined)
 
 
 def _assign(optimizer: Any, targets: Sequence[Target], arrays: Mapping[str, Array]) -> None:

@@ -11,7 +11,8 @@ from frostline._keras.layers import whole_weight
 from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.trainers import renew_functions, sync_values, training_done
 from frostline.errors import PlanError
-from frostline.optimizers.rebuild import Target, forget_parked, release, targets_of
+from frostline.optimizers.rebuild import release
+from frostline.optimizers.state import Target, forget_parked, targets_of
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.switch import Planned, planned_on, switch
 from frostline.plan.plan import Plan

@@ -7,7 +7,8 @@ from typing import Any
 
 from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.trainers import own_buffers
-from frostline.optimizers.rebuild import Target, set_targets
+from frostline.optimizers.rebuild import set_targets
+from frostline.optimizers.state import Target
 from frostline.resolution.resolution import Resolution
 
 

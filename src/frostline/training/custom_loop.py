@@ -14,7 +14,8 @@ from frostline.backends import dispatch
 from frostline.errors import OptimizerError, PlanError, listed
 from frostline.model.attached import Key
 from frostline.optimizers.memory import find_optimizer
-from frostline.optimizers.rebuild import WHEN_CHANGED, forget_parked, steps_made, targets_of
+from frostline.optimizers.rebuild import WHEN_CHANGED
+from frostline.optimizers.state import forget_parked, steps_made, targets_of
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.render import count

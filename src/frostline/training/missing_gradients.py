@@ -10,7 +10,7 @@ import numpy as np
 from frostline._keras.optimizers import optimizer_chain, optimizer_targets
 from frostline._keras.variables import to_numpy
 from frostline.errors import NoGradientError, listed
-from frostline.optimizers.rebuild import slots
+from frostline.optimizers.slots import slots_of
 from frostline.resolution.resolution import Resolution
 from frostline.verification.verify import Verification
 
@@ -35,14 +35,14 @@ def without_gradient(optimizer: Any, resolution: Resolution, verification: Verif
     inner = optimizer_chain(optimizer)[-1]
     if not inner.built:
         return tuple(d.weight.address for d in resolution.trained)
-    slots_of = {
+    telling = {
         id(variable): _telling(found)
-        for variable, found in zip(optimizer_targets(inner), slots(inner), strict=True)
+        for variable, found in zip(optimizer_targets(inner), slots_of(inner), strict=True)
     }
     missing = []
     for decision in resolution.trained:
         # A parametrized weight has a variable, and slots, for each of its parts.
-        parts = [(variable, slots_of.get(id(variable), {})) for _, variable in decision.weight.targets]
+        parts = [(variable, telling.get(id(variable), {})) for _, variable in decision.weight.targets]
         as_begun = all(_are_as_begun(inner, variable, found) for variable, found in parts)
         # Without any slot only the weight itself can tell.
         if as_begun and (any(found for _, found in parts) or decision.weight.address in unmoved):
@@ -60,8 +60,8 @@ def no_gradient(model: Any, missing: Iterable[str]) -> NoGradientError:
     )
 
 
-def _telling(slots_of_variable: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: slot for name, slot in slots_of_variable.items() if name not in _NO_EVIDENCE}
+def _telling(slots: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: slot for name, slot in slots.items() if name not in _NO_EVIDENCE}
 
 
 def _are_as_begun(optimizer: Any, variable: Any, slots_now: Mapping[str, Any]) -> bool:
@@ -88,6 +88,6 @@ def _first_slots(optimizer: Any, variable: Any) -> dict[str, Any]:
     new = type(optimizer).from_config(optimizer.get_config())
     new.build([variable])
     weight = to_numpy(variable)
-    (begun,) = slots(new)
+    (begun,) = slots_of(new)
     first = {name: to_numpy(slot) for name, slot in _telling(begun).items()}
     return {name: v for name, v in first.items() if not (np.any(v) and np.array_equal(v, weight))}

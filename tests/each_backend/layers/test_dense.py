@@ -145,13 +145,13 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "activation of another kind": (
         lambda: FixedBiasDense(2, activation=3),
-        "this is no activation.\n"
+        "this is not an activation.\n"
         "  received: an object of type int\n"
         "  expected: the name of a Keras activation, a function, or None",
     ),
     "matrix of three axes": (
         lambda: FixedTransform(np.ones((2, 2, 2))),
-        "this is no matrix.\n"
+        "this is not a matrix.\n"
         "  received: shape (2, 2, 2)\n"
         "  expected: a matrix: two axes, real numbers, at least one row and one column",
     ),
@@ -171,7 +171,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "a text file": (
         lambda: FixedTransform("matrix.csv"),
-        "'matrix.csv' is no file with a matrix.\n  expected: an array, a .npy or a .safetensors file",
+        "'matrix.csv' is not a file with a matrix.\n  expected: an array, a .npy or a .safetensors file",
     ),
 }
 

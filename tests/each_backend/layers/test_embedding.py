@@ -273,15 +273,13 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "a slice of nothing": (
         lambda: PretrainedEmbedding(table(), train=slice(7, None)),
-        "the rows to train are none at all.\n"
+        "no rows to train are named.\n"
         "  received: slice(7, None, None)\n"
         "  expected: some of the rows 0 to 6, or train=False",
     ),
     "no row out of vocabulary": (
         lambda: PretrainedEmbedding(table(), train="oov"),
-        "the rows to train are none at all.\n"
-        "  received: 'oov'\n"
-        "  expected: some of the rows 0 to 6, or train=False",
+        "no rows to train are named.\n  received: 'oov'\n  expected: some of the rows 0 to 6, or train=False",
     ),
     "a word": (
         lambda: PretrainedEmbedding(table(), train="rows"),
@@ -308,7 +306,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "one axis": (
         lambda: PretrainedEmbedding([1.0, 2.0]),
-        "this is no matrix.\n"
+        "this is not a matrix.\n"
         "  received: shape (2,)\n"
         "  expected: a matrix: two axes, real numbers, at least one row and one column",
     ),
@@ -364,15 +362,15 @@ TEXTS: dict[str, tuple[bytes, str]] = {
     ),
     "no number": (
         b"the 1 2 3\nsea 1 two 3\n",
-        "{path}, line 2: 'two' is no finite number of 32 bits.\n  expected: a word and 3 numbers",
+        "{path}, line 2: 'two' is not a finite number of 32 bits.\n  expected: a word and 3 numbers",
     ),
     "not finite": (
         b"the 1 2 nan\n",
-        "{path}, line 1: 'nan' is no finite number of 32 bits.\n  expected: a word and 3 numbers",
+        "{path}, line 1: 'nan' is not a finite number of 32 bits.\n  expected: a word and 3 numbers",
     ),
     "too large": (
         b"the 1 2 1e40\n",
-        "{path}, line 1: '1e40' is no finite number of 32 bits.\n  expected: a word and 3 numbers",
+        "{path}, line 1: '1e40' is not a finite number of 32 bits.\n  expected: a word and 3 numbers",
     ),
     "a word twice": (
         b"the 1\nsea 2\nthe 3\n",

@@ -288,7 +288,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "not a function": (
         lambda: StraightThrough(3),
-        "the forward function is no function of a tensor.\n"
+        "the forward function is not a function of a tensor.\n"
         "  received: an object of type int\n"
         "  expected: the name of a function of keras.ops, a function, or a layer",
     ),

@@ -13,7 +13,7 @@ from keras import layers, ops, optimizers
 
 import frostline as fl
 from frostline._keras.optimizers import optimizer_chain, optimizer_targets
-from frostline.optimizers.rebuild import slots as slots_of
+from frostline.optimizers.slots import slots_of
 from helpers.checks import every_call, flags_that_train, frostline_fit, keras_fit, quick_first
 from helpers.parametrized_models import HOW, MASK, address, data, network, numpy, plain_network, train
 from helpers.small_models import batch_norm, compiled, data_for, nested_dropout, two_dense

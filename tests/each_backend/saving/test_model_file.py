@@ -16,7 +16,7 @@ import pytest
 from keras import layers, ops, optimizers
 
 import frostline as fl
-from frostline.optimizers.rebuild import named_variables
+from frostline.optimizers.state import named_variables
 from frostline.parametrization.base import Parametrization
 from frostline.saving.optimizer_state import targets_by_address
 from helpers import parametrized_models as zoo

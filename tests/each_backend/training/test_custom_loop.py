@@ -12,7 +12,7 @@ import pytest
 import frostline as fl
 from frostline._keras.optimizers import optimizer_chain
 from frostline.errors import OptimizerError, PlanError, UnbuiltModelError
-from frostline.optimizers import rebuild as optimizer
+from frostline.optimizers.slots import slots_of
 from helpers.checks import (
     all_weights,
     changed,
@@ -110,10 +110,10 @@ def test_slots_come_back_unless_they_are_not_kept() -> None:
         model, mine = two_dense(), keras.optimizers.Adam(0.05)
         fl.optimizer_for(model, fl.Plan(default="train"), mine)
         run_loop(model, mine, batches(model))
-        held = [s["_momentums"].numpy() for s in optimizer.slots(mine)]
+        held = [s["_momentums"].numpy() for s in slots_of(mine)]
         fl.optimizer_for(model, ONLY_B, mine, keep_state=keep)
         fl.optimizer_for(model, fl.Plan(default="train"), mine)
-        back = [s["_momentums"].numpy() for s in optimizer.slots(mine)]
+        back = [s["_momentums"].numpy() for s in slots_of(mine)]
         assert same_arrays(back, held) == keep
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import frostline as fl
-from frostline.optimizers import rebuild as frostline_optimizer
+from frostline.optimizers.state import forget_parked
 from helpers.checks import (
     all_weights,
     changed,
@@ -126,7 +126,7 @@ def test_forgotten_slots_start_anew() -> None:
     model = compiled(square_layers(), optimizer=OPTIMIZERS["adam"]())
     frostline_fit(model, PLANS["all"])
     fl.apply(model, PLANS["a"])
-    frostline_optimizer.forget_parked(model.optimizer)
+    forget_parked(model.optimizer)
     fl.apply(model, PLANS["all"])
     slots = slots_by_address(model)
 

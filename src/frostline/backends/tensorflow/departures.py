@@ -86,8 +86,8 @@ class EagerAnswers:
             "__len__": _length,
         }
         with (
-            _methods_given(tensor, methods),
-            _methods_given(variable, {"numpy": self._numpy_of_variable()}),
+            methods_replaced(tensor, methods),
+            methods_replaced(variable, {"numpy": self._numpy_of_variable()}),
         ):
             yield
 
@@ -177,15 +177,15 @@ def _by_user() -> bool:
 
 
 @contextmanager
-def _methods_given(owner: type, methods: dict[str, Any]) -> Iterator[None]:
-    """Give a class methods for a while, also such as it does not have."""
-    before = {name: vars(owner).get(name) for name in methods}
+def methods_replaced(owner: type, methods: dict[str, Any]) -> Iterator[None]:
+    """Give a class other methods for a while."""
+    held = {name: vars(owner).get(name) for name in methods}
     for name, method in methods.items():
         setattr(owner, name, method)
     try:
         yield
     finally:
-        for name, method in before.items():
+        for name, method in held.items():
             if method is None:
                 delattr(owner, name)
             else:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from frostline._keras.methods import patched
 from frostline.backends.tensorflow import internals
+from frostline.backends.tensorflow.departures import methods_replaced
 from frostline.backends.tensorflow.tracing import functions_inlined, native, placed
 from frostline.graph.reader import Computation, Measured, Source
 from frostline.graph.source_lines import run_user_code
@@ -84,23 +84,23 @@ def _measured(total: Any, gradients: Mapping[str, Any]) -> Measured:
 @contextmanager
 def _variables_kept() -> Iterator[None]:
     """Give variables of TensorFlow back the values that they had; a `Watch` does so for those of Keras."""
-    before: dict[int, tuple[Any, Any]] = {}
+    held: dict[int, tuple[Any, Any]] = {}
     kind = internals.VARIABLE
 
     def keeping(name: str) -> Callable[..., Any]:
         usual = getattr(kind, name)
 
         def write(variable: Any, *arguments: Any, **options: Any) -> Any:
-            if id(variable) not in before:
+            if id(variable) not in held:
                 with tf.init_scope():  # A compiled computation writes when it runs, after this.
-                    before[id(variable)] = variable, tf.identity(variable.read_value())
+                    held[id(variable)] = variable, tf.identity(variable.read_value())
             return usual(variable, *arguments, **options)
 
         return write
 
     try:
-        with patched(kind, **{name: keeping(name) for name in dir(kind) if name.startswith(_WRITING)}):
+        with methods_replaced(kind, {name: keeping(name) for name in dir(kind) if name.startswith(_WRITING)}):
             yield
     finally:
-        for variable, value in before.values():
+        for variable, value in held.values():
             variable.assign(value)

@@ -66,7 +66,7 @@ def holds_floats(operation: Any, tensor: Any) -> bool:
     if tensor.dtype != tf.variant:
         return differentiable(tensor)
     try:
-        element = operation.get_attr("element_dtype")
+        held = operation.get_attr("element_dtype")
     except ValueError:
         return True
-    return bool(element.is_floating or element.is_complex)
+    return bool(held.is_floating or held.is_complex)

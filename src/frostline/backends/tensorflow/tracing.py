@@ -14,10 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from frostline._keras.methods import patched
 from frostline._keras.variables import has_value
 from frostline.backends.tensorflow import internals
-from frostline.backends.tensorflow.departures import EagerAnswers
+from frostline.backends.tensorflow.departures import EagerAnswers, methods_replaced
 from frostline.backends.tensorflow.gradients import differentiable
 from frostline.graph.reader import Argument, Computation, Source, require_loss
 from frostline.graph.source_lines import run_user_code
@@ -142,7 +141,7 @@ def functions_inlined() -> Iterator[None]:
         arguments, options = keras.tree.map_structure(_as_tensor, (arguments, options))
         return python(*arguments, **options)
 
-    with patched(internals.FUNCTION, __call__=inlined):
+    with methods_replaced(internals.FUNCTION, {"__call__": inlined}):
         yield
 
 

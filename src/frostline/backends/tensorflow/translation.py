@@ -48,8 +48,8 @@ class GraphTranslation:
         values: dict[int, int] = {}
         self._walk(recording, values, None, None)
         for name, source in self._unread.items():
-            unread = native(source.variable)
-            self._build.leaf("weight", name, differentiable=unread is None or differentiable(unread))
+            held = native(source.variable)
+            self._build.leaf("weight", name, differentiable=held is None or differentiable(held))
         return self._build.graph(values[id(recording.loss)])
 
     def error(self, graph: Graph) -> str:
@@ -147,12 +147,12 @@ class GraphTranslation:
         source = self._sources.get(id(tensor))
         if source is not None:
             self._unread.pop(source.name, None)
-            behind = native(source.variable) if tensor.dtype == tf.resource else tensor
+            held = native(source.variable) if tensor.dtype == tf.resource else tensor
             values[id(tensor)] = self._build.leaf(
                 source.kind,
                 source.name,
-                nbytes=nbytes(behind),
-                differentiable=differentiable(behind),
+                nbytes=nbytes(held),
+                differentiable=differentiable(held),
                 layer=layer,
                 where=place(operation),
             )
@@ -276,8 +276,8 @@ def _sources(computation: Computation, recording: Recording) -> dict[int, Source
 
 def _handle(variable: Any) -> int:
     """Return the `id` of the tensor by which a graph refers to a variable."""
-    behind = native(variable)
-    return id(getattr(behind, "handle", behind))
+    held = native(variable)
+    return id(getattr(held, "handle", held))
 
 
 def _stems_from_weight(graph: Graph, index: int) -> bool:

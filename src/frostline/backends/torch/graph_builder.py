@@ -22,7 +22,7 @@ class TorchGraphBuilder:
     Args:
         layer: Tells the address of the layer that is being called.
         where: Tells the user's line that is running.
-        name_of_unknown: Tells the name of a variable that nobody named, "" where it has none.
+        strange: Tells the name of a variable that nobody named, "" where it has none.
 
     Attributes:
         from_weights: The values that weights have a part in.
@@ -32,10 +32,10 @@ class TorchGraphBuilder:
         self,
         layer: Callable[[], str | None],
         where: Callable[[], Where | None],
-        name_of_unknown: Callable[[torch.Tensor], str],
+        strange: Callable[[torch.Tensor], str],
     ) -> None:
         self.from_weights: set[int] = set()
-        self._layer, self._where, self._name_of_unknown = layer, where, name_of_unknown
+        self._layer, self._where, self._strange = layer, where, strange
         self._build = Builder()
         self._values = TensorValues()
         self._record = Record(lambda node: node in self._values.made_by)
@@ -169,7 +169,7 @@ class TorchGraphBuilder:
         """Add a tensor that no call was seen to make."""
         kind, name = self._names.get(id(use.tensor), ("constant", ""))
         if kind == "constant":
-            name = self._name_of_unknown(use.tensor)
+            name = self._strange(use.tensor)
             shared = None if name else self._values.of_memory(use.tensor)
             if shared is not None:
                 if use.slot is not None:

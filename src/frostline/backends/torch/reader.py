@@ -134,8 +134,8 @@ def _as_tensor(value: Any) -> Any:
 def _name_of_unknown(tensor: torch.Tensor, watch: Watch) -> str:
     """Return what a variable that the computation does not name is called: as Keras does, or its layer."""
     with uncast():
-        matches = (variable for variable, _ in watch.read.values() if watch.value_of(variable) is tensor)
-        variable = next(matches, None)
+        held = (variable for variable, _ in watch.read.values() if watch.value_of(variable) is tensor)
+        variable = next(held, None)
     if variable is not None:
         return str(variable.path)
     if watch.called is None or not tensor.requires_grad:

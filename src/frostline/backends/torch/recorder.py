@@ -46,7 +46,7 @@ class CallRecorder:
 
     Args:
         layer: Tells the address of the layer that is being called.
-        name_of_unknown: Tells the name of a variable that nobody named, "" where it has none.
+        strange: Tells the name of a variable that nobody named, "" where it has none.
         originals: Keeps captured tensors that are written to.
 
     Attributes:
@@ -56,16 +56,13 @@ class CallRecorder:
     """
 
     def __init__(
-        self,
-        layer: Callable[[], str | None],
-        name_of_unknown: Callable[[torch.Tensor], str],
-        originals: Originals,
+        self, layer: Callable[[], str | None], strange: Callable[[torch.Tensor], str], originals: Originals
     ) -> None:
         self.error = ""
         self.busy = False
         self.inside_autograd = False
         self._of_layers: list[Caller] = []
-        self.builder = TorchGraphBuilder(layer, lambda: self._caller().where, name_of_unknown)
+        self.builder = TorchGraphBuilder(layer, lambda: self._caller().where, strange)
         self.in_layer = _InLayer(self._of_layers)
         self._originals = originals
         self._calls, self._beneath = _Calls(self), _Beneath(self)

@@ -19,7 +19,7 @@ import keras
 from frostline._keras.optimizers import optimizer_chain, optimizer_counters
 from frostline._keras.variables import to_numpy
 from frostline.errors import NotFiniteError, ResumeError
-from frostline.optimizers.rebuild import steps_made
+from frostline.optimizers.state import steps_made
 from frostline.resolution.parts import Parts
 from frostline.training.job import Job, Progress
 from frostline.training.receipt_of_run import versions

@@ -14,7 +14,8 @@ from frostline.elements.sets import Elements
 from frostline.errors import ResumeError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.inventory import Weight
-from frostline.optimizers.rebuild import Memory, memory_of, named_variables, remember
+from frostline.optimizers.rebuild import restore_history
+from frostline.optimizers.state import SlotHistory, history_of, named_variables
 from frostline.resolution.parts import Parts
 from frostline.trainability.apply import apply
 from frostline.training.job import Job, Progress
@@ -108,12 +109,12 @@ class RunState:
         arrays = {f"model/{address}": value for address, value in self._values().items()}
         variables = named_variables(self.job.model.optimizer)
         arrays |= {f"optimizer/{name}": to_numpy(variable) for name, variable in variables.items()}
-        memory = memory_of(self.job.model.optimizer)
-        for address, (slots, _) in memory.parked.items():
+        history = history_of(self.job.model.optimizer)
+        for address, (slots, _) in history.parked.items():
             arrays |= {f"parked/{address}/{name}": value for name, value in slots.items()}
-        parked = {address: [steps, list(slots)] for address, (slots, steps) in memory.parked.items()}
+        parked = {address: [steps, list(slots)] for address, (slots, steps) in history.parked.items()}
         state: dict[str, Any] = {
-            "optimizer": {"parked": parked, "joined": dict(memory.joined)},
+            "optimizer": {"parked": parked, "joined": dict(history.joined)},
             "ledger": progress.ledger.to_data(),
             "started": progress.started,
             "seconds": progress.seconds,
@@ -135,7 +136,7 @@ class RunState:
         apply(job.model, job.resolutions[number], keep_state=job.keep_state)
         self._restore_values(arrays_under(saved.arrays, "model/"))
         self._restore_optimizer(saved)
-        # They may have been traced before `remember`, with other groups of weights.
+        # They may have been traced before `restore_history`, with other groups of weights.
         renew_functions(job.model)
         return progress
 
@@ -155,7 +156,7 @@ class RunState:
             address: ({name: saved.arrays[f"parked/{address}/{name}"] for name in slots}, steps)
             for address, (steps, slots) in state["parked"].items()
         }
-        remember(optimizer, Memory(parked, state["joined"]))
+        restore_history(optimizer, SlotHistory(parked, state["joined"]))
 
 
 def _is_by_hand(weight: Weight) -> bool:
