@@ -66,7 +66,8 @@ def steps_counted_from(optimizer: Any, joined: int) -> Iterator[None]:
         yield
         return
     counter = private(optimizer, "_iterations")
-    # `object.__setattr__` keeps the tracker of Keras from seeing the stand-in.
+    # A tensor stands in for the counter: the update step only reads it, and Keras counts the step itself when
+    # the update step is over. `object.__setattr__` keeps the tracker of Keras from seeing the stand-in.
     object.__setattr__(optimizer, "_iterations", counter - joined)
     try:
         yield
