@@ -68,7 +68,7 @@ class _Target:
 
     Attributes:
         labels: Whether they are numbers of classes, or labels.
-        classes: How many; 0 where they are no classes.
+        classes: How many; 0 where it has none.
         shape: Of the target of one sample.
     """
 

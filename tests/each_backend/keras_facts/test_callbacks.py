@@ -144,7 +144,7 @@ def test_frostline_apply_in_callback_before_a_step(moment: str, which: int) -> N
 
 
 def test_frostline_apply_in_callback_of_frostline_fit() -> None:
-    """Freezing more during `fl.fit` is no violation; training what its plan froze is one."""
+    """Freezing more during `fl.fit` is not a violation; training what its plan froze is one."""
     model = compiled(two_dense(), optimizer=keras.optimizers.Adam(0.05))
 
     def change_to(plan: fl.Plan) -> keras.callbacks.Callback:

@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         "  expected: a NumPy array of shape (4, 3) and dtype bool\n"
         "  fix:      write it as a comparison: mask = scores > 0",
     ),
-    "a mask that is no array": (
+    "a mask that is not an array": (
         KERNEL,
         fl.Mask([[True] * 3] * 4),  # type: ignore[arg-type]
         "a mask must be a boolean array, True where an element trains.\n"
@@ -174,7 +174,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         "  expected: the address of one weight, not a pattern\n"
         "  fix:      did you mean a/kernel, b/kernel?",
     ),
-    "an address that is no text": (
+    "an address that is not text": (
         7,
         fl.Rows([0]),
         "the address of a weight is a text.\n"

@@ -386,7 +386,7 @@ def test_any_sizes(words: int, width: int, rows: int, units: int, start: str) ->
 
 
 class Bare(keras.Model):
-    """Has no configuration: its argument is no plain value."""
+    """Has no configuration: its argument is not a plain value."""
 
     def __init__(self, table: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -93,7 +93,7 @@ def test_a_plateau_ends_a_phase(plateau: Plateau, scores: Sequence[float], lasts
 
 
 def test_each_phase_has_a_plateau_of_its_own() -> None:
-    """What an earlier phase reached is no standard for the next."""
+    """What an earlier phase reached is not a standard for the next."""
     model, seen = compiled(square_layers()), Scores([1, 2, 9, 8, 8])
     phases = (Phase("first", epochs=5, until=until()), Phase("last", epochs=5, until=until()).train("a/**"))
     run = frostline_fit(model, Schedule(HEAD, phases), callbacks=[seen])
@@ -288,7 +288,7 @@ def test_a_run_prints_what_trained_how_the_loss_went_and_what_was_proved() -> No
 
 
 def test_stopping_where_a_phase_of_steps_ends_blames_nobody() -> None:
-    """The next phase has begun and has seen no step: that is no want of gradients."""
+    """The next phase has begun and has seen no step: that is not a lack of gradients."""
     model = compiled(square_layers())
     stop = at_epoch(0, lambda: setattr(model, "stop_training", True), "on_epoch_end")
     phases = (Phase("steps", steps=2), Phase("never", epochs=1).train("a/**").freeze("c/**"))

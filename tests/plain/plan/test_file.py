@@ -199,7 +199,7 @@ BY_SCHEMA = {
             expected="'train' or 'freeze'",
         ),
     ),
-    "rules that are no list": (
+    "rules that are not a list": (
         "frostline: 1\nrules:\n  train: a\n",
         error_text(
             "{file}, line 2: rules has a wrong value",
@@ -207,7 +207,7 @@ BY_SCHEMA = {
             expected="a list",
         ),
     ),
-    "a rule that is no mapping": (
+    "a rule that is not a mapping": (
         rules("- train: a\n- head"),
         error_text(
             "{file}, line 4: rule 2 has a wrong value",

@@ -114,7 +114,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "  expected: one of rows, columns, index, mask, via\n"
         "  fix:      choose: an update such as LowRank moves every element of the weight",
     ),
-    "a text that is no slice": (
+    "a text that is not a slice": (
         {"columns": "3-5"},
         "the columns of a rule cannot be used: this text names no columns.\n"
         "  received: '3-5'\n"
@@ -160,7 +160,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "  expected: a NumPy array of the shape of the weight and dtype bool\n"
         "  fix:      write it as a comparison: mask = scores > 0",
     ),
-    "a mask that is no array": (
+    "a mask that is not an array": (
         {"mask": [[True]]},
         "the mask of a rule cannot be used: a mask must be a boolean array, True where an element trains.\n"
         "  received: an object of type list\n"
@@ -430,7 +430,7 @@ BY_SCHEMA = {
         "line 3: a rule takes at most one of 'rows', 'columns', 'index', 'mask', 'via'.\n"
         "  received: a rule with the keys train, rows, mask",
     ),
-    "a text that is no slice": (
+    "a text that is not a slice": (
         "rows: 3-4",
         "line 4: the rows of a rule cannot be used: this text names no rows.\n"
         "  received: '3-4'\n"

@@ -237,7 +237,7 @@ MISTAKES = {
         f"{BASE}validation: 1.5\n",
         line(10, "validation has a wrong value", received="1.5 (number)", expected="less than 1"),
     ),
-    "epochs that are no number": (
+    "epochs that are not a number": (
         BASE.replace("epochs: 2", "epochs: many"),
         line(8, "epochs has a wrong value", received="'many' (text)", expected="a whole number"),
     ),
@@ -295,7 +295,7 @@ MISTAKES = {
             fix="put restore_best: true on the phases, beside their until:",
         ),
     ),
-    "a callback that is no function": (
+    "a callback that is not a function": (
         f"{BASE}callbacks: [mine]\n",
         line(10, "callback 1 has a wrong value", received="'mine' (text)", expected="module:function"),
     ),
