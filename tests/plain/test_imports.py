@@ -18,6 +18,7 @@ import frostline
 
 HEAVY = {"keras", "tensorflow", "jax", "jaxlib", "torch"}
 ROOT = Path(frostline.__file__).parent
+RECEIPT = Path(__file__).parents[1] / "saved" / "0.1" / "torch" / "receipt.json"
 TREES = {
     path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
     for path in sorted(ROOT.rglob("*.py"))
@@ -74,16 +75,27 @@ plan = fl.Plan().train("head/**", lr=0.1)
 assert fl.Plan.from_data(plan.to_data()) == plan
 fl.plan_schema()
 """
+RECEIPTS = f"""
+import sys
+from frostline.cli.app import main
+sys.argv = ["frostline", "verify", {str(RECEIPT)!r}]
+try:
+    main()
+except SystemExit as exit:
+    assert not exit.code
+"""
 
 
-@pytest.mark.parametrize("code", ["import frostline", HELP, PLANS], ids=["import", "help", "plans"])
+@pytest.mark.parametrize(
+    "code", ["import frostline", HELP, PLANS, RECEIPTS], ids=["import", "help", "plans", "receipts"]
+)
 def test_neither_keras_nor_a_backend_is_imported(code: str) -> None:
     heavy = HEAVY if code != "import frostline" else HEAVY | {"numpy"}
     report = (
         "\nimport json, sys\nsys.stderr.write(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, check=True)
-    loaded = set(json.loads(done.stderr))
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "frostline" in loaded
     assert loaded & heavy == set()
 

@@ -7,14 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
 from frostline._keras.variables import owns
 from frostline.errors import ParametrizationError, PlanError
 from frostline.model.inventory import Inventory, Weight
 from frostline.parametrization.base import Parametrization
-from frostline.parametrization.checks import require_possible
-from frostline.parametrization.fast_paths import path_of
 from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 from frostline.resolution.rules import Verdict, misfit
@@ -80,6 +76,8 @@ class Decision:
         """Return variables like those that an optimizer would update; those of the model, where it can."""
         if self.how is None:
             return [self.weight.storage]
+        import keras
+
         return [keras.Variable("zeros", shape=shape, dtype=dtype) for shape, dtype in self._parts]
 
     def to_data(self) -> dict[str, Any]:
@@ -122,6 +120,10 @@ def decide(weight: Weight, inventory: Inventory, plan: Plan, said: Verdict) -> D
     Raises:
         PlanError: The weight cannot be parametrized in this way, or was by hand in another.
     """
+    # Not at the top: receipts are read, and checked in themselves, without Keras or a backend.
+    from frostline.parametrization.checks import require_possible
+    from frostline.parametrization.fast_paths import path_of
+
     made_of = weight.combination
     by_hand = made_of is not None and not made_of.by_plan
     rule = plan.rules[said.rule - 1] if said.rule else None

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import keras
-
 from frostline.errors import listed
 from frostline.model.inventory import Inventory, LayerNode
 from frostline.render import count
@@ -31,6 +29,8 @@ def _untracked(inventory: Inventory) -> Iterator[str]:
 
 def raw_variables(layer: Any) -> list[str]:
     """Return the attributes of a layer that hold a backend's own variable instead of a `keras.Variable`."""
+    import keras
+
     found = []
     for name, value in {**vars(layer), **getattr(layer, "_parameters", {})}.items():
         if type(value) in _PLAIN or isinstance(value, keras.Variable) or not keras.ops.is_tensor(value):
