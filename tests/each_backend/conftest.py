@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import keras
 import pytest
@@ -48,6 +49,15 @@ def _garbage_collected_at_rest(_garbage_held_back: None) -> Iterator[None]:
     collect_at_rest()
 
 
+@pytest.fixture(autouse=True)
+def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Trace each training step once, but where the test states what Keras does, and in `make test-all`."""
+    with ExitStack() as quick:
+        if not (checks.THOROUGH or request.node.name.startswith(keras_facts.PREFIX)):
+            quick.enter_context(checks.traced_once())
+        yield
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
     """The command line, in this process."""
@@ -60,9 +70,11 @@ def _quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
 
     `make test-all` compiles everything as a user's program is compiled.
     """
-    if request.node.get_closest_marker("optimized") or checks.THOROUGH:
+    marks = {mark.name for mark in request.node.iter_markers()}
+    with ExitStack() as quick:
+        if "optimized" not in marks and not checks.THOROUGH:
+            quick.enter_context(checks.quick_compilation())
+        if "eager" in marks and not checks.THOROUGH:
+            quick.enter_context(checks.eager_on_tensorflow())
         yield
-    else:
-        with checks.quick_compilation():
-            yield
     keras.utils.clear_session(free_memory=False)

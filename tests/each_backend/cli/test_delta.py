@@ -16,6 +16,8 @@ from helpers.checks import frostline_fit, values
 from helpers.command_line import Runner, folder_beside
 from helpers.small_models import compiled, two_dense
 
+pytestmark = pytest.mark.eager
+
 BACKEND = keras.backend.backend()
 
 

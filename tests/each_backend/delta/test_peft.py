@@ -20,6 +20,8 @@ import frostline as fl
 from helpers.folders import SAVED
 from helpers.small_models import two_dense
 
+pytestmark = pytest.mark.eager
+
 MADE = SAVED / "peft_adapter"
 WORDS, WIDTH, HEADS, INNER = 11, 8, 2, 12
 NAMES = {

@@ -1,4 +1,4 @@
-"""`fl.explain`: names, what it leaves untouched, what it prints, what it refuses. See also `test_cases`."""
+"""`fl.explain`: names, what it leaves untouched, prints and refuses. See also `test_explain_cases`."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from frostline.plan.blocks import find_blocks
 from helpers.checks import all_weights, weights_in
 from helpers.messages import message_of
 
+pytestmark = pytest.mark.eager
+
 WIDTH = 4
 
 

@@ -13,15 +13,11 @@ import yaml
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 import frostline as fl
-from frostline.elements import algebra
 from frostline.errors import PlanError
-from frostline.parametrization.selections import selection_of
+from helpers.elements import MASK, parts, shapes
 from helpers.messages import message_of_loading
-
-MASK = np.array([[True, False, True], [False, False, True]])
 
 
 class Shift(fl.Parametrization):
@@ -204,65 +200,6 @@ def test_a_rule_that_freezes_has_no_parametrization() -> None:
     )
 
 
-# Sets of elements ---------------------------------------------------------------------------------
-
-
-@st.composite
-def places(draw: st.DrawFn, size: int) -> Any:
-    if draw(st.booleans()):
-        first = draw(st.integers(0, size - 1))
-        return slice(first, draw(st.integers(first + 1, size)), draw(st.sampled_from((None, 1, 2))))
-    return draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=size, unique=True))
-
-
-@st.composite
-def parts(draw: st.DrawFn, shape: tuple[int, ...]) -> dict[str, Any]:
-    match draw(st.sampled_from(("rows", "columns", "index", "mask"))):
-        case "rows":
-            return {"rows": draw(places(shape[0]))}
-        case "columns":
-            return {"columns": draw(places(shape[-1]))}
-        case "index":
-            axes = draw(st.integers(1, len(shape)))
-            return {"index": tuple(draw(places(size)) for size in shape[:axes])}
-        case _:
-            return {"mask": draw(arrays.arrays(bool, shape).filter(np.any))}
-
-
-shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.data())
-def test_sets_of_elements_are_those_of_boolean_arrays(data: st.DataObject) -> None:
-    shape = data.draw(shapes)
-    rules = [fl.Plan().train("a", **data.draw(parts(shape))).rules[0] for _ in range(2)]
-    one, other = (rule.elements.elements(shape) for rule in rules if rule.elements)
-    a, b = map(algebra.mask_of, (one, other))
-    found = {
-        "union": (algebra.union(one, other), a | b),
-        "without": (algebra.without(one, other), a & ~b),
-        "common": (algebra.common(one, other), a & b),
-    }
-    for name, (elements, mask) in found.items():
-        assert (elements is None) == (not mask.any()), name
-        if elements is not None:
-            assert np.array_equal(algebra.mask_of(elements), mask), name
-            assert np.array_equal(algebra.mask_of(selection_of(elements).elements(shape)), mask), name
-    assert algebra.covers(one, other) == (not (b & ~a).any())
-    assert algebra.same(one, other) == np.array_equal(a, b)
-
-
-def test_rows_of_a_large_table_take_no_room_of_the_table() -> None:
-    """Two sets of rows of ten billion elements: an array of one byte for each would be ten gigabytes."""
-    shape = (10_000_000, 1000)
-    one, other = fl.Rows(slice(5, 9)).elements(shape), fl.Rows([3, 7, -1]).elements(shape)
-    assert str(selection_of(algebra.union(one, other))) == "rows 3, 5, 6, 7, 8, 9999999"
-    rest = algebra.without(one, other)
-    assert rest is not None
-    assert str(selection_of(rest)) == "rows 5, 6, 8"
-
-
 # Files --------------------------------------------------------------------------------------------
 
 
@@ -347,81 +284,6 @@ def test_a_parametrization_of_ones_own_leaves_no_file(tmp_path: Path) -> None:
 def test_ways_to_write_a_rule(tmp_path: Path, text: str, expected: dict[str, Any]) -> None:
     (tmp_path / "plan.yaml").write_text(f"frostline: 1\nrules:\n- train: a\n  {text}\n")
     assert fl.Plan.load(tmp_path / "plan.yaml") == fl.Plan().train("a", **expected)
-
-
-def with_mask(folder: Path, content: bytes, digest: str | None = None) -> Path:
-    """A plan file with a mask beside it."""
-    (folder / "masks").mkdir()
-    (folder / "masks" / "kernel.npy").write_bytes(content)
-    digest = digest or blake3(content).hexdigest()
-    text = (
-        f"frostline: 1\nrules:\n- train: a\n  mask: {{file: masks/kernel.npy, digest: 'blake3:{digest}'}}\n"
-    )
-    (folder / "plan.yaml").write_text(text)
-    return folder / "plan.yaml"
-
-
-def npy(folder: Path, array: Any, *, allow_pickle: bool = False) -> bytes:
-    np.save(folder / "made.npy", array, allow_pickle=allow_pickle)
-    content = (folder / "made.npy").read_bytes()
-    (folder / "made.npy").unlink()
-    return content
-
-
-def test_a_mask_is_found_from_the_folder_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = with_mask(tmp_path, npy(tmp_path, MASK))
-    monkeypatch.chdir("/")
-    assert fl.Plan.load(path) == fl.Plan().train("a", mask=MASK)
-
-
-def test_a_mask_that_is_not_there(tmp_path: Path) -> None:
-    path = with_mask(tmp_path, npy(tmp_path, MASK))
-    (tmp_path / "masks" / "kernel.npy").rename(tmp_path / "masks" / "kernal.npy")
-    assert message_of_loading(fl.Plan.load, path) == (
-        f"{path}, line 4: there is no mask '{tmp_path}/masks/kernel.npy'.\n"
-        "  expected: a .npy file of booleans, named relative to the folder of the plan\n"
-        f"  fix:      the folder '{tmp_path}/masks' has kernal.npy"
-    )
-
-
-def test_another_mask_than_the_plan_was_written_for(tmp_path: Path) -> None:
-    content = npy(tmp_path, MASK)
-    path = with_mask(tmp_path, content, "0" * 64)
-    assert message_of_loading(fl.Plan.load, path) == (
-        f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' is not the one that the plan was written "
-        "for.\n"
-        f"  received: a file with the digest blake3:{blake3(content).hexdigest()}\n"
-        f"  expected: blake3:{'0' * 64}\n"
-        "  fix:      put the right file there; if this one is meant, write its digest into the plan"
-    )
-
-
-def test_a_mask_of_another_dtype(tmp_path: Path) -> None:
-    path = with_mask(tmp_path, npy(tmp_path, MASK.astype("int8")))
-    assert message_of_loading(fl.Plan.load, path) == (
-        f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' does not hold booleans.\n"
-        "  received: shape (2, 3), dtype int8\n"
-        "  expected: dtype bool, True where an element is meant\n"
-        "  fix:      save it as numpy.save('mask.npy', array > 0)"
-    )
-
-
-def test_a_mask_with_python_objects_is_not_unpickled(tmp_path: Path) -> None:
-    content = npy(tmp_path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    path = with_mask(tmp_path, content)
-    assert message_of_loading(fl.Plan.load, path) == (
-        f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' cannot be read.\n"
-        f"  received: {len(content)} bytes; Object arrays cannot be loaded when allow_pickle=False\n"
-        "  expected: a file that numpy.save wrote, without Python objects"
-    )
-
-
-@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00v\x00{'descr': '|b1'"])
-def test_a_damaged_mask(tmp_path: Path, content: bytes) -> None:
-    path = with_mask(tmp_path, content)
-    said = message_of_loading(fl.Plan.load, path)
-    assert said.startswith(f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' cannot be read.\n")
-    assert said.endswith("  expected: a file that numpy.save wrote, without Python objects")
 
 
 BY_SCHEMA = {

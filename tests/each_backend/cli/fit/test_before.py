@@ -15,6 +15,8 @@ from helpers.checks import changed, values
 from helpers.command_line import Runner, contents
 from helpers.run_configs import BASE, PHASES, SOURCES, write
 
+pytestmark = pytest.mark.eager
+
 # Estimates --------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ from helpers.checks import first_on_each
 from helpers.command_line import Runner
 from helpers.run_configs import BASE, MODULE, SOURCES, write
 
+pytestmark = pytest.mark.eager
+
 
 def compiled(**changes: Any) -> dict[str, Any]:
     return {"compile": BASE["compile"] | changes}

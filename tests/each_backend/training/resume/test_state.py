@@ -99,7 +99,7 @@ def test_other_precisions(tmp_path: Path, policy: str) -> None:
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has one step a call there")
-@pytest.mark.parametrize("per_call", [2, 3])
+@pytest.mark.parametrize("per_call", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_steps_in_one_call(tmp_path: Path, per_call: int) -> None:
     fit = partial(fit_plan, make=lambda: random_net(eager=False, steps_per_execution=per_call))
     require_interruptible(fit, tmp_path, [(1, "end"), (2, "begin")])
