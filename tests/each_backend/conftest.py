@@ -49,15 +49,6 @@ def _garbage_collected_at_rest(_garbage_held_back: None) -> Iterator[None]:
     collect_at_rest()
 
 
-@pytest.fixture(autouse=True)
-def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Trace each training step once, but where the test states what Keras does, and in `make test-all`."""
-    with ExitStack() as quick:
-        if not (checks.THOROUGH or request.node.name.startswith(keras_facts.PREFIX)):
-            quick.enter_context(checks.traced_once())
-        yield
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
     """The command line, in this process."""

@@ -4,9 +4,8 @@ Import as `from helpers.checks import changed`. The models are those of `small_m
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import wraps
 from typing import Any
 
 import keras
@@ -74,35 +73,6 @@ def eager_on_tensorflow() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "compile", compile)  # not of Model: it would count as overridden
-        yield
-
-
-@contextmanager
-def traced_once() -> Iterator[None]:
-    """On TensorFlow, make an optimizer's variables before a training step is traced.
-
-    Keras makes them in the step itself, which TensorFlow then traces a second time; that takes longer than
-    all else that most tests do.
-    """
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
-
-    def prepared(train: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(train)
-        def prepare_and_train(model: Any, *args: Any, **named: Any) -> Any:
-            optimizer, plain = model.optimizer, type(model).train_step is TensorFlowTrainer.train_step
-            if plain and model.built and optimizer is not None and not optimizer.built:
-                with keras.name_scope(optimizer.name):
-                    optimizer.build(model.trainable_variables)
-            return train(model, *args, **named)
-
-        return prepare_and_train
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("fit", "train_on_batch"):
-            patch.setattr(TensorFlowTrainer, name, prepared(getattr(TensorFlowTrainer, name)))
         yield
 
 
