@@ -23,7 +23,7 @@ from frostline.errors import DataError, listed, near
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class CsvColumns:
     """Which columns of a table are what, by their number."""
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class Columns:
     weight: int | None
 
 
-def check_csv(path: Path, source: CsvData) -> Columns:
+def check_csv(path: Path, source: CsvData) -> CsvColumns:
     """Find the columns that a config names; reads the first line only.
 
     Raises:
@@ -60,7 +60,7 @@ def check_csv(path: Path, source: CsvData) -> Columns:
 
     others = [n for n in names if n not in (*targets, source.sample_weight)]
     weight = numbers([source.sample_weight])[0] if source.sample_weight else None
-    columns = Columns(names, numbers(source.features or others), numbers(targets), weight)
+    columns = CsvColumns(names, numbers(source.features or others), numbers(targets), weight)
     twice = [names[n] for n in columns.features if n in (*columns.target, columns.weight)]
     if twice:
         raise DataError(f"{listed(twice)} of {str(path)!r} cannot be a feature and the target at once")
@@ -166,7 +166,7 @@ def _no_column(path: Path, source: CsvData, name: str, names: Sequence[str]) -> 
 
 
 def _targets(
-    path: Path, source: CsvData, columns: Columns, targets: list[list[str]], lines: Sequence[int]
+    path: Path, source: CsvData, columns: CsvColumns, targets: list[list[str]], lines: Sequence[int]
 ) -> tuple[Any, tuple[str, ...]]:
     single = len(columns.target) == 1
     name = columns.names[columns.target[0]]
