@@ -6,14 +6,14 @@ from typing import Any
 
 import keras
 
-from frostline.graph.reader import Argument, Computation, Source
+from frostline.graph.reader import Argument, Computation, ReadVariable
 from frostline.model.inventory import inventory
 
 
 def about(model: keras.Model, x: Any, **options: Any) -> Computation:
     """The mean square of all outputs, about every weight of a model."""
     held = inventory(model)
-    sources = [Source(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held]
+    sources = [ReadVariable(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held]
 
     def loss(x: Any) -> Any:
         outputs = keras.tree.flatten(model(x, **options))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from frostline.graph.reader import Computation, Source
+from frostline.graph.reader import Computation, ReadVariable
 
 
 def parameter(*shape: int, value: float = 0.7) -> torch.nn.Parameter:
@@ -15,4 +15,4 @@ def parameter(*shape: int, value: float = 0.7) -> torch.nn.Parameter:
 
 
 def asked(loss: Callable[..., Any], **variables: Any) -> Computation:
-    return Computation(loss, tuple(Source(name, variable) for name, variable in variables.items()))
+    return Computation(loss, tuple(ReadVariable(name, variable) for name, variable in variables.items()))

@@ -13,7 +13,7 @@ from frostline.backends import dispatch
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanations
 from frostline.errors import FrostlineError
-from frostline.graph.reader import Argument, Computation, Source
+from frostline.graph.reader import Argument, Computation, ReadVariable
 
 _CONSTANT = "the loss is a constant: it is computed from no variable, and was probably made before the call"
 
@@ -73,7 +73,7 @@ def _computation(loss_fn: Callable[..., Any], variables: Any) -> tuple[Computati
     for name, variable in named:
         _require_variable(name, variable)
     frozen = {name for name, variable in named if not _is_meant_to_train(variable)}
-    return Computation(loss_fn, tuple(Source(name, variable) for name, variable in named)), frozen
+    return Computation(loss_fn, tuple(ReadVariable(name, variable) for name, variable in named)), frozen
 
 
 def _named(variables: Any) -> list[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from frostline._keras.calls import computing_in, float64_kept, losses_of
 from frostline.backends import dispatch
 from frostline.diagnostics.model_loss import ModelLoss, tensors
 from frostline.errors import AuditError, listed
-from frostline.graph.reader import Computation, Source
+from frostline.graph.reader import Computation, ReadVariable
 from frostline.model.inventory import Inventory, Weight, inventory
 from frostline.render import Rendered, count, stacked, table
 
@@ -160,7 +160,7 @@ def check_gradients(
 def _computation(
     model: Any, parts: Inventory, weights: list[Weight], x: Any, y: Any, loss: Any
 ) -> Computation:
-    sources = tuple(Source(w.address, w.variable) for w in weights)
+    sources = tuple(ReadVariable(w.address, w.variable) for w in weights)
     model_loss = ModelLoss(model, parts, x, y, None, loss)
     with_loss = isinstance(model, keras.Model) and (loss is not None or (model.compiled and y is not None))
     if with_loss:

@@ -13,7 +13,7 @@ from frostline._keras.calls import call_for_training, compute_loss, losses_left_
 from frostline.diagnostics.custom_step import has_custom_step, loss_of_step
 from frostline.errors import AuditError
 from frostline.graph.ir import Kind
-from frostline.graph.reader import Argument, Computation, Source
+from frostline.graph.reader import Argument, Computation, ReadVariable
 from frostline.model.inventory import Inventory, Weight
 
 
@@ -51,12 +51,12 @@ class ModelLoss:
         self._require_loss()
         wanted = set(asked)
 
-        def sources(weight: Weight) -> Iterator[Source]:
+        def sources(weight: Weight) -> Iterator[ReadVariable]:
             kind: Kind = "weight" if weight.address in wanted else "state"
             for name, variable in weight.targets:
-                yield Source(name, variable, kind)
+                yield ReadVariable(name, variable, kind)
             if weight.combination is not None:
-                yield Source(f"{weight.address}:base", weight.storage, "state")
+                yield ReadVariable(f"{weight.address}:base", weight.storage, "state")
 
         return Computation(
             self._computed,

@@ -11,7 +11,7 @@ import keras
 
 from frostline._keras.calls import mask_of, with_mask
 from frostline._keras.methods import patched
-from frostline.graph.reader import Computation, Source
+from frostline.graph.reader import Computation, ReadVariable
 
 OUTPUT = ":output"
 """Ends the name of a probe; no address has a colon."""
@@ -43,7 +43,7 @@ class OutputProbes:
                 return computation.loss(*arguments)
 
         sources = (
-            Source(name, variable)
+            ReadVariable(name, variable)
             for address, probes in self.variables.items()
             for name, variable in zip(self.names(address), probes, strict=True)
         )

@@ -18,7 +18,7 @@ from frostline.graph.ir import Builder, Graph, Kind, Where
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReadVariable:
     """A variable that the computation may read.
 
     Attributes:
@@ -61,7 +61,7 @@ class Computation:
     """
 
     loss: Callable[..., Any] = field(repr=False)
-    variables: tuple[Source, ...] = ()
+    variables: tuple[ReadVariable, ...] = ()
     arguments: tuple[Argument, ...] = ()
     layers: Mapping[int, str] = field(default_factory=dict, repr=False)
     routes_only: bool = False

@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from frostline.backends.dispatch import measure, trace
 from frostline.diagnostics.diagnosis import Diagnosis
-from frostline.graph.reader import Computation, Source
+from frostline.graph.reader import Computation, ReadVariable
 from frostline.model.inventory import inventory
 
 BACKEND = keras.backend.backend()
@@ -63,7 +63,7 @@ def test_every_weight_trains(name: str) -> None:
     held = inventory(layer)
     computation = Computation(
         lambda: ops.mean((layer(*given, training=True) - target) ** 2),
-        tuple(Source(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held),
+        tuple(ReadVariable(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held),
         layers={id(node.layer): node.address for node in held.layers},
     )
 
@@ -91,7 +91,7 @@ def test_a_named_layer_is_known_by_its_address_and_another_is_a_stranger() -> No
 
     computation = Computation(
         lambda: ops.mean(hidden(inner(ops.ones((2, 3))))),
-        tuple(Source(w.address, w.variable) for w in held),
+        tuple(ReadVariable(w.address, w.variable) for w in held),
         layers={id(node.layer): node.address for node in held.layers},
     )
     seen = trace(computation)

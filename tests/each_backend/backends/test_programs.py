@@ -15,7 +15,7 @@ from keras import ops
 from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Builder, Graph, Reason, Where
-from frostline.graph.reader import Computation, Source
+from frostline.graph.reader import Computation, ReadVariable
 from helpers.checks import examples
 
 EXAMPLES = examples(100) // 4
@@ -101,7 +101,7 @@ def written_down(program: Program) -> Graph:
 def test_what_is_read_is_what_is_written(program: Program) -> None:
     rng = np.random.default_rng(3)
     weights = [keras.Variable(rng.uniform(0.2, 1, 3).astype("float32"), name=f"w{n}") for n in range(WEIGHTS)]
-    computation = Computation(lambda: run(program, weights), tuple(Source(w.name, w) for w in weights))
+    computation = Computation(lambda: run(program, weights), tuple(ReadVariable(w.name, w) for w in weights))
 
     seen, expected = Flow(trace(computation).graph), Flow(written_down(program))
     measured = measure(computation)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from frostline.backends.tensorflow import internals
 from frostline.backends.tensorflow.departures import methods_replaced
 from frostline.backends.tensorflow.tracing import functions_inlined, native, placed
-from frostline.graph.reader import Computation, Measured, Source
+from frostline.graph.reader import Computation, Measured, ReadVariable
 from frostline.graph.source_lines import run_user_code
 from frostline.graph.watch import Watch
 
@@ -51,7 +51,7 @@ def _step(computation: Computation) -> tuple[Any, dict[str, Any]]:
     targets = {s.name: native(s.variable) for s in computation.variables if s.kind == "weight"}
     targets = {name: target for name, target in targets.items() if target is not None}
 
-    def put(value: Any, source: Source) -> Any:
+    def put(value: Any, source: ReadVariable) -> Any:
         if source.kind == "weight":
             targets[source.name] = value
         return value

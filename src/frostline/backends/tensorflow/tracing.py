@@ -18,7 +18,7 @@ from frostline._keras.variables import has_value
 from frostline.backends.tensorflow import internals
 from frostline.backends.tensorflow.departures import EagerAnswers, methods_replaced
 from frostline.backends.tensorflow.gradients import differentiable
-from frostline.graph.reader import Argument, Computation, Source, require_loss
+from frostline.graph.reader import Argument, Computation, ReadVariable, require_loss
 from frostline.graph.source_lines import run_user_code
 from frostline.graph.watch import Watch
 
@@ -37,7 +37,7 @@ class Recording(internals.FuncGraph):  # type: ignore[misc]
     def __init__(self, computation: Computation) -> None:
         super().__init__("frostline")
         self.loss: Any = None
-        self.sources: dict[int, Source] = {}
+        self.sources: dict[int, ReadVariable] = {}
         self.watched: list[Any] = []
         self.watch = _Watch(computation, around=self.within)
         self.watch.fill = self._first_value
@@ -58,7 +58,7 @@ class Recording(internals.FuncGraph):  # type: ignore[misc]
         self.watched.append(v)
         super().watch_variable(v)
 
-    def placeholder_for(self, value: Any, source: Source) -> Any:
+    def placeholder_for(self, value: Any, source: ReadVariable) -> Any:
         """Return a placeholder of this graph for an eager tensor."""
         with self.as_default():
             placeholder = tf.compat.v1.placeholder(value.dtype, value.shape)
@@ -69,7 +69,7 @@ class Recording(internals.FuncGraph):  # type: ignore[misc]
     def _first_value(self, variable: Any) -> Any:
         with tf.init_scope():
             zeros = tf.zeros(variable.shape, variable.dtype)
-        return self.placeholder_for(zeros, Source(variable.path, variable, "foreign"))
+        return self.placeholder_for(zeros, ReadVariable(variable.path, variable, "foreign"))
 
     @contextmanager
     def within(self, address: str) -> Iterator[None]:
@@ -91,7 +91,7 @@ class Recording(internals.FuncGraph):  # type: ignore[misc]
         return layers
 
 
-def placed(argument: Argument, put: Callable[[Any, Source], Any]) -> Any:
+def placed(argument: Argument, put: Callable[[Any, ReadVariable], Any]) -> Any:
     """Return the nest of an argument with each array and tensor in it replaced by what `put` makes of it."""
     parts = []
     for path, value in keras.tree.flatten_with_path(argument.value):
@@ -99,7 +99,7 @@ def placed(argument: Argument, put: Callable[[Any, Source], Any]) -> Any:
             name = "/".join([argument.name, *map(str, path)] if argument.name else map(str, path))
             tensor = tf.convert_to_tensor(value)
             kind = argument.kind if differentiable(tensor) else "input"
-            value = put(tensor, Source(name, tensor, kind))
+            value = put(tensor, ReadVariable(name, tensor, kind))
         parts.append(value)
     return keras.tree.pack_sequence_as(argument.value, parts)
 

@@ -18,7 +18,7 @@ from frostline.backends.tensorflow.operations import (
 from frostline.backends.tensorflow.tracing import Recording, native
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Builder, Graph, Leaf, Reason
-from frostline.graph.reader import Computation, Source
+from frostline.graph.reader import Computation, ReadVariable
 
 
 class GraphTranslation:
@@ -261,13 +261,13 @@ _HANDLERS: dict[str, Callable[[GraphTranslation, Any, dict[int, int], str | None
 }
 
 
-def _sources(computation: Computation, recording: Recording) -> dict[int, Source]:
+def _sources(computation: Computation, recording: Recording) -> dict[int, ReadVariable]:
     """Return what the captured tensors stand for, by the `id` of their placeholders."""
-    known: dict[int, Source] = {}
+    known: dict[int, ReadVariable] = {}
     for variable in recording.watched:
-        known[id(variable.handle)] = Source(variable.name.partition(":")[0], variable, "foreign")
+        known[id(variable.handle)] = ReadVariable(variable.name.partition(":")[0], variable, "foreign")
     for variable, _ in recording.watch.read.values():
-        known[_handle(variable)] = Source(variable.path, variable, "foreign")
+        known[_handle(variable)] = ReadVariable(variable.path, variable, "foreign")
     for source in computation.variables:
         known[_handle(source.variable)] = source
     captured = {id(inner): known[id(outer)] for outer, inner in recording.captures if id(outer) in known}

@@ -19,7 +19,7 @@ from keras import layers
 import frostline as fl
 from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
-from frostline.graph.reader import Argument, Computation, Source
+from frostline.graph.reader import Argument, Computation, ReadVariable
 
 X = jnp.linspace(0.1, 1.0, 3)
 
@@ -155,7 +155,7 @@ def test_layers_are_known_inside_jitted_and_rematerialised_functions() -> None:
     held = fl.inventory(layer)
     computation = Computation(
         lambda: jnp.sum(layer(jnp.ones((2, 3)))),
-        tuple(Source(w.address, w.variable) for w in held),
+        tuple(ReadVariable(w.address, w.variable) for w in held),
         layers={id(n.layer): f"net/{n.address}".rstrip("/") for n in held.layers},
     )
     graph = trace(computation).graph
@@ -207,7 +207,7 @@ def test_captured_arrays_are_constants_with_their_size_unless_they_are_named() -
     big, data = jnp.ones((100, 3)), jnp.ones((3,))
     computation = Computation(
         lambda tree: jnp.sum(big @ tree) + jnp.sum(data * tree),
-        variables=(Source("x", data, "input"),),
+        variables=(ReadVariable("x", data, "input"),),
         arguments=(Argument(X, "weight", "w"),),
     )
     graph = trace(computation).graph

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
-from frostline.graph.reader import Computation, Source
+from frostline.graph.reader import Computation, ReadVariable
 
 ONE: dict[str, Callable[[Any], Any]] = {
     "abs": tf.abs,
@@ -120,7 +120,7 @@ def test_an_operation_is_live_where_tensorflow_gives_a_gradient(name: str) -> No
         factors = tf.cast(1 + tf.range(tf.size(made)), made.dtype)
         return tf.cast(tf.reduce_sum(tf.reshape(made, (-1,)) * factors), tf.float32) * weights
 
-    computation = Computation(loss, (Source("variable", variable), Source("weights", weights)))
+    computation = Computation(loss, (ReadVariable("variable", variable), ReadVariable("weights", weights)))
     seen = trace(computation)
     flow, indexes = Flow(seen.graph), seen.graph.weights
     measured = measure(computation)

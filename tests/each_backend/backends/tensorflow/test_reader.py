@@ -23,7 +23,7 @@ from frostline.backends.dispatch import measure, trace
 from frostline.backends.tensorflow import internals
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Leaf, Node
-from frostline.graph.reader import Argument, Computation, Source
+from frostline.graph.reader import Argument, Computation, ReadVariable
 from frostline.model.inventory import inventory
 from helpers import small_models
 from helpers.tensorflow_traces import about
@@ -33,7 +33,7 @@ X = tf.constant(np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3))
 
 
 def asked(loss: Callable[[], Any], **variables: tf.Variable) -> Computation:
-    return Computation(loss, tuple(Source(name, variable) for name, variable in variables.items()))
+    return Computation(loss, tuple(ReadVariable(name, variable) for name, variable in variables.items()))
 
 
 # What is left behind -------------------------------------------------------------------------------
@@ -144,9 +144,13 @@ def test_leaves_are_told_apart() -> None:
         return tf.reduce_sum(mixed) + tf.reduce_sum(tf.cast(x["b"], tf.float32))
 
     batch = {"a": (np.ones((2, 3), "float32"),), "b": np.arange(3)}
-    sources = Source("w", weight), Source("late", tf.Variable(1.0)), Source("small", small, "input")
+    sources = (
+        ReadVariable("w", weight),
+        ReadVariable("late", tf.Variable(1.0)),
+        ReadVariable("small", small, "input"),
+    )
     seen = trace(
-        Computation(loss, (*sources, Source("count", count, "state")), (Argument(batch, "input", "x"),))
+        Computation(loss, (*sources, ReadVariable("count", count, "state")), (Argument(batch, "input", "x"),))
     )
 
     assert [leaf.name for leaf in leaves(seen, "foreign")] == ["hidden"]
@@ -311,7 +315,7 @@ def test_the_gradient_of_a_loop_inside_the_loss_is_followed() -> None:
             outputs = model(x)
         return tf.reduce_mean((tf.norm(tape.gradient(outputs, x)) - 1.0) ** 2)
 
-    sources = tuple(Source(w.address, w.variable) for w in inventory(model))
+    sources = tuple(ReadVariable(w.address, w.variable) for w in inventory(model))
     seen, measured = trace(Computation(penalty, sources)), measure(Computation(penalty, sources))
     live = {name for name, gradient in measured.gradients.items() if gradient is not None}
     assert live == {name for name, standing in standings(seen).items() if standing == "trains"}

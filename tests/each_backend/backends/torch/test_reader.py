@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from frostline.backends.dispatch import measure, trace
 from frostline.errors import FrostlineError
 from frostline.graph.flow import Flow
-from frostline.graph.reader import Argument, Computation, Source, Trace
+from frostline.graph.reader import Argument, Computation, ReadVariable, Trace
 from frostline.model.inventory import inventory
 from helpers import small_models
 from helpers.torch_traces import asked, parameter
@@ -34,7 +34,7 @@ X = torch.linspace(-1.0, 1.0, 6).reshape(2, 3)
 def about(model: keras.Model, x: Any, **options: Any) -> Computation:
     """The mean square of all outputs, about every weight of a model."""
     held = inventory(model)
-    sources = [Source(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held]
+    sources = [ReadVariable(w.address, w.variable, "weight" if w.role == "weight" else "state") for w in held]
 
     def loss(x: Any) -> Any:
         outputs = keras.tree.flatten(model(x, **options))
@@ -75,8 +75,8 @@ def test_nothing_is_written_and_everything_is_put_back(look: Callable[[Computati
         torch.rand(1)
         return (model(X, training=True) * mine).sum() + table.sum()
 
-    held = [Source(w.address, w.variable) for w in inventory(model).of_role("weight")]
-    look(Computation(loss, (*held, Source("mine", mine))))
+    held = [ReadVariable(w.address, w.variable) for w in inventory(model).of_role("weight")]
+    look(Computation(loss, (*held, ReadVariable("mine", mine))))
 
     after = model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
