@@ -21,7 +21,7 @@ from frostline._keras.files import config_of, made_of_config
 from frostline.errors import FrostlineError, GrowingError, listed
 from frostline.model.inventory import Inventory, LayerNode, Weight, inventory
 
-Path = tuple[Any, ...]
+ConfigPath = tuple[Any, ...]
 """Keys and places from the root of a configuration down."""
 
 _MOST_TRIALS = 64
@@ -153,18 +153,18 @@ def _configuration(model: Any) -> dict[str, Any]:
         ) from error
 
 
-def _changes(config: dict[str, Any], growth: Growth) -> Iterator[frozenset[Path]]:
+def _changes(config: dict[str, Any], growth: Growth) -> Iterator[frozenset[ConfigPath]]:
     """Yield sets of places that may hold the size, the likeliest first."""
     per_layer = [list(_places(config, address, growth.before)) for address in growth.layers]
     tried = set()
     for choice in itertools.product(*per_layer):
-        changes = frozenset[Path]().union(*choice)
+        changes = frozenset[ConfigPath]().union(*choice)
         if changes not in tried:
             tried.add(changes)
             yield changes
 
 
-def _places(config: dict[str, Any], address: str, size: int) -> Iterator[frozenset[Path]]:
+def _places(config: dict[str, Any], address: str, size: int) -> Iterator[frozenset[ConfigPath]]:
     """Yield places of a number in the settings of a layer: each alone, all; then of the layer around it."""
     for path in reversed(_objects(config, address)):
         settings = _get(config, path)
@@ -176,9 +176,9 @@ def _places(config: dict[str, Any], address: str, size: int) -> Iterator[frozens
             yield frozenset(found)
 
 
-def _objects(config: dict[str, Any], address: str) -> list[Path]:
+def _objects(config: dict[str, Any], address: str) -> list[ConfigPath]:
     """Return the paths of the layers on the way to one, as far down as the configuration names them."""
-    paths: list[Path] = [()]
+    paths: list[ConfigPath] = [()]
     for name in address.split("/") if address else ():
         below = _named(_get(config, paths[-1]).get("config"), name.partition("#")[0], (*paths[-1], "config"))
         if below is None:
@@ -187,9 +187,9 @@ def _objects(config: dict[str, Any], address: str) -> list[Path]:
     return paths
 
 
-def _named(config: Any, name: str, above: Path) -> Path | None:
+def _named(config: Any, name: str, above: ConfigPath) -> ConfigPath | None:
     """Return the path of the one object of that name that stands highest; None for none or several."""
-    level: list[tuple[Path, Any]] = [(above, config)]
+    level: list[tuple[ConfigPath, Any]] = [(above, config)]
     while level:
         below = [((*path, key), inner) for path, outer in level for key, inner in _entries(outer)]
         found = [path for path, one in below if _is_object(one) and one["config"].get("name") == name]
@@ -199,7 +199,7 @@ def _named(config: Any, name: str, above: Path) -> Path | None:
     return None
 
 
-def _numbers(config: Any, above: Path, size: int) -> Iterator[Path]:
+def _numbers(config: Any, above: ConfigPath, size: int) -> Iterator[ConfigPath]:
     for key, inner in _entries(config):
         if key in ("build_config", "input_shape", "batch_shape"):
             continue  # of what goes in, which is looked at anew
@@ -223,13 +223,13 @@ def _is_graph(config: dict[str, Any]) -> bool:
     return isinstance(layers, list) and all(map(_is_object, layers))
 
 
-def _get(config: Any, path: Path) -> Any:
+def _get(config: Any, path: ConfigPath) -> Any:
     for key in path:
         config = config[key]
     return config
 
 
-def _put(config: Any, path: Path, value: int) -> None:
+def _put(config: Any, path: ConfigPath, value: int) -> None:
     _get(config, path[:-1])[path[-1]] = value
 
 
