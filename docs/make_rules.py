@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from frostline.diagnostics.rule import AuditRule
+from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.rules import all_rules
 
 PAGE = Path(__file__).parent / "rules.md"

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from frostline.diagnostics.rule import AuditRule
+from frostline.diagnostics.audit_rule import AuditRule
 
 
 @cache

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.explanation import Cut, Explanation
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.remedies import fact
-from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
-from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
 
 

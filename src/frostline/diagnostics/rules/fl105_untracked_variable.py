@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.remedies import UNTRACKED
-from frostline.diagnostics.rule import AuditRule
 from frostline.errors import listed
 from frostline.graph.ir import Where
 

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from frostline._keras.optimizers import compiled_optimizer, decay_of, optimizer_chain
+from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
-from frostline.diagnostics.rule import AuditRule
 
 
 class DecayWithoutGradient(AuditRule):

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
-from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.graph.ir import Leaf
 from frostline.render import bytes_text

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import frostline as fl
+from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import SEVERITIES
-from frostline.diagnostics.rule import AuditRule
 from frostline.diagnostics.rules import all_rules
 
 HEADINGS = ("What it does:", "Why it matters:", "Example:", "Use instead:")
