@@ -16,7 +16,7 @@ from rich.console import ConsoleRenderable
 from frostline._version import __version__
 from frostline.errors import DeltaError
 from frostline.files.atomic import write_atomically
-from frostline.files.neighbours import files_beside
+from frostline.files.similar import similar_files
 from frostline.files.tensor_file import Array, metadata_of, packed, unpacked
 from frostline.model.inventory import Role
 from frostline.render import Rendered, bytes_text, count, share, stacked, table
@@ -251,7 +251,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise DeltaError(
-            f"there is no delta {str(path)!r}", remedy=files_beside(path, ".safetensors")
+            f"there is no delta {str(path)!r}", remedy=similar_files(path, ".safetensors")
         ) from None
     except OSError as problem:
         raise DeltaError(f"the delta {str(path)!r} cannot be read: {problem.strerror}") from None

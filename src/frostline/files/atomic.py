@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from frostline.errors import FrostlineError
-from frostline.files.neighbours import files_beside
+from frostline.files.similar import similar_files
 
 
 def read_text(path: Path, error: type[FrostlineError], kind: str) -> str:
@@ -19,7 +19,7 @@ def read_text(path: Path, error: type[FrostlineError], kind: str) -> str:
     except FileNotFoundError:
         raise error(
             f"there is no {kind} {str(path)!r}",
-            remedy=files_beside(path, *filter(None, [path.suffix])),
+            remedy=similar_files(path, *filter(None, [path.suffix])),
         ) from None
     except UnicodeDecodeError as problem:
         line = problem.object.count(b"\n", 0, problem.start) + 1

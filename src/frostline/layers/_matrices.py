@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from frostline.errors import LayerError, MatrixFileError, listed, near
-from frostline.files.neighbours import files_beside
+from frostline.files.similar import similar_files
 from frostline.layers._values import Array, real_array, require_finite
 
 TEXT = (".txt", ".vec")
@@ -63,7 +63,7 @@ def require_file(path: Path) -> None:
             remedy="unpack it, or save its matrix with numpy.save('matrix.npy', matrix)",
         )
     if not path.is_file():
-        raise MatrixFileError(f"there is no file {str(path)!r}", remedy=files_beside(path, path.suffix))
+        raise MatrixFileError(f"there is no file {str(path)!r}", remedy=similar_files(path, path.suffix))
 
 
 def _npy(path: Path) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 
 from frostline.backend_choice import choose_backend
 from frostline.errors import ModelFileError, listed
-from frostline.files.neighbours import files_beside
+from frostline.files.similar import similar_files
 from frostline.model.user_code import called, defined_in, find_function, imported, names_function
 
 _OWN_MODULES = (
@@ -75,7 +75,7 @@ def require_archive(path: Path) -> None:
         raise ModelFileError(
             f"there is no model {str(path)!r}",
             expected="a .keras file, or module:function",
-            remedy=files_beside(path, ".keras"),
+            remedy=similar_files(path, ".keras"),
         )
     if path.is_dir():
         raise ModelFileError(f"{str(path)!r} is a folder", expected="a .keras file, or module:function")

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from frostline.errors import PlanError, PlanFileError
 from frostline.files.atomic import write_atomically
-from frostline.files.neighbours import files_beside
+from frostline.files.similar import similar_files
 from frostline.parametrization.arguments import unpacked
 from frostline.plan.schema import MaskData
 
@@ -86,7 +86,7 @@ def _bytes(path: Path) -> bytes:
         raise PlanError(
             f"there is no mask {str(path)!r}",
             expected="a .npy file of booleans, named relative to the folder of the plan",
-            remedy=files_beside(path, ".npy"),
+            remedy=similar_files(path, ".npy"),
         ) from None
     except OSError as problem:
         raise PlanError(f"the mask {str(path)!r} cannot be read: {problem.strerror}") from None

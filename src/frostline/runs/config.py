@@ -12,7 +12,7 @@ from frostline.data.npz import check_npz
 from frostline.data.sources import KINDS, CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import FrostlineError, RunConfigError
 from frostline.files.document import Document, Format
-from frostline.files.neighbours import files_beside
+from frostline.files.similar import similar_files
 from frostline.files.yaml_reader import read_document
 from frostline.model.loading import require_archive
 from frostline.model.user_code import names_function
@@ -229,6 +229,6 @@ def _missing(config: RunConfig, at: Any, noun: str, path: Path, *endings: str) -
     return config.document.error(
         at,
         f"there is no {noun} {str(path)!r}",
-        remedy=files_beside(path, *endings),
+        remedy=similar_files(path, *endings),
         expected="a path that begins at the folder of the config",
     )

@@ -15,7 +15,7 @@ import numpy as np
 from frostline.data.image_folder import shown_shape
 from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import DataError, RunError, listed
-from frostline.files.neighbours import files_beside
+from frostline.files.similar import similar_files
 
 KINDS_EXPECTED = "a .npz or .csv file, a folder of images by class, or module:function"
 
@@ -66,7 +66,7 @@ def require_data(data: str | None) -> str:
         raise DataError(
             f"there is no data {data!r}",
             expected=KINDS_EXPECTED,
-            remedy=files_beside(Path(data), ".npz", *_TABLES),
+            remedy=similar_files(Path(data), ".npz", *_TABLES),
         )
     return data
 

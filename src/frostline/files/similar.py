@@ -7,7 +7,7 @@ from pathlib import Path
 from frostline.errors import listed, near
 
 
-def files_beside(path: Path, *endings: str) -> str | None:
+def similar_files(path: Path, *endings: str) -> str | None:
     """Say what stands in the folder of a missing file, as the remedy of an error.
 
     Args:
