@@ -156,7 +156,7 @@ def require_loss(value: Any) -> Any:
     return value
 
 
-def trace_of_departure(
+def trace_of_host_read(
     names: Iterable[str], operation: str, layer: str | None, where: Where | None, error: str
 ) -> Trace:
     """Return the trace of a computation that left the framework, where the framework shows no more than that.

@@ -14,7 +14,7 @@ import numpy as np
 
 from frostline.backends.jax.jaxpr import JaxprTranslation, is_inexact, scope_name
 from frostline.graph.ir import Kind, Leaf
-from frostline.graph.reader import Computation, Measured, Trace, require_loss, trace_of_departure
+from frostline.graph.reader import Computation, Measured, Trace, require_loss, trace_of_host_read
 from frostline.graph.source_lines import is_own_class, run_user_code, users_line_of_error
 from frostline.graph.watch import Watch
 
@@ -37,7 +37,7 @@ def read(computation: Computation) -> Trace:
         except _LEAVES_JAX as error:
             name = re.search(r"`(\w+)` function", str(error))
             operation = name[1] if name else "numpy"
-            return trace_of_departure(
+            return trace_of_host_read(
                 inputs.names, operation, watch.failed_in, users_line_of_error(error), str(error)
             )
     translation = JaxprTranslation(inputs.known(watch), routes_only=computation.routes_only)

@@ -2,7 +2,7 @@
 
 - `reader`: traces a loss and has its graph translated.
 - `tracing`: runs the computation into a graph, and remembers the layer of each operation.
-- `departures`: answers Python code that asks a tensor for its value while it is traced.
+- `host_reads`: answers Python code that asks a tensor for its value while it is traced.
 - `translation`: goes through the traced graphs and adds their values to the neutral graph.
 - `gradients`: asks the gradient registered for one operation which inputs it reaches.
 - `operations`: what an operation is called, what it holds and calls, and which line made it.

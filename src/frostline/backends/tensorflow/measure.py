@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from frostline.backends.tensorflow import internals
-from frostline.backends.tensorflow.departures import methods_replaced
+from frostline.backends.tensorflow.host_reads import methods_replaced
 from frostline.backends.tensorflow.tracing import functions_inlined, native, placed
 from frostline.graph.reader import Computation, Measured, ReadVariable
 from frostline.graph.source_lines import run_user_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from frostline.backends.tensorflow.measure import measure
 from frostline.backends.tensorflow.tracing import Recording
 from frostline.backends.tensorflow.translation import GraphTranslation
-from frostline.graph.reader import Computation, Trace, trace_of_departure
+from frostline.graph.reader import Computation, Trace, trace_of_host_read
 from frostline.graph.source_lines import users_line_of_error
 
 __all__ = ["measure", "read"]
@@ -20,7 +20,7 @@ def read(computation: Computation) -> Trace:
         if "symbolic" not in str(error).lower():
             raise
         weights = [source.name for source in computation.variables if source.kind == "weight"]
-        return trace_of_departure(
+        return trace_of_host_read(
             weights, "numpy", recording.watch.failed_in, users_line_of_error(error), str(error)
         )
     translation = GraphTranslation(computation, recording)

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from frostline._keras.variables import has_value
 from frostline.backends.tensorflow import internals
-from frostline.backends.tensorflow.departures import EagerAnswers, methods_replaced
 from frostline.backends.tensorflow.gradients import differentiable
+from frostline.backends.tensorflow.host_reads import EagerAnswers, methods_replaced
 from frostline.graph.reader import Argument, Computation, ReadVariable, require_loss
 from frostline.graph.source_lines import run_user_code
 from frostline.graph.watch import Watch

@@ -33,9 +33,9 @@ class GraphTranslation:
         self._build = Builder()
         self._unread = {source.name: source for source in computation.variables if source.kind == "weight"}
         self._sources = _sources(computation, recording)
-        self._departed: list[int] = []
-        self._waiting = list(recording.answers.departures)
-        self._left = [departure.tensor for departure in self._waiting]
+        self._host_reads: list[int] = []
+        self._waiting = list(recording.answers.host_reads)
+        self._left = [host_read.tensor for host_read in self._waiting]
         self._written: dict[int, int] = {}
         self._unregistered: dict[int, Any] = {}
         self._routes_only = computation.routes_only
@@ -102,7 +102,7 @@ class GraphTranslation:
                 where=left.where,
                 differentiable=False,
             )
-            self._departed.append(index)
+            self._host_reads.append(index)
 
     def _plain(self, operation: Any, values: dict[int, int], layer: str | None) -> None:
         given = [values[id(tensor)] for tensor in operation.inputs]
@@ -158,11 +158,11 @@ class GraphTranslation:
             )
             if source.kind != "weight":
                 self._aside.add(values[id(tensor)])
-        elif operation.type == "Const" and self._departed:
+        elif operation.type == "Const" and self._host_reads:
             # What Python did with a value that left cannot be followed: any later constant may come from it.
             values[id(tensor)] = self._build.node(
                 "constant",
-                [(left, "left_framework") for left in self._departed],
+                [(left, "left_framework") for left in self._host_reads],
                 layer=layer,
                 where=place(operation),
                 differentiable=differentiable(tensor),

@@ -10,7 +10,7 @@ import torch
 from frostline.backends.torch.values import Use
 from frostline.graph.ir import Reason
 
-DEPARTURES = frozenset(
+HOST_READS = frozenset(
     {
         "__array__",
         "__complex__",

@@ -27,7 +27,7 @@ from frostline.backends.torch.restore import Originals
 from frostline.backends.torch.values import Use, is_differentiable, tensors_in
 from frostline.graph.ir import Graph, Reason
 
-_MOST_DEPARTURES = 16
+_MOST_HOST_READS = 16
 """How many are linked one by one to whatever is made from Python numbers after them."""
 
 
@@ -68,7 +68,7 @@ class CallRecorder:
         self._calls, self._beneath = _Calls(self), _Beneath(self)
         self._scopes = ExitStack()
         self._unconnected: list[_Results] = []
-        self._departures: list[int] = []
+        self._host_reads: list[int] = []
 
     def __enter__(self) -> CallRecorder:
         self._scopes.enter_context(self._beneath)
@@ -137,8 +137,8 @@ class CallRecorder:
         if name == "lift_fresh":  # the tensor that `from_numpy` makes
             self.builder.learn(uses[0].tensor, self._from_python(uses[0].tensor.nbytes))
         elif not made:
-            if name in functions.DEPARTURES:
-                self._record_departure(name, uses)
+            if name in functions.HOST_READS:
+                self._record_host_read(name, uses)
         elif not any(tensor.is_meta for tensor in made.values()):
             self._add_results(name, given, uses, list(made.values()))
         for use in written:
@@ -158,7 +158,7 @@ class CallRecorder:
             for tensor in made:
                 self.builder.learn(tensor, add(tensor.nbytes))
             return
-        if self._departures and name in functions.TAKE_NUMBERS and caller.computed(given):
+        if self._host_reads and name in functions.TAKE_NUMBERS and caller.computed(given):
             inputs.append((self._from_python(), None))
         operation, reason = functions.operation_name(name), functions.reason_by_name(name, given)
         # Keras's stop_gradient calls `detach`, which PyTorch's users write where they mean something else.
@@ -191,23 +191,23 @@ class CallRecorder:
 
     # Python ----------------------------------------------------------------------------------------
 
-    def _record_departure(self, name: str, uses: list[Use]) -> None:
+    def _record_host_read(self, name: str, uses: list[Use]) -> None:
         """A tensor becomes a Python number or a NumPy array, and may come back as anything later on."""
         values = [self.builder.value(use) for use in uses]
         if self.builder.from_weights.isdisjoint(values):
             return
         inputs: list[tuple[int, Reason | None]] = [(value, "left_framework") for value in values]
         operation, where = functions.operation_name(name), self._caller().where
-        self._departures.append(self.builder.node(operation, where, inputs, differentiable=False))
-        if len(self._departures) > _MOST_DEPARTURES:
-            inputs = [(one, None) for one in self._departures]
-            self._departures = [self.builder.node("python", None, inputs, differentiable=False)]
+        self._host_reads.append(self.builder.node(operation, where, inputs, differentiable=False))
+        if len(self._host_reads) > _MOST_HOST_READS:
+            inputs = [(one, None) for one in self._host_reads]
+            self._host_reads = [self.builder.node("python", None, inputs, differentiable=False)]
 
     def _from_python(self, nbytes: int = 0) -> int:
         """Add a value that comes from Python, where nothing is followed: maybe from all that went there."""
-        if not self._departures:
+        if not self._host_reads:
             return self.builder.constant(nbytes)
-        inputs: list[tuple[int, Reason | None]] = [(left, "left_framework") for left in self._departures]
+        inputs: list[tuple[int, Reason | None]] = [(left, "left_framework") for left in self._host_reads]
         return self.builder.node("constant", self._caller().where, inputs)
 
 

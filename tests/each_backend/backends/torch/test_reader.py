@@ -358,7 +358,7 @@ def test_an_error_of_pytorch_is_told() -> None:
     assert (constant.loss, constant.gradients, constant.error) == (1.0, {"kernel": None}, "")
 
 
-def test_many_departures_stay_cheap() -> None:
+def test_many_host_reads_stay_cheap() -> None:
     kernel = parameter(3)
 
     def loss() -> Any:

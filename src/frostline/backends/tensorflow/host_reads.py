@@ -23,7 +23,7 @@ from frostline.graph.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class HostRead:
     """A value that was asked for as a NumPy array or a Python number.
 
     Attributes:
@@ -70,7 +70,7 @@ class EagerAnswers:
     def __init__(self, graph: Any, watch: Watch) -> None:
         self._graph = graph
         self._watch = watch
-        self.departures: list[Departure] = []
+        self.host_reads: list[HostRead] = []
 
     @contextmanager
     def answered(self) -> Iterator[None]:
@@ -98,7 +98,7 @@ class EagerAnswers:
             return NotImplemented
         if operation:
             at = self._graph.version
-            self.departures.append(Departure(operation, tensor, at, self._watch.layer, users_line_now()))
+            self.host_reads.append(HostRead(operation, tensor, at, self._watch.layer, users_line_now()))
         return convert(internals.evaluated(tensor).numpy())
 
     def _conversion(self, name: str, operation: str, convert: Callable[[Any], Any]) -> Callable[..., Any]:
