@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from frostline.backends.torch.internals import is_of_complex, random_gradients, rounds_quotient
 from frostline.graph.ir import Reason
 
-Slot = tuple[Any, int] | int
+AutogradKey = tuple[Any, int] | int
 """A differentiable value: a node of the record and the number of its output, or the `id` of a leaf tensor."""
 
 _ZERO = frozenset({"Bernoulli", "Binomial", "Ceil", "Floor", "Poisson", "Round", "Sign", "Trunc"})
@@ -30,7 +30,7 @@ _OVERWRITES = frozenset(
 _NUMBER = re.compile(r"(Backwards?\d*)$")
 
 
-def slot_of(tensor: torch.Tensor) -> Slot | None:
+def autograd_key(tensor: torch.Tensor) -> AutogradKey | None:
     """Return where a tensor stands in PyTorch's record, None where it requires no gradient."""
     node = tensor.grad_fn
     if node is not None:
@@ -68,27 +68,27 @@ class Record:
         self.leaves.clear()
         self._custom.clear()
 
-    def behind(self, node: Any) -> tuple[dict[Slot, Reason | None], list[Any]]:
+    def behind(self, node: Any) -> tuple[dict[AutogradKey, Reason | None], list[Any]]:
         """Return the known values behind a node, and the unknown nodes on the way to them, itself included.
 
         Each known value comes with None where a gradient reaches it, and else with a reason why not.
         """
-        found: dict[Slot, Reason | None] = {}
+        found: dict[AutogradKey, Reason | None] = {}
         waiting: list[tuple[Any, Reason | None]] = [(node, None)]
         passed = {node: True}
         while waiting:
             current, stopped = waiting.pop()
-            for slot, reason in self.steps(current):
+            for key, reason in self.steps(current):
                 why = stopped or reason
-                if isinstance(slot, int) or self.knows(slot[0]):
-                    found[slot] = found[slot] and why if slot in found else why  # one open route is enough
+                if isinstance(key, int) or self.knows(key[0]):
+                    found[key] = found[key] and why if key in found else why  # one open route is enough
                 # A node that was passed on a stopped route is passed again on an open one.
-                elif slot[0] not in passed or (why is None and not passed[slot[0]]):
-                    passed[slot[0]] = why is None
-                    waiting.append((slot[0], why))
+                elif key[0] not in passed or (why is None and not passed[key[0]]):
+                    passed[key[0]] = why is None
+                    waiting.append((key[0], why))
         return found, list(passed)
 
-    def steps(self, node: Any) -> Iterator[tuple[Slot, Reason | None]]:
+    def steps(self, node: Any) -> Iterator[tuple[AutogradKey, Reason | None]]:
         """Yield the values that a node was made from, each with the reason why no gradient passes, if so."""
         kind = kind_of(node)
         for place, (before, output) in enumerate(node.next_functions):
@@ -97,11 +97,11 @@ class Record:
                 continue
             # The node of a leaf lives only as long as something holds it; the tensor itself stays the same.
             variable = getattr(before, "variable", None)
-            slot: Slot = (before, output)
+            key: AutogradKey = (before, output)
             if variable is not None:
-                slot = id(variable)
-                self.leaves[slot] = variable
-            yield slot, self._reason(node, kind, place)
+                key = id(variable)
+                self.leaves[key] = variable
+            yield key, self._reason(node, kind, place)
 
     def _reason(self, node: Any, kind: str, place: int) -> Reason | None:
         if kind in _ZERO or (kind == "Copysign" and place == 1):

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from frostline.backends.torch import functions
-from frostline.backends.torch.autograd import Record, Slot, is_custom, kind_of, slot_of
+from frostline.backends.torch.autograd import AutogradKey, Record, autograd_key, is_custom, kind_of
 from frostline.backends.torch.values import TensorValues, Use, is_differentiable
 from frostline.graph.ir import Builder, Graph, Kind, Leaf, Reason, Where
 
-Input = tuple[int, Slot | None]
+Input = tuple[int, AutogradKey | None]
 """A value that an operation takes, and its place in PyTorch's record."""
 
 
@@ -113,14 +113,14 @@ class TorchGraphBuilder:
             inputs: What it was made from.
             reason: Why no gradient passes where the record has nothing to say, None if one would.
         """
-        slot = slot_of(tensor)
+        key = autograd_key(tensor)
         # The record says to which earlier values a gradient goes back, the call which values it took. An
         # input with a place in the record that is not among those is cut off here. What the record leads to
         # besides, such as the base of a view, was used although the call did not name it.
-        reached: dict[Slot, Reason | None] = {}
-        if isinstance(slot, tuple) and slot not in self._values.by_slot:
-            reached, nodes = self._record.behind(slot[0])
-            self._values.learn_slot(slot, tensor, value)
+        reached: dict[AutogradKey, Reason | None] = {}
+        if isinstance(key, tuple) and key not in self._values.by_key:
+            reached, nodes = self._record.behind(key[0])
+            self._values.learn_key(key, tensor, value)
             self._values.made_by.update(dict.fromkeys(nodes, value))
         for producer, place in inputs:
             if place in reached:
@@ -141,10 +141,10 @@ class TorchGraphBuilder:
     def value(self, use: Use) -> int:
         """Return the value that a tensor held when it was used, found or added."""
         known = self._values.of_object(use.tensor)
-        if isinstance(use.slot, tuple):
-            if use.slot not in self._values.by_slot and use.slot[0] not in self._values.made_by:
-                self._add_from_record(use.slot[0], known)
-            return self._value_at(use.slot)
+        if isinstance(use.key, tuple):
+            if use.key not in self._values.by_key and use.key[0] not in self._values.made_by:
+                self._add_from_record(use.key[0], known)
+            return self._value_at(use.key)
         if known is None:
             known = self._new(use)
         elif self._values.is_written_since(use):
@@ -153,17 +153,17 @@ class TorchGraphBuilder:
             both = {known, known if now is None else now}
             known = self.node("view", self._where(), [(one, None) for one in both])
             self._values.learn(use.tensor, known)
-        if use.slot is not None and use.slot not in self._values.by_slot:
-            self._values.learn_slot(use.slot, use.tensor, known)
+        if use.key is not None and use.key not in self._values.by_key:
+            self._values.learn_key(use.key, use.tensor, known)
         return known
 
-    def _value_at(self, slot: Slot) -> int:
+    def _value_at(self, key: AutogradKey) -> int:
         """Return the value at a place in PyTorch's record whose node is known, or that is a leaf."""
-        if slot in self._values.by_slot:
-            return self._values.by_slot[slot]
-        if isinstance(slot, tuple):
-            return self._values.made_by[slot[0]]
-        return self.value(Use.of(self._record.leaves[slot]))
+        if key in self._values.by_key:
+            return self._values.by_key[key]
+        if isinstance(key, tuple):
+            return self._values.made_by[key[0]]
+        return self.value(Use.of(self._record.leaves[key]))
 
     def _new(self, use: Use) -> int:
         """Add a tensor that no call was seen to make."""
@@ -172,11 +172,11 @@ class TorchGraphBuilder:
             name = self._strange(use.tensor)
             shared = None if name else self._values.of_memory(use.tensor)
             if shared is not None:
-                if use.slot is not None:
+                if use.key is not None:
                     shared = self.node("Parameter", self._where(), [(shared, "detached")])
                 self._values.learn(use.tensor, shared)
                 return shared
-            kind = "foreign" if name or use.slot is not None else kind
+            kind = "foreign" if name or use.key is not None else kind
         return self._leaf(use, kind, name, self._where())
 
     def _leaf(self, use: Use, kind: Kind, name: str, where: Where | None) -> int:
@@ -186,8 +186,8 @@ class TorchGraphBuilder:
             kind, name, nbytes=nbytes, differentiable=differentiable, layer=layer, where=where
         )
         self._values.learn(use.tensor, value)
-        if use.slot is not None:
-            self._values.learn_slot(use.slot, use.tensor, value)
+        if use.key is not None:
+            self._values.learn_key(use.key, use.tensor, value)
         if kind in ("weight", "foreign"):
             self.from_weights.add(value)
         return value
@@ -208,12 +208,12 @@ class TorchGraphBuilder:
             if node in self._values.made_by:
                 continue
             steps = list(self._record.steps(node))
-            behind = [slot[0] for slot, _ in steps if isinstance(slot, tuple)]
+            behind = [key[0] for key, _ in steps if isinstance(key, tuple)]
             unknown = [one for one in behind if one not in self._values.made_by]
             if unknown:
                 waiting += [node, *unknown]
                 continue
-            inputs = [(self._value_at(slot), reason) for slot, reason in steps]
+            inputs = [(self._value_at(key), reason) for key, reason in steps]
             if raw is not None and is_custom(node):
                 inputs += self._read_besides_arguments(raw, {value for value, _ in inputs})
             made = self.node(functions.operation_name(kind_of(node)), where, inputs)

@@ -133,7 +133,7 @@ class CallRecorder:
         taken = {id(use.tensor) for use in uses}
         made = {id(tensor): tensor for tensor in tensors_in((result,)) if id(tensor) not in taken}
         # A leaf that requires a gradient stays a leaf, whatever is written to it without a record.
-        made |= {id(use.tensor): use.tensor for use in written if not isinstance(use.slot, int)}
+        made |= {id(use.tensor): use.tensor for use in written if not isinstance(use.key, int)}
         if name == "lift_fresh":  # the tensor that `from_numpy` makes
             self.builder.learn(uses[0].tensor, self._from_python(uses[0].tensor.nbytes))
         elif not made:
@@ -142,14 +142,14 @@ class CallRecorder:
         elif not any(tensor.is_meta for tensor in made.values()):
             self._add_results(name, given, uses, list(made.values()))
         for use in written:
-            if isinstance(use.slot, int):
+            if isinstance(use.key, int):
                 self.builder.learn(use.tensor, self.builder.value(use))
 
     def _add_results(self, name: str, given: Any, uses: list[Use], made: list[torch.Tensor]) -> None:
         """Add what a call made to the graph; what it was made from follows in `_connect_results`."""
         caller = self._caller()
         inputs: list[Input] = [
-            (self.builder.value(use), use.slot) for use in functions.operands_that_matter(name, uses)
+            (self.builder.value(use), use.key) for use in functions.operands_that_matter(name, uses)
         ]
         # A number that left the record may come back, and nothing shows which one it is: a tensor made from
         # computed numbers counts as made from all that left before, one of literals is a constant.

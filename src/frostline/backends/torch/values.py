@@ -10,7 +10,7 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import TensorWeakRef
 
-from frostline.backends.torch.autograd import Slot, slot_of
+from frostline.backends.torch.autograd import AutogradKey, autograd_key
 from frostline.backends.torch.internals import unwrapped, writes_to
 
 _SEQUENCES = (tuple, list)
@@ -21,13 +21,13 @@ class Use:
     """A tensor as it was when an operation took it: its place in PyTorch's record, and the writes to it."""
 
     tensor: torch.Tensor
-    slot: Slot | None
+    key: AutogradKey | None
     version: int
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Use:
         """Note a tensor as it is now."""
-        return cls(tensor, slot_of(tensor), writes_to(tensor))
+        return cls(tensor, autograd_key(tensor), writes_to(tensor))
 
     def is_written(self) -> bool:
         """Whether the memory of the tensor was written to since."""
@@ -35,7 +35,7 @@ class Use:
 
     def is_moved(self) -> bool:
         """Whether it had a place in PyTorch's record that it has no longer, as after `detach_`."""
-        return isinstance(self.slot, tuple) and slot_of(self.tensor) != self.slot
+        return isinstance(self.key, tuple) and autograd_key(self.tensor) != self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class TensorValues:
     """The values of the graph by tensor. Keeps no tensor alive that the computation itself would let go.
 
     Attributes:
-        by_slot: Values by their place in PyTorch's record.
+        by_key: Values by their place in PyTorch's record.
         made_by: A value that each node of PyTorch's record has to do with; its keys are the known nodes.
     """
 
     def __init__(self) -> None:
-        self.by_slot: dict[Slot, int] = {}
+        self.by_key: dict[AutogradKey, int] = {}
         self.made_by: dict[Any, int] = {}
         self._known: dict[int, _KnownTensor] = {}
         self._kept_alive: list[torch.Tensor] = []
@@ -78,17 +78,17 @@ class TensorValues:
         place = memory.data_ptr() if memory is not None else 0
         self._known[id(tensor)] = _KnownTensor(TensorWeakRef(tensor), value, writes_to(tensor), place, block)
 
-    def learn_slot(self, slot: Slot, tensor: torch.Tensor, value: int) -> None:
+    def learn_key(self, key: AutogradKey, tensor: torch.Tensor, value: int) -> None:
         """Note that a place in PyTorch's record holds this value."""
-        self.by_slot[slot] = value
-        if isinstance(slot, tuple):
-            self.made_by.setdefault(slot[0], value)
+        self.by_key[key] = value
+        if isinstance(key, tuple):
+            self.made_by.setdefault(key[0], value)
         else:
             self._kept_alive.append(tensor)  # its `id` must stay its own
 
     def forget(self) -> None:
         """Let go of PyTorch's record, and with it of all that is kept for a backward pass."""
-        for table in (self.by_slot, self.made_by, self._known):
+        for table in (self.by_key, self.made_by, self._known):
             table.clear()
         self._kept_alive.clear()
 
