@@ -63,10 +63,10 @@ class Loading:
             quiet: Whether to do without the spinner.
             compiled: Whether the model comes with the optimizer and loss in its file.
         """
-        from frostline.model.loading import load_model
+        from frostline.model.loading import load_named_model
 
         with working(f"loading {model}", quiet=quiet):
-            return load_model(
+            return load_named_model(
                 model,
                 backend=self.backend,
                 imports=self.imports or (),

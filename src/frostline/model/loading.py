@@ -31,7 +31,7 @@ _OWN_MODULES = (
 """Those whose classes archives hold, as `.keras` files spell them; none of them may be moved."""
 
 
-def load_model(
+def load_named_model(
     name: str,
     *,
     backend: str | None = None,

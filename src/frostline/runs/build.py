@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.errors import listed
-from frostline.model.loading import load_model
+from frostline.model.loading import load_named_model
 from frostline.model.user_code import called, find_function, names_function
 from frostline.render import count
 from frostline.runs.config import RunConfig
@@ -26,7 +26,7 @@ def build_model(config: RunConfig) -> Any:
     compiling = _compile_arguments(config)
     keras.utils.set_random_seed(data.seed)
     loading = partial(
-        load_model,
+        load_named_model,
         config.model,
         backend=data.backend,
         imports=data.imports,

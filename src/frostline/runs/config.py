@@ -99,7 +99,7 @@ class RunConfig:
 
     @property
     def model(self) -> str:
-        """The model, as `load_model` takes it."""
+        """The model, as `load_named_model` takes it."""
         name = self.data.model
         return name if names_function(name) else str(self.file(name))
 

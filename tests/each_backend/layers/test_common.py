@@ -219,7 +219,10 @@ def test_a_fresh_process_loads_them_by_plain_keras(tmp_path: Path) -> None:
 
 def test_the_command_line_loads_them(tmp_path: Path) -> None:
     model_of(CASES["FixedBiasDense"]).save(tmp_path / "model.keras")
-    code = "from frostline.model.loading import load_model; import sys; print(load_model(sys.argv[1]).name)"
+    code = (
+        "from frostline.model.loading import load_named_model; import sys; "
+        "print(load_named_model(sys.argv[1]).name)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "model.keras")],
         check=True,
