@@ -37,7 +37,7 @@ Each weight has one status:
 
 | status | meaning | does it train? |
 | --- | --- | --- |
-| `trains` | a gradient comes back to it | yes |
+| `trains` | a gradient reaches it | yes |
 | `partial` | the same, for some of its elements | these elements |
 | `frozen` | it is meant to stay fixed, and does | no, as planned |
 | `cut` | the loss is computed from it, and on every way back something stops the gradient | no |
@@ -139,8 +139,8 @@ CASES = (
         "A choice is an integer",
         "embedding_fed_by_argmax",
         _why("choose/kernel"),
-        "The model chooses an id and looks up its row. An index is an integer, and nothing can be "
-        "differentiated by an integer: the table learns, the layer that chooses does not.",
+        "The model chooses an id and looks up its row. An index is an integer, and no gradient "
+        "passes through an integer: the table learns, the layer that chooses does not.",
         "The same happens with comparisons, casts to integers, `top_k`'s indices, and `one_hot` of any of"
         " these.",
     ),
@@ -159,7 +159,7 @@ CASES = (
         "Every unit of the first layer is off for every sample: its bias is far below zero, and a ReLU is"
         " flat there.",
         "This is a fact about these data, and not about the code: another batch may give another answer. "
-        "`head/bias` trains all the same, for it does not depend on what the units give.",
+        "`head/bias` trains anyway, for it does not depend on what the units give.",
     ),
     (
         "The model does not know the variable",

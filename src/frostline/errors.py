@@ -13,13 +13,13 @@ FrostlineError
 ├── ParametrizationError    a weight that cannot be split into a frozen base and trained parts as asked
 ├── DeltaError              a delta that cannot be read, or that does not fit the model
 ├── GrowingError            a vocabulary that cannot be enlarged as asked
-├── OptimizerError          an optimizer that cannot be brought under a plan
+├── OptimizerError          an optimizer that cannot be used with a plan
 ├── TrainingError           training that could not do what the plan says
 │   ├── NoGradientError     nothing that should train received a gradient
 │   ├── NotFiniteError      the loss is NaN or infinite
 │   ├── VerificationError   frozen numbers changed
 │   └── ResumeError         a folder whose run cannot be continued by this call
-├── RunError                a run that cannot be started or gone on with
+├── RunError                a run that cannot be started or continued
 │   ├── RunConfigError      its config cannot mean what it says, with the file and the line
 │   ├── DataError           data that cannot be read, or that does not fit the model
 │   └── OutputFolderError   its folder is in use, finished, of another run, or cannot be written
@@ -43,7 +43,7 @@ class FrostlineError(Exception):
         what: What happened, as one sentence.
         received: What Frostline was given.
         expected: What it could have used.
-        remedy: How to mend it.
+        remedy: How to fix it.
 
     Example:
         >>> print(FrostlineError("No such layer", received="'haed'", remedy="write 'head'"))
@@ -129,7 +129,7 @@ class GrowingError(FrostlineError):
 
 
 class OptimizerError(FrostlineError):
-    """An optimizer that cannot be brought under a plan."""
+    """An optimizer that cannot be used with a plan."""
 
 
 class TrainingError(FrostlineError):
@@ -149,7 +149,7 @@ class VerificationError(TrainingError):
 
 
 class RunError(FrostlineError):
-    """A run that cannot be started or gone on with."""
+    """A run that cannot be started or continued."""
 
 
 class RunConfigError(RunError):

@@ -173,7 +173,7 @@ def test_an_interrupted_run_goes_on_to_the_end_of_an_undisturbed_one(tmp_path: P
 
 
 def test_a_finished_run_is_at_its_end(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="is finished: its end was put on the model"):
+    with pytest.warns(UserWarning, match="is finished: its final state was restored"):
         model, run = program.fit_head(copied(OWN / "finished", tmp_path))
     assert run.resumed == 1
     assert run.receipt is not None

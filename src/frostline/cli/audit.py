@@ -90,7 +90,7 @@ def _require_absent(**given: str | None) -> None:
     for name, value in given.items():
         if value is not None:
             raise RunError(
-                f"a run config names its own data, so --{name} has no place beside it",
+                f"--{name} cannot be combined with a run config, which names its own data",
                 received=f"--{name} {value}",
                 remedy=f"leave --{name} out, or give the model in place of the config",
             )

@@ -60,7 +60,7 @@ def run(
     try:
         outcome = execute.execute(read, identity, options.console(to_errors=json), overwrite=overwrite)
     except KeyboardInterrupt:
-        options.say(f"interrupted; to go on: {shlex.join(['frostline', 'fit', str(config)])}")
+        options.say(f"interrupted; to continue: {shlex.join(['frostline', 'fit', str(config)])}")
         raise typer.Exit(INTERRUPTED) from None
     if json:
         options.show_json(outcome.to_data())

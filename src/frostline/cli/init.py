@@ -70,7 +70,7 @@ def run(
 
         text = starter_plan(loaded)
         command = ["frostline", "plan", model, str(out)]
-        said = "see what it trains with"
+        said = "preview it"
     else:
         from frostline.runs.starter_run import starter_run
 
@@ -86,7 +86,7 @@ def run(
             unsafe=loading.unsafe,
         )
         command = ["frostline", "fit", str(out), "--dry-run"]
-        said = "see what it would take with"
+        said = "estimate time and memory"
     if printing:
         typer.echo(text, nl=False)
         return

@@ -119,7 +119,7 @@ def computing(inputs: AuditInputs) -> Iterator[None]:
         raise AuditError(
             f"the loss of the model {inputs.model.name!r} cannot be computed on {inputs.source}",
             received=f"{type(error).__name__}: {_sentence(error)}{place}",
-            remedy="see whether data and loss fit the model; model.evaluate(x, y) shows the whole error",
+            remedy="see whether data and loss fit the model; model.evaluate(x, y) shows the full error",
         ) from error
 
 

@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Say why a weight does or does not receive a gradient.
 
-    The operation, the layer and the line that cut it off, and how to mend it. Trains nothing. Exit code 1
+    The operation, the layer and the line that cut it off, and how to fix it. Trains nothing. Exit code 1
     where the weight cannot do what is planned for it.
     """
     inputs = load_inputs(chosen, loading, quiet=json)

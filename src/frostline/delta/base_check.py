@@ -246,10 +246,10 @@ def require_disjoint(match: BaseMatch) -> None:
     if match.conflicts:
         name, addresses = next(iter(match.conflicts.items()))
         raise DeltaError(
-            f"the delta {name!r}, which is on the model, changes the same elements",
+            f"the delta {name!r}, already loaded, changes the same elements",
             received=f"both change {listed(addresses)}",
             expected="deltas that change different elements, or one that was trained on top of the other",
-            remedy=f"take it off first: remove_delta(model, {name!r})",
+            remedy=f"remove it first: remove_delta(model, {name!r})",
         )
 
 

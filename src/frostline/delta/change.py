@@ -197,7 +197,7 @@ def _same(one: Parametrization, other: Parametrization, weight: Weight) -> bool:
 
 def _otherwise(weight: Weight, what: str) -> DeltaError:
     return DeltaError(
-        f"{weight.address!r} is parametrized otherwise than in the delta",
+        f"{weight.address!r} is parametrized differently from the delta",
         received=f"{weight.combination.how} on the model, {what} in the delta",
         remedy="remove it from the model, or merge it, before the delta is loaded",
     )

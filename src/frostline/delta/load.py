@@ -127,7 +127,7 @@ def remove_delta(model: Any, name: str | LoadedDelta) -> None:
         close = near(str(wanted), [one.name for one in present])
         raise DeltaError(
             f"there is no delta {wanted!r} on the model {model.name!r}",
-            received=f"on it are: {listed(one.name for one in present)}" if present else "none is on it",
+            received=f"loaded: {listed(one.name for one in present)}" if present else "no deltas are loaded",
             remedy=f"did you mean {listed(close)}?" if close else None,
         )
     _require_uppermost(found[0], present)
@@ -143,9 +143,9 @@ def _require_uppermost(loaded: LoadedDelta, present: tuple[LoadedDelta, ...]) ->
     above = [one.name for one in reversed(present) if loaded.name in one.rests_on]
     if above:
         raise DeltaError(
-            f"the delta {loaded.name!r} cannot be taken off: what was trained on top of it is on the model",
+            f"the delta {loaded.name!r} cannot be removed: deltas that were trained on top of it are loaded",
             received=f"on top of it: {listed(reversed(above))}",
-            remedy="first " + ", ".join(f"remove_delta(model, {name!r})" for name in above),
+            remedy="remove those first: " + ", ".join(f"remove_delta(model, {name!r})" for name in above),
         )
 
 
@@ -153,8 +153,8 @@ def _require_reversible(loaded: LoadedDelta) -> None:
     gone = [change.weight.address for change in loaded.changes if not change.reversible]
     if gone:
         raise DeltaError(
-            f"the delta {loaded.name!r} cannot be taken off: its parts were merged into the weight",
-            received=f"{listed(gone)}, whose parametrization is not on the model any more",
+            f"the delta {loaded.name!r} cannot be removed: its parts were merged into the weight",
+            received=f"{listed(gone)}, no longer parametrized on the model",
             remedy="load the base again",
         )
 
@@ -167,6 +167,6 @@ def _unused(wanted: str, present: tuple[LoadedDelta, ...]) -> str:
     if wanted in [one.name for one in present]:
         raise DeltaError(
             f"a delta {wanted!r} is on the model already",
-            remedy="take it off with remove_delta, or give this one another name: name=...",
+            remedy="remove it with remove_delta, or give this one another name: name=...",
         )
     return wanted

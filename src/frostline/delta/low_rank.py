@@ -97,7 +97,7 @@ def matrix_of_shape(address: str, shape: tuple[int, ...]) -> Matrix:
     """
     if len(shape) != 2:
         raise DeltaError(
-            f"which axes of {address!r} are inputs cannot be told without its layer",
+            f"cannot determine the input axes of {address!r} without its layer",
             received=f"a delta with a weight of shape {shape}",
             remedy="load the delta on its base, parametrized alike, and export that model",
         )

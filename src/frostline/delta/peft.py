@@ -72,7 +72,7 @@ def export_peft(
     adapters = list(_of_delta(source) if isinstance(source, Delta) else _of_model(source))
     if not adapters:
         raise DeltaError(
-            "there is no adapter of low rank to export",
+            "there is no low-rank adapter to export",
             expected="a weight with fl.parametrize(model, address, fl.LowRank(rank=8))",
         )
     modules = [_module(names, adapter.address) or _by_default(adapter.address) for adapter in adapters]
@@ -164,9 +164,9 @@ def _of_delta(delta: Delta) -> Iterator[_Adapter]:
     other = [a for a, e in delta.entries.items() if e.how is None or e.how["kind"] != "low_rank"]
     if other:
         raise DeltaError(
-            "the delta changes more than adapters of low rank, which PEFT's layout cannot hold",
+            "the delta changes more than low-rank adapters, which PEFT's layout cannot hold",
             received=listed(other),
-            remedy="export the model itself, which writes the adapters alone",
+            remedy="export the model itself, which writes only the adapters",
         )
     for address, entry in delta.entries.items():
         assert entry.how is not None

@@ -70,7 +70,7 @@ def read_config(place: Path) -> dict[str, Any]:
         raise DeltaError(
             f"the adapter in {str(place)!r} holds more than LoRA",
             received=listed(f"{key}={config[key]!r}" for key, found in refused.items() if found),
-            expected="factors of low rank alone",
+            expected="low-rank factors only",
         )
     _require_scales(config, place)
     return dict(config)
@@ -127,7 +127,7 @@ def _require_scales(config: Mapping[str, Any], place: Path) -> None:
     wrong |= {key: alpha for key, alpha in said.items() if not _is_number(alpha)}
     if wrong:
         raise DeltaError(
-            f"the config of the adapter in {str(place)!r} does not say by what its updates are scaled",
+            f"the config of the adapter in {str(place)!r} has an invalid lora_alpha or alpha_pattern",
             received=listed(f"{key}: {json.dumps(value)}" for key, value in wrong.items()),
             expected="a number as lora_alpha, and for each module that alpha_pattern names",
             remedy=f"write the lora_alpha that the adapter was trained with into {CONFIG}",

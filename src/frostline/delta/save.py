@@ -149,7 +149,7 @@ def _known_base(base: Any, *, check: bool) -> _KnownBase | None:
         return _KnownBase(receipt.before, None if check else receipt.after, receipt.plan)
     if hasattr(base, "receipt"):
         raise DeltaError(
-            "the run has no receipt, so it does not tell what moved",
+            "the run has no receipt, so what changed is not known",
             received="a Run of fl.fit(..., guard=False)",
             remedy="give base=None, or the fingerprint from before training",
         )
@@ -161,7 +161,7 @@ def _known_base(base: Any, *, check: bool) -> _KnownBase | None:
         )
     if not check:
         raise DeltaError(
-            "only a run, or its receipt, can be taken at its word",
+            "check=False needs base= a Run or a Receipt",
             received=f"check=False with {'no base' if base is None else type(base).__name__}",
             remedy="leave check=False out, or give base=fl.fit(...)",
         )

@@ -145,7 +145,7 @@ def _require_variable(name: str, variable: Any) -> None:
         "jax": "keras.Variable, or a pytree of arrays that the function takes",
     }
     raise FrostlineError(
-        f"{name!r} is not a variable that a gradient can be taken of",
+        f"{name!r} is not a variable that gradients can be computed for",
         received=f"a {type(variable).__module__}.{type(variable).__qualname__}",
         expected=kinds.get(backend, "a keras.Variable"),
         remedy="pass what the optimizer would update, such as model.trainable_variables",

@@ -31,12 +31,12 @@ Status = Literal["trains", "partial", "frozen", "cut", "unused", "zero", "leaks"
 """
 
 _SENTENCES: dict[Status, str] = {
-    "trains": "a gradient comes back to it",
-    "partial": "a gradient comes back to the part of it that trains",
+    "trains": "a gradient reaches it",
+    "partial": "a gradient reaches the part of it that trains",
     "frozen": "it is held fixed",
-    "cut": "the loss depends on it, and no gradient comes back",
+    "cut": "the loss depends on it, but no gradient reaches it",
     "unused": "the loss does not depend on it",
-    "zero": "a gradient can come back to it, and is exactly zero on these data",
+    "zero": "a gradient can reach it, but is exactly zero on these data",
     "leaks": "it is planned frozen, and something will change it",
     "stale": "its flag says one thing, the compiled training function another",
     "untracked": "the computation reads it, and the model does not own it",
@@ -124,7 +124,7 @@ class Explanation(Rendered):
             them = listed(
                 (f"{c.operation} ({c.place})" if c.place else c.operation for c in self.behind), most=3
             )
-            yield _indented(f"with that mended, the gradient stops at {them}", 2)
+            yield _indented(f"with that fixed, the gradient stops at {them}", 2)
         if len(self.route) > 1:
             yield _indented(f"route: {' > '.join(_shortened([step.name for step in self.route]))}", 2)
         for label, text in (("note", self.note), ("fix", self.remedy)):
@@ -180,7 +180,7 @@ class Explanations(Mapping[str, Explanation], Rendered):
             ("variable", "status", "gradient norm", "stops at"),
             rows,
             numbers=("gradient norm",),
-            title=f"Gradients of a loss of {self.loss:.6g} by {count(len(self), 'variable')}",
+            title=f"Gradients of the loss ({self.loss:.6g}) with respect to {count(len(self), 'variable')}",
         )
         return stacked(drawn, *reasons(self.values()), *(f"note: {note}" for note in self.notes))
 

@@ -69,8 +69,9 @@ def preflight(
         f"the plan trains weights of the model {model.name!r} that can receive no gradient:\n"
         f"{to_text(stacked(*reasons(explained)))}",
         received=f"a plan that trains {listed(dead, most=6)}",
-        expected="for each weight that is to train a way to the loss by operations that have a derivative",
-        remedy="mend that place, or leave these weights out of the plan; preflight=False trains all the same",
+        expected="a differentiable path from each trained weight to the loss",
+        remedy="change the model there, or leave these weights out of the plan; preflight=False trains "
+        "anyway",
     )
 
 

@@ -7,12 +7,12 @@ from frostline.graph.ir import Reason
 _FACTS: dict[Reason, str] = {
     "stop_gradient": "{operation} lets no gradient through",
     "not_differentiable": "{operation} has a derivative of zero wherever it has one",
-    "integer": "{operation} gives integers or booleans, and nothing can be differentiated by those",
+    "integer": "{operation} gives integers or booleans, which no gradient passes through",
     "detached": "{operation} takes the value out of the record that gradients go back through",
     "left_framework": "{operation} takes the value out of the framework, as a NumPy array or a Python number",
     "unregistered": "the framework has no gradient for {operation}, and raises an error when asked for one",
     "no_grad": "{operation} runs where the recording of gradients is switched off",
-    "zero_gradient": "the custom gradient of {operation} returns zeros or nothing, whatever comes",
+    "zero_gradient": "the custom gradient of {operation} returns zeros or nothing, whatever it is given",
 }
 
 _STRAIGHT_THROUGH = (
@@ -64,7 +64,8 @@ _GENERAL: dict[Reason, str] = {
     "unregistered": "use operations that have a gradient, or give this one its own (custom gradient)",
     "no_grad": "move the computation out of the block that switches recording off",
     "zero_gradient": (
-        "mend the custom gradient: it must return the incoming gradient times the derivative, for each input"
+        "correct the custom gradient: it must return the incoming gradient times the derivative, for each "
+        "input"
     ),
 }
 

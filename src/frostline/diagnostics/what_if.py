@@ -38,7 +38,7 @@ class WhatIf(Rendered):
         starved = listed(self.starved, most=6) if self.starved else "no weight"
         return stacked(
             f"with the gradient stopped at the output of {self.block!r}",
-            f"  would starve: {starved}",
+            f"  would get no gradient: {starved}",
             f"  backward operations saved: {self.saved_operations:,} of {self.operations:,} "
             f"({share(self.saved_operations, self.operations or 1)})",
             f"  kept for the backward pass: {bytes_text(self.saved_bytes)} less of "

@@ -34,7 +34,7 @@ def read_document(path: Path, format_: Format) -> Document:
         data = reader.from_json() if path.suffix == ".json" else reader.from_yaml()
     except RecursionError:
         raise format_.in_file(
-            f"{path}: lists or mappings are nested too deeply, or hold themselves"
+            f"{path}: lists or mappings are nested too deeply, or contain themselves"
         ) from None
     return Document(str(path), data, format_, lines)
 

@@ -30,7 +30,7 @@ Reason = Literal[
 - `left_framework`: turned into a NumPy array or a Python number.
 - `unregistered`: the framework has no derivative for the operation, and raises where one is asked for.
 - `no_grad`: computed while recording was switched off.
-- `zero_gradient`: a custom gradient that returns zeros or nothing, whatever comes.
+- `zero_gradient`: a custom gradient that returns zeros or nothing, whatever it is given.
 """
 
 REASONS: tuple[Reason, ...] = get_args(Reason)

@@ -71,7 +71,7 @@ def _named(name: str, what: str, own: Mapping[str, Function]) -> Function:
         known = {*own, *(n for n in (*dir(keras.ops), *dir(keras.activations)) if not n.startswith("_"))}
         close = near(name, known)
         raise LayerError(
-            f"{what} names a function that there is not",
+            f"{what} names an unknown function",
             received=repr(name),
             expected="the name of a function of keras.ops or keras.activations, or of a registered one",
             remedy=f"did you mean {listed(close)}?" if close else None,

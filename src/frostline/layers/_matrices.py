@@ -57,7 +57,7 @@ def require_file(path: Path) -> None:
     """Refuse a path that is not a file, or of a kind that is not read."""
     if path.suffix not in FILES:
         raise MatrixFileError(
-            f"{str(path)!r} is of a kind that is not read here",
+            f"{str(path)!r} has an unsupported file type",
             received=f"the ending {path.suffix!r}",
             expected=f"one of {', '.join(FILES)}",
             remedy="unpack it, or save its matrix with numpy.save('matrix.npy', matrix)",

@@ -131,7 +131,7 @@ def _ids(train: Any, rows: int, out_of_vocabulary: tuple[int, ...]) -> npt.NDArr
 
 def _unreadable(train: Any, rows: int) -> LayerError:
     return LayerError(
-        "this does not say which rows train",
+        "train= has an invalid value",
         received=_shown(train),
         expected=f"True, False, 'oov', a slice, a list of rows from 0 to {rows - 1}, or {rows} booleans",
     )

@@ -101,7 +101,7 @@ class Hybrid(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
             shape = shape_of(function, live)
             if (*shape[:axis], *shape[axis + 1 :]) != (*live[:axis], *live[axis + 1 :]):
                 raise LayerError(
-                    f"a stopped function of the layer {self.name!r} does not fit beside its live branch",
+                    f"a stopped function of the layer {self.name!r} does not fit next to its live branch",
                     received=f"shape {shape} beside {live}",
                     expected=f"shapes that differ along axis {self.axis} only",
                 )

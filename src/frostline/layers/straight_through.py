@@ -95,7 +95,7 @@ class StraightThrough(keras.layers.Layer):  # type: ignore[misc]  # Keras ships 
         ]
         if shapes[0] != shapes[1]:
             raise LayerError(
-                f"the functions of the layer {self.name!r} give results of two shapes",
+                f"the functions of the layer {self.name!r} give results of different shapes",
                 received=f"forward {shapes[0]}, backward {shapes[1]}",
                 expected="one shape for both, since the gradient of one stands for that of the other",
             )

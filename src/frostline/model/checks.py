@@ -17,7 +17,7 @@ def require_keras_model(
         model: What was given as a model.
         verb: What was to be done with it, as a participle: `saved`.
         expected: What it should have been, for the message.
-        remedy: How to mend it, for the message.
+        remedy: How to fix it, for the message.
 
     Raises:
         ModelError: It is something else.

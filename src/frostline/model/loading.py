@@ -139,7 +139,7 @@ def load_archive(
 
 
 def _reason(error: Exception, in_python: bool) -> tuple[str, str]:
-    """Say why Keras could not load a file, and how to mend it, from a message of many lines."""
+    """Say why Keras could not load a file, and how to fix it, from a message of many lines."""
     text = str(error).rpartition("Exception encountered: ")[2].strip()
     unknown = re.match(r"Could not locate (\w+) '([^']+)'", text)
     if unknown:
@@ -151,7 +151,7 @@ def _reason(error: Exception, in_python: bool) -> tuple[str, str]:
             if in_python
             else f"name the module that defines it: --import {home[1] if home and known else 'MODULE'}",
         )
-    remedy = "the whole error is its cause" if in_python else "load it in Python to see the whole error"
+    remedy = "see the chained Keras error above" if in_python else "load it in Python to see the full error"
     if "safe_mode" in text or "Lambda" in text:
         unsafe = "pass safe_mode=False" if in_python else "add --unsafe"
         remedy = f"it contains Python code: if you trust it, {unsafe}"

@@ -49,7 +49,7 @@ def slot_bytes(optimizer: Any, variables: Sequence[Any]) -> int:
         copy = type(optimizer).from_config(optimizer.get_config())
     except Exception as error:
         raise OptimizerError(
-            f"the memory of {type(optimizer).__name__} cannot be told",
+            f"cannot estimate the memory of {type(optimizer).__name__}",
             received=f"{type(error).__name__}: {error}",
             expected="an optimizer that from_config(get_config()) copies",
         ) from error

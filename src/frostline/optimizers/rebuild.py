@@ -95,7 +95,7 @@ def _require_single(optimizer: Any) -> None:
     if isinstance(optimizer, keras.optimizers.Optimizer) and not hasattr(optimizer, "optimizers"):
         return
     raise OptimizerError(
-        f"an optimizer of type {type(optimizer).__name__} cannot be brought under a plan",
+        f"an optimizer of type {type(optimizer).__name__} cannot be used with a plan",
         expected="one keras.optimizers.Optimizer, or a LossScaleOptimizer around one",
         remedy="give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)",
     )

@@ -77,7 +77,7 @@ class LowRank(Adapter):
         """Raise `ParametrizationError` where a weight of that shape has no update of this rank."""
         if len(shape) < 2:
             raise ParametrizationError(
-                "only a weight with two axes or more has an update of low rank",
+                "a low-rank update needs a weight with two axes or more",
                 received=f"{self}; a weight of shape {shape}",
                 remedy="train it as a whole, or with Scale()",
             )

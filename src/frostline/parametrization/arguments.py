@@ -41,12 +41,11 @@ def part_of(*, rows: Any, columns: Any, index: Any, mask: Any, via: Any) -> Para
         return None
     if len(named) > 1:
         raise PlanError(
-            f"a rule says in {len(named)} ways what of a weight trains",
+            f"a rule takes only one of {', '.join(readers)}",
             received=" and ".join(named),
-            expected=f"one of {', '.join(readers)}",
-            remedy="write two rules, whose elements add up"
+            remedy="write one rule for each: their elements add up"
             if "via" not in named
-            else "choose: an update such as LowRank moves every element of the weight",
+            else "choose one: an update such as LowRank changes every element of the weight",
         )
     given, read = readers[named[0]]
     try:

@@ -99,7 +99,7 @@ class Parametrization(ABC):
         if type(self).__init__ is object.__init__:
             return {}
         raise ParametrizationError(
-            f"{type(self).__name__} does not say its settings",
+            f"{type(self).__name__} does not return its settings",
             expected="a dataclass, or a method get_config",
             remedy="let get_config return the arguments of __init__ by name",
         )
@@ -123,7 +123,7 @@ class Parametrization(ABC):
 def same_settings(one: Parametrization, other: Parametrization) -> bool:
     """Whether two parametrizations are of one class and have the same settings.
 
-    Those of a class that does not say its settings are the same where they are one object.
+    Those of a class that does not return its settings are the same where they are one object.
     """
     if one is other or type(one) is not type(other):
         return one is other

@@ -1,4 +1,4 @@
-"""What must hold before a weight is parametrized; each failure says how to mend it."""
+"""What must hold before a weight is parametrized; each failure says how to fix it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_weight(inventory: Inventory, address: Any) -> Weight:
     """
     if not isinstance(address, str):
         raise ParametrizationError(
-            "the address of a weight is a text",
+            "the address of a weight must be a string",
             received=f"an object of type {type(address).__name__}",
             expected="such as 'tokens/embeddings'",
         )
@@ -79,7 +79,7 @@ def require_possible(
             f"{weight.address!r} is parametrized already",
             received=f"{how}, on top of {combination.how}",
             expected="a plain weight: parametrizations are not nested",
-            remedy="remove the first one, or say both as one Index or Mask",
+            remedy="remove the first one, or combine both in one Index or Mask",
         )
     quantized = [node.address for node in holders if node.quantized]
     if quantized:
@@ -109,10 +109,10 @@ def _require_constraint_kept(weight: Weight, how: Parametrization) -> None:
     constraint = getattr(weight.variable, "constraint", None)
     if constraint is None or _acts_on_part(constraint, how.elements(weight.shape)):
         return
-    together = "which takes trained and frozen elements together"
+    together = "which combines trained and frozen elements"
     apart = "on the weight and not on its parts"
     raise ParametrizationError(
-        f"the constraint of {weight.address!r} cannot be kept by {how} alone",
+        f"the constraint of {weight.address!r} cannot be combined with {how}",
         received=f"the constraint {type(constraint).__name__}, {together if how.keeps_elements else apart}",
         expected="NonNeg, or a norm along axes that the trained elements have in full",
         remedy="build the layer without the constraint",

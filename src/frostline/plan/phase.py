@@ -114,14 +114,14 @@ class Phase:
             raise PlanError(
                 f"the phase {self.name!r} does not end by a Plateau",
                 received=f"until={self.until!r}",
-                remedy="say by what: until=Plateau('val_loss', patience=3)",
+                remedy="say what to monitor: until=Plateau('val_loss', patience=3)",
             )
         if self.until is not None and self.epochs is None:
             raise PlanError(f"the phase {self.name!r} has a plateau, which needs epochs as its limit")
         if self.restore_best and self.until is None:
             raise PlanError(
                 f"the phase {self.name!r} is to restore its best weights, but monitors nothing",
-                remedy="say by what: until=Plateau('val_loss', patience=3)",
+                remedy="say what to monitor: until=Plateau('val_loss', patience=3)",
             )
         if not _is_number(self.lr) or self.lr <= 0:
             raise PlanError(

@@ -48,14 +48,13 @@ class Rule:
             object.__setattr__(self, name, _multiplier(name, getattr(self, name)))
         if not isinstance(self.optional, bool):
             raise PlanError(
-                f"the rule {self.action} {self.selector} says neither yes nor no to optional",
+                f"optional must be True or False in the rule {self.action} {self.selector}",
                 received=repr(self.optional),
-                expected="True or False",
             )
         if self.action == "freeze" and (self.lr, self.decay) != (1.0, 1.0):
             raise PlanError(
                 f"the rule freeze {self.selector} has a learning rate or a decay",
-                expected="lr and decay on rules that train: frozen weights do not move at all",
+                expected="lr and decay only on rules that train: frozen weights do not change",
             )
         if self.action == "freeze" and self.part is not None and self.elements is None:
             raise PlanError(

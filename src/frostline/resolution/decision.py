@@ -147,21 +147,21 @@ def _require_no_quarrel(weight: Weight, said: Verdict, rule: Rule | None) -> Non
     made_of = weight.combination
     if said.how is not None:
         raise PlanError(
-            f"rule {said.rule} ({rule}) says which part of {weight.address!r} trains, and "
-            "frostline.parametrize has said so before",
+            f"{weight.address!r} was already parametrized by frostline.parametrize, so rule {said.rule} "
+            f"({rule}) cannot choose which part of it trains",
             received=f"{said.how}, on top of {made_of.how}",
             expected="one of the two",
-            remedy=f"take the first one off, by its remove() or frostline.merge(model), or train what is "
-            f"there: .train({weight.address!r})",
+            remedy=f"remove the first one, by its remove() or frostline.merge(model), or train its part: "
+            f".train({weight.address!r})",
         )
     if not said.trains and rule is not None:
         raise PlanError(
-            f"rule {said.rule} ({rule}) freezes {weight.address!r}, a part of which was made to train by "
-            "frostline.parametrize",
+            f"rule {said.rule} ({rule}) freezes {weight.address!r}, part of which frostline.parametrize "
+            "made trainable",
             received=f"{made_of.how} on {weight.address!r}, frozen by the plan",
             expected="a weight that is trained in part, or one that is frozen",
-            remedy=f"train the part by a rule behind that one, .train({weight.address!r}), or take it off by "
-            "its remove() or frostline.merge(model)",
+            remedy=f"train the part by a later rule, .train({weight.address!r}), or remove the "
+            "parametrization by its remove() or frostline.merge(model)",
         )
 
 
@@ -173,8 +173,8 @@ def notes_on_parts(
         address = decision.weight.address
         for number in verdicts[address].idle:
             yield (
-                f"rule {number} ({plan.rules[number - 1]}) adds nothing to {address!r}, whose elements there "
-                "train already; to train these alone, freeze the weight in a rule before"
+                f"rule {number} ({plan.rules[number - 1]}) adds nothing to {address!r}: those elements "
+                "already train; to train only them, freeze the weight in an earlier rule"
             )
         if decision.weight.combination is not None and not decision.trains:
             made_of = decision.weight.combination

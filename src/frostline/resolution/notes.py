@@ -59,7 +59,7 @@ def lost_penalties(inventory: Inventory, trained: frozenset[str]) -> list[str]:
 def _lost_penalties(inventory: Inventory, trained: frozenset[str]) -> Iterator[str]:
     if lost := lost_penalties(inventory, trained):
         yield (
-            f"the penalties of {count(len(lost), 'frozen weight')} leave the reported loss "
+            f"the penalties of {count(len(lost), 'frozen weight')} are no longer part of the reported loss "
             f"({listed(lost, most=3)}): losses before and after freezing are not comparable"
         )
 

@@ -123,8 +123,8 @@ class _Reading:
     def _mixed(self, number: int, rule: Rule) -> PlanError:
         first, through = self._said[-1]
         return PlanError(
-            f"rule {number} ({rule}) speaks of elements of {self._weight.address!r}, which rule {first} "
-            f"trains {through.part and f'via {through.part}'}, in all its elements at once",
+            f"rule {number} ({rule}) selects elements of {self._weight.address!r}, but rule {first} trains "
+            f"all of it via {through.part}",
             expected="for each weight either elements or one parametrization",
             remedy=f"put a rule that freezes or trains the weight as a whole between rules {first} and "
             f"{number}, or leave one of them out",
@@ -136,8 +136,8 @@ class _Reading:
             "elements that train already",
             received=f"{_rates_text(rule.lr, rule.decay)}; before: {_rates_text(*self._rates)}",
             expected="one learning rate and one decay for all elements of a weight",
-            remedy="give these rules the same lr and decay; to train these elements alone, freeze the weight "
-            "in a rule before",
+            remedy="give these rules the same lr and decay; to train only these elements, freeze the "
+            "weight in an earlier rule",
         )
 
 

@@ -40,7 +40,7 @@ def build_model(config: RunConfig) -> Any:
     elif not getattr(model, "compiled", False):
         raise config.document.error(
             (),
-            "the key 'compile' is missing, and the model brings no optimizer and loss of its own",
+            "the key 'compile' is missing, and the model has no optimizer and loss of its own",
             remedy="add compile: {optimizer: adam, loss: mse}",
         )
     return model

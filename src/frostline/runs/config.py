@@ -151,7 +151,7 @@ def _check_ends(config: RunConfig) -> None:
     if phases and config.data.epochs is not None:
         raise config.document.error(
             ("epochs",),
-            "the plan has phases, which say how long they last, so epochs has no place beside them",
+            "epochs cannot be combined with a plan with phases, which say how long they last",
             received=f"epochs: {config.data.epochs}",
             remedy="leave it out, or give the phases other epochs",
         )
@@ -162,8 +162,8 @@ def _check_ends(config: RunConfig) -> None:
     if phases and config.data.stop_early is not None and config.data.stop_early.restore_best:
         raise config.document.error(
             ("stop_early", "restore_best"),
-            "with phases the best weights are restored by phase, since a phase may freeze what one before it "
-            "trained",
+            "with phases the best weights are restored by phase, since a phase may freeze what an earlier "
+            "one trained",
             remedy="put restore_best: true on the phases, beside their until:",
         )
 

@@ -38,7 +38,7 @@ def load_data(config: RunConfig, model: Any) -> tuple[Samples | Stream, Samples 
         if isinstance(train, Stream):
             raise config.document.error(
                 ("validation",),
-                "data that comes in batches of its own cannot be split by a fraction",
+                "data that comes in batches cannot be split by a fraction",
                 received=train.source,
                 remedy="name a second function: validation: {function: module:function}",
             )

@@ -29,7 +29,7 @@ def check_fit(model: Any, samples: Samples, loss: Any = None) -> None:
     check_inputs(model, samples)
     if samples.y is None:
         raise DataError(
-            f"{samples.source} has no targets", expected="y beside x", remedy="name them under data: y:"
+            f"{samples.source} has no targets", expected="y as well as x", remedy="name them under data: y:"
         )
     for name, output, target, compiled in _outputs(model, samples):
         _check_output(model, samples, name, output, target, compiled if loss is None else loss)
@@ -143,7 +143,7 @@ def _check_output(model: Any, samples: Samples, name: str, output: Shape, target
             raise DataError(
                 f"y of {samples.source} does not fit the output of the model {model.name!r}",
                 received=f"targets of shape {shown_shape(own)}{which}, an output of {shown_shape(output)}",
-                expected=f"one number of a class for each sample: targets of {shown_shape(output[:-1])}",
+                expected=f"one class number for each sample: targets of {shown_shape(output[:-1])}",
                 remedy="for one-hot targets use the loss categorical_crossentropy" if one_hot else None,
             )
         _check_labels(samples, np.asarray(target), output[-1], which)
@@ -156,7 +156,7 @@ def _check_output(model: Any, samples: Samples, name: str, output: Shape, target
             f"y of {samples.source} does not fit the output of the model {model.name!r}",
             received=f"targets of shape {shown_shape(own)}{which}",
             expected=f"targets of shape {shown_shape(output)}",
-            remedy="for numbers of classes use the loss sparse_categorical_crossentropy, or labels: one_hot"
+            remedy="for class numbers use the loss sparse_categorical_crossentropy, or labels: one_hot"
             if sparse
             else None,
         )
@@ -166,7 +166,7 @@ def _check_output(model: Any, samples: Samples, name: str, output: Shape, target
             f"y of {samples.source} does not fit the loss binary_crossentropy",
             received=f"targets from {np.nanmin(values):g} to {np.nanmax(values):g}",
             expected="targets between 0 and 1",
-            remedy="for numbers of classes use the loss sparse_categorical_crossentropy",
+            remedy="for class numbers use the loss sparse_categorical_crossentropy",
         )
 
 
@@ -186,7 +186,7 @@ def _check_labels(samples: Samples, labels: Any, classes: int | None, which: str
         f"{samples.source}{row}: the target {value:g} is not a class of the model",
         received=f"targets from {np.nanmin(labels):g} to {np.nanmax(labels):g}{which}{known}",
         expected=f"whole numbers from 0 to {classes - 1}, since the output has {classes} classes",
-        remedy=f"give the last layer {int(np.nanmax(labels)) + 1} units, or mend the targets"
+        remedy=f"give the last layer {int(np.nanmax(labels)) + 1} units, or correct the targets"
         if value >= classes
         else None,
     )

@@ -121,7 +121,7 @@ class Estimate(Rendered):
         if len(known) == len(seconds):
             remarks.append(f"time: {most}about {duration(sum(known))}, compiling and validation included")
         remarks.append(
-            f"  measured in this process on {count(STEPS, 'step')} of each phase; the values were put back"
+            f"  measured in this process on {count(STEPS, 'step')} of each phase; the values were restored"
         )
         total = max(one.weights + one.gradients + one.slots for one in self.phases)
         remarks.append(f"memory: at least {bytes_text(total)} for weights, gradients and optimizer")

@@ -100,7 +100,7 @@ def execute(
 
 def _introduce(log: RunLog, prepared: Prepared, folder: OutputFolder) -> None:
     config = prepared.config
-    going_on = ", going on where it was interrupted" if folder.resumed else ""
+    going_on = ", continuing where it was interrupted" if folder.resumed else ""
     log.say(f"run        {config.path} -> {folder.path}{going_on}", style="bold")
     for heading, text in describe(prepared):
         log.say(f"{heading:<10} {text}")
@@ -152,7 +152,7 @@ def _write(prepared: Prepared, folder: OutputFolder, run: Run, rows: list[dict[s
     except OSError as error:
         raise OutputFolderError(
             f"cannot write {str(folder / 'model.keras')!r}: {error.strerror or error}",
-            remedy="make room, then run the same command again: it goes on at the end of the training",
+            remedy="make room, then run the same command again: it continues at the end of the training",
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -206,7 +206,7 @@ def _failures_in(log: RunLog, config: RunConfig) -> Iterator[None]:
         raise RunError(
             "the training failed inside Keras or the code that the run uses",
             received=f"{type(error).__name__}: {first[:300]}",
-            remedy=f"the whole error is in {config.output / 'log.txt'}",
+            remedy=f"the full error is in {config.output / 'log.txt'}",
         ) from error
 
 

@@ -193,9 +193,9 @@ def _require_free(path: Path) -> None:
     )
     if others:
         raise OutputFolderError(
-            f"the output folder {str(path)!r} holds files that are of no run",
+            f"the output folder {str(path)!r} holds files that do not belong to a run",
             received=listed(others),
-            expected="a folder that is empty or not there yet",
+            expected="an empty folder, or one that does not exist yet",
             remedy="name another folder under output:",
         )
 
@@ -220,10 +220,10 @@ def _require_same(path: Path, state: Mapping[str, Any], identity: Mapping[str, A
     changes += [f"{name} has other contents" for name, d in now["files"].items() if files.get(name, d) != d]
     if changes:
         raise OutputFolderError(
-            f"the output folder {str(path)!r} holds an unfinished run that began otherwise",
+            f"the output folder {str(path)!r} holds an unfinished run that was started with other settings",
             received="; ".join(changes[:6]) + (f"; and {len(changes) - 6} more" if changes[6:] else ""),
-            expected="the same config and files, to go on with it",
-            remedy="undo the change, name another folder under output:, or begin anew with --overwrite",
+            expected="the same config and files, to continue it",
+            remedy="undo the change, name another folder under output:, or start over with --overwrite",
         )
 
 

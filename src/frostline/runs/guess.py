@@ -46,7 +46,7 @@ def guessed(data: str, model: Any, target: str | None = None) -> Source:
         return _npz(path, target)
     if path.suffix in _TABLES:
         return _csv(path, target)
-    raise DataError(f"{data!r} is of no kind that a run reads", expected=KINDS_EXPECTED)
+    raise DataError(f"unsupported file type: {data!r}", expected=KINDS_EXPECTED)
 
 
 def require_data(data: str | None) -> str:
@@ -58,7 +58,7 @@ def require_data(data: str | None) -> str:
     """
     if data is None:
         raise RunError(
-            "a model alone says nothing of its gradients: they need data",
+            "computing gradients needs data",
             expected=KINDS_EXPECTED,
             remedy="add --data data.npz, or give a run config in place of the model",
         )

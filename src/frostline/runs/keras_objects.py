@@ -40,7 +40,7 @@ def make(kind: Kind, given: Any, folder: Path) -> Any:
         name, arguments = given, {}
     if not isinstance(name, str) or not name:
         raise RunError(
-            f"this is no {kind}",
+            f"this is not a valid {kind}",
             received=repr(given),
             expected="a name, a mapping such as {name: adamw, learning_rate: 1e-3}, or module:function",
         )

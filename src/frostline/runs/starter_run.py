@@ -183,7 +183,7 @@ def _loss(model: Any, target: _Target | None) -> tuple[str, str]:
     labels = target is None or target.labels
     logits = activation == "linear"
     if activation == "softmax" or (logits and target is not None and 1 < target.classes <= (units or 0)):
-        kind, what = ("sparse_categorical_crossentropy", "numbers of classes")
+        kind, what = ("sparse_categorical_crossentropy", "class numbers")
         if not labels:
             kind, what = ("categorical_crossentropy", "rows, one value for each output")
     elif activation == "sigmoid" or (logits and units == 1 and target is not None and target.classes == 2):

@@ -203,7 +203,7 @@ def _save(model: Any, temporary: Path, path: Path, settings: Mapping[str, Any]) 
         raise ModelFileError(
             f"Keras cannot save the model {model.name!r} to {str(path)!r}",
             received=f"{type(error).__name__}: {lines[0][:300]}",
-            remedy="the whole error is its cause",
+            remedy="see the chained Keras error above",
         ) from error
 
 
@@ -254,7 +254,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
             f"the decisions in {str(path)!r} are of another version of Frostline",
             received=f"version {version!r}",
             expected=f"version {SCHEMA}",
-            remedy="load it with the version that wrote it; keras.models.load_model opens the model plainly",
+            remedy="load it with the version that wrote it; keras.models.load_model opens the model "
+            "without the decisions",
         )
     try:
         data = unsealed(contents)
@@ -279,7 +280,8 @@ def _altered(path: Path, why: str) -> ModelFileError:
         f"the decisions in {str(path)!r} were altered after they were written",
         received=f"{DECISIONS}: {why}",
         expected="what frostline.save_model wrote",
-        remedy="ask for the file as it was saved; keras.models.load_model opens the model plainly",
+        remedy="ask for the file as it was saved; keras.models.load_model opens the model without the "
+        "decisions",
     )
 
 

@@ -139,7 +139,7 @@ def _assign(optimizer: Any, targets: Sequence[Target], arrays: Mapping[str, Arra
         raise OptimizerError(
             f"the optimizer {type(optimizer).__name__} holds other variables than the one in the file",
             received=listed(sorted(set(variables) ^ set(values))) or "other shapes",
-            remedy="load it with compile=False, and compile the model anew",
+            remedy="load it with compile=False, and compile the model again",
         )
     for name, variable in variables.items():
         variable.assign(values[name])

@@ -251,5 +251,6 @@ def _present_names(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict
         "the decisions in the file are of another model than the one in it",
         received=f"these differ: {listed(differ)}",
         expected="the weights that the model had when it was saved",
-        remedy="a custom layer may have changed since; keras.models.load_model opens the model plainly",
+        remedy="a custom layer may have changed since; keras.models.load_model opens the model without the "
+        "decisions",
     )

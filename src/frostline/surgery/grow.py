@@ -74,7 +74,7 @@ def grow_embedding(
     _require_growable(model_inventory, table)
     if not isinstance(rows, int | np.integer) or isinstance(rows, bool) or rows < 1:
         raise GrowingError(
-            "rows must say how many rows are new", received=repr(rows), expected="a whole number from 1 on"
+            "rows must be the number of new rows", received=repr(rows), expected="a whole number from 1 up"
         )
     start = read_start(initializer, int(rows), table.shape)
     names = [head] if isinstance(head, str) else list(head)
@@ -124,14 +124,14 @@ def _require_growable(model_inventory: Inventory, table: Weight) -> None:
     if getattr(node.layer, "lora_enabled", False):
         raise GrowingError(
             f"{table.address!r} belongs to a layer with an adapter of Keras's own (enable_lora)",
-            remedy="grow first, then put adapters on; fl.LowRank can be taken off again",
+            remedy="grow first, then add adapters; fl.LowRank can be removed again",
         )
     made_of = [weight.address for weight in model_inventory if weight.combination is not None]
     if made_of:
         raise GrowingError(
-            "the model has parametrized weights, which a configuration does not know of",
+            "the model has parametrized weights, which a configuration does not include",
             received=listed(made_of),
-            remedy="call fl.merge(model) first, or remove() what fl.parametrize gave back",
+            remedy="call fl.merge(model) first, or remove() what fl.parametrize returned",
         )
 
 

@@ -124,7 +124,7 @@ def _known_to_keras(initializer: Any) -> Any:
     if callable(known):
         return known
     raise GrowingError(
-        "there is no such initializer",
+        "unknown initializer",
         received=repr(initializer),
         expected="'mean', 'zeros', an initializer of Keras, an array of the new rows, or ids of pieces",
     )
@@ -143,7 +143,7 @@ def _is_whole(value: Any) -> bool:
 def _pieces(given: Sequence[Any], rows: int, known: int) -> MeanOfPieces:
     if len(given) != rows:
         raise GrowingError(
-            f"there are pieces for {len(given)} new rows, and {rows} rows are new",
+            f"pieces are given for {len(given)} new rows, but {rows} rows are new",
             expected="one list of ids of old rows for each new one",
         )
     for number, row in enumerate(given):
@@ -173,7 +173,7 @@ def _array(given: Any, shape: tuple[int, ...]) -> Array:
         array = values.dtype.kind in "fiub" and values.size
         kind = f"dtype {values.dtype}, shape {values.shape}" if array else f"a {type(given).__name__}"
         raise GrowingError(
-            "this does not say what the new rows start from",
+            "invalid initializer",
             received=kind,
             expected=f"an array of floating-point numbers of shape {shape}, or one of the other initializers",
             remedy="give ids of pieces as lists: ids.tolist()" if values.dtype.kind in "iu" else None,

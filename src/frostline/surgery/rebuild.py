@@ -103,7 +103,7 @@ def matched(original: Inventory, made: Inventory, growth: Growth) -> tuple[Pair,
     old, new = (one.of_role("weight", "statistic", "seed") for one in (original, made))
     if len(old) != len(new):
         raise GrowingError(
-            "the model made anew has other weights",
+            "the rebuilt model has other weights",
             received=f"{len(new)} weights and statistics",
             expected=f"{len(old)}, in the same order",
         )
@@ -111,7 +111,7 @@ def matched(original: Inventory, made: Inventory, growth: Growth) -> tuple[Pair,
     grown = {pair.old.address for pair in pairs if pair.axis is not None}
     if next(p.axis for p in pairs if p.old.address == growth.table.address) != 0:
         raise GrowingError(
-            f"{growth.table.address!r} has no more rows in the model made anew",
+            f"{growth.table.address!r} did not gain rows in the rebuilt model",
             expected=f"{growth.after:,} rows",
         )
     for head in growth.heads:
@@ -135,7 +135,7 @@ def _axis(old: Weight, new: Weight, growth: Growth) -> int | None:
         if len(axes) == 1 and (old.shape[axes[0]], new.shape[axes[0]]) == (growth.before, growth.after):
             return axes[0]
     raise GrowingError(
-        f"{old.address!r} is another weight in the model made anew",
+        f"{old.address!r} is a different weight in the rebuilt model",
         received=f"{new.role} of shape {new.shape}, {new.dtype}",
         expected=f"{old.role} of shape {old.shape}, {old.dtype}",
     )
@@ -146,7 +146,7 @@ def _configuration(model: Any) -> dict[str, Any]:
         return config_of(model)
     except Exception as error:
         raise GrowingError(
-            f"the model {model.name!r} cannot be made anew: it has no complete configuration",
+            f"the model {model.name!r} cannot be rebuilt: it has no complete configuration",
             received=_first_line(error),
             remedy="give its classes a get_config, which saving needs too; "
             "or pass build=, a function of the new number of rows that returns a new, built model",
@@ -236,13 +236,13 @@ def _put(config: Any, path: ConfigPath, value: int) -> None:
 def _require_same_settings(original: Inventory, made: Inventory) -> None:
     """Check that nothing was set by hand on a layer that its configuration does not know of."""
     if len(original.layers) != len(made.layers):
-        raise GrowingError("the model made anew has other layers", received=f"{len(made.layers)} layers")
+        raise GrowingError("the rebuilt model has other layers", received=f"{len(made.layers)} layers")
     for old, new in zip(original.layers, made.layers, strict=True):
         if lost := _lost(old.layer, new.layer):
             raise GrowingError(
-                f"the configuration of {old.address or 'the model'!r} does not know of all its settings",
-                received=f"{listed(lost)}, changed on the layer after it was made",
-                expected="a layer that its get_config describes: else saving loses this too",
+                f"get_config of {old.address or 'the model'!r} omits some settings",
+                received=f"{listed(lost)}, changed on the layer after it was created",
+                expected="a get_config that returns every setting; saving loses these too",
                 remedy="let get_config return it, or pass build=, a function of the new number of rows that "
                 "returns a new, built model",
             )
@@ -276,9 +276,9 @@ def _not_found(growth: Growth, refused: Exception | None) -> GrowingError:
     return GrowingError(
         f"no setting of {layers} could be raised from {growth.before:,} to {growth.after:,}",
         received=_first_line(refused) if refused else f"no setting with the value {growth.before:,}",
-        expected="one such as input_dim=, that sets the rows of the table and, with it, nothing else",
-        remedy="name an output layer with weights of its own as head=; "
-        "or pass build=, a function of the new number of rows that returns a new, built model",
+        expected="a setting such as input_dim= that sets the number of rows of the table and nothing else",
+        remedy="pass an output layer that has its own weights as head=, or pass build=, a function of the "
+        "new number of rows that returns a new, built model",
     )
 
 

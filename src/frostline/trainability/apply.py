@@ -120,7 +120,7 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
         UnbuiltModelError: The model has no weights yet.
         UnmatchedRuleError: A rule picks nothing and is not optional.
         PlanError: The resolution belongs to another model.
-        OptimizerError: The optimizer cannot be brought under a plan. The model is as before.
+        OptimizerError: The optimizer cannot be used with a plan. The model is as before.
 
     Example:
         >>> import keras

@@ -40,7 +40,7 @@ def bring_under(optimizer: Any, model: Any, resolution: Resolution) -> bool:
     """Let an optimizer follow a resolution that is on a model; return whether that changed the optimizer.
 
     Raises:
-        OptimizerError: It cannot be brought under a plan. Nothing is changed then.
+        OptimizerError: It cannot be used with a plan. Nothing is changed then.
     """
     return set_targets(optimizer, planned_targets(model, resolution), addresses_by_id(resolution))
 
@@ -55,7 +55,7 @@ def retarget(model: Any, resolution: Resolution, targets: Sequence[Target], know
         known: The addresses of variables that the model had before: parts that a plan has just taken off.
 
     Raises:
-        OptimizerError: It cannot be brought under a plan. Nothing is changed then.
+        OptimizerError: It cannot be used with a plan. Nothing is changed then.
     """
     optimizer = compiled_optimizer(model)
     if optimizer is None:

@@ -76,7 +76,7 @@ def optimizer_for(
     """
     if isinstance(plan, Schedule):
         raise PlanError(
-            "a schedule needs a training that knows where epochs end",
+            "optimizer_for takes a Plan, not a Schedule: your own loop decides where a phase ends",
             received=f"a Schedule of {count(len(plan.phases), 'phase')}",
             expected="a Plan",
             remedy="call optimizer_for(model, schedule.plan_of(phase), optimizer) where each phase begins",
@@ -113,15 +113,15 @@ def _found(optimizer: Any) -> Any:
     expected = "a keras.optimizers.Optimizer, or its name or configuration"
     if origin == "torch":
         raise OptimizerError(
-            f"{kind.__name__} is an optimizer of PyTorch, whose slots and groups a plan cannot reach",
+            f"{kind.__name__} is a PyTorch optimizer, whose state and groups a plan cannot change",
             received=f"an object of type {kind.__module__}.{kind.__name__}",
             expected=expected,
             remedy=f"give keras.optimizers.{kind.__name__}(...), or keep yours without the plan's "
-            "multipliers: after frostline.apply(model, plan) make it anew from [w.value for w in "
+            "multipliers: after frostline.apply(model, plan) make it again from [w.value for w in "
             "model.trainable_weights]",
         )
     raise OptimizerError(
-        "this is not an optimizer of Keras",
+        "this is not a Keras optimizer",
         received=f"an object of type {kind.__module__}.{kind.__name__}",
         expected=expected,
         remedy="optax: frostline.apply(model, plan), then optimizer.init([w.value for w in "
@@ -174,11 +174,11 @@ class _Loop:
         """Refuse to go on from a state that a jitted loop left behind: its slots and steps would be lost."""
         if self._stateless and steps_made(self._optimizer) == self._steps:
             raise OptimizerError(
-                "the optimizer's variables are as they were before its stateless_apply ran",
-                received=f"{self._optimizer.name} at step {self._steps}, as when its plan began",
-                expected="the values that the loop holds, in the variables",
+                "the optimizer's variables still hold the values from before stateless_apply ran",
+                received=f"{self._optimizer.name} at step {self._steps}, the step at which its plan began",
+                expected="variables that hold the values computed by your loop",
                 remedy="before the plan changes, assign them: for v, value in zip(optimizer.variables, "
-                "optimizer_variables): v.assign(value); likewise those of the model",
+                "optimizer_variables): v.assign(value); do the same for the model's variables",
             )
 
     def _apply(self, original: Callable[..., Any]) -> Callable[..., None]:
@@ -215,11 +215,12 @@ class _Loop:
         frozen = [address for address in known if address is not None]
         if frozen:
             return OptimizerError(
-                f"the optimizer was given gradients of what its plan for the model {self._model!r} freezes",
+                f"the optimizer was given gradients of weights that its plan for the model {self._model!r} "
+                "freezes",
                 received=listed(frozen),
                 expected=f"only {listed(t.address for t in targets_of(self._optimizer) or ())}",
-                remedy="give optimizer.apply(grads, model.trainable_variables), read anew after every change "
-                "of the plan; to train others, call optimizer_for again",
+                remedy="give optimizer.apply(grads, model.trainable_variables), read again after every "
+                "change of the plan; to train others, call optimizer_for again",
             )
         return OptimizerError(
             "the optimizer was given gradients of something that is not a weight of the model "

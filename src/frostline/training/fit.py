@@ -72,7 +72,7 @@ def fit(
         UnbuiltModelError: Its weights do not exist yet.
         PlanError: The plan, or a phase, trains nothing, does not fit the model, or monitors a value that
             this training does not report.
-        OptimizerError: The optimizer cannot be brought under a plan.
+        OptimizerError: The optimizer cannot be used with a plan.
         LayerInCallError: The model makes layers while it is called.
         TrainingError: A callback changed trainable flags by hand.
         NoGradientError: A weight that should train can receive no gradient (with `preflight`), or none of
@@ -137,7 +137,7 @@ def _refuse_epochs(arguments: dict[str, Any]) -> None:
     for name in ("epochs", "initial_epoch"):
         if name in arguments:
             raise PlanError(
-                f"a schedule says itself how long it lasts, so {name} has no place beside it",
+                f"{name} cannot be combined with a schedule, whose phases say how long they last",
                 received=f"{name}={arguments[name]!r}",
                 remedy="leave it out, or give the phases other epochs",
             )
@@ -153,8 +153,8 @@ def _refuse_best_of_other_parts(job: Job) -> None:
     callbacks = keras.tree.flatten(getattr(given, "callbacks", given))
     if keeping := [c for c in callbacks if getattr(c, "restore_best_weights", False)]:
         raise PlanError(
-            f"{type(keeping[0]).__name__} cannot put the best weights of one phase back in another, since "
-            "the phases train other parts of a weight",
+            f"{type(keeping[0]).__name__} cannot restore the best weights across phases that train "
+            "different parts of a weight",
             received=f"restore_best_weights=True; phases that differ in {listed(dict.fromkeys(changing))}",
             remedy="let phases restore their own: Phase(..., until=Plateau(...), restore_best=True)",
         )

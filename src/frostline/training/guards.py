@@ -30,7 +30,7 @@ class FlagGuard(ModelCallback):
         if changed := put_flags_right(model):
             raise TrainingError(
                 f"a callback changed trainable flags of the model {model.name!r} while it was trained",
-                received=f"changed flags of {listed(changed)}; they are as the plan has them again",
+                received=f"changed flags of {listed(changed)}; they were reset to what the plan says",
                 remedy="call frostline.apply(model, plan) in the callback, or give fit a Schedule",
             )
 

@@ -55,7 +55,7 @@ def no_gradient(model: Any, missing: Iterable[str]) -> NoGradientError:
     return NoGradientError(
         f"nothing that the plan trains in the model {model.name!r} received a gradient",
         received=f"no gradient, or zero at every step, for {listed(missing)}",
-        expected="a loss that depends on these weights by operations that have a derivative",
+        expected="a loss that depends on these weights through differentiable operations",
         remedy="look for round, argmax, a cast to integers, stop_gradient or a learning rate of 0 on the way",
     )
 

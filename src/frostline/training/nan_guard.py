@@ -15,7 +15,7 @@ from frostline._keras.variables import to_numpy
 from frostline.errors import NotFiniteError, listed
 from frostline.training.model_callback import ModelCallback
 
-SPOILT = "the weights are spoilt: load the model again"
+SPOILT = "the weights are no longer usable: load the model again"
 """What to do about the weights where nothing keeps a better state of them."""
 
 

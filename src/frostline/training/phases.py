@@ -137,8 +137,8 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         if wanted is not None and place.steps >= wanted:
             if place.steps > wanted:
                 warnings.warn(
-                    f"the phase {self.phase.name!r} took {place.steps} steps in place of {wanted}: "
-                    "with steps_per_execution, a phase ends where an execution ends",
+                    f"the phase {self.phase.name!r} took {place.steps} steps instead of {wanted}: with "
+                    "steps_per_execution, a phase ends where an execution ends",
                     UserWarning,
                     stacklevel=2,
                 )

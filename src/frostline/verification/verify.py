@@ -239,13 +239,12 @@ def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
     if part not in (old.part, new.part):
         which = "before" if before is None else "after"
         raise FrostlineError(
-            f"whether frozen elements of {address!r} changed cannot be told: a fingerprint does not speak of "
-            "them",
-            received=f"a fingerprint {which} without the rest beside {part}",
+            f"cannot tell whether frozen elements of {address!r} changed: a fingerprint does not record them",
+            received=f"the fingerprint {which!r} has no digest of the elements outside {part}",
             remedy="take it with the plan: frostline.fingerprint(model, plan)",
         )
     raise FrostlineError(
-        f"whether frozen elements of {address!r} changed cannot be told: the two fingerprints were taken "
+        f"cannot tell whether frozen elements of {address!r} changed: the two fingerprints were taken "
         "under different parametrizations",
         received=f"{old.part or 'a plain weight'} before, {new.part or 'a plain weight'} after",
         remedy="take the first after fl.parametrize, and the second before remove or fl.merge; or both with "

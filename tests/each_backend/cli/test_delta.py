@@ -162,7 +162,7 @@ def test_where_one_of_several_does_not_fit_nothing_is_written(run: Runner) -> No
     ]
     saved(run, out="same.safetensors")
     said = run.fails("delta", "apply", "base.keras", "tuned.safetensors", "same.safetensors", *out)
-    assert said.startswith("the delta 'tuned.safetensors', which is on the model, changes the same")
+    assert said.startswith("the delta 'tuned.safetensors', already loaded, changes the same")
     said = run.fails("delta", "apply", "base.keras", "tuned.safetensors", "tuned.safetensors", *out)
     assert said.startswith("a delta 'tuned.safetensors' is on the model already.\n")
     said = run.fails("delta", "apply", "base.keras", "tuned.safetensors", "furter.safetensors", *out)

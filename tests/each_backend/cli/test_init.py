@@ -75,9 +75,7 @@ def test_init_writes_a_plan_that_resolves_with_each_commented_rule(
     monkeypatch.setattr("frostline.cli.options.Loading.load", lambda *_, **__: model)
     done = run("init", "model.keras", "--out", "starter.yaml")
     assert (done.code, done.out) == (0, "")
-    assert (
-        done.err == "wrote starter.yaml; see what it trains with: frostline plan model.keras starter.yaml\n"
-    )
+    assert done.err == "wrote starter.yaml; preview it: frostline plan model.keras starter.yaml\n"
     plan = fl.Plan.load("starter.yaml")
     trained = {d.weight.address for d in plan.resolve(model).trained}
     assert trained == {d.weight.address for d in fl.linear_probe().resolve(model).trained}

@@ -118,7 +118,7 @@ def test_a_weight_that_trains(run: Runner) -> None:
     done = run("why", "mine:good", "features/kernel", *DATA)
     assert (done.code, done.err) == (0, "")
     first, *rest = done.lines
-    assert re.fullmatch(r"features/kernel: trains \(a gradient comes back to it, of norm \d\.\d+\)", first)
+    assert re.fullmatch(r"features/kernel: trains \(a gradient reaches it, of norm \d\.\d+\)", first)
     assert rest == ["  route: features/kernel > features > head > loss"]
 
 
@@ -126,10 +126,10 @@ def test_a_cut_gradient(run: Runner) -> None:
     done = run("why", "mine:choosing", "features/kernel", *DATA)
     assert (done.code, done.err) == (1, "")
     assert done.lines == [
-        "features/kernel: cut (the loss depends on it, and no gradient comes back)",
-        "  argmax gives integers or booleans, and nothing can be differentiated by those (mine.py:"
-        f"{line_of('chosen = ops.argmax(x, axis=-1)')}, in",
-        "  layer 'choosing'):",
+        "features/kernel: cut (the loss depends on it, but no gradient reaches it)",
+        "  argmax gives integers or booleans, which no gradient passes through (mine.py:"
+        f"{line_of('chosen = ops.argmax(x, axis=-1)')}, in layer",
+        "  'choosing'):",
         "      chosen = ops.argmax(x, axis=-1)",
         "  route: features/kernel > features > choosing > argmax",
         "  fix: choose softly: weights of softmax(x / temperature) in place of the index; or keep the hard",
@@ -191,7 +191,7 @@ def test_a_parametrized_weight(run: Runner, model: str, what: str) -> None:
     done = run("why", f"mine:{model}", "features/kernel", *DATA)
     assert (done.code, done.err) == (0, "")
     first, route, note = done.lines
-    assert first.startswith("features/kernel: partial (a gradient comes back to the part of it that trains")
+    assert first.startswith("features/kernel: partial (a gradient reaches the part of it that trains")
     assert route.endswith(" > features > head > loss")
     assert note == f"  note: what trains of it: {what}"
 
@@ -248,7 +248,7 @@ MISUSE = {
     ),
     "no data": (
         ("head/kernel",),
-        "a model alone says nothing of its gradients: they need data.\n"
+        "computing gradients needs data.\n"
         "  expected: a .npz or .csv file, a folder of images by class, or module:function\n"
         "  fix:      add --data data.npz, or give a run config in place of the model",
     ),

@@ -185,7 +185,7 @@ def test_what_is_more_than_low_rank_is_refused(tmp_path: Path) -> None:
     assert refused(altered(tmp_path, bias="all", use_dora=True)) == (
         "the adapter in 'FOLDER' holds more than LoRA.\n"
         "  received: use_dora=True, bias='all'\n"
-        "  expected: factors of low rank alone"
+        "  expected: low-rank factors only"
     )
     assert refused(altered(tmp_path, peft_type="IA3")) == (
         "the adapter in 'FOLDER' is not LoRA.\n  received: peft_type 'IA3'\n  expected: 'LORA'"
@@ -195,7 +195,7 @@ def test_what_is_more_than_low_rank_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("alpha", [None, "16", True, float("nan")])
 def test_a_scale_that_is_no_number_is_refused(tmp_path: Path, alpha: Any) -> None:
     assert refused(altered(tmp_path, lora_alpha=alpha)) == (
-        "the config of the adapter in 'FOLDER' does not say by what its updates are scaled.\n"
+        "the config of the adapter in 'FOLDER' has an invalid lora_alpha or alpha_pattern.\n"
         f"  received: lora_alpha: {json.dumps(alpha)}\n"
         "  expected: a number as lora_alpha, and for each module that alpha_pattern names\n"
         "  fix:      write the lora_alpha that the adapter was trained with into adapter_config.json"
@@ -236,16 +236,16 @@ def test_exporting_says_what_is_no_adapter(tmp_path: Path) -> None:
 
     model = two_dense()
     assert said(model) == (
-        "there is no adapter of low rank to export.\n"
+        "there is no low-rank adapter to export.\n"
         "  expected: a weight with fl.parametrize(model, address, fl.LowRank(rank=8))"
     )
     before = fl.fingerprint(model)
     model.get_layer("b").bias.assign([1.0, 1.0])
     delta = fl.save_delta(model, tmp_path / "bias.safetensors", base=before)
     assert said(delta) == (
-        "the delta changes more than adapters of low rank, which PEFT's layout cannot hold.\n"
+        "the delta changes more than low-rank adapters, which PEFT's layout cannot hold.\n"
         "  received: b/bias\n"
-        "  fix:      export the model itself, which writes the adapters alone"
+        "  fix:      export the model itself, which writes only the adapters"
     )
     for address in ("a/kernel", "b/kernel"):
         fl.parametrize(model, address, fl.LowRank(1))

@@ -80,7 +80,7 @@ def test_a_weight_parametrized_otherwise_is_refused(tmp_path: Path) -> None:
     base = two_dense()
     fl.parametrize(base, "a/kernel", fl.Rows([1]))
     assert refused(base, tmp_path / "one.safetensors") == (
-        "'a/kernel' is parametrized otherwise than in the delta.\n"
+        "'a/kernel' is parametrized differently from the delta.\n"
         "  received: rows 1 on the model, rows 0, 2 in the delta\n"
         "  fix:      remove it from the model, or merge it, before the delta is loaded"
     )
@@ -145,9 +145,9 @@ def test_saving_says_what_is_no_base(tmp_path: Path) -> None:
         "  expected: a Run of fl.fit, a Receipt, a Fingerprint, the base model, or None"
     )
     assert said(base=custom_block()).startswith("the base has other weights than the model 'two_dense'")
-    assert said(base=fl.fingerprint(model), check=False).startswith("only a run, or its receipt")
+    assert said(base=fl.fingerprint(model), check=False).startswith("check=False needs base=")
     run = frostline_fit(compiled(two_dense()), PLAN, guard=False)
-    assert said(base=run).startswith("the run has no receipt, so it does not tell what moved")
+    assert said(base=run).startswith("the run has no receipt, so what changed is not known")
 
 
 def test_a_failure_halfway_leaves_the_model_as_it_was(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:

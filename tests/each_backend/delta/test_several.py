@@ -51,14 +51,14 @@ def test_deltas_that_overlap_are_refused(tmp_path: Path) -> None:
     fl.load_delta(base, tmp_path / "one.safetensors")
     now = fl.fingerprint(base)
     assert refused(base, tmp_path / "two.safetensors") == (
-        "the delta 'one', which is on the model, changes the same elements.\n"
+        "the delta 'one', already loaded, changes the same elements.\n"
         "  received: both change a/kernel\n"
         "  expected: deltas that change different elements, or one that was trained on top of the other\n"
-        "  fix:      take it off first: remove_delta(model, 'one')"
+        "  fix:      remove it first: remove_delta(model, 'one')"
     )
     assert refused(base, tmp_path / "one.safetensors") == (
         "a delta 'one' is on the model already.\n"
-        "  fix:      take it off with remove_delta, or give this one another name: name=..."
+        "  fix:      remove it with remove_delta, or give this one another name: name=..."
     )
     assert fl.fingerprint(base) == now
     assert len(fl.deltas(base)) == 1
@@ -72,7 +72,7 @@ def test_an_unknown_delta_cannot_be_taken_off(tmp_path: Path) -> None:
         fl.remove_delta(base, "frist")
     assert str(failed.value) == (
         "there is no delta 'frist' on the model 'two_dense'.\n"
-        "  received: on it are: first\n"
+        "  received: loaded: first\n"
         "  fix:      did you mean first?"
     )
 
@@ -126,9 +126,9 @@ def test_a_delta_comes_on_top_of_the_one_that_it_was_trained_on(tmp_path: Path) 
     with pytest.raises(fl.FrostlineError) as failed:
         fl.remove_delta(base, "first")
     assert str(failed.value) == (
-        "the delta 'first' cannot be taken off: what was trained on top of it is on the model.\n"
+        "the delta 'first' cannot be removed: deltas that were trained on top of it are loaded.\n"
         "  received: on top of it: second\n"
-        "  fix:      first remove_delta(model, 'second')"
+        "  fix:      remove those first: remove_delta(model, 'second')"
     )
     assert fl.fingerprint(base) == now
     fl.remove_delta(base, "second")
@@ -178,7 +178,7 @@ def test_what_was_trained_further_comes_on_top(plan: fl.Plan, further: fl.Plan, 
     with_first = values(base)
     assert fl.load_delta(base, second).rests_on == ("first",)
     assert same_bits(base, model)
-    with pytest.raises(fl.FrostlineError, match="cannot be taken off: what was trained on top of it"):
+    with pytest.raises(fl.FrostlineError, match="cannot be removed: deltas that were trained on top of it"):
         fl.remove_delta(base, "first")
     fl.remove_delta(base, "second")
     assert changed(base, with_first) == set()
@@ -218,4 +218,4 @@ def test_factors_of_their_own_do_not_replace_others(prepare: Any, tmp_path: Path
     base = two_dense()
     prepare(base)
     fl.load_delta(base, one)
-    assert "'one', which is on the model, changes the same elements" in refused(base, two)
+    assert "'one', already loaded, changes the same elements" in refused(base, two)

@@ -174,7 +174,7 @@ def test_why_and_audit_agree() -> None:
 
 def test_why_prints_as_a_paragraph() -> None:
     text = str(asked(rounding(), "features/bias"))
-    assert text.startswith("features/bias: cut (the loss depends on it, and no gradient comes back)\n")
+    assert text.startswith("features/bias: cut (the loss depends on it, but no gradient reaches it)\n")
     assert "      return ops.round(x)" in text
 
 

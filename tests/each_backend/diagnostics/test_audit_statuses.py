@@ -191,9 +191,7 @@ def test_weights_of_low_rank() -> None:
     assert answer.ok
     assert answer.findings == ()
     assert one.gradient_norm == pytest.approx(answer.gradient_norms["a/kernel"])
-    assert str(one).startswith(
-        "a/kernel: partial (a gradient comes back to the part of it that trains, of norm"
-    )
+    assert str(one).startswith("a/kernel: partial (a gradient reaches the part of it that trains, of norm")
     frozen = asked(model, "a/kernel", plan=fl.Plan().train("b/**"))
     assert frozen.status == "frozen"
 

@@ -158,13 +158,13 @@ def test_the_text_of_one_explanation() -> None:
 
     text = " ".join(str(answer["kernel"]).split())
     assert text.startswith(
-        "kernel: cut (the loss depends on it, and no gradient comes back) "
+        "kernel: cut (the loss depends on it, but no gradient reaches it) "
         "round has a derivative of zero wherever it has one ("
     )
     assert f"test_explain.py:{where.line}): hidden = ops.round(ops.ones((2, 3)) @ kernel)" in text
     assert " > round fix: let the gradient pass as if round were not there" in text
     assert text.endswith("x + stop_gradient(round(x) - x)")
-    assert str(answer["head"]).startswith("head: trains (a gradient comes back to it, of norm ")
+    assert str(answer["head"]).startswith("head: trains (a gradient reaches it, of norm ")
 
 
 def test_the_table_of_all() -> None:
@@ -174,7 +174,7 @@ def test_the_table_of_all() -> None:
         return ops.mean(ops.stop_gradient(ops.ones((2, 3)) @ kernel) @ head)
 
     text = str(fl.explain(loss, [kernel, head, spare]))
-    assert text.startswith("Gradients of a loss of 4.41 by 3 variables\n")
+    assert text.startswith("Gradients of the loss (4.41) with respect to 3 variables\n")
     rows = {line.split()[0]: line.split()[1] for line in text.splitlines()[2:5]}
     assert rows == {"kernel": "cut", "head": "trains", "spare": "unused"}
     assert "\nspare: unused\n  fix: nothing reads it while the loss is computed" in text
@@ -261,7 +261,7 @@ def test_what_is_no_variable() -> None:
         "torch": "a keras.Variable, torch.nn.Parameter or leaf torch.Tensor",
     }
     assert str(caught.value) == (
-        "'w' is not a variable that a gradient can be taken of.\n"
+        "'w' is not a variable that gradients can be computed for.\n"
         "  received: a numpy.ndarray\n"
         f"  expected: {kinds[BACKEND]}\n"
         "  fix:      pass what the optimizer would update, such as model.trainable_variables"

@@ -101,7 +101,7 @@ def test_it_prints_as_a_short_paragraph() -> None:
     model = branches()
     lines = str(fl.what_if(model, *data_for(model), block="b")).splitlines()
     assert lines[0] == "with the gradient stopped at the output of 'b'"
-    assert lines[1] == "  would starve: a/kernel, a/bias"
+    assert lines[1] == "  would get no gradient: a/kernel, a/bias"
     assert lines[2].startswith("  backward operations saved: ")
     assert lines[3].startswith("  kept for the backward pass: 96 B less of ")
 

@@ -24,8 +24,8 @@ a/kernel, a/bias: cut
   fix: let the gradient pass as if round were not there (straight-through estimator): x +
   stop_gradient(round(x) - x).
   received: a plan that trains a/kernel, a/bias
-  expected: for each weight that is to train a way to the loss by operations that have a derivative
-  fix:      mend that place, or leave these weights out of the plan; preflight=False trains all the same"""
+  expected: a differentiable path from each trained weight to the loss
+  fix:      change the model there, or leave these weights out of the plan; preflight=False trains anyway"""
 
 
 def rounded(stop: Any = ops.round) -> keras.Model:

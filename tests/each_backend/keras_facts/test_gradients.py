@@ -55,7 +55,7 @@ def test_keras_round_in_loss(recwarn: pytest.WarningsRecorder) -> None:
 NO_GRADIENT_TEXT = """\
 nothing that the plan trains in the model 'two_dense' received a gradient.
   received: no gradient, or zero at every step, for b/kernel, b/bias
-  expected: a loss that depends on these weights by operations that have a derivative
+  expected: a loss that depends on these weights through differentiable operations
   fix:      look for round, argmax, a cast to integers, stop_gradient or a learning rate of 0 on \
 the way"""
 

@@ -238,7 +238,8 @@ def test_frostline_notes_lost_regularization() -> None:
     model = two_dense(regularizer="l2")
 
     assert fl.Plan().train("b/**").resolve(model).notes == (
-        "the penalties of 1 frozen weight leave the reported loss (a/kernel): losses before and "
+        "the penalties of 1 frozen weight are no longer part of the reported loss (a/kernel): losses "
+        "before and "
         "after freezing are not comparable",
     )
     assert fl.Plan().train("a/kernel").resolve(model).notes == ()

@@ -318,7 +318,7 @@ def test_frostline_refuses_several_optimizers() -> None:
     with pytest.raises(OptimizerError) as caught:
         frostline_fit(model, ONLY_B)
     assert str(caught.value) == (
-        "an optimizer of type MultiOptimizer cannot be brought under a plan.\n"
+        "an optimizer of type MultiOptimizer cannot be used with a plan.\n"
         "  expected: one keras.optimizers.Optimizer, or a LossScaleOptimizer around one\n"
         "  fix:      give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)"
     )

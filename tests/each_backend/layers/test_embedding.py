@@ -225,19 +225,19 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "a word": (
         lambda: PretrainedEmbedding(table(), train="rows"),
-        "this does not say which rows train.\n"
+        "train= has an invalid value.\n"
         "  received: 'rows'\n"
         "  expected: True, False, 'oov', a slice, a list of rows from 0 to 6, or 7 booleans",
     ),
     "a mask of another length": (
         lambda: PretrainedEmbedding(table(), train=np.ones(6, bool)),
-        "this does not say which rows train.\n"
+        "train= has an invalid value.\n"
         "  received: an array of shape (6,), dtype bool\n"
         "  expected: True, False, 'oov', a slice, a list of rows from 0 to 6, or 7 booleans",
     ),
     "rows as floats": (
         lambda: PretrainedEmbedding(table(), train=[1.0, 2.0]),
-        "this does not say which rows train.\n"
+        "train= has an invalid value.\n"
         "  received: [1.0, 2.0]\n"
         "  expected: True, False, 'oov', a slice, a list of rows from 0 to 6, or 7 booleans",
     ),
@@ -268,7 +268,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "another kind of file": (
         lambda: PretrainedEmbedding("vectors.bin"),
-        "'vectors.bin' is of a kind that is not read here.\n"
+        "'vectors.bin' has an unsupported file type.\n"
         "  received: the ending '.bin'\n"
         "  expected: one of .npy, .safetensors, .txt, .vec\n"
         "  fix:      unpack it, or save its matrix with numpy.save('matrix.npy', matrix)",

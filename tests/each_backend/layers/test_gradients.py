@@ -277,7 +277,7 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "unknown function": (
         lambda: Hybrid(["sqare"]),
-        "a function to stop names a function that there is not.\n"
+        "a function to stop names an unknown function.\n"
         "  received: 'sqare'\n"
         "  expected: the name of a function of keras.ops or keras.activations, or of a registered one\n"
         "  fix:      did you mean square, squareplus, sqrt?",
@@ -298,13 +298,13 @@ MISUSE: dict[str, tuple[Any, str]] = {
     ),
     "two shapes": (
         lambda: StraightThrough("sum", name="s").build((None, 3)),
-        "the functions of the layer 's' give results of two shapes.\n"
+        "the functions of the layer 's' give results of different shapes.\n"
         "  received: forward (), backward (None, 3)\n"
         "  expected: one shape for both, since the gradient of one stands for that of the other",
     ),
     "shapes that do not fit": (
         lambda: Hybrid("transpose", name="h").build((4, 3)),
-        "a stopped function of the layer 'h' does not fit beside its live branch.\n"
+        "a stopped function of the layer 'h' does not fit next to its live branch.\n"
         "  received: shape (3, 4) beside (4, 3)\n"
         "  expected: shapes that differ along axis -1 only",
     ),

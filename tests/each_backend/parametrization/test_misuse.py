@@ -158,7 +158,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "low rank of a vector": (
         "a/bias",
         fl.LowRank(rank=1),
-        "only a weight with two axes or more has an update of low rank.\n"
+        "a low-rank update needs a weight with two axes or more.\n"
         "  received: rank 1; a weight of shape (3,)\n"
         "  fix:      train it as a whole, or with Scale()",
     ),
@@ -177,7 +177,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "an address that is not text": (
         7,
         fl.Rows([0]),
-        "the address of a weight is a text.\n"
+        "the address of a weight must be a string.\n"
         "  received: an object of type int\n"
         "  expected: such as 'tokens/embeddings'",
     ),
@@ -281,7 +281,7 @@ def test_parametrizations_are_not_nested() -> None:
         "'a/kernel' is parametrized already.\n"
         "  received: rank 1, on top of rows 0\n"
         "  expected: a plain weight: parametrizations are not nested\n"
-        "  fix:      remove the first one, or say both as one Index or Mask"
+        "  fix:      remove the first one, or combine both in one Index or Mask"
     )
 
 
@@ -331,12 +331,12 @@ def test_whole_numbers_are_refused() -> None:
         (
             "max_norm",
             fl.Rows([0]),
-            "the constraint MaxNorm, which takes trained and frozen elements together",
+            "the constraint MaxNorm, which combines trained and frozen elements",
         ),
         (
             keras.constraints.UnitNorm(axis=-1),
             fl.Mask(np.eye(4, 3) > 0),
-            "the constraint UnitNorm, which takes trained and frozen elements together",
+            "the constraint UnitNorm, which combines trained and frozen elements",
         ),
     ],
 )
@@ -345,7 +345,7 @@ def test_constraints_that_parts_alone_cannot_keep_are_refused(
 ) -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, kernel_constraint=constraint, name="a")])
     assert refusal(model, KERNEL, how) == (
-        f"the constraint of 'a/kernel' cannot be kept by {how} alone.\n"
+        f"the constraint of 'a/kernel' cannot be combined with {how}.\n"
         f"  received: {received}\n"
         "  expected: NonNeg, or a norm along axes that the trained elements have in full\n"
         "  fix:      build the layer without the constraint"

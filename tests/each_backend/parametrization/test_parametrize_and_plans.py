@@ -139,7 +139,7 @@ def test_fingerprints_of_other_elements_are_not_compared() -> None:
     with pytest.raises(fl.FrostlineError) as caught:
         fl.verify(model, before, fl.Plan().train("**"))
     assert str(caught.value) == (
-        "whether frozen elements of 'a/kernel' changed cannot be told: the two fingerprints were taken under "
+        "cannot tell whether frozen elements of 'a/kernel' changed: the two fingerprints were taken under "
         "different parametrizations.\n"
         "  received: a plain weight before, columns 0, 2 after\n"
         "  fix:      take the first after fl.parametrize, and the second before remove or fl.merge; or both "

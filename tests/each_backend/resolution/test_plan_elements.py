@@ -169,8 +169,8 @@ def test_the_table_and_the_data_say_it() -> None:
 def test_a_rule_that_adds_nothing_is_noted() -> None:
     plan = fl.Plan().train("**").train(KERNEL, rows=[1])
     assert plan.resolve(two_dense()).notes == (
-        "rule 2 (train 'a/kernel' (rows 1)) adds nothing to 'a/kernel', whose elements there train already; "
-        "to train these alone, freeze the weight in a rule before",
+        "rule 2 (train 'a/kernel' (rows 1)) adds nothing to 'a/kernel': those elements already train; to "
+        "train only them, freeze the weight in an earlier rule",
     )
     assert fl.Plan().train(KERNEL).freeze(KERNEL).train(KERNEL, rows=[1]).resolve(two_dense()).notes == ()
 
@@ -241,14 +241,14 @@ MISTAKES: dict[str, tuple[Callable[[keras.Model], Any], fl.Plan, str]] = {
         "that train already.\n"
         "  received: lr x 1, decay x 1; before: lr x 0.1, decay x 1\n"
         "  expected: one learning rate and one decay for all elements of a weight\n"
-        "  fix:      give these rules the same lr and decay; to train these elements alone, freeze the "
-        "weight in a rule before",
+        "  fix:      give these rules the same lr and decay; to train only these elements, freeze the "
+        "weight in an earlier rule",
     ),
     "elements of what trains via an update": (
         nothing,
         fl.Plan().train("b/**").train(KERNEL, via=fl.LowRank(2)).freeze(KERNEL, rows=[1]),
-        "rule 3 (freeze 'a/kernel' (rows 1)) speaks of elements of 'a/kernel', which rule 2 trains via rank "
-        "2, in all its elements at once.\n"
+        "rule 3 (freeze 'a/kernel' (rows 1)) selects elements of 'a/kernel', but rule 2 trains all of it via "
+        "rank 2.\n"
         "  expected: for each weight either elements or one parametrization\n"
         "  fix:      put a rule that freezes or trains the weight as a whole between rules 2 and 3, or leave "
         "one of them out",
@@ -256,22 +256,21 @@ MISTAKES: dict[str, tuple[Callable[[keras.Model], Any], fl.Plan, str]] = {
     "a plan that freezes what was parametrized by hand": (
         by_hand(fl.Rows([0])),
         fl.Plan().train("b/**").freeze(KERNEL),
-        "rule 2 (freeze 'a/kernel') freezes 'a/kernel', a part of which was made to train by "
-        "frostline.parametrize.\n"
+        "rule 2 (freeze 'a/kernel') freezes 'a/kernel', part of which frostline.parametrize made trainable.\n"
         "  received: rows 0 on 'a/kernel', frozen by the plan\n"
         "  expected: a weight that is trained in part, or one that is frozen\n"
-        "  fix:      train the part by a rule behind that one, .train('a/kernel'), or take it off by its "
-        "remove() or frostline.merge(model)",
+        "  fix:      train the part by a later rule, .train('a/kernel'), or remove the parametrization by "
+        "its remove() or frostline.merge(model)",
     ),
     "elements of what was parametrized by hand": (
         by_hand(fl.LowRank(1)),
         fl.Plan().train(KERNEL, rows=[1]),
-        "rule 1 (train 'a/kernel' (rows 1)) says which part of 'a/kernel' trains, and frostline.parametrize "
-        "has said so before.\n"
+        "'a/kernel' was already parametrized by frostline.parametrize, so rule 1 (train 'a/kernel' (rows 1)) "
+        "cannot choose which part of it trains.\n"
         "  received: rows 1, on top of rank 1\n"
         "  expected: one of the two\n"
-        "  fix:      take the first one off, by its remove() or frostline.merge(model), or train what is "
-        "there: .train('a/kernel')",
+        "  fix:      remove the first one, by its remove() or frostline.merge(model), or train its part: "
+        ".train('a/kernel')",
     ),
 }
 
@@ -298,8 +297,8 @@ def test_a_constraint_that_cannot_be_kept_is_refused() -> None:
         fl.Plan().train("**").freeze(KERNEL, columns=[0]).resolve(model)
     assert str(caught.value) == (
         "rule 2 (freeze 'a/kernel' (columns 0)) does not fit 'a/kernel': the constraint of 'a/kernel' cannot "
-        "be kept by columns 1:3 alone.\n"
-        "  received: the constraint MaxNorm, which takes trained and frozen elements together\n"
+        "be combined with columns 1:3.\n"
+        "  received: the constraint MaxNorm, which combines trained and frozen elements\n"
         "  expected: NonNeg, or a norm along axes that the trained elements have in full\n"
         "  fix:      build the layer without the constraint"
     )

@@ -58,7 +58,8 @@ def test_an_altered_file_is_refused(saved: Path) -> None:
         "the decisions in 'other.keras' were altered after they were written.\n"
         "  received: frostline.json: {}\n"
         "  expected: what frostline.save_model wrote\n"
-        "  fix:      ask for the file as it was saved; keras.models.load_model opens the model plainly"
+        "  fix:      ask for the file as it was saved; keras.models.load_model opens the model without the "
+        "decisions"
     )
     swapped = text.replace(b'"trains": true', b'"trains": false', 1)
     assert swapped != text

@@ -297,9 +297,9 @@ def test_a_function_that_builds_the_model_takes_the_place_of_a_configuration() -
     with pytest.raises(fl.FrostlineError) as caught:
         fl.grow_embedding(model, "tokens/embeddings", rows=NEW, build=lambda rows: bare(rows + 1))
     assert str(caught.value) == (
-        "'tokens/embeddings' is another weight in the model made anew.\n"
+        "'tokens/embeddings' is a different weight in the rebuilt model.\n"
         "  received: weight of shape (13, 4), float32\n"
         "  expected: weight of shape (9, 4), float32"
     )
-    with pytest.raises(fl.FrostlineError, match="has no more rows in the model made anew"):
+    with pytest.raises(fl.FrostlineError, match="did not gain rows in the rebuilt model"):
         fl.grow_embedding(model, "tokens/embeddings", rows=NEW, build=lambda rows: bare())

@@ -50,8 +50,9 @@ def test_a_weight_whose_rows_are_no_setting() -> None:
     assert refused(made(sequential), "head/kernel") == (
         "no setting of 'head' could be raised from 4 to 7.\n"
         "  received: no setting with the value 4\n"
-        "  expected: one such as input_dim=, that sets the rows of the table and, with it, nothing else\n"
-        "  fix:      name an output layer with weights of its own as head=; or pass build=, a function of "
+        "  expected: a setting such as input_dim= that sets the number of rows of the table and nothing "
+        "else\n"
+        "  fix:      pass an output layer that has its own weights as head=, or pass build=, a function of "
         "the new number of rows that returns a new, built model"
     )
 
@@ -59,7 +60,7 @@ def test_a_weight_whose_rows_are_no_setting() -> None:
 @pytest.mark.parametrize("rows", [0, -1, True, 2.0, "3"])
 def test_a_number_of_rows_that_is_none(rows: Any) -> None:
     assert refused(made(sequential), rows=rows) == (
-        f"rows must say how many rows are new.\n  received: {rows!r}\n  expected: a whole number from 1 on"
+        f"rows must be the number of new rows.\n  received: {rows!r}\n  expected: a whole number from 1 up"
     )
 
 
@@ -68,12 +69,12 @@ def test_a_number_of_rows_that_is_none(rows: Any) -> None:
     [
         (
             "men",
-            "there is no such initializer.\n  received: 'men'\n  expected: 'mean', 'zeros', an initializer "
+            "unknown initializer.\n  received: 'men'\n  expected: 'mean', 'zeros', an initializer "
             "of Keras, an array of the new rows, or ids of pieces",
         ),
         (
             [[1], [2]],
-            "there are pieces for 2 new rows, and 3 rows are new.\n"
+            "pieces are given for 2 new rows, but 3 rows are new.\n"
             "  expected: one list of ids of old rows for each new one",
         ),
         (
@@ -91,13 +92,13 @@ def test_a_number_of_rows_that_is_none(rows: Any) -> None:
         ),
         (
             GIVEN[:2],
-            "this does not say what the new rows start from.\n  received: dtype float32, shape (2, 4)\n"
+            "invalid initializer.\n  received: dtype float32, shape (2, 4)\n"
             "  expected: an array of floating-point numbers of shape (3, 4), "
             "or one of the other initializers",
         ),
         (
             GIVEN.astype("int32"),
-            "this does not say what the new rows start from.\n  received: dtype int32, shape (3, 4)\n"
+            "invalid initializer.\n  received: dtype int32, shape (3, 4)\n"
             "  expected: an array of floating-point numbers of shape (3, 4), "
             "or one of the other initializers\n"
             "  fix:      give ids of pieces as lists: ids.tolist()",
@@ -105,7 +106,7 @@ def test_a_number_of_rows_that_is_none(rows: Any) -> None:
         (np.where(GIVEN == 5, np.nan, GIVEN), "new row 1 holds a number that is not finite."),
         (
             None,
-            "this does not say what the new rows start from.\n  received: a NoneType\n"
+            "invalid initializer.\n  received: a NoneType\n"
             "  expected: an array of floating-point numbers of shape (3, 4), "
             "or one of the other initializers",
         ),
@@ -130,7 +131,7 @@ def test_a_head_that_is_none() -> None:
 def test_a_model_without_a_configuration() -> None:
     model = made(bare)
     assert refused(model) == (
-        f"the model {model.name!r} cannot be made anew: it has no complete configuration.\n"
+        f"the model {model.name!r} cannot be rebuilt: it has no complete configuration.\n"
         "  received: no config\n"
         "  fix:      give its classes a get_config, which saving needs too; or pass build=, a function "
         "of the new number of rows that returns a new, built model"
@@ -152,9 +153,9 @@ def test_what_was_set_by_hand_beside_the_configuration() -> None:
     front.factor = 2.0
     front.call = lambda numbers: front.factor * type(front).call(front, numbers)
     assert refused(model, "encoder/front/word/embeddings") == (
-        "the configuration of 'encoder/front' does not know of all its settings.\n"
-        "  received: factor, call, changed on the layer after it was made\n"
-        "  expected: a layer that its get_config describes: else saving loses this too\n"
+        "get_config of 'encoder/front' omits some settings.\n"
+        "  received: factor, call, changed on the layer after it was created\n"
+        "  expected: a get_config that returns every setting; saving loses these too\n"
         "  fix:      let get_config return it, or pass build=, a function of the new number of rows that "
         "returns a new, built model"
     )
@@ -172,12 +173,12 @@ def test_layers_that_are_something_else_already() -> None:
     adapted.get_layer("tokens").enable_lora(2)
     assert refused(adapted) == (
         "'tokens/embeddings' belongs to a layer with an adapter of Keras's own (enable_lora).\n"
-        "  fix:      grow first, then put adapters on; fl.LowRank can be taken off again"
+        "  fix:      grow first, then add adapters; fl.LowRank can be removed again"
     )
     parametrized = made(sequential)
     fl.parametrize(parametrized, "head/kernel", fl.Rows([1]))
     assert refused(parametrized) == (
-        "the model has parametrized weights, which a configuration does not know of.\n"
+        "the model has parametrized weights, which a configuration does not include.\n"
         "  received: head/kernel\n"
-        "  fix:      call fl.merge(model) first, or remove() what fl.parametrize gave back"
+        "  fix:      call fl.merge(model) first, or remove() what fl.parametrize returned"
     )

@@ -205,9 +205,8 @@ def test_a_fingerprint_without_the_plan_cannot_tell() -> None:
     with pytest.raises(fl.FrostlineError) as caught:
         fl.verify(model, before, plan)
     assert str(caught.value) == (
-        "whether frozen elements of 'a/kernel' changed cannot be told: a fingerprint does not speak of "
-        "them.\n"
-        "  received: a fingerprint before without the rest beside rows 1:3\n"
+        "cannot tell whether frozen elements of 'a/kernel' changed: a fingerprint does not record them.\n"
+        "  received: the fingerprint 'before' has no digest of the elements outside rows 1:3\n"
         "  fix:      take it with the plan: frostline.fingerprint(model, plan)"
     )
 

@@ -241,11 +241,11 @@ def test_a_state_that_was_not_written_back_is_noticed() -> None:
     with pytest.raises(OptimizerError) as caught:
         fl.optimizer_for(model, fl.Plan(default="train"), mine)
     assert str(caught.value) == (
-        "the optimizer's variables are as they were before its stateless_apply ran.\n"
-        f"  received: {mine.name} at step 0, as when its plan began\n"
-        "  expected: the values that the loop holds, in the variables\n"
+        "the optimizer's variables still hold the values from before stateless_apply ran.\n"
+        f"  received: {mine.name} at step 0, the step at which its plan began\n"
+        "  expected: variables that hold the values computed by your loop\n"
         "  fix:      before the plan changes, assign them: for v, value in zip(optimizer.variables, "
-        "optimizer_variables): v.assign(value); likewise those of the model"
+        "optimizer_variables): v.assign(value); do the same for the model's variables"
     )
     write_back(model, mine, state)
     fl.optimizer_for(model, fl.Plan(default="train"), mine)

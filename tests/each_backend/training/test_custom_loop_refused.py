@@ -43,11 +43,11 @@ def test_gradients_of_frozen_weights_are_refused() -> None:
     with pytest.raises(OptimizerError) as caught:
         mine.apply(ones(model.weights), model.weights)
     assert str(caught.value) == (
-        "the optimizer was given gradients of what its plan for the model 'two_dense' freezes.\n"
+        "the optimizer was given gradients of weights that its plan for the model 'two_dense' freezes.\n"
         "  received: a/kernel, a/bias\n"
         "  expected: only b/kernel, b/bias\n"
-        "  fix:      give optimizer.apply(grads, model.trainable_variables), read anew after every change of "
-        "the plan; to train others, call optimizer_for again"
+        "  fix:      give optimizer.apply(grads, model.trainable_variables), read again after every change "
+        "of the plan; to train others, call optimizer_for again"
     )
     with pytest.raises(OptimizerError, match="a/kernel, a/bias"):
         mine.apply_gradients(zip(ones(model.weights), model.weights, strict=True))
@@ -62,7 +62,7 @@ def test_frozen_weights_without_a_gradient_are_let_pass() -> None:
     grads = [keras.ops.ones(v.shape) if v.trainable else None for v in model.weights]
     mine.apply(grads, model.weights)
     assert changed(model, before) == weights_in(model, "b")
-    with pytest.raises(OptimizerError, match="gradients of what its plan"):
+    with pytest.raises(OptimizerError, match="gradients of weights that its plan"):
         mine.apply([None, None], model.get_layer("a").weights)
 
 
@@ -121,11 +121,11 @@ def test_an_optimizer_of_pytorch_is_refused() -> None:
     with pytest.raises(OptimizerError) as caught:
         fl.optimizer_for(model, ONLY_B, given)
     assert str(caught.value) == (
-        "AdamW is an optimizer of PyTorch, whose slots and groups a plan cannot reach.\n"
+        "AdamW is a PyTorch optimizer, whose state and groups a plan cannot change.\n"
         "  received: an object of type torch.optim.adamw.AdamW\n"
         "  expected: a keras.optimizers.Optimizer, or its name or configuration\n"
         "  fix:      give keras.optimizers.AdamW(...), or keep yours without the plan's multipliers: after "
-        "frostline.apply(model, plan) make it anew from [w.value for w in model.trainable_weights]"
+        "frostline.apply(model, plan) make it again from [w.value for w in model.trainable_weights]"
     )
     assert all(v.trainable for v in model.weights)
 
@@ -139,7 +139,7 @@ def test_what_is_no_optimizer(given: Any) -> None:
 def test_several_optimizers_in_one_are_refused() -> None:
     model = two_dense()
     several = keras.optimizers.MultiOptimizer({".*": keras.optimizers.SGD()})
-    with pytest.raises(OptimizerError, match="cannot be brought under a plan"):
+    with pytest.raises(OptimizerError, match="cannot be used with a plan"):
         fl.optimizer_for(model, ONLY_B, several)
     assert all(v.trainable for v in model.weights)
 
@@ -150,7 +150,7 @@ def test_plans_that_cannot_be_looped() -> None:
     with pytest.raises(PlanError) as caught:
         fl.optimizer_for(model, schedule, "adam")  # type: ignore[arg-type]
     assert str(caught.value) == (
-        "a schedule needs a training that knows where epochs end.\n"
+        "optimizer_for takes a Plan, not a Schedule: your own loop decides where a phase ends.\n"
         "  received: a Schedule of 2 phases\n"
         "  expected: a Plan\n"
         "  fix:      call optimizer_for(model, schedule.plan_of(phase), optimizer) where each phase begins"

@@ -105,7 +105,7 @@ def message(name: str, received: str) -> str:
     """The whole text of the error."""
     return (
         f"a callback changed trainable flags of the model {name!r} while it was trained.\n"
-        f"  received: changed flags of {received}; they are as the plan has them again\n"
+        f"  received: changed flags of {received}; they were reset to what the plan says\n"
         "  fix:      call frostline.apply(model, plan) in the callback, or give fit a Schedule"
     )
 

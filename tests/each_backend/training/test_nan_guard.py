@@ -39,7 +39,8 @@ def test_it_names_the_first_bad_batch_and_the_bad_samples() -> None:
         "stopped there.\n"
         "  received: x has NaN or infinity in 2 of 24 samples: 9, 17\n"
         "  expected: data without NaN and infinity, and steps that do not diverge\n"
-        "  fix:      correct or leave out these samples; the weights are spoilt: load the model again"
+        "  fix:      correct or leave out these samples; the weights are no longer usable: load the model "
+        "again"
     )
 
 
@@ -95,7 +96,7 @@ def test_a_run_that_can_be_resumed_ends_with_its_last_good_checkpoint(tmp_path: 
                 self.model.get_layer("b").bias.assign([np.nan, 0.0])
 
     error = stopped(model, x, y, epochs=4, callbacks=[Spoiling()], resume=tmp_path / "run")
-    assert f"the model is as in the checkpoint in '{tmp_path / 'run'}' again" in str(error.remedy)
+    assert f"the model was restored from the checkpoint in '{tmp_path / 'run'}'" in str(error.remedy)
     assert fl.fingerprint(model).combined == fl.fingerprint(undisturbed).combined
 
 

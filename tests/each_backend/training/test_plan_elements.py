@@ -246,8 +246,8 @@ def test_best_weights_of_another_phase_are_refused_where_parts_differ() -> None:
     with pytest.raises(PlanError) as caught:
         fit(model, fl.Schedule(fl.Plan(), phases), callbacks=[stop])
     assert str(caught.value) == (
-        "EarlyStopping cannot put the best weights of one phase back in another, since the phases train "
-        "other parts of a weight.\n"
+        "EarlyStopping cannot restore the best weights across phases that train different parts of a "
+        "weight.\n"
         "  received: restore_best_weights=True; phases that differ in a/kernel\n"
         "  fix:      let phases restore their own: Phase(..., until=Plateau(...), restore_best=True)"
     )

@@ -327,7 +327,7 @@ def test_steps_executed_at_once(steps: int, taken: int) -> None:
         one.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse", steps_per_execution=2)
     phases = (Phase("steps", steps=steps), Phase("last", steps=2).train("a/**"))
     schedule = Schedule(Plan().train("c/**"), phases)
-    late = pytest.warns(UserWarning, match="'steps' took 4 steps in place of 3: with steps_per_execution")
+    late = pytest.warns(UserWarning, match="'steps' took 4 steps instead of 3: with steps_per_execution")
     with late if taken != steps else nullcontext():
         run = frostline_fit(model, schedule, batch_size=2)
     assert int(model.optimizer.iterations) == taken + 2
@@ -375,7 +375,7 @@ def test_epochs_beside_a_schedule_are_refused(name: str, value: int) -> None:
     with pytest.raises(PlanError) as caught:
         frostline_fit(model, TWO, **{name: value})
     assert str(caught.value) == (
-        f"a schedule says itself how long it lasts, so {name} has no place beside it.\n"
+        f"{name} cannot be combined with a schedule, whose phases say how long they last.\n"
         f"  received: {name}={value}\n"
         "  fix:      leave it out, or give the phases other epochs"
     )

@@ -84,7 +84,7 @@ def test_what_does_not_say_its_settings_is_the_same_as_itself_alone() -> None:
     with pytest.raises(ParametrizationError) as refused:
         one.get_config()
     assert str(refused.value) == (
-        "Silent does not say its settings.\n"
+        "Silent does not return its settings.\n"
         "  expected: a dataclass, or a method get_config\n"
         "  fix:      let get_config return the arguments of __init__ by name"
     )

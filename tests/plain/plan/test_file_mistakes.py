@@ -227,7 +227,7 @@ BEYOND_SCHEMA = {
         rules("- lr: 0.1\n  freeze: a"),
         error_text(
             "{file}, line 4: the rule freeze 'a' has a learning rate or a decay",
-            expected="lr and decay on rules that train: frozen weights do not move at all",
+            expected="lr and decay only on rules that train: frozen weights do not change",
         ),
     ),
     "a star without quotes": (
@@ -257,7 +257,7 @@ BEYOND_SCHEMA = {
     ),
     "a list that holds itself": (
         "frostline: 1\nrules: &all [*all]\n",
-        error_text("{file}: lists or mappings are nested too deeply, or hold themselves"),
+        error_text("{file}: lists or mappings are nested too deeply, or contain themselves"),
     ),
     "nothing": ("", error_text("{file} is empty", fix="write one with `frostline init MODEL`")),
     "comments only": ("# soon\n", error_text("{file} is empty", fix="write one with `frostline init MODEL`")),

@@ -89,7 +89,7 @@ def test_a_decay_out_of_range(value: Any) -> None:
 def test_a_rule_that_freezes_has_no_multipliers(extra: dict[str, float]) -> None:
     assert message_of(PlanError, lambda: Rule("freeze", Glob("a"), **extra)) == (
         "the rule freeze 'a' has a learning rate or a decay.\n"
-        "  expected: lr and decay on rules that train: frozen weights do not move at all"
+        "  expected: lr and decay only on rules that train: frozen weights do not change"
     )
 
 

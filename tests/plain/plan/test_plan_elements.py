@@ -98,17 +98,15 @@ def test_lora_prints_as_plain_rules() -> None:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "rows and a mask": (
         {"rows": [1], "mask": MASK},
-        "a rule says in 2 ways what of a weight trains.\n"
+        "a rule takes only one of rows, columns, index, mask, via.\n"
         "  received: rows and mask\n"
-        "  expected: one of rows, columns, index, mask, via\n"
-        "  fix:      write two rules, whose elements add up",
+        "  fix:      write one rule for each: their elements add up",
     ),
     "rows and a parametrization": (
         {"rows": [1], "via": fl.LowRank()},
-        "a rule says in 2 ways what of a weight trains.\n"
+        "a rule takes only one of rows, columns, index, mask, via.\n"
         "  received: rows and via\n"
-        "  expected: one of rows, columns, index, mask, via\n"
-        "  fix:      choose: an update such as LowRank moves every element of the weight",
+        "  fix:      choose one: an update such as LowRank changes every element of the weight",
     ),
     "a text that is not a slice": (
         {"columns": "3-5"},

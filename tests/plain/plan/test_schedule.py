@@ -90,7 +90,7 @@ def test_a_plateau_prints() -> None:
 
 NO_END = "exactly one of epochs and steps"
 LIMIT = "with until, epochs is the most it may last"
-BY_WHAT = "say by what: until=Plateau('val_loss', patience=3)"
+BY_WHAT = "say what to monitor: until=Plateau('val_loss', patience=3)"
 
 
 @pytest.mark.parametrize(

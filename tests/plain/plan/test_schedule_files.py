@@ -225,7 +225,7 @@ BEYOND_SCHEMA = {
         "- name: a\n  epochs: 1\n  restore_best: true",
         error_text(
             "FILE, line 3: the phase 'a' is to restore its best weights, but monitors nothing",
-            fix="say by what: until=Plateau('val_loss', patience=3)",
+            fix="say what to monitor: until=Plateau('val_loss', patience=3)",
         ),
     ),
     "a plateau of steps": (
@@ -255,7 +255,7 @@ BEYOND_SCHEMA = {
         "- name: a\n  epochs: 1\n  rules:\n  - lr: 0.1\n    freeze: a",
         error_text(
             "FILE, line 7: the rule freeze 'a' has a learning rate or a decay",
-            expected="lr and decay on rules that train: frozen weights do not move at all",
+            expected="lr and decay only on rules that train: frozen weights do not change",
         ),
     ),
 }

@@ -125,7 +125,7 @@ MISTAKES = {
         f"{PHASES}epochs: 3\nvalidation: 0.2\n",
         line(
             11,
-            "the plan has phases, which say how long they last, so epochs has no place beside them",
+            "epochs cannot be combined with a plan with phases, which say how long they last",
             received="epochs: 3",
             fix="leave it out, or give the phases other epochs",
         ),
@@ -166,8 +166,8 @@ MISTAKES = {
         f"{PHASES}validation: 0.2\nstop_early: {{monitor: loss, restore_best: true}}\n",
         line(
             12,
-            "with phases the best weights are restored by phase, since a phase may freeze what one before "
-            "it trained",
+            "with phases the best weights are restored by phase, since a phase may freeze what an earlier "
+            "one trained",
             fix="put restore_best: true on the phases, beside their until:",
         ),
     ),

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 _STALE = (
     "this tf.function was traced under an earlier plan, so it was stopped before it could move a frozen "
-    "weight. Fix: make it anew after optimizer_for or apply, by calling tf.function(step) again."
+    "weight; fix: make it again after optimizer_for or apply, by calling tf.function(step)"
 )
 
 

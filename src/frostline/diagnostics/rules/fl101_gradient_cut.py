@@ -53,7 +53,7 @@ class GradientCut(AuditRule):
             where = next((cut.where for cut in cuts if cut.where), None)
             yield self.finding(
                 members[0].address,
-                f"no gradient comes back to {names}: {why}",
+                f"no gradient reaches {names}: {why}",
                 members[0].remedy,
                 where=where,
             )

@@ -23,7 +23,7 @@ class UnusedWeight(AuditRule):
 
     Why it matters:
         Such a weight stays as it was initialized. On JAX its gradient is zero and not missing, so weight
-        decay shrinks it all the same. Keras warns of it on TensorFlow alone.
+        decay shrinks it anyway. Keras warns of it on TensorFlow alone.
 
     Example:
         def build(self, input_shape):

@@ -40,7 +40,7 @@ class ZeroGradient(AuditRule):
         if zero:
             yield self.finding(
                 zero[0],
-                f"the gradient by {listed(zero, most=4)} is zero in every element on this batch",
+                f"the gradient with respect to {listed(zero, most=4)} is zero in every element on this batch",
                 inspection.explain(zero[0]).remedy,
             )
 

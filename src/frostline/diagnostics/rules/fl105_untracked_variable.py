@@ -50,7 +50,7 @@ class UntrackedVariable(AuditRule):
             read_in = f" (read in layer {layer!r})" if layer else ""
             yield self.finding(
                 names[0],
-                f"the loss is computed from what is not the model's: {listed(names, most=4)}{read_in}",
+                f"the loss uses variables that the model does not track: {listed(names, most=4)}{read_in}",
                 UNTRACKED,
                 where=where,
             )

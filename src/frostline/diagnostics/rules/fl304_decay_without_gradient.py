@@ -51,7 +51,7 @@ class DecayWithoutGradient(AuditRule):
                 yield self.finding(
                     weight.address,
                     f"{empty:,} of its {len(gradient):,} rows get no gradient from this batch, and weight "
-                    f"decay of {decay:g} shrinks them all the same",
+                    f"decay of {decay:g} shrinks them anyway",
                     f"train it without decay: plan.train('{weight.address}', decay=0), or train only the "
                     "rows that are meant to",
                 )

@@ -53,18 +53,16 @@ class ConfigIncomplete(AuditRule):
         remedy = f"let get_config return every argument of __init__; look at {classes}"
         if inspection.round_trip.error:
             # Loading will say so itself: nothing goes wrong silently.
-            fact = f"the model cannot be made again from its configuration: {inspection.round_trip.error}"
+            fact = f"the model cannot be rebuilt from its configuration: {inspection.round_trip.error}"
             yield self.finding("", fact, remedy, severity="warning")
         elif not inspection.round_trip.fits:
-            fact = (
-                "made again from its configuration, the model has other weights, so its file cannot be loaded"
-            )
+            fact = "rebuilt from its configuration, the model has other weights, so its file cannot be loaded"
             yield self.finding("", fact, remedy, severity="warning")
         elif (difference := inspection.round_trip.difference) > 1e-4 and not inspection.foreign:
             # What the model does not own is made anew in the copy, and may differ for that alone.
             yield self.finding(
                 "",
-                "made again from its configuration, and with the same weights, the model gives other outputs "
+                "rebuilt from its configuration, and with the same weights, the model gives other outputs "
                 f"(they differ by {difference:.2g} of their size)",
                 remedy,
             )

@@ -44,8 +44,8 @@ class FrozenCrossed(AuditRule):
             yield self.finding(
                 next(iter(crossed)),
                 f"the gradient crosses frozen layers on its way to what trains below them: {steps:,} of the "
-                f"{len(way):,} operations that are gone back through ({listed(crossed, most=4)})",
-                "freeze what lies below as well, if it need not train; fl.what_if tells what that would save",
+                f"{len(way):,} operations in the backward pass ({listed(crossed, most=4)})",
+                "freeze what lies below as well, if it need not train; fl.what_if shows what that would save",
             )
 
     def failing(self) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def read(place: Path) -> Checkpoint:
             f"the checkpoint {str(place)!r} was written by another version of Frostline",
             received=f"a checkpoint of version {state['frostline_checkpoint']}",
             expected=f"one of version {SCHEMA}",
-            remedy="go on with the version that wrote it, or name another folder",
+            remedy="continue with the version that wrote it, or name another folder",
         )
     if _digest(raw) != state["arrays"]:
         raise ValueError(f"{_ARRAYS} is not what was written")
@@ -135,7 +135,7 @@ def latest(folder: Path) -> Checkpoint | None:
         except ValueError as problem:
             warnings.warn(
                 f"the checkpoint {str(place)!r} is discarded: {problem}; the one before it is used, or the "
-                "run begins anew where there is none",
+                "run starts over if there is none",
                 stacklevel=2,
             )
             _remove(place)

@@ -85,7 +85,7 @@ def require_same(folder: str, then: Mapping[str, Any], now: Mapping[str, Any]) -
             f"the folder {folder!r} holds a run that this call cannot continue",
             received="; ".join(found),
             expected="the model, optimizer, plan, data and arguments that the run began with",
-            remedy="call fit as then, or name another folder for another run",
+            remedy="call fit with the original arguments, or name another folder for another run",
         )
 
 
@@ -95,7 +95,7 @@ def require_at_its_beginning(x: Any) -> None:
         raise ResumeError(
             "the generator was read from before, so a run on it cannot be repeated",
             expected="a generator at its beginning",
-            remedy="make it anew for each call of fit, or give arrays or a keras.utils.PyDataset",
+            remedy="make a new one for each call of fit, or give arrays or a keras.utils.PyDataset",
         )
 
 
@@ -105,7 +105,7 @@ def _frozen(digest: Digest, part: str | None) -> str | None:
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if then["backend"] != now["backend"]:
-        yield f"the backend {now['backend']}, which was {then['backend']}"
+        yield f"backend: {now['backend']} now, {then['backend']} before"
     if then["model"] != now["model"]:
         yield f"another model: {_named(then['model'], now['model'])}"
     elif moved := [a for a, value in then["frozen"].items() if now["frozen"].get(a, value) != value]:
@@ -115,13 +115,13 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
     if then["optimizer"] != now["optimizer"]:
         yield f"another optimizer: {_optimizers(then['optimizer'], now['optimizer'])}"
     if then["loss"] != now["loss"]:
-        yield f"the loss {now['loss']!r}, which was {then['loss']!r}"
+        yield f"loss: {now['loss']!r} now, {then['loss']!r} before"
     if then["data"] != now["data"]:
         yield f"other data: {_named(then['data'], now['data'])}"
     for name in sorted({*then["arguments"], *now["arguments"]}):
         old, new = (one["arguments"].get(name, "left out") for one in (then, now))
         if old != new:
-            yield f"{name}={_short(new)}, which was {_short(old)}"
+            yield f"{name}: {_short(new)} now, {_short(old)} before"
 
 
 def _named(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -131,7 +131,7 @@ def _named(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _optimizers(then: list[dict[str, Any]], now: list[dict[str, Any]]) -> str:
     kinds = [[part["class"] for part in parts] for parts in (now, then)]
     if kinds[0] != kinds[1]:
-        return f"{' of '.join(kinds[0])}, which was {' of '.join(kinds[1])}"
+        return f"{' of '.join(kinds[0])} now, {' of '.join(kinds[1])} before"
     names = {k for one, other in zip(then, now, strict=True) for k in one if one[k] != other.get(k)}
     return f"{listed(sorted(names))} of {kinds[0][-1]}"
 

@@ -121,7 +121,7 @@ class _Session:
             checkpoint.write(self.folder, taken)
         except ResumeError as problem:
             warnings.warn(
-                f"{problem.what}; the training goes on, and the checkpoint before stays", stacklevel=2
+                f"{problem.what}; the training continues, and the previous checkpoint is kept", stacklevel=2
             )
 
 
@@ -138,7 +138,7 @@ def _continued(state: RunState, folder: Path, about: Mapping[str, Any], saved: C
     progress, start = state.restore(saved), random_state_in(saved, "start")
     # A source of data that is read again draws what it drew in the first process.
     start.restore()
-    log.info("going on with the run in %s at epoch %d", folder, saved.epoch)
+    log.info("continuing the run in %s at epoch %d", folder, saved.epoch)
     return _Session(state, folder, about, progress, start, saved)
 
 
@@ -150,8 +150,8 @@ def _end_again(state: RunState, folder: Path, saved: Checkpoint) -> Run:
     job.model.history = callbacks.history
     random_state_in(saved, "now").restore()
     warnings.warn(
-        f"the run in {str(folder)!r} is finished: its end was put on the model, and nothing was "
-        "trained; name another folder to train again",
+        f"the run in {str(folder)!r} is finished: its final state was restored, and nothing was trained; "
+        "name another folder to train again",
         stacklevel=4,
     )
     return run_of(
@@ -166,7 +166,7 @@ def _end_again(state: RunState, folder: Path, saved: Checkpoint) -> Run:
 
 def _train(session: _Session) -> Run:
     job, progress, folder = session.job, session.progress, session.folder
-    after_nan = f"the model is as in the checkpoint in {str(folder)!r} again, from before that epoch"
+    after_nan = f"the model was restored from the checkpoint in {str(folder)!r}, taken before that epoch"
     plain_call = fit_call(job, progress, after_nan=after_nan)
     callbacks = CallbackStates.of(plain_call.callbacks)
     try:
@@ -262,8 +262,8 @@ def _warn_of_another_rate(model: Any, rate: float | None, saved: Checkpoint) -> 
     now = saved.state["rate now"]
     if steps_made(model.optimizer) == 0 and rate not in (saved.state["rate"], now):
         warnings.warn(
-            f"the optimizer was given with a learning rate of {rate:g}; the run began with "
-            f"{saved.state['rate']:g} and goes on with its own, {now:g}",
+            f"the learning rate given ({rate:g}) is ignored: the resumed run, which began with "
+            f"{saved.state['rate']:g}, continues with {now:g}",
             stacklevel=4,
         )
 
@@ -272,7 +272,7 @@ def _refuse_backups(job: Job) -> None:
     callbacks = keras.tree.flatten(job.arguments.get("callbacks"))
     if any(isinstance(one, keras.callbacks.BackupAndRestore) for one in callbacks):
         raise ResumeError(
-            "BackupAndRestore and resume would each go on with the training in a way of its own",
+            "BackupAndRestore cannot be combined with resume",
             received="a BackupAndRestore among the callbacks",
-            remedy="leave it out: resume does what it does, and restores the rest of a run as well",
+            remedy="remove it: resume restores the run by itself",
         )

@@ -19,7 +19,7 @@ KINDS = "  expected: a .npz or .csv file, a folder of images by class, or module
 MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     "no data": (
         ("mine:good",),
-        "a model alone says nothing of its gradients: they need data.\n"
+        "computing gradients needs data.\n"
         f"{KINDS}\n"
         "  fix:      add --data data.npz, or give a run config in place of the model",
     ),
@@ -58,7 +58,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "data of another kind": (
         ("mine:good", "--data", "mine.py"),
-        f"'mine.py' is of no kind that a run reads.\n{KINDS}",
+        f"unsupported file type: 'mine.py'.\n{KINDS}",
     ),
     "no such column": (
         ("mine:good", "--data", "table.csv", "--target", "knd"),
@@ -77,7 +77,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
         "classes.npz, sample 0: the target 3 is not a class of the model.\n"
         "  received: targets from 1 to 3\n"
         "  expected: whole numbers from 0 to 2, since the output has 3 classes\n"
-        "  fix:      give the last layer 4 units, or mend the targets",
+        "  fix:      give the last layer 4 units, or correct the targets",
     ),
     "no batches": (
         ("mine:good", "--data", "mine:nothing"),
@@ -115,7 +115,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
         "y of what mine:arrays returned does not fit the output of the model 'net'.\n"
         "  received: targets of shape scalar\n"
         "  expected: targets of shape 3\n"
-        "  fix:      for numbers of classes use the loss sparse_categorical_crossentropy, or labels: one_hot",
+        "  fix:      for class numbers use the loss sparse_categorical_crossentropy, or labels: one_hot",
     ),
     "no such plan": (
         ("mine:good", *FROM_MODULE, "--plan", "plan.yaml"),
@@ -140,7 +140,7 @@ MISUSE: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "config and data": (
         ("run.yaml", "--data", "data.npz"),
-        "a run config names its own data, so --data has no place beside it.\n"
+        "--data cannot be combined with a run config, which names its own data.\n"
         "  received: --data data.npz\n"
         "  fix:      leave --data out, or give the model in place of the config",
     ),
@@ -164,7 +164,7 @@ def test_code_of_the_user_that_fails_is_named_with_its_line(run: Runner) -> None
     assert run.fails("audit", "mine:good", *FROM_MODULE, "--loss", "mine:broken") == (
         "the loss of the model 'net' cannot be computed on what mine:arrays returned.\n"
         f"  received: ValueError: broken on purpose (mine.py:{line})\n"
-        "  fix:      see whether data and loss fit the model; model.evaluate(x, y) shows the whole error"
+        "  fix:      see whether data and loss fit the model; model.evaluate(x, y) shows the full error"
     )
 
 

@@ -80,7 +80,7 @@ def test_an_estimate_fails_as_the_run_would() -> None:
 def test_a_starter_runs_as_written(run: Runner, model: str, data: str) -> None:
     done = run("init", "--run", model, data)
     assert (done.code, done.out) == (0, "")
-    assert done.err == "wrote run.yaml; see what it would take with: frostline fit run.yaml --dry-run\n"
+    assert done.err == "wrote run.yaml; estimate time and memory: frostline fit run.yaml --dry-run\n"
     config = load_run("run.yaml")
     loss = config.data.compile.loss
     assert "sparse_categorical_crossentropy" in (loss, loss["name"] if isinstance(loss, dict) else "")

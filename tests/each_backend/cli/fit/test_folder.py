@@ -36,9 +36,9 @@ def test_files_of_no_run_are_not_touched(run: Runner) -> None:
     Path("out/thesis.txt").write_text("")
     for words in ((), ("--overwrite",)):
         assert run.fails("fit", "run.yaml", *words) == (
-            "the output folder 'out' holds files that are of no run.\n"
+            "the output folder 'out' holds files that do not belong to a run.\n"
             "  received: thesis.txt\n"
-            "  expected: a folder that is empty or not there yet\n"
+            "  expected: an empty folder, or one that does not exist yet\n"
             "  fix:      name another folder under output:"
         )
 
@@ -71,7 +71,7 @@ def interrupted(run: Runner, epoch: int, **changes: Any) -> None:
     write(**(SOURCES["arrays"] | settings | {"callbacks": ["mine:interrupting"]} | changes))
     Path("interrupt_at").write_text(str(epoch))
     done = run("fit", "run.yaml")
-    assert (done.code, done.err) == (130, "interrupted; to go on: frostline fit run.yaml\n")
+    assert (done.code, done.err) == (130, "interrupted; to continue: frostline fit run.yaml\n")
     Path("interrupt_at").unlink()
 
 
@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on(run: Runner, epoch: int) -> None:
     interrupted(run, epoch)
     done = run("fit", "run.yaml")
     assert done.code == 0
-    assert done.lines[0] == "run        run.yaml -> out, going on where it was interrupted"
+    assert done.lines[0] == "run        run.yaml -> out, continuing where it was interrupted"
     assert [row["epoch"] for row in rows()] == ["1", "2", "3", "4"]
     interrupted_end, whole = final(), rows()
     assert run("fit", "run.yaml", "--overwrite").code == 0
@@ -104,10 +104,10 @@ def test_another_run_does_not_go_on_in_the_folder_of_an_interrupted_one(run: Run
     text = Path("run.yaml").read_text().replace("learning_rate: 0.01", "learning_rate: 0.02")
     Path("run.yaml").write_text(text.replace("batch_size: 8", "batch_size: 4"))
     assert run.fails("fit", "run.yaml") == (
-        "the output folder 'out' holds an unfinished run that began otherwise.\n"
+        "the output folder 'out' holds an unfinished run that was started with other settings.\n"
         "  received: compile optimizer learning_rate: 0.02, was 0.01; batch_size: 4, was 8\n"
-        "  expected: the same config and files, to go on with it\n"
-        "  fix:      undo the change, name another folder under output:, or begin anew with --overwrite"
+        "  expected: the same config and files, to continue it\n"
+        "  fix:      undo the change, name another folder under output:, or start over with --overwrite"
     )
 
 

@@ -45,7 +45,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no optimizer at all": (
         {"compile": None},
-        "run.yaml, line 1: the key 'compile' is missing, and the model brings no optimizer and loss of its "
+        "run.yaml, line 1: the key 'compile' is missing, and the model has no optimizer and loss of its "
         "own.\n  fix:      add compile: {optimizer: adam, loss: mse}",
     ),
     "features that do not fit": (
@@ -65,13 +65,13 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
         "y of data.npz does not fit the output of the model 'net'.\n"
         "  received: targets of shape scalar\n"
         "  expected: targets of shape 3\n"
-        "  fix:      for numbers of classes use the loss sparse_categorical_crossentropy, or labels: one_hot",
+        "  fix:      for class numbers use the loss sparse_categorical_crossentropy, or labels: one_hot",
     ),
     "rows for a loss of labels": (
         {"data": {"csv": "table.csv", "target": "kind", "labels": "one_hot"}},
         "y of table.csv does not fit the output of the model 'net'.\n"
         "  received: targets of shape 3, an output of 3\n"
-        "  expected: one number of a class for each sample: targets of scalar\n"
+        "  expected: one class number for each sample: targets of scalar\n"
         "  fix:      for one-hot targets use the loss categorical_crossentropy",
     ),
     "more labels than classes": (
@@ -79,7 +79,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
         "wide.npz, sample 2: the target 7 is not a class of the model.\n"
         "  received: targets from 0 to 7\n"
         "  expected: whole numbers from 0 to 2, since the output has 3 classes\n"
-        "  fix:      give the last layer 8 units, or mend the targets",
+        "  fix:      give the last layer 8 units, or correct the targets",
     ),
     "a rule that picks nothing": (
         {"plan": {"rules": [{"train": "hed/**"}]}},
@@ -153,7 +153,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a split of batches": (
         {"data": {"function": "mine:batches"}},
-        "run.yaml, line 5: data that comes in batches of its own cannot be split by a fraction.\n"
+        "run.yaml, line 5: data that comes in batches cannot be split by a fraction.\n"
         "  received: mine:batches\n"
         "  fix:      name a second function: validation: {function: module:function}",
     ),
@@ -194,7 +194,7 @@ def test_code_of_the_user_that_fails_is_named_and_kept_in_the_log(run: Runner) -
     assert done.code == 2
     assert done.err.startswith("error: the training failed inside Keras or the code that the run uses.\n")
     assert "broken on purpose" in done.err
-    assert done.err.endswith("  fix:      the whole error is in out/log.txt\n")
+    assert done.err.endswith("  fix:      the full error is in out/log.txt\n")
     log = Path("out/log.txt").read_text()
     assert "Traceback (most recent call last):" in log
     assert "in broken" in log

@@ -121,7 +121,7 @@ def test_frostline_refuses_a_second_way_of_resuming(tmp_path: Path) -> None:
     with pytest.raises(ResumeError) as caught:
         fit_plan(tmp_path / "run", [keras.callbacks.BackupAndRestore(tmp_path / "backup")])
     assert str(caught.value) == (
-        "BackupAndRestore and resume would each go on with the training in a way of its own.\n"
+        "BackupAndRestore cannot be combined with resume.\n"
         "  received: a BackupAndRestore among the callbacks\n"
-        "  fix:      leave it out: resume does what it does, and restores the rest of a run as well"
+        "  fix:      remove it: resume restores the run by itself"
     )

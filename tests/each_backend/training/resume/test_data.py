@@ -146,5 +146,5 @@ def test_a_generator_that_was_read_from(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "the generator was read from before, so a run on it cannot be repeated.\n"
         "  expected: a generator at its beginning\n"
-        "  fix:      make it anew for each call of fit, or give arrays or a keras.utils.PyDataset"
+        "  fix:      make a new one for each call of fit, or give arrays or a keras.utils.PyDataset"
     )

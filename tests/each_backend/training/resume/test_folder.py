@@ -54,7 +54,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     with pytest.warns(UserWarning) as caught:
         again, same = fit_plan(tmp_path, [Interrupt(0, "begin")], make=plain_net, plan=plan)
     assert [str(w.message) for w in ours(caught)] == [
-        f"the run in {str(tmp_path)!r} is finished: its end was put on the model, and nothing was trained; "
+        f"the run in {str(tmp_path)!r} is finished: its final state was restored, and nothing was trained; "
         "name another folder to train again"
     ]
     assert ours(caught)[0].filename == interrupted_runs.__file__  # where `fit_plan` calls fit
@@ -93,7 +93,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_run(
     assert len(said) == 1
     assert said[0].startswith(f"cannot write '{tmp_path}")
     assert said[0].endswith(
-        ": No space left on device; the training goes on, and the checkpoint before stays"
+        ": No space left on device; the training continues, and the previous checkpoint is kept"
     )
     assert sorted(p.name for p in tmp_path.glob("[a-z]*")) == ["epoch-000004", "finished"]
 
@@ -111,7 +111,7 @@ def test_a_loss_that_is_no_number_leaves_the_checkpoint_before(tmp_path: Path) -
         )
     )
     model = plain_net()
-    with pytest.raises(NotFiniteError, match=f"as in the checkpoint in '{tmp_path}' again"):
+    with pytest.raises(NotFiniteError, match=f"restored from the checkpoint in '{tmp_path}'"):
         fit_plan(tmp_path, [], make=lambda: model, callbacks=lambda: [poison])
     found = checkpoint.latest(tmp_path)
     assert found is not None

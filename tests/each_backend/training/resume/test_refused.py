@@ -59,19 +59,19 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "values": ({"make": shifted}, "other values of frozen weights: a/kernel"),
     "optimizer": (
         {"make": lambda: plain_net(keras.optimizers.SGD(0.02))},
-        "another optimizer: SGD, which was Adam",
+        "another optimizer: SGD now, Adam before",
     ),
     "settings": (
         {"make": lambda: plain_net(keras.optimizers.Adam(0.02, beta_1=0.8, clipnorm=1.0))},
         "another optimizer: beta_1, clipnorm of Adam",
     ),
-    "loss": ({"make": lambda: with_loss("mae")}, "the loss 'mae', which was 'mse'"),
+    "loss": ({"make": lambda: with_loss("mae")}, "loss: 'mae' now, 'mse' before"),
     "data": ({"source": other_y, "batch_size": BATCH}, "other data: y"),
     "weights": ({"sample_weight": np.ones(SAMPLES)}, "other data: sample_weight"),
     "arguments": (
         {"batch_size": 6, "epochs": 5, "guard": False, "shuffle": False},
-        "batch_size=6, which was 4; epochs=5, which was 4; guard=False, which was True; shuffle=False, which "
-        "was left out",
+        "batch_size: 6 now, 4 before; epochs: 5 now, 4 before; guard: False now, True before; "
+        "shuffle: False now, left out before",
     ),
 }
 
@@ -94,7 +94,7 @@ def test_another_run_is_not_continued(a_run: Path, changes: dict[str, Any], said
         f"the folder {str(a_run)!r} holds a run that this call cannot continue.\n"
         f"  received: {said}\n"
         "  expected: the model, optimizer, plan, data and arguments that the run began with\n"
-        "  fix:      call fit as then, or name another folder for another run"
+        "  fix:      call fit with the original arguments, or name another folder for another run"
     )
     # Nothing was done to the model: no flag, no slot.
     assert all(layer.trainable for layer in made.layers)
@@ -107,8 +107,8 @@ def test_another_rate_is_not_taken_in_silence(tmp_path: Path) -> None:
     with pytest.warns(UserWarning) as caught:
         model, _ = fit_plan(tmp_path, [], make=lambda: plain_net(keras.optimizers.Adam(0.5)))
     assert [str(one.message) for one in ours(caught)] == [
-        "the optimizer was given with a learning rate of 0.5; the run began with 0.02 and goes on with its "
-        "own, 0.02"
+        "the learning rate given (0.5) is ignored: the resumed run, which began with 0.02, continues with "
+        "0.02"
     ]
     assert state_of(model) == state_of(fit_plan(None, [], make=plain_net)[0])
 
@@ -124,9 +124,7 @@ def test_another_backend_is_not_continued(tmp_path: Path) -> None:
     assert found is not None
     state = {**found.state, "identity": {**found.state["identity"], "backend": "numpy"}}
     checkpoint.write(tmp_path, checkpoint.Checkpoint(1, state, found.arrays))
-    with pytest.raises(
-        ResumeError, match=f"received: the backend {keras.backend.backend()}, which was numpy"
-    ):
+    with pytest.raises(ResumeError, match=f"received: backend: {keras.backend.backend()} now, numpy before"):
         fit_plan(tmp_path, [], make=plain_net)
 
 

@@ -99,8 +99,8 @@ def test_what_is_damaged_is_discarded(
     with pytest.warns(UserWarning, match="is discarded") as caught:
         found = checkpoint.latest(tmp_path)
     assert [str(warning.message) for warning in caught] == [
-        f"the checkpoint {str(tmp_path / 'epoch-000002')!r} is discarded: {why}; the one before it is used, "
-        "or the run begins anew where there is none"
+        f"the checkpoint {str(tmp_path / 'epoch-000002')!r} is discarded: {why}; the one before it is "
+        "used, or the run starts over if there is none"
     ]
     assert found is not None
     assert found.epoch == 1
@@ -136,7 +136,7 @@ def test_a_newer_version_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         f"the checkpoint {str(tmp_path / 'epoch-000001')!r} was written by another version of Frostline.\n"
         "  received: a checkpoint of version 2\n"
         "  expected: one of version 1\n"
-        "  fix:      go on with the version that wrote it, or name another folder"
+        "  fix:      continue with the version that wrote it, or name another folder"
     )
     assert names(tmp_path) == ["epoch-000001"]
 
