@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,12 +16,17 @@ from helpers.garbage import collect_at_rest, hold_back
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """On JAX, keep what was compiled for the whole run: test after test asks for the same programs.
+    """On JAX, compile quickly, and keep it for the whole run: test after test asks for the same programs.
 
     Not for longer: a process that is killed may leave half a program behind, which JAX never writes anew.
     """
     if keras.backend.backend() != "jax":
         return
+    if not checks.THOROUGH:
+        # Before the first compilation, and for processes that tests start too. The newer way to write fused
+        # loops takes twice the time to compile them, and `make test-all` takes it.
+        flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     import jax
 
     folder = tempfile.TemporaryDirectory()

@@ -11,7 +11,7 @@ import time
 
 import keras
 
-_SECONDS = 4.0
+_SECONDS = 1.0
 """How often garbage is collected."""
 
 _collected = 0.0
@@ -30,10 +30,15 @@ def hold_back() -> None:
         _collected = time.monotonic()
 
 
-def collect_at_rest() -> None:
+def collect_soon() -> None:
+    """Collect garbage after a `fit` that raised: its iterator waits as long to end as it has been left."""
+    collect_at_rest(after=0.0)
+
+
+def collect_at_rest(after: float = _SECONDS) -> None:
     """Collect garbage if the last time was a while ago. On the other backends Python does so by itself."""
     global _collected
-    if _collected and time.monotonic() - _collected > _SECONDS:
+    if _collected and time.monotonic() - _collected > after:
         time.sleep(0.05)
         gc.collect()
         # TensorFlow keeps thousands of objects for each model that was ever fitted. They were looked through

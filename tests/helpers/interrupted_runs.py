@@ -15,6 +15,7 @@ import pytest
 
 import frostline as fl
 from frostline import Phase, Plan, Schedule
+from helpers.garbage import collect_soon
 from helpers.small_models import SEED, square_layers
 
 SAMPLES, BATCH, STEPS = 12, 4, 3
@@ -149,6 +150,7 @@ def require_interruptible(
         keras.utils.set_random_seed(999)
         with pytest.raises(Interrupted):
             fit(resume=folder, interrupt=[Interrupt(*moment)])
+        collect_soon()
     model, run = fit(resume=folder, interrupt=[])
     assert state_of(model) == state_of(whole)
     assert run.history.epoch == expected.history.epoch
