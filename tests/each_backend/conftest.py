@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import keras
 import pytest
@@ -71,7 +71,13 @@ def _quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
     with ExitStack() as quick:
         if "optimized" not in marks and not checks.THOROUGH:
             quick.enter_context(checks.quick_compilation())
-        if "eager" in marks and not checks.THOROUGH:
-            quick.enter_context(checks.eager_on_tensorflow())
         yield
     keras.utils.clear_session(free_memory=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_tracing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where a module or a test is marked `eager`, let TensorFlow run its training step as plain Python."""
+    eager = request.node.get_closest_marker("eager") is not None and not checks.THOROUGH
+    with checks.eager_on_tensorflow() if eager else nullcontext():
+        yield

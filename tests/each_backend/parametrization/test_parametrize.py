@@ -102,6 +102,7 @@ def test_files_hold_the_plain_model(tmp_path: Path) -> None:
     assert {type(v) for v in plain_network().variables} == {keras.Variable}
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("compiled_first", [True, False], ids=["compiled before", "compiled after"])
 @pytest.mark.parametrize("name", quick_first(HOW, ["words", "low"]))
 def test_plain_keras_saves_and_opens_what_has_trained(
@@ -169,6 +170,7 @@ def test_a_checkpoint_of_tensorflow_brings_the_weights_back(tmp_path: Path) -> N
 # --- the plain weight again ---------------------------------------------------------------------
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("name", HOW)
 def test_removing_keeps_or_drops_what_was_trained(name: str) -> None:
     model = plain_network()

@@ -88,6 +88,7 @@ def classifier() -> keras.Model:
 GENERATOR = "ignore:`shuffle=True` was passed, but will be ignored:UserWarning"
 
 
+@pytest.mark.eager
 @pytest.mark.filterwarnings(GENERATOR)
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_arguments_pass_through(name: str) -> None:
