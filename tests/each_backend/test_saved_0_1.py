@@ -65,11 +65,6 @@ def test_a_model_without_a_plan_has_its_flags_and_slots_on_every_backend() -> No
     assert program.decisions_on(model) == told(SAVED / "flagged.json")
 
 
-@pytest.mark.xfail(
-    raises=fl.FrostlineError,
-    strict=True,
-    reason="0.1 refuses a model with dropout from another backend, whose seeds are of another dtype",
-)
 @pytest.mark.parametrize("writer", [one for one in WRITERS if one != OWN.name])
 def test_a_model_of_another_backend_has_the_decisions_that_it_was_saved_with(writer: str) -> None:
     model = fl.load_model(SAVED / writer / "model.keras")

@@ -48,6 +48,14 @@ def seed_generators(layer: Any) -> list[Any]:
     return list(private(layer, "_seed_generators"))
 
 
+def automatic_name(layer: Any) -> str:
+    """Return the name, without a number, that Keras gives to a layer of this class that gets none."""
+    from keras.src.utils import naming
+
+    named: str = private(naming, "to_snake_case")(type(layer).__name__)
+    return named
+
+
 def layer_flag(layer: Any) -> bool:
     """Return the `trainable` flag of this layer alone."""
     return bool(private(layer, "_trainable"))

@@ -124,7 +124,7 @@ def show(delta: DeltaFile, json: options.Json = False) -> None:
         return
     options.show(loaded)
     if loaded.plan is not None:
-        options.say(_plan_text(loaded.plan))
+        options.show(_plan_text(loaded.plan))
 
 
 @app.command("diff", epilog="Example: frostline delta diff first.safetensors second.safetensors")
@@ -181,7 +181,10 @@ def _report(deltas: Collection[Any], out: Path, json: bool) -> None:
 
 def _plan_text(plan: Any) -> str:
     if isinstance(plan, str):
-        return f"plan:\n{plan}"
+        return f"{_PLAN}, as text:\n{plan}"
     import yaml
 
-    return "plan:\n" + yaml.safe_dump(plan, sort_keys=False, allow_unicode=True).rstrip()
+    return f"{_PLAN}:\n" + yaml.safe_dump(plan, sort_keys=False, allow_unicode=True).rstrip()
+
+
+_PLAN = "the plan, as the delta says (it is not held against what the delta changes)"

@@ -160,6 +160,11 @@ def show(record: Any) -> None:
     sys.stdout.write(to_text(record) + "\n")
 
 
+def show_line(text: str = "") -> None:
+    """Print a line of the result as it is, however long."""
+    console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def show_json(data: Any) -> None:
     """Print plain data as JSON."""
     sys.stdout.write(json.dumps(data, indent=2) + "\n")

@@ -13,7 +13,7 @@ from frostline.elements.algebra import common
 from frostline.elements.sets import Elements
 from frostline.errors import DeltaError, listed, near
 from frostline.files.tensor_file import Array
-from frostline.model.alignment import aligned
+from frostline.model.alignment import Known, align
 from frostline.model.inventory import Inventory, Weight
 from frostline.verification.digest import digest_array, digest_without
 
@@ -190,8 +190,9 @@ def _values(weight: Weight, entry: Entry | None, removed: _Deltas) -> Array:
 
 def with_addresses_of(delta: Delta, inventory: Inventory) -> Delta:
     """Return a delta with the addresses that this copy of its model has."""
-    kinds = {address: _kind(weight) for address, weight in _own_weights(inventory).items()}
-    return delta.renamed(aligned({a: (base.shape, base.dtype) for a, base in delta.base.items()}, kinds))
+    present = {a: Known(_kind(weight), weight.stem) for a, weight in _own_weights(inventory).items()}
+    saved = {a: Known((base.shape, base.dtype)) for a, base in delta.base.items()}
+    return delta.renamed(align(saved, present).names)
 
 
 def require_weights(delta: Delta, inventory: Inventory, path: Path) -> None:

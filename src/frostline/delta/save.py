@@ -16,7 +16,7 @@ from frostline._keras.variables import read_value, to_numpy
 from frostline.delta.contents import BaseWeight, Delta, Entry
 from frostline.errors import DeltaError, listed
 from frostline.files.tensor_file import Array
-from frostline.model.alignment import aligned
+from frostline.model.alignment import Known, align
 from frostline.model.inventory import Inventory, Role, Weight, inventory
 from frostline.parametrization.selections import Rows, Selection
 from frostline.parametrization.serialization import serialize
@@ -126,9 +126,9 @@ class _KnownBase:
 
     def with_addresses_of(self, model_inventory: Inventory) -> _KnownBase:
         """Return the same with the addresses that the model has."""
-        kinds = {w.address: (w.shape, w.dtype) for w in model_inventory.of_role(*_ROLES)}
-        own = {a: (d.shape, d.dtype) for a, d in self.before.items() if d.role in _ROLES}
-        names, values = aligned(own, kinds), self.values
+        present = {w.address: Known((w.shape, w.dtype), w.stem) for w in model_inventory.of_role(*_ROLES)}
+        own = {a: Known((d.shape, d.dtype), d.stem) for a, d in self.before.items() if d.role in _ROLES}
+        names, values = align(own, present).names, self.values
         back = {present: saved for saved, present in names.items()}
 
         def named(one: Fingerprint) -> Fingerprint:

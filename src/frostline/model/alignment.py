@@ -1,45 +1,140 @@
 """Addresses of one copy of a model in terms of another's.
 
-Layers that a custom layer makes without a name are numbered by Keras as they come: `dense_3` in one process
-is `dense` in the next, and `dense_7` in the second copy in one process. Their order stays.
+Keras numbers layers that get no name as they come: `dense_3` in one process is `dense` in the next, and
+`dense_7` in the second copy in one process. Their order stays. Such names, and no others, may be told by it:
+a name that somebody gave says which layer is meant.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
 
-Kinds = Mapping[str, object]
-"""What a weight or layer is (its shape and dtype, say), by address, in the order of the model."""
+NUMBERED = "*"
+"""Stands in a stem for the number of a name that Keras made."""
 
-_NUMBER = re.compile(r"_\d+(?=/|$)")
+_NUMBER = r"(?:_(\d+))?"
+_NEIGHBOUR = re.compile(r"#\d+$")
 
 
-def aligned(saved: Kinds, present: Kinds, *, renamed: bool = False) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a weight or a layer beside its address.
+
+    Attributes:
+        kind: What it is: its shape and dtype, say.
+        stem: Its address with `*` for the number of each name that Keras made (`dense*/kernel`); None where
+            that was not recorded.
+    """
+
+    kind: object
+    stem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Which address in one copy of a model belongs to which in another.
+
+    Attributes:
+        names: The present address for each saved one. One that has no counterpart stands for itself.
+        by_order: Those of them that differ, and are told by their order alone.
+    """
+
+    names: Mapping[str, str]
+    by_order: Mapping[str, str] = field(default_factory=dict)
+
+
+def align(
+    saved: Mapping[str, Known], present: Mapping[str, Known], *, renamed: bool = False, strict: bool = False
+) -> Alignment:
     """Return the present address for each saved one.
 
-    Where the addresses differ only in the numbers of unnamed layers, those at the same place in the order
-    belong together. Where they differ otherwise, each is taken to be itself.
+    Where the addresses differ in nothing but the numbers of names that Keras made, and these numbers come in
+    the same order, those at the same place in the order of the model belong together. Otherwise each address
+    is taken to be itself.
 
     Args:
-        saved: The weights or layers of the copy that was saved.
+        saved: The weights or layers of the copy that was saved, in the order of the model.
         present: Those of the copy that is there now.
-        renamed: Whether layers may have other names altogether, as in a model that was made from its
-            configuration: Keras gives a custom layer without `get_config` a new name.
+        renamed: Whether a layer that has a name by Keras now may have had any name, as in a model that was
+            made from its configuration: Keras gives a custom layer without `get_config` a new name.
+        strict: Whether to tell nothing by its order.
     """
-    if saved.keys() != present.keys():
-        same_names = _without_numbers(saved) == _without_numbers(present)
-        if same_names or (renamed and _depths(saved) == _depths(present)):
-            return dict(zip(saved, present, strict=True))
-    return {address: address for address in saved}
+    names = {address: address for address in saved}
+    if strict or saved.keys() == present.keys() or len(saved) != len(present):
+        return Alignment(names)
+    pairs = list(zip(saved, present, strict=True))
+    fits = all(
+        saved[one].kind == present[other].kind and _same_but_for_numbers(one, saved, other, present, renamed)
+        for one, other in pairs
+    )
+    if not fits or not (renamed or _numbers_in_order(pairs, present)):
+        return Alignment(names)
+    return Alignment(names | dict(pairs), {one: other for one, other in pairs if one != other})
 
 
-def _without_numbers(kinds: Kinds) -> list[tuple[object, object]]:
-    return [(_NUMBER.sub("", address), kind) for address, kind in kinds.items()]
+def _same_but_for_numbers(
+    one: str, saved: Mapping[str, Known], other: str, present: Mapping[str, Known], renamed: bool
+) -> bool:
+    if one == other:
+        return True
+    then, now = saved[one].stem, present[other].stem or other
+    if then is not None and not renamed:
+        return then == now
+    names, stems = one.split("/"), now.split("/")
+    return len(names) == len(stems) and all(
+        (renamed and stem.endswith(NUMBERED)) or _has_stem(name, stem)
+        for name, stem in zip(names, stems, strict=True)
+    )
 
 
-def _depths(kinds: Kinds) -> list[tuple[object, object]]:
-    return [(address.count("/"), kind) for address, kind in kinds.items()]
+def _has_stem(name: str, stem: str) -> bool:
+    if not stem.endswith(NUMBERED):
+        return name == stem
+    return re.fullmatch(re.escape(stem[: -len(NUMBERED)]) + _NUMBER, _NEIGHBOUR.sub("", name)) is not None
+
+
+def _numbers_in_order(pairs: Iterable[tuple[str, str]], present: Mapping[str, Known]) -> bool:
+    """Whether the names of each class have numbers that rise and fall alike in both copies.
+
+    Keras counts upwards, so a layer made earlier has the lower number in each of them.
+    """
+    numbers: dict[str, set[tuple[int, int]]] = {}
+    for one, other in pairs:
+        for stem, then, now in _numbers(one, other, present[other].stem or other):
+            numbers.setdefault(stem, set()).add((then, now))
+    return all(_rise_alike(sorted(found)) for found in numbers.values())
+
+
+def _numbers(one: str, other: str, address_stem: str) -> Iterator[tuple[str, int, int]]:
+    names = zip(one.split("/"), other.split("/"), address_stem.split("/"), strict=True)
+    for then, now, stem in names:
+        if stem.endswith(NUMBERED):
+            yield stem, _number(then), _number(now)
+
+
+def _number(name: str) -> int:
+    found = re.search(_NUMBER + "$", _NEIGHBOUR.sub("", name))
+    return int(found[1]) if found and found[1] else 0
+
+
+def _rise_alike(found: list[tuple[int, int]]) -> bool:
+    """Whether pairs of numbers, sorted by the first, rise by the second, none of them twice."""
+    return all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(found))
+
+
+def stem_of_name(name: str, automatic: str) -> str:
+    """Return a name without its number if Keras made it, as `automatic*`; else the name itself.
+
+    Args:
+        name: A name, such as `dense_3`. `forward_lstm_3` is one too: `Bidirectional` makes it.
+        automatic: What Keras calls objects of its class, such as `dense`.
+    """
+    pattern = rf"((?:forward_|backward_)?{re.escape(automatic)}){_NUMBER}"
+    made = re.fullmatch(pattern, _NEIGHBOUR.sub("", name))
+    return f"{made[1]}{NUMBERED}" if made else name
 
 
 def renamed(names: Mapping[str, str], addresses: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from frostline._keras.layers import own_statistics, own_weights, sublayers
+from frostline._keras.layers import automatic_name, own_statistics, own_weights, sublayers
 from frostline._keras.variables import to_numpy
 from frostline.errors import ModelError, listed, near
 from frostline.model.addresses import (
@@ -26,6 +26,7 @@ from frostline.model.addresses import (
     walk,
 )
 from frostline.model.addresses import Role as Role
+from frostline.model.alignment import stem_of_name
 from frostline.model.checks import require_built, require_keras_layer
 
 
@@ -44,6 +45,7 @@ class Weight:
         shape: Its shape.
         dtype: Its dtype, such as `float32`.
         variable: The variable itself.
+        stem: The address with `*` for the number of each name that Keras made by itself (`dense*/kernel`).
     """
 
     address: str
@@ -54,6 +56,7 @@ class Weight:
     shape: tuple[int, ...]
     dtype: str
     variable: Any = field(repr=False, compare=False)
+    stem: str = field(default="", repr=False, compare=False)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -126,6 +129,7 @@ class LayerNode:
         layer: The layer itself.
         quantized: Whether its kernel is held as integers.
         constant: Whether it declares its statistics to be constants, which nothing moves.
+        stem: The address with `*` for the number of each name that Keras made by itself.
     """
 
     address: str
@@ -140,6 +144,7 @@ class LayerNode:
     layer: Any = field(repr=False, compare=False)
     quantized: bool = False
     constant: bool = False
+    stem: str = field(default="", repr=False)
 
     @property
     def depth(self) -> int:
@@ -227,11 +232,26 @@ def inventory(model: Any) -> Inventory:
     require_keras_layer(model)
     require_built(model)
     routes = routes_to_layers(model)
-    weights = tuple(_weight(found) for found in find_variables(model, routes))
-    return Inventory(model.name, weights, _layers(model, routes, weights))
+    stems = _layer_stems(model, routes)
+    weights = tuple(_weight(found, stems) for found in find_variables(model, routes))
+    return Inventory(model.name, weights, _layers(model, routes, weights, stems))
 
 
-def _weight(found: FoundVariable) -> Weight:
+def _layer_stems(model: Any, routes: Mapping[int, list[Route]]) -> dict[str, str]:
+    """Return the address of each layer without the numbers that Keras gave, by each of its addresses."""
+    name_stems = {
+        route: stem_of_name(route[-1], automatic_name(layer))
+        for layer in walk(model)
+        for route in routes[id(layer)]
+        if route
+    }
+    return {
+        "/".join(route): "/".join(name_stems[route[:depth]] for depth in range(1, len(route) + 1))
+        for route in name_stems
+    }
+
+
+def _weight(found: FoundVariable, layer_stems: Mapping[str, str]) -> Weight:
     ordered = sorted(dict.fromkeys(found.addresses), key=lambda address: address.count("/"))
     return Weight(
         address=ordered[0],
@@ -242,11 +262,24 @@ def _weight(found: FoundVariable) -> Weight:
         shape=tuple(int(n) for n in found.variable.shape),
         dtype=str(found.variable.dtype),
         variable=found.variable,
+        stem=_stem(ordered[0], layer_stems),
     )
 
 
+def _stem(address: str, layer_stems: Mapping[str, str]) -> str:
+    """Return the address of a variable without the numbers that Keras gave to its layers and to itself."""
+    names = address.split("/")
+    *inner, name = names
+    depth = next((n for n in range(len(inner), 0, -1) if "/".join(inner[:n]) in layer_stems), 0)
+    layers = (layer_stems["/".join(inner[:depth])],) if depth else ()
+    return "/".join((*layers, *inner[depth:], stem_of_name(name, "variable")))
+
+
 def _layers(
-    model: Any, routes: Mapping[int, list[Route]], weights: tuple[Weight, ...]
+    model: Any,
+    routes: Mapping[int, list[Route]],
+    weights: tuple[Weight, ...],
+    stems: Mapping[str, str],
 ) -> tuple[LayerNode, ...]:
     layers = list(walk(model))
     address_of = {key: "/".join(layer_routes[0]) for key, layer_routes in routes.items()}
@@ -278,6 +311,7 @@ def _layers(
             layer=layer,
             quantized=getattr(layer, "quantization_mode", None) is not None,
             constant=getattr(layer, "statistics_are_constant", False) is True,
+            stem=stems.get(address_of[key], ""),
         )
         nodes.append(node)
     return tuple(nodes)

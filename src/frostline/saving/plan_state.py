@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from frostline._keras.layers import layer_flag, set_layer_flag
 from frostline._keras.variables import to_numpy
 from frostline.errors import ModelFileError, PlanError, listed
 from frostline.files.tensor_file import Array
-from frostline.model.alignment import aligned, renamed
+from frostline.model.alignment import Known, align, renamed
 from frostline.model.inventory import Inventory, Weight, inventory
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.install import parametrize
@@ -169,8 +169,9 @@ def _set_flags(model_inventory: Inventory, data: Mapping[str, Any], names: Mappi
             variable.trainable = about["trains"]
     for address, about in data["parametrized"].items():
         model_inventory.by_address[names[address]].combination.flag = about["flag"]
-    saved, present = dict.fromkeys(data["layers"]), dict.fromkeys(n.address for n in model_inventory.layers)
-    nodes = aligned(saved, present, renamed=True)
+    saved = dict.fromkeys(data["layers"], Known(None))
+    present = {node.address: Known(None, node.stem) for node in model_inventory.layers}
+    nodes = align(saved, present, renamed=True).names
     for address, flag in data["layers"].items():
         if (node := model_inventory.layer_by_address.get(nodes[address])) is not None:
             set_layer_flag(node.layer, flag)
@@ -241,12 +242,14 @@ def _assign(weight: Weight, arrays: Mapping[str, Array]) -> None:
 def _present_names(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:
     """Return the address in a model for each one in its file."""
     weights = [w for w in model_inventory if w.role != "metric"]
-    present = {w.address: (w.name, list(w.shape), w.dtype) for w in weights}
-    wanted = {a: (a.rpartition("/")[2], about["shape"], about["dtype"]) for a, about in saved.items()}
-    names = aligned(wanted, present, renamed=True)
-    if present == {names[address]: kind for address, kind in wanted.items()}:
+    present = {w.address: Known(_kind(w.address, w.shape, w.dtype), w.stem) for w in weights}
+    wanted = {a: Known(_kind(a, about["shape"], about["dtype"])) for a, about in saved.items()}
+    names = align(wanted, present, renamed=True).names
+    here = {address: known.kind for address, known in present.items()}
+    there = {names[address]: known.kind for address, known in wanted.items()}
+    if here == there:
         return names
-    differ = [a for a in dict.fromkeys((*wanted, *present)) if present.get(a) != wanted.get(a)]
+    differ = [a for a in dict.fromkeys((*there, *here)) if here.get(a) != there.get(a)]
     raise ModelFileError(
         "the decisions in the file are of another model than the one in it",
         received=f"these differ: {listed(differ)}",
@@ -254,3 +257,11 @@ def _present_names(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict
         remedy="a custom layer may have changed since; keras.models.load_model opens the model without the "
         "decisions",
     )
+
+
+def _kind(address: str, shape: Sequence[int], dtype: str) -> tuple[tuple[int, ...], str]:
+    """Return what two copies of a variable have in common; seeds have another dtype on each backend."""
+    return tuple(shape), "seed" if _SEED.search(address) else dtype
+
+
+_SEED = re.compile(r"(^|/)seed_generator/state(#\d+)?$")

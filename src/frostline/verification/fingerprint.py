@@ -11,7 +11,7 @@ from blake3 import blake3
 from frostline._keras.variables import read_value
 from frostline.elements.algebra import covers
 from frostline.errors import FrostlineError
-from frostline.model.alignment import aligned
+from frostline.model.alignment import Alignment, Known, align
 from frostline.model.inventory import Role, Weight, inventory
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Selection
@@ -35,6 +35,8 @@ class Digest:
         frozen: For a parametrized weight the same of its base, with zeros where trained elements stand.
         part: For a parametrized weight what of it trains, in words.
         rests: For a weight that a plan trains in part, by what trains of it, the same of all the rest.
+        stem: Its address with `*` for the number of each name that Keras made by itself; None where that was
+            not recorded.
     """
 
     role: Role
@@ -44,6 +46,7 @@ class Digest:
     frozen: str = ""
     part: str = ""
     rests: Mapping[str, str] = field(default_factory=dict, hash=False)
+    stem: str | None = field(default=None, compare=False)
 
     def rest(self, part: str) -> str | None:
         """Return the digest of all but a part, where it was taken."""
@@ -58,6 +61,7 @@ class Digest:
             "blake3": self.blake3,
         }
         data |= {"frozen": self.frozen, "part": self.part} if self.frozen else {}
+        data |= {"stem": self.stem} if self.stem is not None else {}
         return data | ({"rests": dict(self.rests)} if self.rests else {})
 
     @classmethod
@@ -67,7 +71,8 @@ class Digest:
             raise ValueError(f"unknown role {data['role']!r}")
         plain = data["role"], tuple(data["shape"]), str(data["dtype"]), str(data["blake3"])
         rests = {str(part): str(digest) for part, digest in data.get("rests", {}).items()}
-        return cls(*plain, str(data.get("frozen", "")), str(data.get("part", "")), rests)
+        stem = str(data["stem"]) if "stem" in data else None
+        return cls(*plain, str(data.get("frozen", "")), str(data.get("part", "")), rests, stem)
 
     def same_values(self, other: Digest) -> bool:
         """Return whether another digest is of the same values, parametrized or not."""
@@ -116,12 +121,19 @@ class Fingerprint(Mapping[str, Digest]):
                 digest.update(f"{address}|{one.dtype}|{one.shape}|{one.blake3}\n".encode())
         return digest.hexdigest()
 
-    def as_in(self, other: Fingerprint) -> Fingerprint:
-        """Return the same by the addresses of another fingerprint, where it is of a copy of the same model.
+    def alignment(self, other: Fingerprint, *, strict: bool = False) -> Alignment:
+        """Return which weight here is which in another fingerprint, of a copy of the same model.
 
         Keras numbers layers without names as they come, so they may have other addresses in another process.
+
+        Args:
+            other: The other fingerprint.
+            strict: Whether only weights of the same address are the same.
         """
-        names = aligned(kinds(self), kinds(other))
+        return align(known(self), known(other), strict=strict)
+
+    def renamed(self, names: Mapping[str, str]) -> Fingerprint:
+        """Return the same by other addresses."""
         return Fingerprint({names.get(address, address): one for address, one in self.digests.items()})
 
     def to_data(self) -> dict[str, Any]:
@@ -134,12 +146,13 @@ class Fingerprint(Mapping[str, Digest]):
         return cls({address: Digest.from_data(one) for address, one in data.items()})
 
 
-def kinds(
-    variables: Mapping[str, Digest] | Mapping[str, Weight],
-) -> dict[str, tuple[str, tuple[int, ...], str]]:
+def known(variables: Mapping[str, Digest] | Mapping[str, Weight]) -> dict[str, Known]:
     """Return role, shape and dtype of each weight and statistic, by address, in the order of the model."""
-    roles = ("weight", "statistic")
-    return {a: (v.role, tuple(v.shape), v.dtype) for a, v in variables.items() if v.role in roles}
+    return {
+        address: Known((one.role, tuple(one.shape), one.dtype), one.stem)
+        for address, one in variables.items()
+        if one.role in ("weight", "statistic")
+    }
 
 
 def fingerprint(model: Any, plan: Plan | Resolution | None = None) -> Fingerprint:
@@ -191,7 +204,8 @@ def _fingerprint_of_raw(variables: Mapping[str, Any]) -> Fingerprint:
                 received=f"an object of type {type(variable).__name__}",
                 expected="a variable, a tensor or an array",
             )
-        found[name] = Digest("weight", values.shape, values.dtype.name, digest_array(values))
+        digest = digest_array(values)
+        found[name] = Digest("weight", values.shape, values.dtype.name, digest, stem=name)
     return Fingerprint(found)
 
 
@@ -199,9 +213,10 @@ def _digest(weight: Weight, parts: Mapping[str, Parametrization]) -> Digest:
     rests = {part: _rest(weight, how) for part, how in parts.items()}
     plain = weight.role, weight.shape, weight.dtype, _whole(weight)
     if weight.combination is None:
-        return Digest(*plain, rests=rests)
+        return Digest(*plain, rests=rests, stem=weight.stem)
     part = part_text(weight.combination.how, weight.shape)
-    return Digest(*plain, rests.get(part) or _rest(weight, weight.combination.how), part, rests)
+    frozen = rests.get(part) or _rest(weight, weight.combination.how)
+    return Digest(*plain, frozen, part, rests, weight.stem)
 
 
 def _whole(weight: Weight) -> str:

@@ -10,15 +10,16 @@ from typing import Any
 
 from rich.console import ConsoleRenderable
 
-from frostline.errors import FrostlineError, ModelFileError, PlanError, listed
+from frostline.errors import FrostlineError, ModelFileError, listed
 from frostline.files.atomic import read_text, write_atomically
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
-from frostline.model.alignment import aligned
+from frostline.model.alignment import align
 from frostline.model.inventory import inventory
+from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule, plan_or_schedule_from_data
 from frostline.render import Rendered, count, stacked
 from frostline.resolution.resolve import resolve
-from frostline.verification.fingerprint import Fingerprint, kinds
+from frostline.verification.fingerprint import Fingerprint, known
 from frostline.verification.verify import Verification, compare
 
 SCHEMA = 1
@@ -180,12 +181,19 @@ class Receipt(Rendered):
             parts=_parts_of(data, after),
         )
 
-    def check(self, *, before: Fingerprint | None = None, after: Fingerprint | None = None) -> list[str]:
+    def check(
+        self,
+        *,
+        before: Fingerprint | None = None,
+        after: Fingerprint | None = None,
+        strict: bool = False,
+    ) -> list[str]:
         """Hold the receipt against the models it speaks of.
 
         Args:
             before: Fingerprint of the model that training began with, taken by the one who checks.
             after: Fingerprint of the model that came out.
+            strict: Whether a weight is the same only under the same address; see `frostline.verify`.
 
         Returns:
             One sentence for each thing that does not hold; none where all does.
@@ -202,32 +210,57 @@ class Receipt(Rendered):
             problems.append("by the receipt itself, its last phase does not end with the model that came out")
         for name, claimed, found in (("before", self.before, before), ("after", self.after, after)):
             if found is not None:
-                problems += _differences(name, claimed, found)
+                problems += _differences(name, claimed, found, strict=strict)
         return problems
 
-    def check_plan(self, model: Any) -> list[str]:
+    def check_plan(self, model: Any, *, strict: bool = False) -> list[str]:
         """Hold what the receipt says was trained against what the plan in it decides.
 
         Args:
             model: The model that training began with.
+            strict: Whether a weight is the same only under the same address.
 
         Returns:
-            One sentence for each thing that does not hold. A plan that is kept as text only is not checked.
+            One sentence for each thing that does not hold: what trained without being planned to, and what
+            was planned to train and is not in the receipt. None where `plan_unchecked` says why.
         """
-        if not isinstance(self.plan, Mapping):
+        if self.plan_unchecked:
             return []
         try:
-            plan = plan_or_schedule_from_data(self.plan)
-            plans = [plan.plan_of(p) for p in plan.phases] if isinstance(plan, Schedule) else [plan]
-            resolutions = [resolve(model, one) for one in plans]
-        except PlanError as error:
+            resolutions = [resolve(model, plan) for plan in self._plans()]
+        except FrostlineError as error:
             return [f"the plan in the receipt is not one for this model: {error.what}"]
-        names = aligned(kinds(self.before), kinds({w.address: w for w in inventory(model)}))
-        trained = {d.weight.address for r in resolutions for d in r.trained}
-        moving = {d.weight.address for r in resolutions for d in r.statistics if d.trains}
-        strange = [a for a in self.trained if names.get(a, a) not in trained]
-        strange += [a for a in self.moving if names.get(a, a) not in moving]
-        return [f"by the plan in the receipt, {listed(strange)} had to stay fixed"] if strange else []
+        present = known({w.address: w for w in inventory(model)})
+        names = align(known(self.before), present, strict=strict).names
+        planned = {d.weight.address for r in resolutions for d in r.trained}
+        planned |= {d.weight.address for r in resolutions for d in r.statistics if d.trains}
+        listed_in = {names.get(a, a): a for a in (*self.trained, *self.moving)}
+        problems = []
+        if strange := [own for address, own in listed_in.items() if address not in planned]:
+            problems.append(f"by the plan in the receipt, {listed(strange)} had to stay fixed")
+        if left_out := [address for address in planned if address not in listed_in]:
+            problems.append(
+                f"by the plan in the receipt, {listed(sorted(left_out))} had to train, "
+                "which it lists as fixed"
+            )
+        return problems
+
+    @property
+    def plan_unchecked(self) -> str:
+        """Why the plan in the receipt cannot be held against what trained; empty where it can."""
+        if self.plan is None:
+            return "the receipt has none"
+        if not isinstance(self.plan, Mapping):
+            return "it is kept as text, since a file cannot hold the Python function in it"
+        return ""
+
+    def _plans(self) -> list[Plan]:
+        """Return the plans of the phases that ran, or the one plan."""
+        plan = plan_or_schedule_from_data(self.plan)
+        if not isinstance(plan, Schedule):
+            return [plan]
+        ran = {phase.name for phase in self.phases}
+        return [plan.plan_of(phase) for phase in plan.phases if phase.name in ran]
 
     def __rich__(self) -> ConsoleRenderable:
         return stacked(
@@ -239,7 +272,7 @@ class Receipt(Rendered):
                 f"{phase.after.combined[:16]}"
                 for phase in self.phases
             ),
-            self.verification.__rich__(),
+            self.verification.renderable("the receipt says"),
         )
 
 
@@ -250,10 +283,11 @@ def _parts_of(data: Mapping[str, Any], after: Fingerprint) -> dict[str, str]:
     return {address: digest.part for address, digest in after.items() if digest.part}
 
 
-def _differences(name: str, claimed: Fingerprint, found: Fingerprint) -> list[str]:
+def _differences(name: str, claimed: Fingerprint, found: Fingerprint, *, strict: bool) -> list[str]:
     roles = ("weight", "statistic")
-    said = {a: d for a, d in claimed.items() if d.role in roles}
-    here = {a: d for a, d in found.as_in(claimed).items() if d.role in roles}
+    here = {a: d for a, d in found.items() if d.role in roles}
+    names = claimed.alignment(found, strict=strict).names
+    said = {a: d for a, d in claimed.renamed(names).items() if d.role in roles}
     problems = []
     if missing := [a for a in said if a not in here]:
         problems.append(f"the model {name} training lacks {listed(missing)}")

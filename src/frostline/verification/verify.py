@@ -70,10 +70,13 @@ class Verification(Rendered):
     Attributes:
         findings: One for each variable, in the model's order.
         no_gradient: Addresses of weights planned to train that got no gradient, where this is known.
+        by_order: What was compared under another address, by that before training: layers that Keras numbered
+            otherwise than in the other copy, told by their order.
     """
 
     findings: tuple[VariableFinding, ...]
     no_gradient: tuple[str, ...] = field(default=())
+    by_order: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def ok(self) -> bool:
@@ -110,28 +113,48 @@ class Verification(Rendered):
             "partial": {f.address: f.part for f in self.findings if f.outcome == "partial"},
             "unmoved": list(self.of("unmoved")),
             "no_gradient": list(self.no_gradient),
+            **({"by_order": dict(self.by_order)} if self.by_order else {}),
         }
 
     def __rich__(self) -> ConsoleRenderable:
+        return self.renderable("verified" if self.ok else "NOT verified")
+
+    def renderable(self, verdict: str) -> ConsoleRenderable:
+        """Return the outcomes as a table, and below it the verdict in words.
+
+        Args:
+            verdict: What goes in front of it: who says so.
+        """
         rows = [
             (str(len(self.of(outcome))), outcome, meaning, listed(self._named(outcome), most=2))
             for outcome, meaning in _MEANING.items()
             if self.of(outcome)
         ]
-        verdict = "verified: every frozen number is bit-identical"
-        if not self.ok:
-            verdict = "NOT verified: frozen numbers changed"
         parts: list[ConsoleRenderable | str] = [
             table(("count", "outcome", "meaning", "variables"), rows, numbers=("count",)),
             "",
-            verdict,
+            f"{verdict}: {'every frozen number is bit-identical' if self.ok else 'frozen numbers changed'}",
         ]
         if self.no_gradient:
             parts.append(f"without a gradient: {listed(self.no_gradient)}")
+        if self.by_order:
+            parts.append(by_order_text(self.by_order))
         return stacked(*parts)
 
 
-def verify(model: Any, before: Fingerprint, plan: Plan | Resolution | Collection[str]) -> Verification:
+def by_order_text(by_order: Mapping[str, str]) -> str:
+    """Say what was told by its order."""
+    pairs = listed((f"{one} as {other}" for one, other in by_order.items()), most=2)
+    return f"told by order, since Keras numbered the layers: {pairs}"
+
+
+def verify(
+    model: Any,
+    before: Fingerprint,
+    plan: Plan | Resolution | Collection[str],
+    *,
+    strict: bool = False,
+) -> Verification:
     """Hold a model against its fingerprint before training, and against the plan.
 
     Args:
@@ -139,6 +162,8 @@ def verify(model: Any, before: Fingerprint, plan: Plan | Resolution | Collection
         before: Its fingerprint before.
         plan: The plan it was trained under, or its resolution; of variables by name, the names of those that
             were to train.
+        strict: Whether a weight is the same only under the same address. Otherwise layers whose names Keras
+            numbered may have other numbers now, as in another process; `by_order` says which.
 
     Returns:
         A `Verification`; `.ok` is False where a frozen number changed.
@@ -170,12 +195,13 @@ def verify(model: Any, before: Fingerprint, plan: Plan | Resolution | Collection
             expected="what frostline.fingerprint(model) returned before training",
         )
     if isinstance(model, Mapping):
-        return compare(before, fingerprint(model), _names_of(plan, model), ())
+        return compare(before, fingerprint(model), _names_of(plan, model), (), strict=strict)
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)  # type: ignore[arg-type]
     trained = {d.weight.address for d in resolution.trained}
     moving = {d.weight.address for d in resolution.statistics if d.trains}
     parts = Parts.of((resolution,))
-    return compare(before, fingerprint_of(inventory(model), parts), trained, moving, parts.over_all)
+    after = fingerprint_of(inventory(model), parts)
+    return compare(before, after, trained, moving, parts.over_all, strict=strict)
 
 
 def _names_of(plan: Plan | Resolution | Collection[str], variables: Mapping[str, Any]) -> tuple[str, ...]:
@@ -203,6 +229,8 @@ def compare(
     trained: Iterable[str],
     moving: Iterable[str],
     parts: Mapping[str, str] | None = None,
+    *,
+    strict: bool = False,
 ) -> Verification:
     """Hold two fingerprints against each other.
 
@@ -213,11 +241,13 @@ def compare(
         moving: Addresses of the statistics that were allowed to move.
         parts: What was to train of the weights that train in part, in words, by address. By default what
             the fingerprints say themselves.
+        strict: Whether to tell no weight by its order.
 
     Raises:
         FrostlineError: The two have no address in common, or do not tell the frozen elements of a weight.
     """
-    before = before.as_in(after)
+    alignment = before.alignment(after, strict=strict)
+    before = before.renamed(alignment.names)
     if before and after and not set(before) & set(after):
         first = next(iter(before))
         raise FrostlineError(
@@ -228,7 +258,7 @@ def compare(
     allowed = set(trained) | set(moving)
     addresses = dict.fromkeys((*before, *after))
     findings = (_finding(a, before.get(a), after.get(a), allowed, parts) for a in addresses)
-    return Verification(tuple(findings))
+    return Verification(tuple(findings), by_order=alignment.by_order)
 
 
 def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:

@@ -79,8 +79,9 @@ def test_show_checks_the_file_and_tells_the_plan(run: Runner) -> None:
     fl.save_delta(model, "bias.safetensors", base=trained)
     done = run("delta", "show", "bias.safetensors")
     assert done.code == 0
-    assert [line.split()[0] for line in done.lines[2:]] == ["weight", "b/bias"]
-    plan = yaml.safe_load(done.err.removeprefix("plan:\n"))
+    at = done.lines.index("the plan, as the delta says (it is not held against what the delta changes):")
+    assert [line.split()[0] for line in done.lines[2:at]] == ["weight", "b/bias"]
+    plan = yaml.safe_load("\n".join(done.lines[at + 1 :]))
     assert fl.Plan.from_data(plan) == fl.Plan().train("b/bias")
     data = run("delta", "show", "bias.safetensors", "--json").data
     assert (data["frostline_delta"], data["plan"]) == (1, plan)

@@ -20,16 +20,25 @@ def test_verify(run: Runner) -> None:
         "    2  trained  planned to train, and moved                 head/kernel, head/bias",
         "    2  state    random-seed or metric state, never trained  metrics/loss/total, metrics/loss/count",
     ]
-    assert done.lines[-1] == "verified: every frozen number is bit-identical"
-    assert done.err == "holds: checked the receipt itself and the model before and the model after training\n"
+    assert done.lines[6:] == [
+        "",
+        "the receipt says: every frozen number is bit-identical",
+        "",
+        "checked: the receipt itself, the plan in it, the model before training, the model after training",
+        "verified: the receipt holds for both models",
+    ]
 
 
 def test_verify_the_receipt_alone(run: Runner) -> None:
     done = run("verify", "receipt.json")
     assert done.code == 0
-    assert done.err == (
-        "holds: checked the receipt itself\nto check the models too: --before BASE --after TUNED\n"
-    )
+    assert done.lines[-5:] == [
+        "checked: the receipt itself",
+        "not checked: the plan in it: it takes one of the two models",
+        "not checked: the model before training: give it as --before MODEL",
+        "not checked: the model after training: give it as --after MODEL",
+        "holds as far as it was checked: 3 things were not checked",
+    ]
 
 
 def test_verify_json(run: Runner) -> None:
@@ -37,23 +46,26 @@ def test_verify_json(run: Runner) -> None:
     assert (data["frostline"], data["ok"], data["checked"], data["problems"]) == (
         1,
         True,
-        ["receipt", "after"],
+        ["receipt", "plan", "after"],
         [],
     )
+    assert data["not_checked"] == {"before": "give it as --before MODEL"}
     assert data["verification"]["counts"]["intact"] == 2
 
 
 def test_verify_against_the_wrong_models(run: Runner) -> None:
     done = run("verify", "receipt.json", "--before", "tuned.keras", "--after", "bn.keras")
     assert done.code == 1
-    assert done.err.splitlines() == [
+    assert done.lines[-6:-1] == [
+        "",
+        "checked: the receipt itself, the plan in it, the model before training, the model after training",
         "problem: the model before training has other values than the receipt says in 2 variables: "
         "head/kernel, head/bias",
         "problem: the model after training lacks head/kernel, head/bias",
         "problem: the model after training has bn/gamma, bn/beta, bn/moving_mean, bn/moving_variance, "
         "b/kernel and 1 more, which the receipt does not know",
-        "FAILED: checked the receipt itself and the model before and the model after training",
     ]
+    assert done.lines[-1] == "FAILED: 3 things do not hold"
     data = run("verify", "receipt.json", "--before", "tuned.keras", "--json")
     assert data.code == 1
     assert data.data["ok"] is False
@@ -65,8 +77,11 @@ def test_verify_a_receipt_that_speaks_against_itself(run: Runner) -> None:
     fl.Receipt(**{**vars(held), "trained": ("head/kernel",)}).save("receipt.json")
     done = run("verify", "receipt.json")
     assert done.code == 1
-    assert done.lines[-1] == "NOT verified: frozen numbers changed"
-    assert done.err.splitlines()[0] == ("problem: by the receipt itself, head/bias changed, which was frozen")
+    assert "the receipt says: frozen numbers changed" in done.lines
+    assert done.lines[-2:] == [
+        "problem: by the receipt itself, head/bias changed, which was frozen",
+        "FAILED: 1 thing does not hold",
+    ]
 
 
 def test_verify_holds_what_trained_against_the_plan(run: Runner) -> None:
@@ -78,7 +93,28 @@ def test_verify_holds_what_trained_against_the_plan(run: Runner) -> None:
     assert run("verify", "receipt.json").code == 0
     done = run("verify", "receipt.json", "--before", "base.keras")
     assert done.code == 1
-    assert done.err.splitlines()[0] == "problem: by the plan in the receipt, a/kernel had to stay fixed"
+    assert done.lines[-2] == "problem: by the plan in the receipt, a/kernel had to stay fixed"
+
+
+@pytest.mark.parametrize("plan", ["Plan().train(<function>)", None])
+def test_verify_says_that_a_plan_was_not_checked(run: Runner, plan: str | None) -> None:
+    held = fl.Receipt.load("receipt.json")
+    fl.Receipt(**{**vars(held), "plan": plan}).save("receipt.json")
+    done = run("verify", "receipt.json", "--before", "base.keras", "--after", "tuned.keras")
+    assert done.code == 0
+    assert done.lines[-2].startswith("not checked: the plan in it: ")
+    assert done.lines[-1] == "holds as far as it was checked: 1 thing was not checked"
+
+
+def test_verify_notices_a_plan_that_is_wider_than_what_trained(run: Runner) -> None:
+    held = fl.Receipt.load("receipt.json")
+    fl.Receipt(**{**vars(held), "plan": fl.Plan(default="train").to_data()}).save("receipt.json")
+    done = run("verify", "receipt.json", "--before", "base.keras", "--after", "tuned.keras")
+    assert done.code == 1
+    assert done.lines[-2:] == [
+        "problem: by the plan in the receipt, a/bias, a/kernel had to train, which it lists as fixed",
+        "FAILED: 1 thing does not hold",
+    ]
 
 
 def test_an_altered_receipt(run: Runner, folder: Path) -> None:
