@@ -15,7 +15,7 @@ from frostline.trainability.plan_on_model import keep_functions
 from frostline.training.guards import guarded, layers_made_in_call
 from frostline.training.job import Job, Progress
 from frostline.training.missing_gradients import no_gradient
-from frostline.training.nan_guard import SPOILT, FiniteLossGuard, stops_already
+from frostline.training.nan_guard import SPOILT, FiniteGuard, save_between_steps, stops_already
 from frostline.training.phases import BeforeRestoring, restores_values
 from frostline.training.receipt_of_run import receipt_of
 from frostline.training.run import Run
@@ -43,13 +43,14 @@ def fit_call(job: Job, progress: Progress, *, after_nan: str = SPOILT) -> FitCal
     Args:
         job: What to do.
         progress: How far it is.
-        after_nan: What to do about the weights where the loss becomes NaN.
+        after_nan: What to do about the weights where training makes them NaN.
     """
     arguments, switch = dict(job.arguments), progress.switch
     callbacks = guarded(arguments.pop("callbacks", None))
     if job.stop_on_nan and not stops_already(callbacks):
         # First, so that no callback saves what training has spoilt.
-        callbacks.insert(0, FiniteLossGuard(job.x, job.y, after_nan=after_nan))
+        each_step = save_between_steps(callbacks)
+        callbacks.insert(0, FiniteGuard(job.x, job.y, after_nan=after_nan, each_step=each_step))
     before_restoring = None
     if switch is not None:
         if job.guard and restores_values(callbacks):

@@ -17,6 +17,23 @@ def digest_array(values: npt.NDArray[Any]) -> str:
     return _digest_of((values,))
 
 
+def is_finite(values: npt.NDArray[Any]) -> bool:
+    """Whether an array holds neither NaN nor infinity."""
+    if values.dtype.kind not in "fcV":  # NumPy knows bfloat16 and the like as "V"
+        return True
+    flat = np.ascontiguousarray(values).reshape(-1)
+    # In pieces that stay in the cache of a processor.
+    return all(bool(np.isfinite(flat[at : at + _PIECE]).all()) for at in range(0, flat.size, _PIECE))
+
+
+def not_finite(values: npt.NDArray[Any]) -> str:
+    """Return the digest of where an array holds NaN or infinity; empty where it holds none."""
+    return "" if is_finite(values) else digest_array(np.isfinite(values))
+
+
+_PIECE = 65_536
+
+
 def digest_without(values: npt.NDArray[Any], elements: Elements) -> str:
     """Return the digest of an array with zeros at some elements."""
     return _digest_of(elements.blocks(values, 0))

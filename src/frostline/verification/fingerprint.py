@@ -20,7 +20,7 @@ from frostline.render import count
 from frostline.resolution.parts import Parts, part_text
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
-from frostline.verification.digest import digest_array, digest_with, digest_without
+from frostline.verification.digest import digest_array, digest_with, digest_without, not_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Digest:
         frozen: For a parametrized weight the same of its base, with zeros where trained elements stand.
         part: For a parametrized weight what of it trains, in words.
         rests: For a weight that a plan trains in part, by what trains of it, the same of all the rest.
+        not_finite: The digest of where it holds NaN or infinity: empty where it holds none, None where that
+            was not recorded.
         stem: Its address with `*` for the number of each name that Keras made by itself; None where that was
             not recorded.
     """
@@ -47,6 +49,7 @@ class Digest:
     part: str = ""
     rests: Mapping[str, str] = field(default_factory=dict, hash=False)
     stem: str | None = field(default=None, compare=False)
+    not_finite: str | None = field(default=None, compare=False)
 
     def rest(self, part: str) -> str | None:
         """Return the digest of all but a part, where it was taken."""
@@ -61,7 +64,8 @@ class Digest:
             "blake3": self.blake3,
         }
         data |= {"frozen": self.frozen, "part": self.part} if self.frozen else {}
-        data |= {"stem": self.stem} if self.stem is not None else {}
+        more = {"stem": self.stem, "not_finite": self.not_finite}
+        data |= {name: value for name, value in more.items() if value is not None}
         return data | ({"rests": dict(self.rests)} if self.rests else {})
 
     @classmethod
@@ -71,8 +75,9 @@ class Digest:
             raise ValueError(f"unknown role {data['role']!r}")
         plain = data["role"], tuple(data["shape"]), str(data["dtype"]), str(data["blake3"])
         rests = {str(part): str(digest) for part, digest in data.get("rests", {}).items()}
-        stem = str(data["stem"]) if "stem" in data else None
-        return cls(*plain, str(data.get("frozen", "")), str(data.get("part", "")), rests, stem)
+        frozen, part = str(data.get("frozen", "")), str(data.get("part", ""))
+        stem, not_finite = (str(data[key]) if key in data else None for key in ("stem", "not_finite"))
+        return cls(*plain, frozen, part, rests, stem, not_finite)
 
     def same_values(self, other: Digest) -> bool:
         """Return whether another digest is of the same values, parametrized or not."""
@@ -204,8 +209,14 @@ def _fingerprint_of_raw(variables: Mapping[str, Any]) -> Fingerprint:
                 received=f"an object of type {type(variable).__name__}",
                 expected="a variable, a tensor or an array",
             )
-        digest = digest_array(values)
-        found[name] = Digest("weight", values.shape, values.dtype.name, digest, stem=name)
+        found[name] = Digest(
+            "weight",
+            values.shape,
+            values.dtype.name,
+            digest_array(values),
+            stem=name,
+            not_finite=not_finite(values),
+        )
     return Fingerprint(found)
 
 
@@ -213,10 +224,10 @@ def _digest(weight: Weight, parts: Mapping[str, Parametrization]) -> Digest:
     rests = {part: _rest(weight, how) for part, how in parts.items()}
     plain = weight.role, weight.shape, weight.dtype, _whole(weight)
     if weight.combination is None:
-        return Digest(*plain, rests=rests, stem=weight.stem)
+        return Digest(*plain, rests=rests, stem=weight.stem, not_finite=_not_finite(weight))
     part = part_text(weight.combination.how, weight.shape)
     frozen = rests.get(part) or _rest(weight, weight.combination.how)
-    return Digest(*plain, frozen, part, rests, weight.stem)
+    return Digest(*plain, frozen, part, rests, weight.stem, _not_finite(weight))
 
 
 def _whole(weight: Weight) -> str:
@@ -226,6 +237,16 @@ def _whole(weight: Weight) -> str:
         return digest_array(read_value(weight.variable))
     part = read_value(combination.parts[combination.how.part])
     return digest_with(read_value(combination.base), combination.how.elements(weight.shape), part)
+
+
+def _not_finite(weight: Weight) -> str:
+    """Digest where a weight holds NaN or infinity; seldom put one together of which some elements train."""
+    combination = weight.combination
+    if combination is not None and isinstance(combination.how, Selection):
+        parts = (combination.base, combination.parts[combination.how.part])
+        if not any(not_finite(read_value(part)) for part in parts):
+            return ""
+    return not_finite(read_value(weight.variable))
 
 
 def _rest(weight: Weight, how: Parametrization) -> str:

@@ -200,8 +200,8 @@ class Receipt(Rendered):
         """
         verifications = {"": self.verification, **self.phase_verifications}
         problems = [
-            f"by the receipt itself, {f.address} {'is missing' if f.outcome == 'missing' else 'changed'}"
-            f"{f' in the phase {name}' if name else ''}, which was frozen"
+            f"by the receipt itself, {f.address} {_BROKEN[f.outcome]}"
+            + (f" in the phase {name}" if name else "")
             for name, verification in verifications.items()
             for f in verification.findings
             if f.violation
@@ -274,6 +274,13 @@ class Receipt(Rendered):
             ),
             self.verification.renderable("the receipt says"),
         )
+
+
+_BROKEN: dict[str, str] = {
+    "missing": "is missing",
+    "changed": "was frozen and changed",
+    "not finite": "became NaN or infinite",
+}
 
 
 def _parts_of(data: Mapping[str, Any], after: Fingerprint) -> dict[str, str]:

@@ -17,7 +17,9 @@ from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint, fingerprint_of
 
-Outcome = Literal["intact", "changed", "trained", "partial", "unmoved", "moved", "held", "state", "missing"]
+Outcome = Literal[
+    "intact", "changed", "trained", "partial", "unmoved", "moved", "held", "state", "missing", "not finite"
+]
 
 _OUTCOMES: dict[tuple[bool, bool, bool], Outcome] = {
     (True, True, True): "unmoved",
@@ -41,6 +43,7 @@ _MEANING: dict[Outcome, str] = {
     "held": "statistic, every bit as before",
     "state": "random-seed or metric state, never trained",
     "missing": "in one of the two models only",
+    "not finite": "allowed to move, and holds NaN or infinity where it held numbers",
 }
 
 
@@ -51,7 +54,8 @@ class VariableFinding:
     Attributes:
         address: Its address.
         role: What it is.
-        outcome: `intact`, `changed`, `trained`, `partial`, `unmoved`, `moved`, `held`, `state` or `missing`.
+        outcome: `intact`, `changed`, `trained`, `partial`, `unmoved`, `moved`, `held`, `state`, `missing` or
+            `not finite`.
         violation: Whether this breaks the plan.
         part: What of it was to train, in words, where that was not the whole.
     """
@@ -80,7 +84,7 @@ class Verification(Rendered):
 
     @property
     def ok(self) -> bool:
-        """Whether no frozen number changed, and nothing is missing."""
+        """Whether no frozen number changed, nothing is missing, and nothing became NaN or infinite."""
         return not any(f.violation for f in self.findings)
 
     def of(self, *outcomes: Outcome) -> tuple[str, ...]:
@@ -92,15 +96,30 @@ class Verification(Rendered):
         return [f"{f.address} [{f.part}]" if f.part and outcome == "partial" else f.address for f in found]
 
     def require_ok(self) -> None:
-        """Raise `VerificationError` that names the frozen variables that changed, if any did."""
-        broken = [f for f in self.findings if f.violation]
-        if broken:
+        """Raise `VerificationError` that names what breaks the plan, if anything does."""
+        if broken := [f for f in self.findings if f.violation and f.outcome != "not finite"]:
             raise VerificationError(
                 f"{count(len(broken), 'frozen variable')} changed or went missing",
                 received=listed(f"{f.address} ({f.outcome})" for f in broken),
                 expected="bits identical to those before training",
                 remedy="see what assigns to them: a callback, an assign in `call`, an optimizer of your own",
             )
+        if spoilt := self.of("not finite"):
+            raise VerificationError(
+                f"training left NaN or infinity in {count(len(spoilt), 'variable')}",
+                received=listed(spoilt),
+                expected="finite numbers where there were finite numbers before",
+                remedy="see which step makes them: frostline.audit(model, x, y); "
+                "lower the learning rate, or set clipnorm=1.0",
+            )
+
+    @property
+    def _verdict(self) -> str:
+        if self.ok:
+            return "every frozen number is bit-identical"
+        frozen = any(f.violation and f.outcome != "not finite" for f in self.findings)
+        wrong = ["frozen numbers changed"] if frozen else []
+        return " and ".join([*wrong, *(["numbers became NaN or infinite"] if self.of("not finite") else [])])
 
     def to_data(self) -> dict[str, Any]:
         """Return the verification as plain data, for JSON."""
@@ -133,7 +152,7 @@ class Verification(Rendered):
         parts: list[ConsoleRenderable | str] = [
             table(("count", "outcome", "meaning", "variables"), rows, numbers=("count",)),
             "",
-            f"{verdict}: {'every frozen number is bit-identical' if self.ok else 'frozen numbers changed'}",
+            f"{verdict}: {self._verdict}",
         ]
         if self.no_gradient:
             parts.append(f"without a gradient: {listed(self.no_gradient)}")
@@ -296,6 +315,8 @@ def _finding(
         return VariableFinding(address, role, "missing", True)
     same = old.same_values(new)
     part = (old.part or new.part) if parts is None else parts.get(address, "")
+    if address in allowed and not same and new.not_finite and new.not_finite != old.not_finite:
+        return VariableFinding(address, role, "not finite", True, part)
     if address in allowed and not same and part:
         intact = _rest_intact(address, part, old, new)
         return VariableFinding(address, role, "partial" if intact else "changed", not intact, part)

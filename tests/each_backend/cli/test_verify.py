@@ -79,7 +79,7 @@ def test_verify_a_receipt_that_speaks_against_itself(run: Runner) -> None:
     assert done.code == 1
     assert "the receipt says: frozen numbers changed" in done.lines
     assert done.lines[-2:] == [
-        "problem: by the receipt itself, head/bias changed, which was frozen",
+        "problem: by the receipt itself, head/bias was frozen and changed",
         "FAILED: 1 thing does not hold",
     ]
 

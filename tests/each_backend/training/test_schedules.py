@@ -154,11 +154,11 @@ def test_an_altered_phase_is_found() -> None:
 
     hidden = replace(everything, trained=tuple(a for a in everything.trained if a != "a/kernel"))
     assert replace(receipt, phases=(head, hidden)).check() == [
-        "by the receipt itself, a/kernel changed in the phase all, which was frozen"
+        "by the receipt itself, a/kernel was frozen and changed in the phase all"
     ]
     early = replace(head, after=everything.after)
     assert replace(receipt, phases=(early, everything)).check() == [
-        f"by the receipt itself, {layer}/{kind} changed in the phase head, which was frozen"
+        f"by the receipt itself, {layer}/{kind} was frozen and changed in the phase head"
         for layer in "ab"
         for kind in ("kernel", "bias")
     ]
