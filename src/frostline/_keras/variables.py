@@ -45,6 +45,24 @@ def to_numpy(value: Any) -> npt.NDArray[Any]:
     return copied
 
 
+def dtype_of(variable: Any) -> str:
+    """Return the dtype of the numbers that a variable holds.
+
+    On JAX without 64 bits a variable that was made as `float64` says so, and holds `float32`.
+
+    Args:
+        variable: A `keras.Variable`, or one whose value is computed.
+    """
+    import keras
+
+    declared = str(variable.dtype)
+    if keras.backend.backend() != "jax" or not declared.endswith("64"):
+        return declared
+    made_of = getattr(variable, "combination", None)
+    value = private(variable if made_of is None else made_of.base, "_value")
+    return declared if value is None else str(keras.backend.standardize_dtype(value.dtype))
+
+
 def same_storage(variable: Any, kind: type) -> Any:
     """Return another variable, of class `kind`, that holds the same tensor; nothing is copied."""
     twin: Any = object.__new__(kind)

@@ -120,7 +120,8 @@ def show(delta: DeltaFile, json: options.Json = False) -> None:
 
     loaded = Delta.load(delta)
     if json:
-        options.show_json({"frostline_delta": 1, "base_digest": loaded.base_digest, **loaded.to_data()})
+        sealed = {"base_digest": loaded.base_digest, "sealed_whole": loaded.sealed_whole}
+        options.show_json({"frostline_delta": 1, **sealed, **loaded.to_data()})
         return
     options.show(loaded)
     if loaded.plan is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from frostline._keras.calls import uncast
 from frostline._keras.variables import to_numpy
 from frostline.delta.contents import Delta, Entry
+from frostline.delta.tensor_checks import require_kinds
 from frostline.elements.algebra import same
 from frostline.elements.sets import Elements
 from frostline.errors import DeltaError, FrostlineError, listed
@@ -20,7 +21,7 @@ from frostline.files.tensor_file import Array, numpy_dtype
 from frostline.model.inventory import Weight
 from frostline.parametrization.base import Parametrization, same_settings
 from frostline.parametrization.selections import Selection
-from frostline.parametrization.serialization import deserialize
+from frostline.parametrization.serialization import deserialize, is_own
 from frostline.render import count
 
 
@@ -122,6 +123,8 @@ def change_for(
     entry: Entry,
     custom_objects: Mapping[str, Any] | None,
     part_base: Array | None = None,
+    *,
+    sealed_whole: bool = True,
 ) -> Change:
     """Work out what an entry does to a weight, without doing it.
 
@@ -130,6 +133,7 @@ def change_for(
         entry: What to do to it.
         custom_objects: Parametrizations of the caller's own, by name.
         part_base: What parts are combined with, where that is not what the weight has now.
+        sealed_whole: Whether the file's digest is of dtypes and shapes too.
 
     Raises:
         DeltaError: The entry cannot be used on this weight.
@@ -145,6 +149,8 @@ def change_for(
     if elements is not None:
         for value in entry.values.values():
             _require_shape(entry, value, elements.part_shape)
+    if not (sealed_whole or is_own(entry.how)):
+        require_kinds(entry, _kinds_of_parts(how, weight))
     made_of = weight.combination
     if made_of is not None:
         if not _same(made_of.how, how, weight):
@@ -173,7 +179,7 @@ def parametrization_of(entry: Entry, custom_objects: Mapping[str, Any] | None) -
         how.check(entry.shape, entry.dtype)
     except FrostlineError:
         raise
-    except (KeyError, TypeError, ValueError) as problem:
+    except (LookupError, TypeError, ValueError) as problem:
         raise DeltaError(
             f"what the delta says of {entry.address!r} cannot be read",
             received=f"{type(problem).__name__}: {problem}",
@@ -209,6 +215,14 @@ def _combined(how: Parametrization, base: Any, parts: Mapping[str, Array]) -> Ar
         value = keras.ops.convert_to_tensor(base) if isinstance(base, np.ndarray) else base.value
         merged = how.combine(keras.ops.stop_gradient(value), tensors)
     return to_numpy(merged)
+
+
+def _kinds_of_parts(how: Parametrization, weight: Weight) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shape and dtype of each part that a parametrization begins with."""
+    with uncast():
+        parts = how.start(keras.ops.stop_gradient(weight.variable.value))
+    arrays = {name: to_numpy(part) for name, part in parts.items()}
+    return {name: (array.shape, array.dtype.name) for name, array in arrays.items()}
 
 
 def _taken(weight: Weight, elements: Elements, entry: Entry) -> dict[str, Array]:

@@ -14,17 +14,23 @@ from blake3 import blake3
 from rich.console import ConsoleRenderable
 
 from frostline._version import __version__
-from frostline.errors import DeltaError
+from frostline.delta.tensor_checks import require_fitting
+from frostline.errors import DeltaError, FrostlineError
 from frostline.files.atomic import write_atomically
+from frostline.files.sealed import SEAL, BrokenSealError
 from frostline.files.similar import similar_files
-from frostline.files.tensor_file import Array, metadata_of, packed, unpacked
+from frostline.files.tensor_file import Array, metadata_of, packed_and_sealed, require_seal, unpacked
 from frostline.model.inventory import Role
 from frostline.render import Rendered, bytes_text, count, share, stacked, table
 
-SCHEMA = "1"
+SCHEMA = "2"
+"""The version that is written. Its digest is of every byte of the file but itself."""
+SCHEMA_OF_0_1 = "1"
+"""Its digest is of the contents, and of the names and the values of tensors: not of dtypes and shapes."""
+
 Kind = Literal["whole", "elements", "parts"]
 
-_KEY, _CONTENTS, _SEAL = "frostline_delta", "contents", "blake3"
+_KEY, _CONTENTS = "frostline_delta", "contents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,8 @@ class Delta(Rendered):
         base: What the base has, by address, for all weights and statistics.
         plan: The plan that the model was trained under, as in a plan file or as text; None if not known.
         version: The version of Frostline that wrote it.
+        sealed_whole: Whether the digest in its file is of every byte. That of a file of 0.1 leaves out the
+            dtypes and shapes of tensors, which are then held against what the file says of the base.
     """
 
     model: str
@@ -122,6 +130,7 @@ class Delta(Rendered):
     base: Mapping[str, BaseWeight] = field(repr=False)
     plan: Any = field(default=None, repr=False)
     version: str = __version__
+    sealed_whole: bool = field(default=True, compare=False)
 
     @property
     def size(self) -> int:
@@ -165,8 +174,8 @@ class Delta(Rendered):
         """
         arrays = {name: a for entry in self.entries.values() for name, a in entry.tensors.items()}
         contents = _json(self.to_data())
-        metadata = {_KEY: SCHEMA, _CONTENTS: contents, _SEAL: _seal(contents, arrays)}
-        write_atomically(Path(path), packed(arrays, metadata), DeltaError)
+        sealed = packed_and_sealed(arrays, {_KEY: SCHEMA, _CONTENTS: contents})
+        write_atomically(Path(path), sealed, DeltaError)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Delta:
@@ -182,25 +191,35 @@ class Delta(Rendered):
             metadata = metadata_of(raw)
         except ValueError as problem:
             raise _damaged(path, str(problem)) from None
-        if metadata.get(_KEY) != SCHEMA:
+        version, contents = metadata.get(_KEY), metadata.get(_CONTENTS, "")
+        if version not in (SCHEMA, SCHEMA_OF_0_1):
             raise DeltaError(
                 f"{str(path)!r} is not a delta that this version of Frostline reads",
-                received=f"version {metadata[_KEY]!r}" if _KEY in metadata else "another safetensors file",
-                expected=f"what frostline.save_delta writes, version {SCHEMA}",
+                received=f"version {version!r}" if version is not None else "another safetensors file",
+                expected=f"what frostline.save_delta writes, version {SCHEMA_OF_0_1} or {SCHEMA}",
             )
-        contents = metadata.get(_CONTENTS, "")
-        if metadata.get(_SEAL) != _seal(contents, arrays):
-            raise _damaged(path, "its contents do not have the digest that stands in it")
         try:
-            return cls._from_data(json.loads(contents), arrays)
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            if version == SCHEMA:
+                require_seal(raw)
+            elif metadata.get(SEAL) != _seal_of_0_1(contents, arrays):
+                raise BrokenSealError(metadata.get(SEAL), "")
+        except BrokenSealError:
+            raise _damaged(path, "its contents do not have the digest that stands in it") from None
+        try:
+            delta = cls._from_data(json.loads(contents), arrays, sealed_whole=version == SCHEMA)
+            require_fitting(delta, arrays)
+        except FrostlineError as problem:
+            raise _damaged(path, ": ".join(filter(None, (problem.what, problem.received)))) from None
+        except (LookupError, TypeError, ValueError, AttributeError) as problem:
             raise _damaged(path, f"{type(problem).__name__}: {problem}") from None
+        return delta
 
     @classmethod
-    def _from_data(cls, data: Mapping[str, Any], arrays: Mapping[str, Array]) -> Delta:
+    def _from_data(cls, data: Mapping[str, Any], arrays: Mapping[str, Array], *, sealed_whole: bool) -> Delta:
         entries = {address: _entry(address, about, arrays) for address, about in data["entries"].items()}
         base = {a: BaseWeight(tuple(shape), *rest) for a, (shape, *rest) in data["base"].items()}
-        return cls(str(data["model"]), entries, base, data["plan"], str(data["frostline"]))
+        model, version = str(data["model"]), str(data["frostline"])
+        return cls(model, entries, base, data["plan"], version, sealed_whole)
 
     def __rich__(self) -> ConsoleRenderable:
         rows = [
@@ -217,9 +236,16 @@ class Delta(Rendered):
         return stacked(
             f"Delta of {self.model}: {count(len(rows), 'weight')}, {count(self.size, 'number')}, "
             f"{bytes_text(self.nbytes)} ({share(self.size, whole)} of the model)",
-            f"base {self.base_digest[:16]}, written by Frostline {self.version}",
+            f"base {self.base_digest[:16]}, written by Frostline {self.version}"
+            + ("" if self.sealed_whole else _NOT_SEALED_WHOLE),
             table(("weight", "shape", "what", "numbers", "size"), rows, numbers=("numbers", "size")),
         )
+
+
+_NOT_SEALED_WHOLE = (
+    "; its digest leaves out dtypes and shapes of tensors, so these were checked against what it says of its "
+    "base"
+)
 
 
 def _entry(address: str, about: Mapping[str, Any], arrays: Mapping[str, Array]) -> Entry:
@@ -270,7 +296,7 @@ def _json(data: Any) -> str:
     return json.dumps(data, separators=(",", ":"))
 
 
-def _seal(contents: str, arrays: Mapping[str, Array]) -> str:
+def _seal_of_0_1(contents: str, arrays: Mapping[str, Array]) -> str:
     digest = blake3(contents.encode())
     for name in sorted(arrays):
         digest.update(name.encode())

@@ -81,7 +81,13 @@ def load_delta(
     if not force:
         require_base(match, delta, model_inventory, path)
     changes = tuple(
-        change_for(model_inventory.by_address[address], entry, custom_objects, match.part_bases.get(address))
+        change_for(
+            model_inventory.by_address[address],
+            entry,
+            custom_objects,
+            match.part_bases.get(address),
+            sealed_whole=delta.sealed_whole,
+        )
         for address, entry in delta.entries.items()
     )
     rests_on = tuple(one.name for one in match.trained_on)

@@ -54,17 +54,19 @@ class Matrix:
         """Return `A` and `B` as a `LowRank` holds them, the reverse of `to_torch`.
 
         Where outputs have several axes, or the rank is more than the weight can have, they are found by a
-        singular value decomposition, exact but for rounding; the rank is then what it comes to.
+        singular value decomposition, exact but for rounding; the rank is then what it comes to, and both are
+        float64.
         """
         rank, last = a.shape[0], self.shape[-1]
         if self.inputs == len(self.shape) - 1 and rank <= min(a.shape[1], last):
             return a.T.reshape(*self.shape[:-1], rank).copy(), b.T.copy()
         update = (a.T.astype("float64") @ b.T.astype("float64")).reshape(-1, last)
         u, s, v = np.linalg.svd(update, full_matrices=False)
-        found = max(1, int(np.sum(s > s[0] * 1e-6)))
+        noise = 1e-13 if a.dtype == np.float64 else 1e-6
+        found = max(1, int(np.sum(s > s[0] * noise)))
         root = np.sqrt(s[:found])
         first, second = (u[:, :found] * root), (root[:, None] * v[:found])
-        return first.reshape(*self.shape[:-1], found).astype("float32"), second.astype("float32")
+        return first.reshape(*self.shape[:-1], found), second
 
     @property
     def torch_shape(self) -> tuple[int, int]:

@@ -125,7 +125,8 @@ def import_peft(
         head/kernel: rank 1 (5 elements, path: general)
     """
     place = Path(folder)
-    config, tensors = peft_file.read_config(place), peft_file.read_tensors(place)
+    config = peft_file.read_config(place)
+    tensors = peft_file.read_tensors(place, config)
     model_inventory = inventory(model)
     _require_known(names, model_inventory.by_address, model_inventory.model_name)
     found = list(_fitting(model_inventory, names, config, tensors, place))
@@ -191,7 +192,10 @@ def _fitting(
         for embedding in (False, True):
             keys = [f"{_PREFIX}{module}.{suffix}" for suffix in _suffixes(Matrix((), 0, embedding))]
             if module is not None and all(key in left for key in keys):
-                a, b = (left.pop(key).astype("float32") for key in keys)
+                a, b = (left.pop(key) for key in keys)
+                what = f"the adapter of {str(module)!r} in {str(place)!r}"
+                _require_fit(what, weight, matrix_of(weight, model_inventory), a, b)
+                _require_alike(what, peft_file.rank_of(config, str(module)), a, b)
                 yield _fitted(weight, matrix_of(weight, model_inventory), str(module), config, a, b)
     if left:
         raise DeltaError(
@@ -205,19 +209,33 @@ def _fitting(
 def _fitted(
     weight: Weight, matrix: Matrix, module: str, config: Mapping[str, Any], a: Array, b: Array
 ) -> tuple[Weight, LowRank, Array, Array]:
-    rank = a.shape[0]
-    if a.ndim != 2 or b.ndim != 2 or (a.shape[1], b.shape[0]) != matrix.torch_shape or b.shape[1] != rank:
-        raise DeltaError(
-            f"the adapter of {module!r} does not fit {weight.address!r}",
-            received=f"A of shape {a.shape}, B of shape {b.shape}",
-            expected=f"[rank, {matrix.torch_shape[0]}] and [{matrix.torch_shape[1]}, rank]",
-        )
-    scale = peft_file.scale_of(config, module, rank)
+    scale = peft_file.scale_of(config, module, a.shape[0])
     own_a, own_b = matrix.from_torch(a, b)
     own_rank = own_b.shape[0]
     how = LowRank(own_rank, None if scale == 1 else scale * own_rank)
     how.check(weight.shape, weight.dtype)
     return weight, how, np.ascontiguousarray(own_a), np.ascontiguousarray(own_b)
+
+
+def _require_fit(what: str, weight: Weight, matrix: Matrix, a: Array, b: Array) -> None:
+    shapes = (*a.shape[1:], *b.shape[:1])
+    if a.ndim != 2 or b.ndim != 2 or shapes != matrix.torch_shape or b.shape[1] != a.shape[0]:
+        raise DeltaError(
+            f"{what} does not fit {weight.address!r}",
+            received=f"A of shape {a.shape}, B of shape {b.shape}",
+            expected=f"[rank, {matrix.torch_shape[0]}] and [{matrix.torch_shape[1]}, rank]",
+        )
+
+
+def _require_alike(what: str, rank: Any, a: Array, b: Array) -> None:
+    """Check both factors against one another and against the config: PEFT's files have no digest."""
+    if a.dtype != b.dtype or a.shape[0] != rank:
+        raise DeltaError(
+            f"{what} is not the one that its config describes",
+            received=f"A of rank {a.shape[0]} and dtype {a.dtype.name}, B of dtype {b.dtype.name}",
+            expected=f"rank {rank}, as {peft_file.CONFIG} says, and one dtype for both",
+            remedy="copy both files again, or export the adapter again",
+        )
 
 
 def _require_known(names: Names, known: Mapping[str, Any], model_name: str) -> None:

@@ -9,11 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from frostline.errors import DeltaError, listed
 from frostline.files.atomic import read_text, write_atomically
-from frostline.files.tensor_file import Array, packed, unpacked
+from frostline.files.sealed import SEAL, BrokenSealError
+from frostline.files.tensor_file import Array, metadata_of, packed_and_sealed, require_seal, unpacked
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+_READ = "frostline_config"
+"""In the header of the tensors: what the config must say, since that has no room for a digest."""
+_READ_KEYS = ("peft_type", "r", "rank_pattern", "lora_alpha", "alpha_pattern", "use_rslora")
+_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
 def write(
@@ -39,9 +47,10 @@ def write(
         place.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise DeltaError(f"cannot make the folder {str(place)!r}: {problem.strerror}") from None
-    write_atomically(place / WEIGHTS, packed(tensors, {"format": "pt"}), DeltaError)
-    config = json.dumps(_config(ranks, alphas, base_model), indent=2) + "\n"
-    write_atomically(place / CONFIG, config.encode(), DeltaError)
+    config = _config(ranks, alphas, base_model)
+    metadata = {"format": "pt", _READ: json.dumps({key: config[key] for key in _READ_KEYS})}
+    write_atomically(place / WEIGHTS, packed_and_sealed(tensors, metadata), DeltaError)
+    write_atomically(place / CONFIG, (json.dumps(config, indent=2) + "\n").encode(), DeltaError)
 
 
 def read_config(place: Path) -> dict[str, Any]:
@@ -76,18 +85,44 @@ def read_config(place: Path) -> dict[str, Any]:
     return dict(config)
 
 
-def read_tensors(place: Path) -> dict[str, Array]:
+def read_tensors(place: Path, config: Mapping[str, Any]) -> dict[str, Array]:
     """Read the tensors of an adapter.
 
+    Those that Frostline exported have a digest of every byte, and say what the config must be. Those that
+    PEFT wrote have none: their dtypes and values are held against what an adapter can have.
+
+    Args:
+        place: The folder.
+        config: What `read_config` returned.
+
     Raises:
-        DeltaError: They cannot be read.
+        DeltaError: They cannot be read, were altered, or do not belong to the config.
     """
+    path = place / WEIGHTS
     try:
-        return unpacked((place / WEIGHTS).read_bytes())
+        raw = path.read_bytes()
+        tensors, metadata = unpacked(raw), metadata_of(raw)
+        if SEAL in metadata or _READ in metadata:
+            require_seal(raw)
+            _require_config(config, json.loads(metadata[_READ]), place)
     except OSError as problem:
-        raise DeltaError(f"{str(place / WEIGHTS)!r} cannot be read: {problem.strerror}") from None
+        raise DeltaError(f"{str(path)!r} cannot be read: {problem.strerror}") from None
+    except (BrokenSealError, KeyError):
+        raise DeltaError(
+            f"{str(path)!r} is damaged, or was altered after it was written",
+            received="its contents do not have the digest that stands in it",
+            expected="what frostline.export_peft wrote",
+            remedy="copy it again, or export it again",
+        ) from None
     except ValueError as problem:
-        raise DeltaError(f"{str(place / WEIGHTS)!r} cannot be read: {problem}") from None
+        raise DeltaError(f"{str(path)!r} cannot be read: {problem}") from None
+    _require_numbers(tensors, path)
+    return tensors
+
+
+def rank_of(config: Mapping[str, Any], module: str) -> Any:
+    """Return the rank that the config of an adapter says for a module."""
+    return _pattern(config.get("rank_pattern"), module, config["r"])
 
 
 def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:
@@ -118,8 +153,45 @@ def _config(ranks: Mapping[str, int], alphas: Mapping[str, float], base_model: s
     }
 
 
+def _require_config(config: Mapping[str, Any], exported: Mapping[str, Any], place: Path) -> None:
+    """Check that a config still says what the adapter was exported with."""
+    other = [key for key in _READ_KEYS if config.get(key) != exported[key]]
+    if other:
+        raise DeltaError(
+            f"{str(place / CONFIG)!r} is not the config that the adapter in {WEIGHTS} was exported with",
+            received=listed(f"{key}: {json.dumps(config.get(key))}" for key in other),
+            expected=listed(f"{key}: {json.dumps(exported[key])}" for key in other),
+            remedy="copy both files again, or export the adapter again",
+        )
+
+
+def _require_numbers(tensors: Mapping[str, Array], path: Path) -> None:
+    """Check what a file without a digest cannot hide: factors are finite floating-point numbers."""
+    other = [f"{name}: {a.dtype.name}" for name, a in tensors.items() if a.dtype.name not in _DTYPES]
+    if not other:
+        other = [f"{name}: not finite" for name, a in tensors.items() if not _finite(a)]
+    if other:
+        raise DeltaError(
+            f"{str(path)!r} holds numbers that no adapter has, so it is damaged or was altered",
+            received=listed(other, most=3),
+            expected=f"finite numbers of dtype {', '.join(_DTYPES)}",
+            remedy="copy it again, or export it again",
+        )
+
+
+def _finite(array: Array) -> bool:
+    # NumPy knows the dtypes of `ml_dtypes` only in part.
+    return bool(np.isfinite(array.astype("float64") if array.dtype.name == "bfloat16" else array).all())
+
+
 def _require_scales(config: Mapping[str, Any], place: Path) -> None:
-    patterns = config.get("alpha_pattern")
+    patterns, ranks = config.get("alpha_pattern"), config.get("rank_pattern")
+    if not (ranks is None or isinstance(ranks, Mapping)):
+        raise DeltaError(
+            f"the config of the adapter in {str(place)!r} has an invalid rank_pattern",
+            received=json.dumps(ranks),
+            expected="a rank for each module that it names",
+        )
     wrong = {} if patterns is None or isinstance(patterns, Mapping) else {"alpha_pattern": patterns}
     said = {"lora_alpha": config["lora_alpha"]} if "lora_alpha" in config else {}
     if isinstance(patterns, Mapping):

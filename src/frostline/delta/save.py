@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from frostline._keras.calls import uncast
 from frostline._keras.layers import whole_weight
 from frostline._keras.trainers import sync_values
 from frostline._keras.variables import read_value, to_numpy
@@ -188,7 +189,7 @@ def _require_same_weights(model_inventory: Inventory, before: Fingerprint) -> No
 
 def _change(weight: Weight, old: Digest, new: Digest, values: _Values | None) -> _Changed:
     """Return what became of a weight since its base."""
-    if old.same_values(new):
+    if old.same_values(new) and not (_rounds_parts_away(weight) and _base_kept(weight, old, new)):
         return None, BaseWeight(weight.shape, weight.dtype, old.blake3)
     made_of = weight.combination
     if made_of is not None and _base_kept(weight, old, new):
@@ -211,12 +212,26 @@ def _base_kept(weight: Weight, old: Digest, new: Digest) -> bool:
     return rest == new.frozen if rest is not None else _digest_of(weight.combination.base) == old.blake3
 
 
+def _rounds_parts_away(weight: Weight) -> bool:
+    """Whether parts have moved a weight of half precision by less than it can hold.
+
+    Its value is that of the base, and training would go on from the parts all the same.
+    """
+    made_of = weight.combination
+    if made_of is None or isinstance(made_of.how, Selection) or weight.dtype not in ("float16", "bfloat16"):
+        return False
+    with uncast():
+        base, *parts = (keras.ops.cast(v.value, "float32") for v in (made_of.base, *made_of.parts.values()))
+        moved = made_of.how.combine(base, dict(zip(made_of.parts, parts, strict=True)))
+    return bool(keras.ops.any(keras.ops.not_equal(moved, base)))
+
+
 def _change_by_flags(weight: Weight, moves: bool) -> _Changed:
     """Return the same without a base, by the flags and the frozen values of parametrized weights."""
     made_of = weight.combination
     if made_of is not None:
         whole, frozen = _digest_of(made_of.base), ""
-        if whole == _digest_of(weight.variable):
+        if whole == _digest_of(weight.variable) and not _rounds_parts_away(weight):
             return None, BaseWeight(weight.shape, weight.dtype, whole)
         if isinstance(made_of.how, Selection):
             frozen = digest_without(read_value(made_of.base), made_of.how.elements(weight.shape))

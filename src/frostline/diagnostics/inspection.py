@@ -24,6 +24,7 @@ from frostline.graph.ir import Leaf, Node
 from frostline.graph.reader import Measured, Trace, Write, norm
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import Inventory, LayerNode, Weight
+from frostline.optimizers.rebuild import strangers_in
 from frostline.plan.plan import Plan
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
@@ -92,6 +93,16 @@ class Inspection:
             return None
         targets = {id(v) for v in optimizer_targets(optimizer_chain(optimizer)[-1])}
         return frozenset(w.address for w in self.weights if targets.issuperset(id(v) for _, v in w.targets))
+
+    @cached_property
+    def strangers(self) -> tuple[str, ...]:
+        """What the optimizer was built for and the model does not have, by path and shape."""
+        optimizer = compiled_optimizer(self.model)
+        if optimizer is None or not optimizer.built:
+            return ()
+        roles = self.inventory.of_role("weight", "statistic")
+        addresses = {id(v): a for w in roles for a, v in ((w.address, w.variable), *w.targets)}
+        return tuple(strangers_in(optimizer, addresses))
 
     @property
     def compiled(self) -> frozenset[str] | None:

@@ -103,7 +103,7 @@ _STANDING = {
     "frozen": FROZEN,
     "leaks": "let its layer run in inference mode: fl.fit does so for layers whose weights are all frozen",
     "untracked": UNTRACKED,
-    "stale": "compile the model again, or train it with fl.fit, which renews the training function",
+    "stale": "compile the model again with a new optimizer, or train it with fl.fit, which renews both",
 }
 
 

@@ -1,4 +1,4 @@
-"""Named arrays of any dtype of a weight as safetensors, and back."""
+"""Named arrays of any dtype of a weight as safetensors, and back; if need be, sealed to the last byte."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 from safetensors import SafetensorError, deserialize
 from safetensors import numpy as safetensors
 
+from frostline.files.sealed import SEAL, BrokenSealError
+
 Array = npt.NDArray[Any]
+
+_BLANK = "0" * 64
+"""Stands in a header for the digest while the digest is taken."""
 
 # What safetensors calls the dtypes of weights: its own reader for NumPy knows no bfloat16 and no float8.
 _DTYPES = {
@@ -71,4 +77,54 @@ def numpy_dtype(name: str) -> Any:
 def metadata_of(raw: bytes) -> dict[str, str]:
     """Return the texts in the header of a safetensors file that `unpacked` could read."""
     length = int.from_bytes(raw[:8], "little")
-    return dict(json.loads(raw[8 : 8 + length]).get("__metadata__", {}))
+    return dict(json.loads(raw[8 : 8 + length]).get("__metadata__") or {})
+
+
+def packed_and_sealed(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes of a safetensors file whose header has a digest of all the others.
+
+    Names, dtypes, shapes, places and values count, and the metadata: every byte of the file, with zeros
+    where the digest stands.
+
+    Args:
+        arrays: Arrays by name.
+        metadata: Texts by name, for its header.
+    """
+    raw = bytearray(packed(arrays, {**metadata, SEAL: _BLANK}))
+    place = _place_of_seal(raw, _BLANK)
+    assert place is not None
+    raw[place : place + len(_BLANK)] = _digest_without(raw, place).encode()
+    return bytes(raw)
+
+
+def require_seal(raw: bytes) -> None:
+    """Check that a safetensors file is, byte by byte, what `packed_and_sealed` returned.
+
+    Args:
+        raw: What `unpacked` could read.
+
+    Raises:
+        BrokenSealError: It is not.
+    """
+    claimed = metadata_of(raw).get(SEAL)
+    place = _place_of_seal(raw, claimed) if claimed is not None and len(claimed) == len(_BLANK) else None
+    found = _digest_without(raw, place) if place is not None else ""
+    if place is None or found != claimed:
+        raise BrokenSealError(claimed, found)
+
+
+def _place_of_seal(raw: bytes | bytearray, seal: str) -> int | None:
+    """Return where a digest stands in a header; None where that is nowhere, or not one place."""
+    end = 8 + int.from_bytes(raw[:8], "little")
+    before = f'"{SEAL}":"'.encode()
+    found = raw.find(before + seal.encode() + b'"', 8, end)
+    once = found >= 0 and raw.find(before, found + 1, end) < 0 and raw.find(before, 8, end) == found
+    return found + len(before) if once else None
+
+
+def _digest_without(raw: bytes | bytearray, place: int) -> str:
+    """Return the digest of a file with zeros in the place of its own digest, without copying the file."""
+    view, digest = memoryview(raw), blake3(max_threads=blake3.AUTO)
+    for part in (view[:place], _BLANK.encode(), view[place + len(_BLANK) :]):
+        digest.update(part)
+    return digest.hexdigest()

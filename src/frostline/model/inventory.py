@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline._keras.layers import automatic_name, own_statistics, own_weights, sublayers
-from frostline._keras.variables import to_numpy
+from frostline._keras.variables import dtype_of, to_numpy
 from frostline.errors import ModelError, listed, near
 from frostline.model.addresses import (
     FoundVariable,
@@ -43,7 +43,7 @@ class Weight:
         layer: Address of the layer that made it, `""` for the model itself.
         types: Class names, base classes included, of the layers on the way to it.
         shape: Its shape.
-        dtype: Its dtype, such as `float32`.
+        dtype: The dtype of its numbers, such as `float32`.
         variable: The variable itself.
         stem: The address with `*` for the number of each name that Keras made by itself (`dense*/kernel`).
     """
@@ -260,7 +260,7 @@ def _weight(found: FoundVariable, layer_stems: Mapping[str, str]) -> Weight:
         layer=found.layer,
         types=frozenset(found.types),
         shape=tuple(int(n) for n in found.variable.shape),
-        dtype=str(found.variable.dtype),
+        dtype=dtype_of(found.variable),
         variable=found.variable,
         stem=_stem(ordered[0], layer_stems),
     )

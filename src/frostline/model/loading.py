@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import lzma
 import re
+import struct
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,19 @@ _OWN_MODULES = (
     "frostline.layers.trainable_tensor",
 )
 """Those whose classes archives hold, as `.keras` files spell them; none of them may be moved."""
+
+
+NOT_AN_ARCHIVE = (
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+)
+"""What Python's reader of archives raises where some byte of one is not what it was."""
 
 
 def load_named_model(
@@ -88,19 +105,22 @@ def require_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-            names = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
+            names = archive.namelist()
+    except NOT_AN_ARCHIVE as error:
         raise ModelFileError(
             f"{str(path)!r} is truncated or damaged: {error}",
             received=f"{path.stat().st_size:,} bytes" if path.is_file() else "a folder",
             expected="a whole .keras archive",
             remedy="copy or save the model again",
         ) from None
-    missing = {"config.json", "model.weights.h5"} - names
-    if damaged or missing:
+    missing = {"config.json", "model.weights.h5"} - set(names)
+    # A reader takes one of two members with one name, and none that has lost its name.
+    strange = sorted(repr(name) for name, times in Counter(names).items() if times > 1 or not name)
+    if damaged or missing or strange:
+        found = f"no {listed(sorted(missing))} in it" if missing else f"members called {listed(strange)}"
         raise ModelFileError(
             f"{str(path)!r} is not a whole .keras archive",
-            received=f"a damaged member {damaged!r}" if damaged else f"no {listed(sorted(missing))} in it",
+            received=f"a damaged member {damaged!r}" if damaged else found,
             remedy="copy or save the model again",
         )
 

@@ -1,13 +1,15 @@
 """Slots of an optimizer for what does not train now, kept until it trains again.
 
 They are kept by weight and by element: a row that trained before finds its slots again, alone or among
-others. An element is in one record at most, the latest.
+others. An element is in one record at most, the latest. A record is of one weight object: another weight
+that has come to its address since does not get what it did not earn.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +33,18 @@ class ParkedSlots:
         steps: How many steps they have trained.
         elements: Which they are; None for a part of another kind.
         variable: The part itself, where it is of another kind; None where that is not known.
+        weight: The weight that they are of; None where only its address is known, from a file.
     """
 
     slots: Mapping[str, Array]
     steps: Steps
     elements: Elements | None = None
     variable: Any = None
+    weight: weakref.ref[Any] | None = None
+
+    def is_of(self, weight: Any) -> bool:
+        """Whether they are of this very weight, as far as that is known."""
+        return self.weight is None or self.weight() is weight
 
     def restricted_to(self, elements: Elements) -> ParkedSlots:
         """Return the same for some of its elements; slots that are not by element are left out."""
@@ -50,7 +58,7 @@ class ParkedSlots:
             if values.shape == shape
         }
         steps = self.steps if isinstance(self.steps, int) else self.steps[place].reshape(elements.part_shape)
-        return ParkedSlots(slots, one_number(steps), elements)
+        return ParkedSlots(slots, one_number(steps), elements, weight=self.weight)
 
 
 @dataclass(slots=True)
@@ -68,19 +76,43 @@ class Parking:
         if elements is None and not _is_on_its_weight(variable):
             return
         key = _key(address, variable)
-        older = self.records.get(key, []) if elements is not None else []
-        record = ParkedSlots(slots, steps, elements, variable if elements is None else None)
+        whole = whole_weight(variable)
+        older = [one for one in self.records.get(key, []) if elements is not None and one.is_of(whole)]
+        part = variable if elements is None else None
+        record = ParkedSlots(slots, steps, elements, part, weakref.ref(whole))
         self.records[key] = [*_outside(older, elements), record]
 
     def take(self, address: str, variable: Any) -> list[ParkedSlots]:
         """Return the records of what a variable holds, restricted to that, and keep them no longer."""
         key, elements = _key(address, variable), elements_of(variable)
-        records = self.records.pop(key, [])
+        records = [one for one in self.records.pop(key, []) if one.is_of(whole_weight(variable))]
         if elements is None:
             return [one for one in records if one.variable is None or one.variable is variable]
         if rest := list(_outside(records, elements)):
             self.records[key] = rest
         return list(_inside(records, elements))
+
+    def follow(self, addresses: Mapping[int, str]) -> None:
+        """Bring records of weights that a model has to their addresses there, and drop those of others.
+
+        Args:
+            addresses: The address of every variable of the model, by `id`.
+        """
+        followed: dict[str, list[ParkedSlots]] = {}
+        for key, several in self.records.items():
+            for record in several:
+                weight = record.weight() if record.weight is not None else None
+                if weight is not None and id(weight) in addresses:
+                    part = "" if record.elements is not None else key.rpartition(":")[2]
+                    now = addresses[id(weight)] + (f":{part}" if part else "")
+                    followed.setdefault(now, []).append(record)
+        self.records = followed
+
+    def belong_to(self, weights: Mapping[str, Any]) -> None:
+        """Say which weights the records from a file are of, by address."""
+        for key, several in self.records.items():
+            if (weight := weights.get(key, weights.get(key.rpartition(":")[0]))) is not None:
+                self.records[key] = [replace(one, weight=weakref.ref(weight)) for one in several]
 
     def to_arrays(self) -> dict[str, tuple[dict[str, Array], int]]:
         """Return each record by a name of its own: its slots and what else must be known, and its steps."""

@@ -7,6 +7,7 @@ rate of that group and with the step count since the group joined, as PyTorch co
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,12 +32,15 @@ from frostline.optimizers.groups import Group, Membership, set_groups
 from frostline.optimizers.parked_slots import ParkedSlots, Steps, elements_of, fill, one_number
 from frostline.optimizers.slots import assign_by_name, slots_and_scalars
 from frostline.optimizers.state import SlotHistory, State, Target, put_history, states, steps_made
+from frostline.render import count
 
 WHEN_CHANGED: Key[Callable[[], None]] = Key("when changed")
 """What is called when an optimizer (the innermost) updates other weights, or at other rates, than before."""
 
 
-def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[int, str]) -> bool:
+def set_targets(
+    optimizer: Any, targets: Sequence[Target], addresses: Mapping[int, str], *, renew: bool = True
+) -> bool:
     """Let an optimizer update just these weights.
 
     An optimizer without slots gets them here, and not at its first step: from now on it refuses all other
@@ -46,13 +50,15 @@ def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[in
         optimizer: The optimizer of a compiled model, built or not. It is changed in place.
         targets: The weights that train, in the order of `model.trainable_variables`.
         addresses: The address of every variable of the model, by `id`.
+        renew: Whether an optimizer that was built for weights that the model does not have (a head that was
+            replaced, another model) is built anew, with a warning, and keeps the slots of those that it has.
 
     Returns:
         Whether it did not update them, at these rates, before: then functions compiled with it are stale.
 
     Raises:
-        OptimizerError: The optimizer is of a kind whose slots cannot be told apart, or it was built for
-            another model. Nothing is changed then.
+        OptimizerError: The optimizer is of a kind whose slots cannot be told apart, or it was built for other
+            weights and is not to be built anew. Nothing is changed then.
     """
     chain = optimizer_chain(optimizer)
     inner = chain[-1]
@@ -63,13 +69,31 @@ def set_targets(optimizer: Any, targets: Sequence[Target], addresses: Mapping[in
         _build(optimizer, targets)
         changed = True
     elif [id(v) for v in optimizer_targets(inner)] != [id(target.variable) for target in targets]:
+        strangers = strangers_in(optimizer, addresses)
+        if strangers and not renew:
+            raise _of_others(inner, strangers)
         _rebuild(chain, targets, addresses, state)
+        if strangers:
+            _say_renewed(inner, targets, strangers, state)
         changed = True
     state.targets = tuple(targets)
     _set_groups(inner, state)
     if changed and (tell := WHEN_CHANGED.get(inner)) is not None:
         tell()
     return changed
+
+
+def strangers_in(optimizer: Any, addresses: Mapping[int, str]) -> list[str]:
+    """Return what a built optimizer updates and a model does not have, each by its path and shape.
+
+    Args:
+        optimizer: The optimizer, built.
+        addresses: The address of every variable of the model, by `id`.
+    """
+    inner = optimizer_chain(optimizer)[-1]
+    known = {**_addresses_of_parts_taken_off(states.get(inner), addresses), **addresses}
+    others = (v for v in optimizer_targets(inner) if id(v) not in known)
+    return [f"{getattr(v, 'path', v.name)} of shape {tuple(int(n) for n in v.shape)}" for v in others]
 
 
 def release(optimizer: Any) -> None:
@@ -84,10 +108,17 @@ def release(optimizer: Any) -> None:
     states.pop(chain[-1], None)
 
 
-def restore_history(optimizer: Any, history: SlotHistory) -> None:
-    """Put back what `history_of` returned, perhaps in another process; the plan must be the same."""
+def restore_history(optimizer: Any, history: SlotHistory, weights: Mapping[str, Any] | None = None) -> None:
+    """Put back what `history_of` returned, perhaps in another process; the plan must be the same.
+
+    Args:
+        optimizer: The optimizer.
+        history: What it returned.
+        weights: The weights of the model by address, so that no other weight takes what is theirs later.
+    """
     inner = optimizer_chain(optimizer)[-1]
     put_history(states[inner], history)
+    states[inner].parked.belong_to(weights or {})
     _set_groups(inner, states[inner])
 
 
@@ -136,26 +167,52 @@ def _rebuild(
 
 
 def _park_all(optimizer: Any, addresses: Mapping[int, str], state: State, steps: int) -> None:
-    """Park the slots of all that an optimizer updates.
-
-    Raises:
-        OptimizerError: Some of it is not of this model. Nothing is parked then.
-    """
-    # A part that a plan has just taken off is not of the model any more; the weight that it was of still is.
-    taken_off = (t for t in state.targets if id(whole_weight(t.variable)) in addresses)
-    addresses = {id(target.variable): target.address for target in taken_off} | dict(addresses)
+    """Park the slots of all that an optimizer updates and the model has; those of others are dropped."""
+    known = {**_addresses_of_parts_taken_off(state, addresses), **addresses}
+    joined = {id(t.variable): state.joined.get(t.address, 0) for t in state.targets}
     variables = optimizer_targets(optimizer)
-    unknown = [getattr(v, "path", v.name) for v in variables if id(v) not in addresses]
-    if unknown:
-        raise OptimizerError(
-            f"the optimizer {type(optimizer).__name__} was built for weights that this model does not have",
-            received=listed(unknown),
-            remedy="compile this model with an optimizer of its own",
-        )
+    if any(id(v) not in known for v in variables):
+        # What is kept for weights that do not train now may be of the other model, too, or move with its own.
+        state.parked.follow(addresses)
     for variable, slots in zip(variables, slots_and_scalars(optimizer)[0], strict=True):
-        address = addresses[id(variable)]
-        values = {name: to_numpy(slot) for name, slot in slots.items()}
-        state.parked.park(address, variable, values, steps - state.joined.get(address, 0))
+        if id(variable) in known:
+            values = {name: to_numpy(slot) for name, slot in slots.items()}
+            trained = steps - joined.get(id(variable), 0)
+            state.parked.park(known[id(variable)], variable, values, trained)
+
+
+def _addresses_of_parts_taken_off(state: State | None, addresses: Mapping[int, str]) -> dict[int, str]:
+    """Return the addresses of parts that were just taken off weights that are still there."""
+    targets = state.targets if state is not None else ()
+    return {id(t.variable): t.address for t in targets if id(whole_weight(t.variable)) in addresses}
+
+
+def _of_others(optimizer: Any, strangers: Sequence[str]) -> OptimizerError:
+    return OptimizerError(
+        f"the optimizer {type(optimizer).__name__} was built for weights that this model does not have",
+        received=listed(strangers),
+        remedy="give this model a new optimizer, such as "
+        f"keras.optimizers.{type(optimizer).__name__}({float(to_numpy(optimizer.learning_rate)):g})",
+    )
+
+
+def _say_renewed(optimizer: Any, targets: Sequence[Target], strangers: Sequence[str], state: State) -> None:
+    """Say that an optimizer was built anew, and what became of its slots."""
+    steps = steps_made(optimizer)
+    fresh = [t.address for t in targets if not _has_trained(state.joined[t.address], steps)]
+    said = (
+        f"the optimizer {type(optimizer).__name__} was built for weights that this model does not have: "
+        f"{listed(strangers, most=4)}, of a layer that was taken out or of another model. It was built anew: "
+        f"{count(len(targets) - len(fresh), 'weight')} kept the slots, "
+        f"{count(len(fresh), 'weight')} began with new ones"
+        + (f" ({listed(fresh, most=4)})" if fresh else "")
+    )
+    state.renewed = (*state.renewed, said)
+    warnings.warn(said, UserWarning, stacklevel=2)
+
+
+def _has_trained(joined: Steps, steps: int) -> bool:
+    return bool(np.any(np.asarray(joined) < steps))
 
 
 def _fill_slots(variable: Any, slots: dict[str, Any], records: list[ParkedSlots]) -> Steps:

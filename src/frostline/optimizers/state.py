@@ -44,11 +44,13 @@ class State:
         parked: Slots of what does not train now.
         joined: The step, by the optimizer's counter, before which a weight or its elements made none of their
             own, by address: the counter less the steps that they have made.
+        renewed: What was said where it was built anew after it had been built for weights of another model.
     """
 
     targets: tuple[Target, ...] = ()
     parked: Parking = field(default_factory=Parking)
     joined: dict[str, Steps] = field(default_factory=dict)
+    renewed: tuple[str, ...] = ()
 
 
 states: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
@@ -59,6 +61,12 @@ def targets_of(optimizer: Any) -> tuple[Target, ...] | None:
     """Return what `set_targets` last set, or None where it was never called."""
     state = states.get(optimizer_chain(optimizer)[-1])
     return state.targets if state else None
+
+
+def renewals_of(optimizer: Any) -> tuple[str, ...]:
+    """Return what was said each time that an optimizer was built anew for the weights of another model."""
+    state = states.get(optimizer_chain(optimizer)[-1])
+    return state.renewed if state else ()
 
 
 def steps_made(optimizer: Any) -> int:

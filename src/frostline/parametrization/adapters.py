@@ -42,7 +42,8 @@ class LowRank(Adapter):
 
     A weight with more than two axes counts as a matrix of all axes but the last by the last one, so the
     update of a convolution has its rank between inputs and output channels. `A` starts at random, uniform
-    within `1 / sqrt(inputs)`, and `B` at zero, as in the authors' implementation. There is no dropout.
+    within `1 / sqrt(inputs)`, and `B` at zero, as in the authors' implementation. There is no dropout. Both
+    have the dtype of the weight, which under mixed precision is float32.
 
     Attributes:
         rank: Columns of `A` and rows of `B`.
@@ -111,15 +112,17 @@ class LowRank(Adapter):
 
         *inputs, outputs = (int(n) for n in weight.shape)
         limit = 1 / math.sqrt(math.prod(inputs))
+        # Drawn alike for each dtype, so that one seed means one start, but for rounding.
         a = keras.random.uniform(
             (*inputs, self.rank), minval=-limit, maxval=limit, dtype="float32", seed=self.seed
         )
-        return {"lora_a": a, "lora_b": keras.ops.zeros((self.rank, outputs), dtype="float32")}
+        b = keras.ops.zeros((self.rank, outputs), dtype=weight.dtype)
+        return {"lora_a": keras.ops.cast(a, weight.dtype), "lora_b": b}
 
     def part_shapes(self, shape: tuple[int, ...], dtype: str) -> Mapping[str, tuple[tuple[int, ...], str]]:
-        """Return the shapes of `A` and `B`."""
+        """Return the shapes of `A` and `B`, which have the dtype of the weight."""
         a, b = (*shape[:-1], self.rank), (self.rank, shape[-1])
-        return {"lora_a": (a, "float32"), "lora_b": (b, "float32")}
+        return {"lora_a": (a, dtype), "lora_b": (b, dtype)}
 
     def combine(self, base: Any, parts: Mapping[str, Any]) -> Any:
         """Return the base and the product."""
@@ -176,11 +179,11 @@ class Scale(Adapter):
         """Return a vector of ones."""
         from keras import ops
 
-        return {"scale": ops.ones((int(weight.shape[self.axis]),), dtype="float32")}
+        return {"scale": ops.ones((int(weight.shape[self.axis]),), dtype=weight.dtype)}
 
     def part_shapes(self, shape: tuple[int, ...], dtype: str) -> Mapping[str, tuple[tuple[int, ...], str]]:
-        """Return the shape of the vector."""
-        return {"scale": ((shape[self.axis],), "float32")}
+        """Return the shape of the vector, which has the dtype of the weight."""
+        return {"scale": ((shape[self.axis],), dtype)}
 
     def combine(self, base: Any, parts: Mapping[str, Any]) -> Any:
         """Return the base, scaled."""

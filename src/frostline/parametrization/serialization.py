@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
 from frostline.errors import ParametrizationError
@@ -54,13 +53,18 @@ def deserialize(
         ParametrizationError: It is of a class that nothing that was imported registered.
         KeyError, TypeError, ValueError: The data is not what `serialize` returned.
     """
-    if data["kind"] == "registered":
+    if not is_own(data):
         return _from_registered(data, custom_objects)
     config = {name: value for name, value in data.items() if name not in ("kind", "shape")}
     for stored, array in arrays.items():
         name, _, form = stored.rpartition("_")
         config[name] = _mask(tuple(data["shape"]), form, array)
     return BY_NAME[data["kind"]].from_config(config)
+
+
+def is_own(data: Mapping[str, Any]) -> bool:
+    """Whether what `serialize` returned is of a class of Frostline's, and not of one that Keras must know."""
+    return bool(data["kind"] != "registered")
 
 
 def _arrays_of_mask(name: str, mask: Array) -> dict[str, Array]:
@@ -73,13 +77,26 @@ def _arrays_of_mask(name: str, mask: Array) -> dict[str, Array]:
 def _mask(shape: tuple[int, ...], form: str, array: Array) -> Array:
     size = int(np.prod(shape, dtype=np.int64))
     if form == _BITS:
+        if array.dtype != np.uint8 or array.shape != (-(-size // 8),):
+            raise ValueError(f"the bits of a mask of shape {shape} are {_kind_text(array)}")
         return np.unpackbits(array, count=size).astype(bool).reshape(shape)
+    if form != _IDS or array.dtype not in (np.int32, np.int64) or array.ndim != 1:
+        raise ValueError(f"the places of a mask are {_kind_text(array)}")
+    if array.size and not 0 <= array.min() <= array.max() < size:
+        raise ValueError(f"a mask of shape {shape} has no element {int(array.max())}")
     mask = np.zeros(size, bool)
     mask[array] = True
     return mask.reshape(shape)
 
 
+def _kind_text(array: Array) -> str:
+    return f"of shape {array.shape} and dtype {array.dtype.name}"
+
+
 def _registered(how: Parametrization) -> dict[str, Any]:
+    # Here and not above: who looks at a file, and has no parametrization of their own, needs no Keras.
+    import keras
+
     kind = type(how)
     name = keras.saving.get_registered_name(kind)
     if keras.saving.get_registered_object(name) is not kind:
@@ -103,6 +120,8 @@ def _registered(how: Parametrization) -> dict[str, Any]:
 
 
 def _from_registered(data: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Parametrization:
+    import keras
+
     name, config = str(data["name"]), dict(data["config"])
     kind = keras.saving.get_registered_object(name, custom_objects=dict(custom_objects or {}))
     if kind is None:

@@ -241,6 +241,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if DECISIONS not in names:
+            _require_none_hidden(archive, path)
             return None
         text = archive.read(DECISIONS)
         values = archive.read(VALUES) if VALUES in names else None
@@ -267,6 +268,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
         return data, unpacked(values) if values is not None else {}
     except ValueError as problem:
         raise _altered(path, f"{VALUES}: {problem}") from None
+
+
+def _require_none_hidden(archive: zipfile.ZipFile, path: Path) -> None:
+    """Check that decisions are not there all the same, in a list of members that is damaged.
+
+    Then the model would be loaded without them, and nobody would know.
+    """
+    with path.open("rb") as stream:
+        stream.seek(archive.start_dir)
+        if DECISIONS.encode() in stream.read():
+            raise _altered(path, "the list of the members of the archive is damaged")
 
 
 def _compile(model: Any, data: Mapping[str, Any], objects: dict[str, Any], safe_mode: bool) -> None:

@@ -49,7 +49,8 @@ def targets_by_address(optimizer: Any, model_inventory: Inventory) -> tuple[Targ
         raise OptimizerError(
             "the optimizer was built for weights that this model does not have, so its state cannot be saved",
             received=listed(strange),
-            remedy="compile this model with an optimizer of its own",
+            remedy="put a plan on it with fl.apply or fl.fit, which build the optimizer anew; or compile it "
+            "with a new one",
         )
     rates = {target.address: target.rates for target in targets_of(optimizer) or ()}
     return tuple(Target(addresses[id(v)], v, *rates.get(addresses[id(v)], (1.0, 1.0))) for v in variables)
@@ -114,7 +115,8 @@ def restore_optimizer(
         whole_weights = {id(w.variable): w.address for w in model_inventory}
         addresses = whole_weights | {id(v): address for address, v in by_address.items()}
         set_targets(optimizer, [target for _, target in targets], addresses)
-        restore_history(optimizer, _history(data, arrays, names))
+        weights = {weight.address: weight.variable for weight in model_inventory}
+        restore_history(optimizer, _history(data, arrays, names), weights)
     if data["kept_by"] == "frostline":
         _assign(optimizer, [replace(target, address=saved) for saved, target in targets], arrays)
     own_buffers(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import keras
 
 from frostline._keras.layers import layer_flag, set_layer_flag
-from frostline._keras.variables import to_numpy
+from frostline._keras.variables import dtype_of, to_numpy
 from frostline.errors import ModelFileError, PlanError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import Known, align, renamed
@@ -234,9 +235,32 @@ def _assign(weight: Weight, arrays: Mapping[str, Array]) -> None:
         if isinstance(made_of.how, Selection) and elements is not None:
             base = elements.put(made_of.base.value, keras.ops.convert_to_tensor(base, dtype=weight.dtype))
         made_of.base.assign(base)
-    for name, part in made_of.parts.items():
-        if (value := arrays.get(f"{_PART}{name}")) is not None:
-            part.assign(value)
+    values = {n: arrays[f"{_PART}{n}"] for n in made_of.parts if f"{_PART}{n}" in arrays}
+    _require_shapes(weight, values)
+    for name, value in values.items():
+        made_of.parts[name].assign(value)
+
+
+def _require_shapes(weight: Weight, values: Mapping[str, Array]) -> None:
+    """Check that parts take the values of their file; where they round them, say so."""
+    parts = weight.combination.parts
+    other = [n for n, value in values.items() if value.shape != tuple(int(size) for size in parts[n].shape)]
+    if other:
+        raise ModelFileError(
+            f"the parts of {weight.address!r} have other shapes in the file",
+            received=listed(f"{name} of shape {values[name].shape}" for name in other),
+            expected=listed(f"{name} of shape {tuple(parts[name].shape)}" for name in other),
+            remedy="a parametrization of your own may have changed since",
+        )
+    rounded = [n for n, value in values.items() if value.dtype.name != dtype_of(parts[n])]
+    if rounded:
+        warnings.warn(
+            f"{listed(rounded)} of {weight.address!r} are {values[rounded[0]].dtype.name} in the file and "
+            f"{dtype_of(parts[rounded[0]])} in the model, and are converted: parts have the dtype of their "
+            "weight, which in files of Frostline 0.1 they did not",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _present_names(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:

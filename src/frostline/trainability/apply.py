@@ -101,7 +101,9 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
 
     Sets the flag of every layer and weight, puts frozen layers into inference mode as the plan's policies
     say, and, on a compiled model, renews the training function and gives the optimizer slots for the trained
-    weights only; slots that it had are kept by address. After that `model.fit`, `train_on_batch` and
+    weights only; slots that it had are kept by address. An optimizer that was built for weights that the
+    model does not have (a head that was replaced, another model) is built anew with a warning, and keeps the
+    slots of those that it has. After that `model.fit`, `train_on_batch` and
     `fl.fit` obey, on every backend; in a callback too, from the next step on.
 
     Compile the model first: a later `compile` brings an optimizer that does not know the plan's multipliers.

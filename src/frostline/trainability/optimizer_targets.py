@@ -40,9 +40,10 @@ def bring_under(optimizer: Any, model: Any, resolution: Resolution) -> bool:
     """Let an optimizer follow a resolution that is on a model; return whether that changed the optimizer.
 
     Raises:
-        OptimizerError: It cannot be used with a plan. Nothing is changed then.
+        OptimizerError: It cannot be used with a plan, or was built for other weights. Nothing is changed.
     """
-    return set_targets(optimizer, planned_targets(model, resolution), addresses_by_id(resolution))
+    targets = planned_targets(model, resolution)
+    return set_targets(optimizer, targets, addresses_by_id(resolution), renew=False)
 
 
 def retarget(model: Any, resolution: Resolution, targets: Sequence[Target], known: Mapping[int, str]) -> bool:

@@ -38,8 +38,10 @@ class PlanOnModel:
         return [applied for reference in self.undoable if (applied := reference()) is not None]
 
     def has_modes_of(self, resolution: Resolution) -> bool:
-        """Whether layers run in the same modes under another resolution."""
-        return self.resolution is not None and self.resolution.modes == resolution.modes
+        """Whether layers run in the same modes under another resolution, and are the same layers."""
+        if self.resolution is None or self.resolution.modes != resolution.modes:
+            return False
+        return same_weights(self.resolution, resolution)
 
 
 _PLAN: Key[PlanOnModel] = Key("plan")
@@ -86,7 +88,18 @@ def functions_kept(model: Any, resolution: Resolution) -> bool:
     present = plan_on(model)
     if present.resolution is None or present.trained is None or present.trained != training_done(model):
         return False
+    if not same_weights(present.resolution, resolution):
+        return False
     return _trained_parts(present.resolution) == _trained_parts(resolution)
+
+
+def same_weights(one: Resolution, other: Resolution) -> bool:
+    """Whether two resolutions are of the very same weights: a layer may be replaced by one of its name."""
+    first, second = (
+        [id(w.variable) for w in resolution.inventory.of_role("weight", "statistic")]
+        for resolution in (one, other)
+    )
+    return first == second
 
 
 def _trained_parts(resolution: Resolution) -> list[tuple[str, object]]:

@@ -62,8 +62,9 @@ def optimizer_for(
         PlanError: The plan trains nothing, or is a schedule.
         UnbuiltModelError: The model has no weights yet.
         UnmatchedRuleError: A rule picks nothing and is not optional.
-        OptimizerError: The optimizer is not one of Keras's, was used with another model, or its state was
-            not written back after a jitted loop. The model is as before.
+        OptimizerError: The optimizer is not one of Keras's, was built for weights that this model does not
+            have (another model, a head that was replaced), or its state was not written back after a jitted
+            loop. The model is as before.
 
     Example:
         >>> import keras, numpy as np

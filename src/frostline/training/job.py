@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from frostline.diagnostics.preflight import preflight
+from frostline.optimizers.state import renewals_of
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.parts import Parts
@@ -54,11 +55,14 @@ class Job:
 
     def begin(self) -> Progress:
         """Put the first plan on the model and open the books."""
+        said = len(renewals_of(self.model.optimizer))
         applied = apply(self.model, self.resolutions[0], keep_state=self.keep_state)
+        notes = renewals_of(self.model.optimizer)[said:]
         parts = Parts.of(self.resolutions)
         before = fingerprint_of(self.resolutions[0].inventory, parts) if self.guard else None
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        return Progress.of(self, Ledger(self.model, before, parts), started, applied=applied)
+        ledger = Ledger(self.model, before, parts)
+        return replace(Progress.of(self, ledger, started, applied=applied), notes=notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Progress:
         started: When training began, ISO 8601, UTC.
         clock: The monotonic time at which it would have begun had it never been interrupted.
         applied: The first plan and the way back from it; None of a run that goes on.
+        notes: What was said when it began.
     """
 
     ledger: Ledger
@@ -78,6 +83,7 @@ class Progress:
     started: str
     clock: float
     applied: Applied | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(

@@ -30,6 +30,8 @@ class Run:
         resumed: The epoch, counted from 0, that a run went on with after it had been interrupted; None where
             it began here. Of a run that had been finished before, the number of its epochs.
         not_run: The phases of a schedule that a callback stopped training before.
+        notes: What was said when it began: that the optimizer was built anew, since it had been built for
+            weights that the model does not have.
 
     Example:
         >>> import keras, numpy as np
@@ -50,6 +52,7 @@ class Run:
     phases: tuple[PhaseRun, ...]
     resumed: int | None = None
     not_run: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -68,7 +71,7 @@ class Run:
         lines += [f"{name}: not reached" for name in self.not_run]
         history = self.history.history
         lines += [_course(name, history[name]) for name in _LOSSES if history.get(name)]
-        return "\n".join([*lines, self.verdict])
+        return "\n".join([*lines, self.verdict, *(f"note: {note}" for note in self.notes)])
 
 
 def _phase(phase: PhaseRun) -> str:

@@ -118,7 +118,7 @@ def run_of(
     names = [phase.name for phase in job.plan.phases] if isinstance(job.plan, Schedule) else []
     not_run = tuple(name for name in names if name not in {run.name for run in runs})
     if progress.ledger.before is None:
-        return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run)
+        return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run, progress.notes)
     receipt = receipt_of(
         progress.ledger,
         job.plan,
@@ -129,7 +129,8 @@ def run_of(
     )
     missing = dict.fromkeys(a for run in runs if run.verification for a in run.verification.no_gradient)
     verification = replace(receipt.verification, no_gradient=tuple(missing))
-    return Run(history, runs[-1].resolution, verification, receipt, runs, resumed, not_run)
+    last = runs[-1].resolution
+    return Run(history, last, verification, receipt, runs, resumed, not_run, progress.notes)
 
 
 def _fit(job: Job, resolution: Resolution, call: FitCall) -> Any:

@@ -175,7 +175,7 @@ def test_an_adapter_of_other_modules_is_refused() -> None:
 def test_an_adapter_of_another_shape_is_refused() -> None:
     swapped = NAMES | {"up/kernel": "down", "down/kernel": "up"}
     assert refused(MADE, names=swapped) == (
-        "the adapter of 'up' does not fit 'down/kernel'.\n"
+        "the adapter of 'up' in 'FOLDER' does not fit 'down/kernel'.\n"
         "  received: A of shape (3, 8), B of shape (12, 3)\n"
         "  expected: [rank, 12] and [8, rank]"
     )

@@ -13,7 +13,6 @@ from helpers.checks import (
     flags_that_train,
     keras_fit,
     optimizer_state,
-    require_obeys,
     same_arrays,
 )
 from helpers.small_models import (
@@ -47,25 +46,6 @@ def test_resolution_of_a_part_is_refused_for_the_whole() -> None:
     with pytest.raises(PlanError, match="made for another model, 'backbone'"):
         fl.apply(model, part)
     assert everything(model) == before
-
-
-def test_optimizer_of_another_model_is_refused() -> None:
-    first = compiled(two_dense(), optimizer=adam())
-    keras_fit(first)
-    fl.apply(first, fl.Plan().train("b/**"))
-    model = compiled(two_dense(), optimizer=first.optimizer)
-    flags, state = everything(model), optimizer_state(model)
-    with pytest.raises(OptimizerError) as caught:
-        fl.apply(model, fl.Plan().train("a/**", lr=0.1))
-
-    assert str(caught.value) == (
-        "the optimizer Adam was built for weights that this model does not have.\n"
-        "  received: b/kernel, b/bias\n"
-        "  fix:      compile this model with an optimizer of its own"
-    )
-    assert everything(model) == flags
-    assert same_arrays(optimizer_state(model), state)
-    require_obeys(first, fl.Plan().train("b/**"), {"b/kernel", "b/bias"})
 
 
 def test_strange_optimizer_is_refused() -> None:

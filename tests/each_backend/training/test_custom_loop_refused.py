@@ -85,6 +85,11 @@ def test_variables_of_another_model_are_refused() -> None:
     with pytest.raises(OptimizerError, match="that is not a weight of the model 'two_dense'") as caught:
         mine.apply(ones(other.weights), other.weights)
     assert "kernel" in caught.value.received
+    with pytest.raises(OptimizerError, match="was built for weights that this model does not have") as caught:
+        fl.optimizer_for(other, ONLY_B, mine)
+    assert caught.value.remedy == "give this model a new optimizer, such as keras.optimizers.Adam(0.001)"
+    fl.optimizer_for(other, ONLY_B, keras.optimizers.Adam(0.001))
+    other = square_layers()
     with pytest.raises(OptimizerError, match="was built for weights that this model does not have"):
         fl.optimizer_for(other, ONLY_B, mine)
     assert all(v.trainable for v in other.weights), "the other model is as it was"

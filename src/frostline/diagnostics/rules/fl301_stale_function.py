@@ -1,4 +1,4 @@
-"""FL301: flags that were changed after the training function was compiled."""
+"""FL301: a training function that was compiled for other flags, or an optimizer built for other weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class StaleFunction(AuditRule):
     """Compiled function stale.
 
     What it does:
-        Finds weights of which the flags say one thing and the compiled training function another.
+        Finds weights of which the flags say one thing and the compiled training function another: flags were
+        changed since, or layers were replaced and the optimizer was built for those that are gone.
 
     Why it matters:
         After `compile` and a first `fit`, TensorFlow goes on training what was frozen since, without a word;
@@ -38,17 +39,18 @@ class StaleFunction(AuditRule):
     def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield a finding for what is to freeze and one for what is to train."""
         stale = [address for address, status in inspection.statuses.items() if status == "stale"]
-        for trains, words in (
-            (False, "frozen, and compiled to train"),
-            (True, "to train, and compiled frozen"),
-        ):
+        without = "to train, and were frozen or not there when the training function was compiled"
+        if inspection.strangers:
+            others = listed(inspection.strangers, most=4)
+            without = f"to train, and the optimizer was built for other weights ({others})"
+        for trains, words in ((False, "frozen, and compiled to train"), (True, without)):
             group = [address for address in stale if (address in inspection.planned.trained) == trains]
             if group:
                 yield self.finding(
                     group[0],
                     f"by their flags these weights are {words}: {listed(group, most=4)}",
                     "compile the model again with a new optimizer, or use fl.apply or fl.fit, which renew "
-                    "both and keep the optimizer's state",
+                    "both and keep what the optimizer knows of weights that are still there",
                 )
 
     def failing(self) -> dict[str, Any]:
