@@ -30,6 +30,8 @@ class Run:
         resumed: The epoch, counted from 0, that a run went on with after it had been interrupted; None where
             it began here. Of a run that had been finished before, the number of its epochs.
         not_run: The phases of a schedule that a callback stopped training before.
+        changed: What differed when the run was resumed with `resume_changed="accept"`, and from which epoch.
+        not_compared: What could not be compared with the run in the folder when it was resumed.
 
     Example:
         >>> import keras, numpy as np
@@ -50,6 +52,8 @@ class Run:
     phases: tuple[PhaseRun, ...]
     resumed: int | None = None
     not_run: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -68,6 +72,8 @@ class Run:
         lines += [f"{name}: not reached" for name in self.not_run]
         history = self.history.history
         lines += [_course(name, history[name]) for name in _LOSSES if history.get(name)]
+        lines += [f"changed {one}" for one in self.changed]
+        lines += [f"not compared: {one}" for one in self.not_compared]
         return "\n".join([*lines, self.verdict])
 
 
