@@ -12,6 +12,8 @@ import enum
 import functools
 import inspect
 import json
+import random
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +32,7 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
-from frostline.model.syntax import attributes_read, attributes_set, code_data, globals_read
+from frostline.model.syntax import attributes_read, attributes_set, code_data, globals_read, module_data
 
 LIBRARIES = {
     *("keras", "tensorflow", "jax", "jaxlib", "torch", "numpy", "scipy", "ml_dtypes", "optree", "frostline"),
@@ -42,6 +44,9 @@ MOST = 2_000
 """So many functions, classes and objects are looked at; the rest is not compared, and named."""
 
 _DEEPEST = 60
+_INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
+
+_RANDOM = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 
 Special = Callable[[Any, "Description", str], Any]
 """Describes values that need to be known better; returns `NotImplemented` for all others."""
@@ -51,6 +56,11 @@ def is_library(module: str | None) -> bool:
     """Whether a module's code is known by its name."""
     top = (module or "builtins").partition(".")[0]
     return top in LIBRARIES or top in sys.stdlib_module_names
+
+
+def is_own(module: str | None) -> bool:
+    """Whether a module is the user's: neither a library that is known, nor any other installed package."""
+    return not is_library(module) and not _INSTALLED.search(_file_of(module) or "")
 
 
 def name_of(value: Any) -> str:
@@ -165,11 +175,10 @@ class Description:
         return name
 
     def _function(self, function: FunctionType, at: str) -> Any:
-        if is_library(function.__module__):
-            name = f"{function.__module__}.{function.__qualname__}"
+        if not is_own(function.__module__):
             # One that was made by another function holds what that was given.
-            made = "<locals>" in function.__qualname__
-            return {"name": name, **self.items(_closure(function), at)} if made else name
+            made = _closure(function) if "<locals>" in function.__qualname__ else []
+            return _installed(function, **self.items(made, at))
         code = function.__code__
         names = reversed(code.co_varnames[: code.co_argcount])
         defaults = zip(names, reversed(function.__defaults__ or ()), strict=False)
@@ -196,22 +205,22 @@ class Description:
         return {"code": code_data(code), **self.items(pairs, at)}
 
     def _generator(self, generator: GeneratorType[Any, Any, Any], at: str) -> Any:
-        if is_library(generator.gi_frame.f_globals.get("__name__")) if generator.gi_frame else True:
-            return self.gap(at, f"what {name_of(generator)} gives")
         frame = generator.gi_frame
+        if frame is None or not is_own(frame.f_globals.get("__name__")):
+            return self.gap(at, f"what {name_of(generator)} gives")
         held = [(f"variable {name}", one) for name, one in sorted(frame.f_locals.items())]
         return {**self.code(frame.f_code, frame.f_globals, at), **self.items(held, at)}
 
     def _class(self, kind: type, at: str) -> Any:
-        if is_library(kind.__module__):
-            return f"{kind.__module__}.{kind.__qualname__}"
+        if not is_own(kind.__module__):
+            return _installed(kind)
         bases = [(f"base {base.__name__}", base) for base in kind.__bases__ if base is not object]
         held = [(name, one) for name, one in sorted(vars(kind).items()) if _counts_in_class(name, one)]
         return {"class": kind.__name__, **self.items([*bases, *_members(held)], at)}
 
     def _object(self, value: Any, at: str) -> Any:
         kind = type(value)
-        if is_library(kind.__module__):
+        if not is_own(kind.__module__):
             return self._library_object(value, at)
         described = self.of(kind, at)
         return {"class": described, **self.items(own_attributes(value), at)}
@@ -219,8 +228,8 @@ class Description:
     def _library_object(self, value: Any, at: str) -> Any:
         kind = type(value)
         name = f"{kind.__module__}.{kind.__qualname__}"
-        columns = getattr(value, "columns", None)
-        if columns is not None and hasattr(value, "to_numpy"):
+        columns = attribute(value, "columns")
+        if columns is not None and attribute(value, "to_numpy"):
             return {"class": name, "columns": [str(one) for one in columns], **self._frame(value)}
         text = _safe_repr(value)
         public = [(n, one) for n, one in sorted(_held(value).items()) if not n.startswith("_")]
@@ -234,7 +243,33 @@ class Description:
         return {"values": array_data(value.to_numpy())}
 
     def _random(self, value: Any, at: str) -> Any:
-        return {"class": name_of(type(value)), "state": self.gap(at, "where a random generator stands")}
+        state = value.getstate() if isinstance(value, random.Random) else None
+        if isinstance(value, np.random.RandomState):
+            state = value.get_state(legacy=False)
+        if state is None:
+            state = (value.bit_generator if isinstance(value, np.random.Generator) else value).state
+        return {"class": name_of(type(value)), "state": digest_of(self.of(state, at))}
+
+
+def attribute(value: Any, name: str) -> Any:
+    """Return an attribute of an object of unknown kind, or None."""
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        # A `__getattr__` of anybody's may raise anything for a name that it does not expect.
+        return None
+
+
+def _file_of(module: str | None) -> str | None:
+    return attribute(sys.modules.get(module or ""), "__file__")
+
+
+def _installed(named: Any, **more: Any) -> Any:
+    """Describe a function or a class of a package: by its name, and by its file if it is no known one."""
+    name, file = f"{named.__module__}.{named.__qualname__}", _file_of(named.__module__)
+    if not is_library(named.__module__) and file is not None:
+        more = {"file": module_data(file), **more}
+    return {"name": name, **more} if more else name
 
 
 def own_attributes(value: Any) -> list[tuple[str, Any]]:
@@ -242,7 +277,7 @@ def own_attributes(value: Any) -> list[tuple[str, Any]]:
 
     Not those that a base class of a library sets: they are its own affair, and change as it works.
     """
-    theirs = set().union(*(_set_by(kind) for kind in type(value).__mro__ if is_library(kind.__module__)))
+    theirs = set().union(*(_set_by(kind) for kind in type(value).__mro__ if not is_own(kind.__module__)))
     return [(name, one) for name, one in sorted(_held(value).items()) if name not in theirs]
 
 
@@ -287,10 +322,10 @@ def _plain(value: Any) -> Any:
 
 def _array(value: Any) -> Any:
     """Return an array or a tensor as an array; None for what is neither."""
-    if isinstance(value, type) or not (hasattr(value, "shape") and hasattr(value, "dtype")):
+    if isinstance(value, type) or attribute(value, "shape") is None or attribute(value, "dtype") is None:
         return None
     try:
-        value = value.detach().cpu() if hasattr(value, "detach") else value
+        value = value.detach().cpu() if attribute(value, "detach") else value
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError, NotImplementedError):
         return None
@@ -298,9 +333,9 @@ def _array(value: Any) -> Any:
 
 def _wrapped(value: Any) -> Any:
     """Return the function inside a wrapper such as a cache or a compiled function."""
-    if not callable(value) or not is_library(type(value).__module__):
+    if not callable(value) or is_own(type(value).__module__):
         return None
-    return getattr(value, "__wrapped__", None) or getattr(value, "python_function", None)
+    return attribute(value, "__wrapped__") or attribute(value, "python_function")
 
 
 def _closure(function: FunctionType) -> list[tuple[str, Any]]:
@@ -358,13 +393,7 @@ def _safe_repr(value: Any) -> str | None:
 
 
 def _is_own_module(value: Any) -> bool:
-    return isinstance(value, ModuleType) and not is_library(value.__name__)
-
-
-def _is_random() -> tuple[type, ...]:
-    import random
-
-    return random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator
+    return isinstance(value, ModuleType) and is_own(value.__name__)
 
 
 _KINDS: tuple[tuple[Any, Callable[[Description, Any, str], Any]], ...] = (
@@ -381,6 +410,6 @@ _KINDS: tuple[tuple[Any, Callable[[Description, Any, str], Any]], ...] = (
     (BuiltinFunctionType, Description._builtin),
     (np.ufunc, lambda self, value, at: f"numpy.{value.__name__}"),
     (GeneratorType, Description._generator),
-    (_is_random(), Description._random),
+    (_RANDOM, Description._random),
 )
 """In this order: a kind before those that it is one of, too."""

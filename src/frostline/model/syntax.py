@@ -50,6 +50,13 @@ def syntax_of(code: CodeType) -> Any:
     return nodes[0] if nodes else None
 
 
+@lru_cache(maxsize=64)
+def module_data(filename: str) -> str | None:
+    """Return a digest of all code of a file, without remarks; None where it cannot be read."""
+    _, tree = _parsed(filename, "".join(linecache.getlines(filename)))
+    return None if tree is None or not tree.body else _digest(tree_data(tree))
+
+
 def body_data(node: Any) -> Any:
     """Return what a definition does when it is called, as plain data.
 

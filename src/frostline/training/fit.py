@@ -65,8 +65,8 @@ def fit(
             history and receipt. Where it holds the finished run, its end is put on the model and returned.
             Give the same model, plan, data and arguments again; see "Resuming" below.
         resume_changed: Whether to `"refuse"` a folder whose run began with another configuration, code, data
-            or arguments, or to `"accept"` it: then the run goes on, and its receipt names what differed. Other
-            weights, other values of frozen ones, another optimizer or backend, and a plan that trains
+            or arguments, or to `"accept"` it: then the run goes on, and its receipt names what differed.
+            Other weights, other values of frozen ones, another optimizer or backend, and a plan that trains
             something else are refused in any case.
         **arguments: All else that `model.fit` takes; with a schedule, all but `epochs` and `initial_epoch`.
             Callbacks that have a method `on_phase_begin(phase)` are told when a phase of it begins.
@@ -90,11 +90,13 @@ def fit(
 
     Resuming:
         The configuration of model, loss, metrics, optimizer and data must be that of the run's beginning, and
-        so must the code of functions and classes of your own, with what they read: defaults, closures, globals.
-        Comments, docstrings and the places where code stands do not count. What cannot be compared is named in
-        `Run.not_compared` and in the receipt. Weights that train may have any values when a run goes on, they are restored; frozen ones must be as
-        they were. A damaged checkpoint is discarded with a warning, and the one before is used; one that cannot be
-        read at the moment is an error. Nothing is removed but checkpoints that Frostline wrote.
+        so must the code of your own functions and classes, with what they read: defaults, closures, globals.
+        Comments, docstrings and the places where code stands do not count. What cannot be compared is named
+        in `Run.not_compared` and in the receipt. Weights that train may have any values when a run goes on,
+        they are restored; frozen ones must be as they were. A damaged checkpoint is discarded with a warning,
+        and the one before is used; one that cannot be read at the moment is an error. Nothing is removed but
+        checkpoints that Frostline wrote.
+
         Going on with arrays costs nothing. Every other source of data, and arrays with `steps_per_epoch`, are
         read again from the beginning, without training, up to the epoch that comes next, so that whatever
         state they have is right; make them anew in the same way. What callbacks remember is restored for

@@ -16,7 +16,7 @@ import keras
 from frostline._keras.optimizers import optimizer_chain
 from frostline._keras.trainers import compile_arguments
 from frostline._keras.variables import to_numpy
-from frostline.model.code_identity import Description, array_data, digest_of, is_library, own_attributes
+from frostline.model.code_identity import Description, array_data, digest_of, is_own, own_attributes
 from frostline.model.inventory import Inventory
 from frostline.training.resume.pipelines import pipeline_data
 
@@ -138,7 +138,7 @@ class _Configurations:
         if config is None:
             config = {n: one for n, one in vars(part).items() if not n.startswith("_")}
             config = {n: one for n, one in config.items() if self._is_setting(n, one)}
-            if is_library(kind.__module__) and not config:
+            if not is_own(kind.__module__) and not config:
                 known.gap(at, f"the settings of {kind.__name__}, which has no configuration")
         optimizer = isinstance(part, keras.optimizers.Optimizer)
         for name, value in sorted(config.items()):
@@ -149,7 +149,7 @@ class _Configurations:
             found["name"] = _NUMBER.sub("", part.name or "")
         if optimizer:
             found |= self._rate(part, at)
-        if not is_library(kind.__module__) or isinstance(part, keras.Model):
+        if is_own(kind.__module__) or isinstance(part, keras.Model):
             own = own_attributes(part)
             added = [(n, one) for n, one in own if n not in found and self._is_setting(n, one)]
             found |= known.items(added, at)
@@ -218,7 +218,7 @@ def _behind(part: Any, name: str, value: Any) -> Any:
         if held is None or held is value:
             continue
         module = getattr(held if hasattr(held, "__qualname__") else type(held), "__module__", None)
-        if (callable(held) or hasattr(held, "get_config")) and not is_library(module):
+        if (callable(held) or hasattr(held, "get_config")) and is_own(module):
             return held
     return value
 

@@ -45,17 +45,12 @@ def _in_mappings(then: Mapping[str, Any], now: Mapping[str, Any], at: tuple[str,
 
 
 def _in_values(then: Any, now: Any, at: tuple[str, ...]) -> Iterator[str]:
-    if _same(then, now):
+    if _same(then, now) or (_is_unknown(then) and _is_unknown(now)):
         return
-    if _is_unknown(then) or _is_unknown(now):
-        if not (_is_unknown(then) and _is_unknown(now)):
-            yield f"{_place(at)}: {_short(now)}, was {_short(then)}"
-    elif at[-1:] == ("code",) and isinstance(then, dict) and isinstance(now, dict):
-        if _other_code(then, now):
-            yield f"{_place(at[:-1])}: its code differs"
+    if at[-1:] == ("code",) and isinstance(then, dict) and isinstance(now, dict):
+        yield from [f"{_place(at[:-1])}: its code differs"] if _other_code(then, now) else []
     elif _refers(then) or _refers(now):
-        if _digest(then) != _digest(now):
-            yield f"{_place(at)}{_ELSEWHERE}"
+        yield from [f"{_place(at)}{_ELSEWHERE}"] if _digest(then) != _digest(now) else []
     elif _is_structure(then) and _is_structure(now):
         yield from _in_mappings(then, now, at)
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
@@ -112,7 +107,7 @@ def _is_unknown(value: Any) -> bool:
 
 
 def _is_structure(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) not in _SHAPES_OF_DIGESTS
+    return isinstance(value, dict) and set(value) not in _SHAPES_OF_DIGESTS and not _is_unknown(value)
 
 
 def _place(at: tuple[str, ...]) -> str:

@@ -12,7 +12,15 @@ import keras
 
 from frostline.model.code_identity import Description, own_attributes
 
-_TF_SETTINGS = ("_batch_size", "_buffer_size", "_count", "_drop_remainder", "_seed", "_cycle_length")
+_TF_SETTINGS = (
+    "_batch_size",
+    "_buffer_size",
+    "_count",
+    "_drop_remainder",
+    "_seed",
+    "_seed2",
+    "_cycle_length",
+)
 _TF_FUNCTIONS = ("_map_func", "_predicate", "_reduce_func")
 _LOADER = ("batch_size", "drop_last", "collate_fn")
 
@@ -55,7 +63,8 @@ def _torch_dataset(source: Any, known: Description, at: str) -> dict[str, Any]:
 
 def _tf_dataset(source: Any, known: Description, at: str) -> dict[str, Any]:
     found: dict[str, Any] = {"elements": str(source.element_spec)}
-    for name in _TF_SETTINGS:
+    # How many batches wait ahead makes nothing of them.
+    for name in () if "Prefetch" in type(source).__name__ else _TF_SETTINGS:
         if (value := getattr(source, name, None)) is not None:
             found[name.lstrip("_")] = _number(value)
     for name in _TF_FUNCTIONS:
@@ -67,7 +76,7 @@ def _tf_dataset(source: Any, known: Description, at: str) -> dict[str, Any]:
     inputs = getattr(source, "_inputs", list)()
     if not inputs and tensors is None:
         known.gap(at, f"what {type(source).__name__} reads")
-    return found | {"of": [known.of(one, f"{at}/of") for one in inputs]} if inputs else found
+    return found | {"of": [pipeline_data(one, known, f"{at}/of") for one in inputs]} if inputs else found
 
 
 def _number(value: Any) -> Any:

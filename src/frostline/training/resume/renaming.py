@@ -1,4 +1,4 @@
-"""A checkpoint with the addresses that its weights have now: Keras numbers layers without names as they come."""
+"""A checkpoint by present addresses: Keras numbers layers without names as they come."""
 
 from __future__ import annotations
 
@@ -24,14 +24,12 @@ def renamed_checkpoint(saved: Checkpoint, names: Mapping[str, str]) -> Checkpoin
     if not changed:
         return saved
     rename = _renaming(changed)
-    state = {
-        key: _renamed(one, rename) if key in _HOLD_ADDRESSES else one for key, one in saved.state.items()
-    }
-    identity = dict(state["identity"])
+    told = {key: _renamed(saved.state[key], rename) for key in _HOLD_ADDRESSES}
+    identity = dict(saved.state["identity"])
     for key in ("model", "frozen"):
         identity[key] = {rename(address): one for address, one in identity[key].items()}
     arrays = {rename(name): array for name, array in saved.arrays.items()}
-    return replace(saved, state={**state, "identity": identity}, arrays=arrays)
+    return replace(saved, state={**saved.state, **told, "identity": identity}, arrays=arrays)
 
 
 def _renaming(names: Mapping[str, str]) -> Callable[[str], str]:

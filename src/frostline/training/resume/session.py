@@ -78,7 +78,7 @@ def fit_resumably(job: Job, folder: Path, *, accept: bool = False) -> Run:
 
 
 def _told(found: Comparison, saved: Checkpoint) -> dict[str, Any]:
-    """Return what a run must say of the processes that it was trained in: what differed, and what nobody knows."""
+    """Return what a resumed run must say: what differed, and what could not be compared."""
     for gap in found.not_compared:
         log.info("not compared: %s", gap)
     changed = [f"from epoch {saved.epoch}: {one}" for one in found.changed]
