@@ -285,12 +285,21 @@ def own_attributes(value: Any) -> list[tuple[str, Any]]:
 def _set_by(kind: type) -> frozenset[str]:
     """Return the names of the attributes that a class of a library sets."""
     members = (one for _, one in _members(list(vars(kind).items())))
-    codes = [inspect.unwrap(one).__code__ for one in members if inspect.isfunction(inspect.unwrap(one))]
+    codes = [code for one in members for code in _codes_behind(one)]
     names = {name for code in codes for name in attributes_set(code)}
     if kind.__module__.startswith("torch."):
         # Modules of PyTorch set theirs by a function that takes the name.
         names |= {one for code in codes for one in code.co_consts if isinstance(one, str)}
     return frozenset(names)
+
+
+def _codes_behind(member: Any) -> list[CodeType]:
+    """Return the code of a function, and of those that it is a wrapper around."""
+    member = inspect.unwrap(member) if callable(member) else member
+    if not inspect.isfunction(member):
+        return []
+    held = [one for _, one in _closure(member) if inspect.isfunction(one) and one is not member]
+    return [member.__code__, *(inspect.unwrap(one).__code__ for one in held)]
 
 
 def array_data(array: Any) -> dict[str, Any]:

@@ -36,7 +36,15 @@ _UNTOLD = {"name", "trainable", "layers", "input_layers", "output_layers", "buil
 
 Flags are the plan's, names of layers are their addresses.
 """
-_OF_KERAS = {"history", "name", "built", "loss", "stop_training", "call_signature_parameters", "frozen"}
+_OF_KERAS = {
+    "history",
+    "name",
+    "built",
+    "loss",
+    "stop_training",
+    "_compile_config",
+    "call_signature_parameters",
+}
 _NUMBER = re.compile(r"_\d+$")
 
 
@@ -49,7 +57,7 @@ def configuration(model: Any, inventory: Inventory, data: Mapping[str, Any]) -> 
         data: What it is trained on, by the names of the arguments of `fit`.
 
     Returns:
-        `parts`, `layers` (the class behind each address) and `not compared`.
+        `parts`, `layers` (their addresses, in order) and `not compared`.
     """
     describing = _Configurations(model, inventory)
     parts = {
@@ -57,7 +65,7 @@ def configuration(model: Any, inventory: Inventory, data: Mapping[str, Any]) -> 
         **describing.compilation(),
         **describing.data(data),
     }
-    layers = {node.address: type(node.layer).__name__ for node in inventory.layers}
+    layers = [node.address or "the model" for node in inventory.layers]
     return {"parts": parts, "layers": layers, "not compared": describing.known.not_compared}
 
 
@@ -212,13 +220,18 @@ def _config(part: Any) -> dict[str, Any] | None:
 
 
 def _behind(part: Any, name: str, value: Any) -> Any:
-    """Return what an entry of a configuration was made from, where that holds code of the user's."""
+    """Return what an entry of a configuration stands for: code of the user's, where it only names that.
+
+    Of a class of the user's the attribute tells: Keras writes down the default of an argument that was given
+    by its place.
+    """
     for attribute in (name, f"_{name}"):
         held = vars(part).get(attribute)
-        if held is None or held is value:
+        if held is None or held is value or isinstance(held, keras.Variable | keras.layers.Layer):
             continue
         module = getattr(held if hasattr(held, "__qualname__") else type(held), "__module__", None)
-        if (callable(held) or hasattr(held, "get_config")) and is_own(module):
+        told = callable(held) or hasattr(held, "get_config")
+        if (told and is_own(module)) or is_own(type(part).__module__):
             return held
     return value
 

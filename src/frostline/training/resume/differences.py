@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from frostline.model.code_identity import digest_of
 
 _MOST = 6
+_NAMES = ("class_name", "class", "partial of", "name", "layer", "module")
+_NUMBERS = re.compile(r"_\d+(?=/|$)")
 _SHAPES_OF_DIGESTS = ({"array", "values"}, {"number"}, {"bytes"}, {"set"}, {"variable", "value"})
 
 
@@ -23,6 +27,26 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     told = [phrase for phrase in found if not phrase.endswith(_ELSEWHERE)]
     # Where code is named in full at one place, the places that only refer to it say nothing more.
     return list(dict.fromkeys(told or found))
+
+
+def renumbered(then: Iterable[str], now: Iterable[str]) -> dict[str, str]:
+    """Return the present address of each earlier one, where Keras numbered layers without names otherwise.
+
+    The first `dense` of a model is its first one in any process, whatever the number behind it.
+    """
+    before, present = list(then), list(now)
+    if set(before) == set(present):
+        return {address: address for address in before}
+    found = {place: address for address, place in _ordinals(present)}
+    return {address: found.get(place, address) for address, place in _ordinals(before)}
+
+
+def _ordinals(addresses: Iterable[str]) -> Iterator[tuple[str, tuple[str, int]]]:
+    seen: Counter[str] = Counter()
+    for address in addresses:
+        name = _NUMBERS.sub("", address)
+        yield address, (name, seen[name])
+        seen[name] += 1
 
 
 def shortened(phrases: Iterable[str]) -> str:
@@ -128,11 +152,9 @@ def _named(value: Mapping[str, Any]) -> str:
     """Return a few words for what a mapping describes."""
     if "array" in value:
         return f"{value['array']} with the digest {value['values'][:8]}"
-    for key in ("not compared", "number", "value", "module", "partial of", "name", "layer"):
+    for key in ("not compared", "number", "value", *_NAMES):
         if key in value and isinstance(value[key], str):
-            return str(value[key])
-    if isinstance(kind := value.get("class") or value.get("class_name"), str):
-        return kind
+            return str(value[key]).rpartition(".")[2] if key in _NAMES else str(value[key])
     if isinstance(value.get("class"), dict):
         return str(value["class"].get("class", "another class"))
     return "a function" if "code" in value else json.dumps(value, sort_keys=True)

@@ -18,7 +18,7 @@ from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
 from frostline.training.receipt_of_run import data_digests, plan_data
-from frostline.training.resume.differences import differences, not_comparable, shortened
+from frostline.training.resume.differences import differences, not_comparable, renumbered, shortened
 from frostline.verification.fingerprint import Digest, Fingerprint
 
 _NO_PART = {"callbacks", "verbose"}
@@ -199,7 +199,7 @@ def _parts(
     """Return what both are made of, by the present addresses; nothing where the checkpoint does not know."""
     if "made of" not in then:
         return {}, {}
-    names = aligned(then["made of"]["layers"], now["made of"]["layers"])
+    names = renumbered(then["made of"]["layers"], now["made of"]["layers"])
     before = {names.get(name, name): one for name, one in then["made of"]["parts"].items()}
     left_out = {*leave_out, *(f"{name}{n}" for name in leave_out for n in range(1, 4))}
     return (
