@@ -28,6 +28,12 @@ def renew_functions(model: Any) -> None:
             getattr(model, f"make_{name}")(force=True)
 
 
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """Return what a model was compiled with, as it was given; nothing where `compile` is its class's own."""
+    kept = getattr(model, "_compile_config", None)
+    return dict(getattr(kept, "config", {}))
+
+
 def training_done(model: Any) -> tuple[Any, int] | None:
     """Return the training function and the count of steps made with it; None where there is none."""
     function, optimizer = getattr(model, "train_function", None), compiled_optimizer(model)

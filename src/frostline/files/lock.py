@@ -15,6 +15,10 @@ LOCK = ".lock"
 """The file that is locked; it holds the number of the process and stays behind."""
 
 
+_LONGEST = 32
+"""More bytes than the number of a process has."""
+
+
 @contextmanager
 def locked(folder: Path, error: type[FrostlineError], what: str, remedy: str) -> Iterator[None]:
     """Keep other processes out of a folder, which is made if need be, until the end of the block.
@@ -32,6 +36,7 @@ def locked(folder: Path, error: type[FrostlineError], what: str, remedy: str) ->
     lock = FileLock(folder / LOCK, blocking=False, preserve_lock_file=True, on_acquired=_write_process)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _require_ours(folder, error, what, remedy)
         lock.acquire()
     except Timeout:
         raise _in_use(folder, error, what, remedy) from None
@@ -51,11 +56,33 @@ def require_unlocked(folder: Path, error: type[FrostlineError], what: str, remed
     """Raise `error` where another process has a folder; changes nothing."""
     if not (folder / LOCK).exists():
         return
+    _require_ours(folder, error, what, "name another folder")
     try:
         with suppress(PermissionError), FileLock(folder / LOCK, blocking=False, preserve_lock_file=True):
             pass
     except Timeout:
         raise _in_use(folder, error, what, remedy) from None
+
+
+def _require_ours(folder: Path, error: type[FrostlineError], what: str, remedy: str) -> None:
+    """Raise `error` where a file that no lock has written has its name: it would be emptied."""
+    path = folder / LOCK
+    if not path.is_symlink() and (not path.exists() or (path.is_file() and _number_in(path) is not None)):
+        return
+    raise error(
+        f"the {what} {str(folder)!r} cannot be locked: {LOCK} in it is another program's",
+        received=f"{str(path)!r}, which holds something else than the number of a process",
+        expected=f"a folder without {LOCK}, or with the one that Frostline wrote; nothing was changed",
+        remedy=remedy,
+    )
+
+
+def _number_in(path: Path) -> str | None:
+    """Return the number of the process that a lock names, if it names one; None for other files."""
+    with path.open("rb", buffering=0) as stream:
+        stream.seek(1)
+        text = stream.read(_LONGEST)
+    return text.decode() if not text or (text.isdigit() and len(text) < _LONGEST) else None
 
 
 def _write_process(descriptor: int) -> None:
@@ -66,9 +93,7 @@ def _write_process(descriptor: int) -> None:
 
 
 def _in_use(folder: Path, error: type[FrostlineError], what: str, remedy: str) -> FrostlineError:
-    with (folder / LOCK).open("rb", buffering=0) as stream:
-        stream.seek(1)
-        process = stream.read().decode() or "unknown"
+    process = _number_in(folder / LOCK) or "unknown"
     return error(
         f"the {what} {str(folder)!r} is in use by another run",
         received=f"process {process} writes to it",

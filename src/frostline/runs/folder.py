@@ -15,7 +15,8 @@ classes.json       the label behind each output, where the data has labels
 from __future__ import annotations
 
 import json
-import shutil
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,26 +24,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from blake3 import blake3
+
 from frostline.data.sources import KINDS
-from frostline.errors import OutputFolderError, listed
+from frostline.errors import OutputFolderError, ResumeError, listed
 from frostline.files.atomic import read_text, write_atomically
 from frostline.files.lock import LOCK, locked, require_unlocked
 from frostline.runs.config import RunConfig
 from frostline.runs.data import digest_file
+from frostline.training.resume.checkpoint import remove_all
 
 SCHEMA = 1
 _CALLED = ("output folder", "name another folder under output:")
 Status = Literal["running", "finished"]
 
 _RECORD = "run.json"
+_CHECKPOINTS = "checkpoints"
 _FILES = (
-    *("run.yaml", "plan.yaml", "log.txt", "history.csv", "checkpoints"),
+    *("run.yaml", "plan.yaml", "log.txt", "history.csv"),
     *("model.keras", "delta.safetensors", "receipt.json", "classes.json", _RECORD),
 )
 """In the order in which they are removed: a kill before the record goes leaves an unfinished run."""
 
-_MASKS = "plan.mask-"
-"""How the names of the masks begin that belong to `plan.yaml`."""
+_MASK = re.compile(r"plan\.mask-([0-9a-f]{12})\.npy")
+"""The names of the masks that belong to `plan.yaml`, with the beginning of the digest of what they hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,10 @@ class OutputFolder:
     def finish(self, identity: Mapping[str, Any]) -> None:
         """Write down that the run is over; nothing is left to go on with."""
         self.note(identity, "finished")
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        try:
+            remove_all(self.path / _CHECKPOINTS)
+        except ResumeError as problem:
+            warnings.warn(f"{problem.what}; the run is finished all the same", stacklevel=2)
 
 
 @contextmanager
@@ -96,9 +104,11 @@ def output_folder(
         folder = OutputFolder(path, require_available(config, identity, overwrite=overwrite, reserved=True))
         if not folder.resumed:
             _clear(path)
+        # First: what is found beside a record belongs to a run, and what is found without one to the user.
+        folder.note(identity, "running")
+        if not folder.resumed:
             folder.write("run.yaml", config.path.read_text(encoding="utf-8"))
             config.plan.save(path / "plan.yaml")
-        folder.note(identity, "running")
         yield folder
 
 
@@ -127,6 +137,7 @@ def require_available(
     if state is None:
         _require_free(path)
         return False
+    _require_removable(config)
     if overwrite:
         return False
     _require_unfinished(config, state)
@@ -144,16 +155,20 @@ def identity_of(config: RunConfig, backend: str) -> dict[str, Any]:
     return {"settings": settings, "backend": backend, "files": _digests(config)}
 
 
-def _digests(config: RunConfig) -> dict[str, str]:
+def _named(config: RunConfig) -> list[str]:
+    """Return the files, and the functions, that a config names."""
     named = [config.data.model]
     for source in (config.data.data, config.validation):
         if source is None:
             continue
         kind = next(kind for kind in KINDS if hasattr(source, kind))
         named.append(getattr(source, kind))
-    named += config.data.callbacks
+    return named + list(config.data.callbacks)
+
+
+def _digests(config: RunConfig) -> dict[str, str]:
     found = {}
-    for name in named:
+    for name in _named(config):
         path = config.file(name)
         if not path.exists() and ":" in name:
             # The module of a function, where it is the user's own.
@@ -186,16 +201,30 @@ def _require_free(path: Path) -> None:
             f"the output folder {str(path)!r} is a file", remedy="name another folder under output:"
         )
     present = path.iterdir() if path.is_dir() else ()
-    # A run that was killed at once leaves its lock, its config and its plan.
-    begun = (LOCK, "run.yaml", "plan.yaml", "log.txt")
-    others = sorted(
-        p.name for p in present if p.name not in begun and not p.name.startswith((".run.", _MASKS))
-    )
+    # The record is the first file of a run; of one that was killed before, a lock and half a record are left.
+    others = sorted(p.name for p in present if p.name != LOCK and not p.name.startswith(f".{_RECORD}."))
     if others:
         raise OutputFolderError(
             f"the output folder {str(path)!r} holds files that do not belong to a run",
             received=listed(others),
             expected="an empty folder, or one that does not exist yet",
+            remedy="name another folder under output:",
+        )
+
+
+def _require_removable(config: RunConfig) -> None:
+    """Refuse a folder in which a run would remove or overwrite what it reads, or folders of the user's."""
+    path = config.output
+    plan = [config.data.plan] if isinstance(config.data.plan, str) else []
+    read = [config.path, *(config.file(name) for name in (*_named(config), *plan))]
+    written = {(path / name).resolve() for name in _FILES}
+    lost = [str(file) for file in read if file.resolve() in written]
+    folders = [str(path / name) for name in _FILES if (path / name).is_dir()]
+    if lost or folders:
+        raise OutputFolderError(
+            f"a run in the output folder {str(path)!r} would remove what it did not write",
+            received=listed([*lost, *folders]),
+            expected="a folder with no files that the run reads, and no folders by the names of its results",
             remedy="name another folder under output:",
         )
 
@@ -247,12 +276,25 @@ def _short(value: Any) -> str:
 
 
 def _clear(path: Path) -> None:
-    """Remove what an earlier run left."""
-    for name in _FILES:
-        target = path / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        else:
-            target.unlink(missing_ok=True)
-    for mask in path.glob(f"{_MASKS}*.npy"):
-        mask.unlink()
+    """Remove what an earlier run left: files by the names it gave them, and checkpoints with its manifest."""
+    try:
+        remove_all(path / _CHECKPOINTS)
+        for mask in path.iterdir():
+            if _is_mask(mask):
+                mask.unlink()
+        for name in _FILES:
+            (path / name).unlink(missing_ok=True)
+    except OSError as problem:
+        raise OutputFolderError(
+            f"cannot remove {str(problem.filename)!r}: {problem.strerror}",
+            expected="a folder that you may write to",
+            remedy="see to the cause, or name another folder under output:",
+        ) from None
+    except ResumeError as problem:
+        raise OutputFolderError(problem.what, remedy=problem.remedy) from None
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether a file is the mask of a plan that a run saved: its name is the digest of what it holds."""
+    named = _MASK.fullmatch(path.name)
+    return named is not None and path.is_file() and blake3(path.read_bytes()).hexdigest()[:12] == named[1]

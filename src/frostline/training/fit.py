@@ -6,11 +6,11 @@ import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
-from frostline.errors import PlanError, UncompiledModelError, listed
+from frostline.errors import PlanError, ResumeError, UncompiledModelError, listed, near
 from frostline.model.checks import require_keras_model
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
@@ -24,6 +24,8 @@ from frostline.training.resume.session import fit_resumably
 from frostline.training.run import Run
 from frostline.training.train_loop import fit_call, run_of, train
 
+_RESUME_CHANGED = ("refuse", "accept")
+
 
 def fit(
     model: Any,
@@ -36,6 +38,7 @@ def fit(
     stop_on_nan: bool = True,
     preflight: bool = True,
     resume: str | os.PathLike[str] | None = None,
+    resume_changed: Literal["refuse", "accept"] = "refuse",
     **arguments: Any,
 ) -> Run:
     """Train a compiled model under a plan, and prove that nothing else moved.
@@ -61,6 +64,10 @@ def fit(
             in, and ends with the numbers of an undisturbed one: weights, slots, phase, seeds, order of data,
             history and receipt. Where it holds the finished run, its end is put on the model and returned.
             Give the same model, plan, data and arguments again; see "Resuming" below.
+        resume_changed: Whether to `"refuse"` a folder whose run began with another configuration, code, data
+            or arguments, or to `"accept"` it: then the run goes on, and its receipt names what differed.
+            Other weights, other values of frozen ones, another optimizer or backend, and a plan that trains
+            something else are refused in any case.
         **arguments: All else that `model.fit` takes; with a schedule, all but `epochs` and `initial_epoch`.
             Callbacks that have a method `on_phase_begin(phase)` are told when a phase of it begins.
 
@@ -82,8 +89,14 @@ def fit(
         ResumeError: The folder holds another run, is in use by one, or cannot be written to.
 
     Resuming:
-        Weights that train may have any values when a run goes on, they are restored; frozen ones must be as
-        they were. A checkpoint that cannot be read is discarded with a warning, and the one before is used.
+        The configuration of model, loss, metrics, optimizer and data must be that of the run's beginning, and
+        so must the code of your own functions and classes, with what they read: defaults, closures, globals.
+        Comments, docstrings and the places where code stands do not count. What cannot be compared is named
+        in `Run.not_compared` and in the receipt. Weights that train may have any values when a run goes on,
+        they are restored; frozen ones must be as they were. A damaged checkpoint is discarded with a warning,
+        and the one before is used; one that cannot be read at the moment is an error. Nothing is removed but
+        checkpoints that Frostline wrote.
+
         Going on with arrays costs nothing. Every other source of data, and arrays with `steps_per_epoch`, are
         read again from the beginning, without training, up to the epoch that comes next, so that whatever
         state they have is right; make them anew in the same way. What callbacks remember is restored for
@@ -100,6 +113,7 @@ def fit(
         (('head/kernel',), ('head/bias',))
     """
     _require_compiled(model)
+    _require_known(resume_changed)
     if isinstance(plan, Schedule):
         _refuse_epochs(arguments)
     job = Job(model, plan, _resolutions(model, plan), x, y, arguments, guard, keep_state, stop_on_nan)
@@ -109,7 +123,7 @@ def fit(
     if checking and not in_first_step:
         job = replace(job, reachable=look_at(job))
     if resume is not None:
-        return fit_resumably(job, Path(resume))
+        return fit_resumably(job, Path(resume), accept=resume_changed == "accept")
     progress = job.begin()
     with first_step.checked(job, progress) if in_first_step else nullcontext():
         history = train(job, progress, fit_call(job, progress))
@@ -131,6 +145,17 @@ def _resolutions(model: Any, plan: Plan | Resolution | Schedule) -> tuple[Resolu
                 remedy="add a rule that trains: .train('last:1') trains the last layer",
             )
     return resolutions
+
+
+def _require_known(resume_changed: Any) -> None:
+    if resume_changed not in _RESUME_CHANGED:
+        close = near(resume_changed, _RESUME_CHANGED) if isinstance(resume_changed, str) else []
+        raise ResumeError(
+            "resume_changed says what to do with a run that began otherwise",
+            received=f"resume_changed={resume_changed!r}",
+            expected=" or ".join(map(repr, _RESUME_CHANGED)),
+            remedy=f"did you mean {close[0]!r}?" if close else "leave it out to refuse",
+        )
 
 
 def _refuse_epochs(arguments: dict[str, Any]) -> None:

@@ -32,6 +32,8 @@ class Run:
         not_run: The phases of a schedule that a callback stopped training before.
         notes: What was said when it began: that the optimizer was built anew, since it had been built for
             weights that the model does not have.
+        changed: What differed when the run was resumed with `resume_changed="accept"`, and from which epoch.
+        not_compared: What could not be compared with the run in the folder when it was resumed.
 
     Example:
         >>> import keras, numpy as np
@@ -53,6 +55,8 @@ class Run:
     resumed: int | None = None
     not_run: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -71,6 +75,8 @@ class Run:
         lines += [f"{name}: not reached" for name in self.not_run]
         history = self.history.history
         lines += [_course(name, history[name]) for name in _LOSSES if history.get(name)]
+        lines += [f"changed {one}" for one in self.changed]
+        lines += [f"not compared: {one}" for one in self.not_compared]
         return "\n".join([*lines, self.verdict, *(f"note: {note}" for note in self.notes)])
 
 

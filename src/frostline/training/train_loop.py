@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -103,6 +103,8 @@ def run_of(
     versions: Mapping[str, str],
     seconds: float,
     resumed: int | None = None,
+    changed: Iterable[str] = (),
+    not_compared: Iterable[str] = (),
 ) -> Run:
     """Return what a job did, after its end.
 
@@ -113,12 +115,15 @@ def run_of(
         versions: For the receipt: of all that decided the numbers.
         seconds: For the receipt: how long training took.
         resumed: As `Run` has it.
+        changed: The same.
+        not_compared: The same.
     """
     runs = tuple(progress.ledger.runs)
     names = [phase.name for phase in job.plan.phases] if isinstance(job.plan, Schedule) else []
     not_run = tuple(name for name in names if name not in {run.name for run in runs})
+    said = {"notes": progress.notes, "changed": tuple(changed), "not_compared": tuple(not_compared)}
     if progress.ledger.before is None:
-        return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run, progress.notes)
+        return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run, **said)
     receipt = receipt_of(
         progress.ledger,
         job.plan,
@@ -126,11 +131,11 @@ def run_of(
         versions=versions,
         started=progress.started,
         seconds=seconds,
+        **differed,
     )
     missing = dict.fromkeys(a for run in runs if run.verification for a in run.verification.no_gradient)
     verification = replace(receipt.verification, no_gradient=tuple(missing))
-    last = runs[-1].resolution
-    return Run(history, last, verification, receipt, runs, resumed, not_run, progress.notes)
+    return Run(history, runs[-1].resolution, verification, receipt, runs, resumed, not_run, **said)
 
 
 def _fit(job: Job, resolution: Resolution, call: FitCall) -> Any:

@@ -78,6 +78,8 @@ class Receipt(Rendered):
         seconds: How long it took.
         phases: What each phase of a schedule did; empty where there was one plan.
         parts: What was to train of the weights that trained in part, in words, by address: over all phases.
+        changed: What differed when the run was resumed all the same, and from which epoch.
+        not_compared: What could not be compared when it was resumed.
     """
 
     model: str
@@ -92,6 +94,8 @@ class Receipt(Rendered):
     seconds: float
     phases: tuple[PhaseRecord, ...] = ()
     parts: Mapping[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
     @property
     def verification(self) -> Verification:
@@ -125,6 +129,9 @@ class Receipt(Rendered):
             "phases": [phase.to_data() for phase in self.phases],
             "verification": self.verification.to_data(),
         }
+        # Only where there is something to say: a run that went on as it was has the receipt of a whole one.
+        data |= {"changed": list(self.changed)} if self.changed else {}
+        data |= {"not_compared": list(self.not_compared)} if self.not_compared else {}
         return sealed(data)
 
     def save(self, path: str | Path) -> None:
@@ -179,6 +186,8 @@ class Receipt(Rendered):
             seconds=float(data["seconds"]),
             phases=tuple(PhaseRecord.from_data(phase) for phase in data["phases"]),
             parts=_parts_of(data, after),
+            changed=tuple(map(str, data.get("changed", ()))),
+            not_compared=tuple(map(str, data.get("not_compared", ()))),
         )
 
     def check(
@@ -272,6 +281,8 @@ class Receipt(Rendered):
                 f"{phase.after.combined[:16]}"
                 for phase in self.phases
             ),
+            *(f"resumed with changes {one}" for one in self.changed),
+            *(f"resumed without comparing {one}" for one in self.not_compared),
             self.verification.renderable("the receipt says"),
         )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,16 +22,15 @@ from safetensors import numpy as safetensors
 
 from frostline.errors import ResumeError
 from frostline.files.atomic import write_atomically
-from frostline.files.lock import locked
+from frostline.files.lock import LOCK, locked
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.files.tensor_file import Array, numpy_dtype
+from frostline.training.resume import ours
+from frostline.training.resume.ours import ARRAYS, EPOCH, FINISHED, KEY, MANIFEST, STATE, errors_named
 
 SCHEMA = 1
 KEPT = 2
 """How many checkpoints stay: the last one, and the one before for when the last cannot be read."""
-
-_EPOCH, _FINISHED = "epoch-", "finished"
-_ARRAYS, _STATE = "arrays.safetensors", "state.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """The name of its folder."""
-        return _FINISHED if self.finished else f"{_EPOCH}{self.epoch:06d}"
+        return FINISHED if self.finished else f"{EPOCH}{self.epoch:06d}"
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
@@ -63,27 +61,26 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     It is written to a temporary folder, brought to the disk and only then renamed.
 
     Raises:
-        ResumeError: It cannot be written. What was there before still is.
+        ResumeError: It cannot be written, or its name is taken by what is not ours. What was there before
+            still is.
     """
-    place = folder / checkpoint.name
     temporary = folder / f".{checkpoint.name}.{os.getpid()}"
     try:
-        _remove(temporary)
-        temporary.mkdir()
+        _make(temporary)
         _write_files(temporary, checkpoint)
         _to_disk(temporary)
-        _remove(place)
-        temporary.replace(place)
+        _put_in_place(temporary, folder / checkpoint.name)
         _to_disk(folder)
     except OSError as problem:
         raise ResumeError(
-            f"cannot write the checkpoint {str(place)!r}: {problem.strerror}",
+            f"cannot write the checkpoint {str(folder / checkpoint.name)!r}: {problem.strerror}",
             expected="a folder that you may write to, on a disk with room",
         ) from None
     finally:
-        _remove(temporary)
-    for old in _candidates(folder)[KEPT:]:
-        _remove(old)
+        # What cannot be removed now is removed when the next run begins here.
+        with contextlib.suppress(ResumeError):
+            ours.remove(temporary)
+    _remove_outlived(folder, checkpoint)
 
 
 def read(place: Path) -> Checkpoint:
@@ -91,34 +88,33 @@ def read(place: Path) -> Checkpoint:
 
     Raises:
         ValueError: It is damaged; says why in one phrase.
-        ResumeError: It is whole, and of another version.
+        ResumeError: It is whole, and of another version; or it cannot be read, which says nothing of it.
     """
     try:
-        state = json.loads((place / _STATE).read_bytes())
-        raw = (place / _ARRAYS).read_bytes()
+        raw_state, raw = _content(place / STATE), _content(place / ARRAYS)
     except FileNotFoundError as problem:
         raise ValueError(f"{Path(problem.filename).name} is missing") from None
-    except OSError as problem:
-        raise ValueError(f"it cannot be read: {problem.strerror}") from None
+    try:
+        state = json.loads(raw_state)
     except ValueError:
-        raise ValueError(f"{_STATE} is not whole") from None
+        raise ValueError(f"{STATE} is not whole") from None
     try:
         state = unsealed(state)
     except BrokenSealError:
-        raise ValueError(f"{_STATE} is not what was written") from None
-    if state["frostline_checkpoint"] != SCHEMA:
+        raise ValueError(f"{STATE} is not what was written") from None
+    if state[KEY] != SCHEMA:
         raise ResumeError(
             f"the checkpoint {str(place)!r} was written by another version of Frostline",
-            received=f"a checkpoint of version {state['frostline_checkpoint']}",
+            received=f"a checkpoint of version {state[KEY]}",
             expected=f"one of version {SCHEMA}",
             remedy="continue with the version that wrote it, or name another folder",
         )
     if _digest(raw) != state["arrays"]:
-        raise ValueError(f"{_ARRAYS} is not what was written")
+        raise ValueError(f"{ARRAYS} is not what was written")
     try:
         stored = safetensors.load(raw)
     except SafetensorError as problem:
-        raise ValueError(f"{_ARRAYS}: {problem}") from None
+        raise ValueError(f"{ARRAYS}: {problem}") from None
     # Copies, since what stands in `raw` cannot be written to, which PyTorch warns of.
     arrays = {
         name: np.array(stored[name].view(numpy_dtype(dtype)).reshape(shape))
@@ -128,8 +124,14 @@ def read(place: Path) -> Checkpoint:
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """Return the last checkpoint of a folder that can be read, or None; warn of each that cannot."""
-    for place in _candidates(folder):
+    """Return the last checkpoint of a folder that is whole, or None; warn of each that is damaged.
+
+    These stay until newer ones stand in their place.
+
+    Raises:
+        ResumeError: One cannot be read, or something in the folder has the name of a checkpoint and is none.
+    """
+    for place in ours.checkpoints_in(folder):
         try:
             return read(place)
         except ValueError as problem:
@@ -138,7 +140,6 @@ def latest(folder: Path) -> Checkpoint | None:
                 "run starts over if there is none",
                 stacklevel=2,
             )
-            _remove(place)
     return None
 
 
@@ -147,19 +148,69 @@ def reserved(folder: Path) -> Iterator[None]:
     """Make a folder if need be, and keep it from other runs until the end of the block.
 
     Raises:
-        ResumeError: Another run has it, or it cannot be written to.
+        ResumeError: Another run has it, it cannot be read or written to, or something in it has the name of a
+            checkpoint and is none. Nothing was changed then.
     """
+    with errors_named("look at", folder):
+        if folder.is_dir():
+            ours.require_only_ours(folder)
     with locked(folder, ResumeError, "checkpoint folder", "name another folder"):
         # What a run that was killed had not finished writing.
-        _remove(*folder.glob(f".{_EPOCH}*"), *folder.glob(f".{_FINISHED}.*"))
+        ours.remove_leftovers(folder)
         yield
 
 
-def _candidates(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, the last one first."""
-    epochs = sorted(folder.glob(f"{_EPOCH}*"), reverse=True)
-    finished = folder / _FINISHED
-    return [finished, *epochs] if finished.exists() else epochs
+def remove_all(folder: Path) -> None:
+    """Remove the checkpoints of a run that is over, and the folder where nothing else is in it.
+
+    Raises:
+        ResumeError: One cannot be removed.
+    """
+    ours.remove_all(folder, LOCK)
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file that may be missing; one that cannot be read is an error."""
+    if not os.path.lexists(path):
+        raise FileNotFoundError(2, "is missing", str(path))
+    with errors_named("read", path):
+        return path.read_bytes()
+
+
+def _make(temporary: Path) -> None:
+    """Make the folder that a checkpoint is written to, and before all else say whose it is."""
+    if temporary.is_dir():
+        ours.remove(temporary)
+    temporary.mkdir()
+    (temporary / MANIFEST).write_text(json.dumps({KEY: SCHEMA}))
+
+
+def _put_in_place(temporary: Path, place: Path) -> None:
+    """Rename a folder to a name that an earlier checkpoint may have, which goes when the new one stands."""
+    earlier = temporary.with_name(f"{temporary.name}.old")
+    if os.path.lexists(place):
+        ours.require_ours(place)
+        place.rename(earlier)
+    try:
+        temporary.rename(place)
+    except OSError:
+        if earlier.is_dir():
+            earlier.rename(place)
+        raise
+    if earlier.is_dir():
+        ours.remove(earlier)
+
+
+def _remove_outlived(folder: Path, newest: Checkpoint) -> None:
+    """Remove the checkpoints that a newer one outlives, all but the last before it.
+
+    Those of later epochs are damaged, or the run would have gone on from them: they go when it is over.
+    """
+    epochs = {place: ours.epoch_of(place) for place in ours.places(folder) if place.name != newest.name}
+    earlier = [place for place, epoch in epochs.items() if epoch is not None and epoch <= newest.epoch]
+    later = [place for place, epoch in epochs.items() if epoch is not None and epoch > newest.epoch]
+    for outlived in (*earlier[KEPT - 1 :], *(later if newest.finished else ())):
+        ours.remove(outlived)
 
 
 def _write_files(place: Path, checkpoint: Checkpoint) -> None:
@@ -167,15 +218,15 @@ def _write_files(place: Path, checkpoint: Checkpoint) -> None:
     values = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
     raw = safetensors.save({name: value.reshape(-1).view(np.uint8) for name, value in values.items()})
     state = {
-        "frostline_checkpoint": SCHEMA,
+        KEY: SCHEMA,
         "epoch": checkpoint.epoch,
         "finished": checkpoint.finished,
         "state": checkpoint.state,
         "dtypes": [[name, str(a.dtype), list(a.shape)] for name, a in checkpoint.arrays.items()],
         "arrays": _digest(raw),
     }
-    write_atomically(place / _ARRAYS, raw, ResumeError)
-    write_atomically(place / _STATE, json.dumps(sealed(state), indent=1).encode(), ResumeError)
+    write_atomically(place / ARRAYS, raw, ResumeError)
+    write_atomically(place / STATE, json.dumps(sealed(state), indent=1).encode(), ResumeError)
 
 
 def _digest(raw: bytes) -> str:
@@ -190,8 +241,3 @@ def _to_disk(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _remove(*places: Path) -> None:
-    for place in places:
-        shutil.rmtree(place, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -12,10 +13,12 @@ import numpy as np
 
 from frostline._keras.optimizers import optimizer_chain
 from frostline.errors import ResumeError, listed
+from frostline.model.alignment import aligned
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
 from frostline.training.receipt_of_run import data_digests, plan_data
+from frostline.training.resume.differences import differences, not_comparable, renumbered, shortened
 from frostline.verification.fingerprint import Digest, Fingerprint
 
 _NO_PART = {"callbacks", "verbose"}
@@ -47,6 +50,7 @@ def identity(
     changing: Iterable[str],
     data: Mapping[str, str],
     arguments: Mapping[str, Any],
+    made_of: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return all that must be the same for a run to be continued, as JSON has it.
 
@@ -58,6 +62,7 @@ def identity(
         changing: Addresses of what may change in the run. The rest must have the same values.
         data: Digests of what it is trained on.
         arguments: All other arguments of `fit`.
+        made_of: The configuration and the code of all of it, from `configuration`.
     """
     may_change = set(changing)
     kept = {a: d for a, d in before.items() if d.role in ("weight", "statistic", "seed")}
@@ -72,21 +77,63 @@ def identity(
         "loss": _loss(model),
         "data": {**data, **data_digests(validation)},
         "arguments": settings,
+        "made of": made_of,
     }
     # As it comes back from a checkpoint, to be compared with it.
     return dict(json.loads(json.dumps(found)))
 
 
-def require_same(folder: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise `ResumeError`, which names what differs, where a checkpoint is of another run."""
-    found = list(_differences(then, now))
-    if found:
-        raise ResumeError(
-            f"the folder {folder!r} holds a run that this call cannot continue",
-            received="; ".join(found),
-            expected="the model, optimizer, plan, data and arguments that the run began with",
-            remedy="call fit with the original arguments, or name another folder for another run",
-        )
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a checkpoint's identity and that of a call have in common.
+
+    Attributes:
+        changed: What differs and need not keep a run from going on, one phrase each.
+        forbidding: What differs so that no run can go on.
+        not_compared: What could not be compared, one phrase each.
+    """
+
+    changed: tuple[str, ...]
+    forbidding: tuple[str, ...]
+    not_compared: tuple[str, ...]
+
+
+def compared(then: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> Comparison:
+    """Compare the identity in a checkpoint with that of a call.
+
+    Args:
+        then: From the checkpoint, with the present addresses.
+        now: From this call.
+        defaults: The arguments of `fit` that are the same as left out, as JSON has them.
+    """
+    gaps = _gaps(then, now)
+    return Comparison(tuple(_other(then, now, defaults)), tuple(_forbidding(then, now)), gaps)
+
+
+def require_same(folder: str, found: Comparison, *, accept: bool) -> None:
+    """Raise `ResumeError`, which names what differs, where a checkpoint is of another run.
+
+    Args:
+        folder: Where it is.
+        found: From `compared`.
+        accept: Whether to go on with what differs, where that is possible.
+    """
+    if not found.forbidding and (accept or not found.changed):
+        return
+    remedy = "call fit with the original arguments, or name another folder for another run"
+    if accept:
+        remedy = f"{remedy}; resume_changed='accept' cannot continue with this"
+    raise ResumeError(
+        f"the folder {folder!r} holds a run that this call cannot continue",
+        received=shortened(found.forbidding + (() if accept else found.changed)),
+        expected="the model, optimizer, plan, data and arguments that the run began with",
+        remedy=remedy,
+    )
+
+
+def with_addresses(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Return the present address of each weight of a checkpoint: Keras may have numbered layers otherwise."""
+    return aligned(then["model"], now["model"])
 
 
 def require_at_its_beginning(x: Any) -> None:
@@ -99,20 +146,39 @@ def require_at_its_beginning(x: Any) -> None:
         )
 
 
+def defaults_of_fit(model: Any) -> dict[str, Any]:
+    """Return the arguments of `fit` that have a value where they are left out, as JSON has them."""
+    found = {}
+    for owner in (keras.Model, type(model)):
+        for name, parameter in inspect.signature(owner.fit).parameters.items():
+            if parameter.default is not inspect.Parameter.empty:
+                found[name] = plain(parameter.default)
+    return found
+
+
 def _frozen(digest: Digest, part: str | None) -> str | None:
     return digest.blake3 if part is None else digest.rest(part)
 
 
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _forbidding(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what no checkpoint can be put on: other weights, and what would break the proof of the run."""
     if then["backend"] != now["backend"]:
         yield f"backend: {now['backend']} now, {then['backend']} before"
     if then["model"] != now["model"]:
         yield f"another model: {_named(then['model'], now['model'])}"
     elif moved := [a for a, value in then["frozen"].items() if now["frozen"].get(a, value) != value]:
         yield f"other values of frozen weights: {listed(moved)}"
-    if then["plan"] != now["plan"]:
+    if then["plan"] != now["plan"] and not _trains_the_same(then, now):
         yield "another plan"
-    if then["optimizer"] != now["optimizer"]:
+    if _classes(then) != _classes(now):
+        yield f"another optimizer: {_optimizers(then['optimizer'], now['optimizer'])}"
+
+
+def _other(then: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what else differs: a run could go on, and would be another one."""
+    if then["plan"] != now["plan"] and _trains_the_same(then, now):
+        yield "another plan"
+    if _classes(then) == _classes(now) and then["optimizer"] != now["optimizer"]:
         yield f"another optimizer: {_optimizers(then['optimizer'], now['optimizer'])}"
     if then["loss"] != now["loss"]:
         yield f"loss: {now['loss']!r} now, {then['loss']!r} before"
@@ -120,8 +186,46 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
         yield f"other data: {_named(then['data'], now['data'])}"
     for name in sorted({*then["arguments"], *now["arguments"]}):
         old, new = (one["arguments"].get(name, "left out") for one in (then, now))
-        if old != new:
+        values = [defaults.get(name, "left out") if one == "left out" else one for one in (old, new)]
+        if values[0] != values[1]:
             yield f"{name}: {_short(new)} now, {_short(old)} before"
+    told = {name for name in ("loss", "optimizer") if then[name] != now[name]}
+    yield from differences(*_parts(then, now, leave_out=told))
+
+
+def _parts(
+    then: Mapping[str, Any], now: Mapping[str, Any], *, leave_out: Iterable[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what both are made of, by the present addresses; nothing where the checkpoint does not know."""
+    if "made of" not in then:
+        return {}, {}
+    names = renumbered(then["made of"]["layers"], now["made of"]["layers"])
+    before = {names.get(name, name): one for name, one in then["made of"]["parts"].items()}
+    left_out = {*leave_out, *(f"{name}{n}" for name in leave_out for n in range(1, 4))}
+    return (
+        {name: one for name, one in before.items() if name not in left_out},
+        {name: one for name, one in now["made of"]["parts"].items() if name not in left_out},
+    )
+
+
+def _gaps(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    if "made of" not in then:
+        return (
+            "the configuration and the code of model, loss, metrics, optimizer and data, which Frostline 0.1 "
+            "did not write down",
+        )
+    gaps = [*then["made of"]["not compared"], *now["made of"]["not compared"]]
+    return tuple(dict.fromkeys([*gaps, *not_comparable(*_parts(then, now))]))
+
+
+def _trains_the_same(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two plans without phases train the same, and differ in rates alone."""
+    phased = any(isinstance(one["plan"], Mapping) and "phases" in one["plan"] for one in (then, now))
+    return not phased and then["model"] == now["model"] and then["frozen"].keys() == now["frozen"].keys()
+
+
+def _classes(one: Mapping[str, Any]) -> list[str]:
+    return [part["class"] for part in one["optimizer"]]
 
 
 def _named(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -26,8 +26,19 @@ from frostline.training.receipt_of_run import versions
 from frostline.training.resume import checkpoint
 from frostline.training.resume.callbacks import CallbackStates, CheckpointCallback
 from frostline.training.resume.checkpoint import Checkpoint
-from frostline.training.resume.identity import identity, require_at_its_beginning, require_same
+from frostline.training.resume.configuration import configuration
+from frostline.training.resume.differences import shortened
+from frostline.training.resume.identity import (
+    Comparison,
+    compared,
+    defaults_of_fit,
+    identity,
+    require_at_its_beginning,
+    require_same,
+    with_addresses,
+)
 from frostline.training.resume.random_state import RandomState
+from frostline.training.resume.renaming import renamed_checkpoint
 from frostline.training.resume.replay import SilentCallbackList, must_be_read_again, steps_do_nothing
 from frostline.training.resume.state import RunState, arrays_under, random_state_in, random_states_data
 from frostline.training.run import Run
@@ -37,12 +48,13 @@ from frostline.verification.fingerprint import fingerprint_of
 log = logging.getLogger("frostline")
 
 
-def fit_resumably(job: Job, folder: Path) -> Run:
+def fit_resumably(job: Job, folder: Path, *, accept: bool = False) -> Run:
     """Train with checkpoints, going on with the run that a folder holds.
 
     Args:
         job: What to do.
         folder: Where checkpoints are, or will be.
+        accept: Whether to go on with a run that began with other settings, where that is possible.
 
     Raises:
         ResumeError: The folder holds another run, is in use by one, or cannot be written to.
@@ -55,11 +67,25 @@ def fit_resumably(job: Job, folder: Path) -> Run:
         saved = checkpoint.latest(folder)
         if saved is None:
             return _train(_begun(state, folder, {"identity": now, "rate": rate}))
-        require_same(str(folder), saved.state["identity"], now)
+        saved = renamed_checkpoint(saved, with_addresses(saved.state["identity"], now))
+        found = compared(saved.state["identity"], now, defaults_of_fit(job.model))
+        require_same(str(folder), found, accept=accept)
         _warn_of_another_rate(job.model, rate, saved)
         if saved.finished:
-            return _end_again(state, folder, saved)
-        return _train(_continued(state, folder, {"identity": now, "rate": saved.state["rate"]}, saved))
+            return _end_again(state, folder, saved, found)
+        about = {"identity": now, "rate": saved.state["rate"], **_told(found, saved)}
+        return _train(_continued(state, folder, about, saved))
+
+
+def _told(found: Comparison, saved: Checkpoint) -> dict[str, Any]:
+    """Return what a resumed run must say: what differed, and what could not be compared."""
+    for gap in found.not_compared:
+        log.info("not compared: %s", gap)
+    changed = [f"from epoch {saved.epoch}: {one}" for one in found.changed]
+    return {
+        "changed": [*saved.state.get("changed", ()), *changed],
+        "not compared": list(dict.fromkeys([*saved.state.get("not compared", ()), *found.not_compared])),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +168,7 @@ def _continued(state: RunState, folder: Path, about: Mapping[str, Any], saved: C
     return _Session(state, folder, about, progress, start, saved)
 
 
-def _end_again(state: RunState, folder: Path, saved: Checkpoint) -> Run:
+def _end_again(state: RunState, folder: Path, saved: Checkpoint, found: Comparison) -> Run:
     """Put the end of a finished run on the model, and return what it returned."""
     job, progress = state.job, state.restore(saved)
     callbacks = CallbackStates.of(())
@@ -151,9 +177,12 @@ def _end_again(state: RunState, folder: Path, saved: Checkpoint) -> Run:
     random_state_in(saved, "now").restore()
     warnings.warn(
         f"the run in {str(folder)!r} is finished: its final state was restored, and nothing was trained; "
-        "name another folder to train again",
+        "name another folder to train again"
+        + (f"; it was trained before this changed: {shortened(found.changed)}" if found.changed else ""),
         stacklevel=4,
     )
+    for gap in found.not_compared:
+        log.info("not compared: %s", gap)
     return run_of(
         job,
         progress,
@@ -161,6 +190,8 @@ def _end_again(state: RunState, folder: Path, saved: Checkpoint) -> Run:
         versions=saved.state["versions"],
         seconds=saved.state["seconds"],
         resumed=saved.epoch,
+        changed=saved.state.get("changed", ()),
+        not_compared=tuple(dict.fromkeys([*saved.state.get("not compared", ()), *found.not_compared])),
     )
 
 
@@ -178,7 +209,11 @@ def _train(session: _Session) -> Run:
         raise
     told: dict[str, Any] = {"versions": versions(), "seconds": progress.seconds}
     resumed = session.saved.epoch if session.saved is not None else None
-    run = run_of(job, progress, history, **told, resumed=resumed)
+    differed = {
+        "changed": session.about.get("changed", ()),
+        "not_compared": session.about.get("not compared", ()),
+    }
+    run = run_of(job, progress, history, **told, **differed, resumed=resumed)
     last = history.epoch[-1] + 1 if history.epoch else session.first_epoch
     session.write(session.checkpoint(last, callbacks, finished=True, **told))
     return run
@@ -248,7 +283,9 @@ def _identity(state: RunState) -> dict[str, Any]:
     before = fingerprint_of(job.resolutions[0].inventory, parts)
     arguments = {**job.arguments, "guard": job.guard, "keep_state": job.keep_state}
     changing = [weight.address for weight in state.moving]
-    return identity(job.model, job.plan, before, parts.over_all, changing, job.data(), arguments)
+    sources = {name: job.arguments.get(name) for name in ("sample_weight", "validation_data")}
+    made_of = configuration(job.model, job.resolutions[0].inventory, {"x": job.x, "y": job.y, **sources})
+    return identity(job.model, job.plan, before, parts.over_all, changing, job.data(), arguments, made_of)
 
 
 def _rate(model: Any) -> float | None:

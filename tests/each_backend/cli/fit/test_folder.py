@@ -124,3 +124,46 @@ def test_a_run_without_a_whole_epoch_begins_anew_with_any_settings(run: Runner) 
     text = Path("run.yaml").read_text().replace("batch_size: 8", "batch_size: 4")
     Path("run.yaml").write_text(text)
     assert run("fit", "run.yaml").code == 0
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", ["run.yaml", "plan.yaml", "log.txt", "plan.mask-mine.npy"])
+def test_files_of_the_users_under_names_of_a_runs_are_not_touched(run: Runner, name: str) -> None:
+    write()
+    Path("out").mkdir()
+    Path("out", name).write_text("mine")
+    assert f"  received: {name}\n" in run.fails("fit", "run.yaml")
+    assert Path("out", name).read_text() == "mine"
+
+
+@pytest.mark.one_backend
+def test_a_run_does_not_remove_what_it_reads(run: Runner) -> None:
+    write()
+    assert run("fit", "run.yaml").code == 0
+    model = Path("out/model.keras").read_bytes()
+    write(model="out/model.keras")
+    assert "would remove what it did not write" in run.fails("fit", "run.yaml", "--overwrite")
+    assert Path("out/model.keras").read_bytes() == model
+
+
+@pytest.mark.one_backend
+def test_what_a_user_put_into_a_runs_folder_stays(run: Runner) -> None:
+    write()
+    assert run("fit", "run.yaml").code == 0
+    for name in ("plan.mask-mine.npy", "checkpoints/finished/paper.tex"):
+        Path("out", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("out", name).write_text("mine")
+    assert run("fit", "run.yaml", "--overwrite").code == 2
+    assert Path("out/plan.mask-mine.npy").read_text() == "mine"
+    assert Path("out/checkpoints/finished/paper.tex").read_text() == "mine"
+
+
+@pytest.mark.one_backend
+def test_a_folder_by_the_name_of_a_result_stays(run: Runner) -> None:
+    write()
+    assert run("fit", "run.yaml").code == 0
+    Path("out/model.keras").unlink()
+    Path("out/model.keras").mkdir()
+    Path("out/model.keras/mine.txt").write_text("mine")
+    assert "would remove what it did not write" in run.fails("fit", "run.yaml", "--overwrite")
+    assert Path("out/model.keras/mine.txt").exists()

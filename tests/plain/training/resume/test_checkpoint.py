@@ -104,7 +104,11 @@ def test_what_is_damaged_is_discarded(
     ]
     assert found is not None
     assert found.epoch == 1
-    assert names(tmp_path) == ["epoch-000001"]
+    # It stays until a newer one stands in its place.
+    assert names(tmp_path) == ["epoch-000001", "epoch-000002"]
+    checkpoint.write(tmp_path, sample(2))
+    assert checkpoint.read(tmp_path / "epoch-000002").epoch == 2
+    assert names(tmp_path) == ["epoch-000001", "epoch-000002"]
 
 
 def test_every_flipped_bit_of_the_state_is_found(tmp_path: Path) -> None:
