@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline._keras.methods import private
@@ -45,6 +46,12 @@ def optimizer_counters(optimizer: Any) -> list[Any]:
     counter = private(optimizer, "_iterations")
     rate = private(optimizer, "_learning_rate")
     return [v for v in (counter, rate) if any(v is own for own in optimizer_own_variables(optimizer))]
+
+
+def rate_schedule(optimizer: Any) -> Any:
+    """Return the schedule or function that gives an optimizer's rate; None where it is a number."""
+    rate = getattr(optimizer, "_learning_rate", None)
+    return None if isinstance(rate, keras.Variable) else rate
 
 
 def unbuild_optimizer(optimizer: Any) -> None:

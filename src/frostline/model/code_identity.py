@@ -129,9 +129,9 @@ class Description:
         return found
 
     def _described(self, value: Any, at: str) -> Any:
-        for kinds, describe in _KINDS:
+        for kinds, name in _KINDS:
             if isinstance(value, kinds):
-                return describe(self, value, at)
+                return getattr(self, f"_{name}")(value, at)
         if (array := _array(value)) is not None:
             return array_data(array)
         if callable(wrapped := _wrapped(value)):
@@ -141,6 +141,12 @@ class Description:
     def items(self, pairs: Iterable[tuple[str, Any]], at: str) -> dict[str, Any]:
         """Describe named values, each under its name."""
         return {name: self.of(value, f"{at}/{name}" if at else name) for name, value in pairs}
+
+    def _array(self, array: Any, at: str) -> Any:
+        return array_data(array)
+
+    def _ufunc(self, function: Any, at: str) -> Any:
+        return f"numpy.{function.__name__}"
 
     def _sequence(self, values: Any, at: str) -> Any:
         return [self.of(one, f"{at}/{number}") for number, one in enumerate(values)]
@@ -405,20 +411,20 @@ def _is_own_module(value: Any) -> bool:
     return isinstance(value, ModuleType) and is_own(value.__name__)
 
 
-_KINDS: tuple[tuple[Any, Callable[[Description, Any, str], Any]], ...] = (
-    (np.ndarray, lambda self, value, at: array_data(value)),
-    (enum.Enum, Description._enum),
-    (type, Description._class),
-    (Mapping, Description._mapping),
-    (list | tuple | deque, Description._sequence),
-    (set | frozenset, Description._set),
-    (ModuleType, Description._module),
-    (functools.partial, Description._partial),
-    (MethodType, Description._method),
-    (FunctionType, Description._function),
-    (BuiltinFunctionType, Description._builtin),
-    (np.ufunc, lambda self, value, at: f"numpy.{value.__name__}"),
-    (GeneratorType, Description._generator),
-    (_RANDOM, Description._random),
+_KINDS: tuple[tuple[Any, str], ...] = (
+    (np.ndarray, "array"),
+    (enum.Enum, "enum"),
+    (type, "class"),
+    (Mapping, "mapping"),
+    (list | tuple | deque, "sequence"),
+    (set | frozenset, "set"),
+    (ModuleType, "module"),
+    (functools.partial, "partial"),
+    (MethodType, "method"),
+    (FunctionType, "function"),
+    (BuiltinFunctionType, "builtin"),
+    (np.ufunc, "ufunc"),
+    (GeneratorType, "generator"),
+    (_RANDOM, "random"),
 )
-"""In this order: a kind before those that it is one of, too."""
+"""Which method of `Description` describes what, in this order: a kind before those that it is one of, too."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from frostline._keras.optimizers import optimizer_chain
+from frostline._keras.optimizers import optimizer_chain, rate_schedule
 from frostline._keras.trainers import compile_arguments
 from frostline._keras.variables import to_numpy
 from frostline.model.code_identity import Description, array_data, digest_of, is_own, own_attributes
@@ -165,8 +165,8 @@ class _Configurations:
 
     def _rate(self, optimizer: Any, at: str) -> dict[str, Any]:
         """Describe a schedule of the rate. A number is no part of a run: callbacks change it."""
-        rate = getattr(optimizer, "_learning_rate", None)
-        if rate is None or isinstance(rate, keras.Variable):
+        rate = rate_schedule(optimizer)
+        if rate is None:
             return {}
         return {"learning_rate": self.known.of(rate, f"{at}/learning_rate")}
 

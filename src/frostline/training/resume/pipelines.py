@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from frostline.model.code_identity import Description, own_attributes
+from frostline.model.code_identity import Description, attribute, own_attributes
 
 _TF_SETTINGS = (
     "_batch_size",
@@ -68,12 +68,12 @@ def _tf_dataset(source: Any, known: Description, at: str) -> dict[str, Any]:
         if (value := getattr(source, name, None)) is not None:
             found[name.lstrip("_")] = _number(value)
     for name in _TF_FUNCTIONS:
-        function = getattr(getattr(source, name, None), "_func", None)
+        function = attribute(attribute(source, name), "_func")
         if function is not None:
             found[name.lstrip("_")] = known.of(function, f"{at}/{name.lstrip('_')}")
-    if (tensors := getattr(source, "_tensors", None)) is not None:
+    if (tensors := attribute(source, "_tensors")) is not None:
         found["tensors"] = known.of([one.numpy() for one in tensors if hasattr(one, "numpy")], at)
-    inputs = getattr(source, "_inputs", list)()
+    inputs = (attribute(source, "_inputs") or list)()
     if not inputs and tensors is None:
         known.gap(at, f"what {type(source).__name__} reads")
     return found | {"of": [pipeline_data(one, known, f"{at}/of") for one in inputs]} if inputs else found
