@@ -249,7 +249,7 @@ class Description:
         return {"values": array_data(value.to_numpy())}
 
     def _random(self, value: Any, at: str) -> Any:
-        state = value.getstate() if isinstance(value, random.Random) else None
+        state: Any = value.getstate() if isinstance(value, random.Random) else None
         if isinstance(value, np.random.RandomState):
             state = value.get_state(legacy=False)
         if state is None:
@@ -267,7 +267,8 @@ def attribute(value: Any, name: str) -> Any:
 
 
 def _file_of(module: str | None) -> str | None:
-    return attribute(sys.modules.get(module or ""), "__file__")
+    file: str | None = attribute(sys.modules.get(module or ""), "__file__")
+    return file
 
 
 def _installed(named: Any, **more: Any) -> Any:

@@ -146,7 +146,7 @@ def _holds(node: Any, code: CodeType) -> bool:
     """Whether all that code does stands in a part of the source."""
     begin, end = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
     places = [place for place in code.co_positions() if None not in place and place[2] != place[3]]
-    return all(begin <= (p[0], p[2]) and (p[1], p[3]) <= end for p in places)  # type: ignore[operator]
+    return all(begin <= (p[0], p[2]) and (p[1], p[3]) <= end for p in places)
 
 
 def _is_remark(node: Any) -> bool:

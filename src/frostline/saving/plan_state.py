@@ -268,7 +268,7 @@ def _present_names(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict
     weights = [w for w in model_inventory if w.role != "metric"]
     present = {w.address: Known(_kind(w.address, w.shape, w.dtype), w.stem) for w in weights}
     wanted = {a: Known(_kind(a, about["shape"], about["dtype"])) for a, about in saved.items()}
-    names = align(wanted, present, renamed=True).names
+    names = dict(align(wanted, present, renamed=True).names)
     here = {address: known.kind for address, known in present.items()}
     there = {names[address]: known.kind for address, known in wanted.items()}
     if here == there:

@@ -121,7 +121,8 @@ def run_of(
     runs = tuple(progress.ledger.runs)
     names = [phase.name for phase in job.plan.phases] if isinstance(job.plan, Schedule) else []
     not_run = tuple(name for name in names if name not in {run.name for run in runs})
-    said = {"notes": progress.notes, "changed": tuple(changed), "not_compared": tuple(not_compared)}
+    differed = {"changed": tuple(changed), "not_compared": tuple(not_compared)}
+    said = {"notes": progress.notes, **differed}
     if progress.ledger.before is None:
         return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run, **said)
     receipt = receipt_of(

@@ -13,7 +13,7 @@ import numpy as np
 
 from frostline._keras.optimizers import optimizer_chain
 from frostline.errors import ResumeError, listed
-from frostline.model.alignment import aligned
+from frostline.model.alignment import Known, align
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
@@ -71,6 +71,7 @@ def identity(
     found = {
         "backend": keras.backend.backend(),
         "model": {a: [d.role, list(d.shape), d.dtype, parts.get(a, "")] for a, d in kept.items()},
+        "stems": {a: d.stem for a, d in kept.items()},
         "frozen": {a: _frozen(d, parts.get(a)) for a, d in kept.items() if a in parts or a not in may_change},
         "plan": plan_data(plan),
         "optimizer": [_settings(part) for part in optimizer_chain(model.optimizer)],
@@ -133,7 +134,10 @@ def require_same(folder: str, found: Comparison, *, accept: bool) -> None:
 
 def with_addresses(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
     """Return the present address of each weight of a checkpoint: Keras may have numbered layers otherwise."""
-    return aligned(then["model"], now["model"])
+    stems = then.get("stems", {})
+    saved = {address: Known(kind, stems.get(address)) for address, kind in then["model"].items()}
+    present = {address: Known(kind, now["stems"][address]) for address, kind in now["model"].items()}
+    return dict(align(saved, present).names)
 
 
 def require_at_its_beginning(x: Any) -> None:
