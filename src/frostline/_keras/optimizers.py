@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import keras
 import numpy as np
 
 from frostline._keras.methods import private
@@ -50,6 +49,8 @@ def optimizer_counters(optimizer: Any) -> list[Any]:
 
 def rate_schedule(optimizer: Any) -> Any:
     """Return the schedule or function that gives an optimizer's rate; None where it is a number."""
+    import keras
+
     rate = getattr(optimizer, "_learning_rate", None)
     return None if isinstance(rate, keras.Variable) else rate
 

@@ -73,7 +73,7 @@ def _tf_dataset(source: Any, known: Description, at: str) -> dict[str, Any]:
             found[name.lstrip("_")] = known.of(function, f"{at}/{name.lstrip('_')}")
     if (tensors := attribute(source, "_tensors")) is not None:
         found["tensors"] = known.of([one.numpy() for one in tensors if hasattr(one, "numpy")], at)
-    inputs = (attribute(source, "_inputs") or list)()
+    inputs: list[Any] = (attribute(source, "_inputs") or list)()
     if not inputs and tensors is None:
         known.gap(at, f"what {type(source).__name__} reads")
     return found | {"of": [pipeline_data(one, known, f"{at}/of") for one in inputs]} if inputs else found
