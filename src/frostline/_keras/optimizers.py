@@ -51,7 +51,8 @@ def optimizer_counters(optimizer: Any) -> list[Any]:
 def rate_schedule(optimizer: Any) -> Any:
     """Return the schedule or function that gives an optimizer's rate; None where it is a number."""
     rate = getattr(optimizer, "_learning_rate", None)
-    return None if isinstance(rate, keras.Variable) else rate
+    # A number is kept in a variable.
+    return None if hasattr(rate, "assign") else rate
 
 
 def unbuild_optimizer(optimizer: Any) -> None:
