@@ -52,7 +52,8 @@ def rate_schedule(optimizer: Any) -> Any:
     import keras
 
     rate = getattr(optimizer, "_learning_rate", None)
-    return None if isinstance(rate, keras.Variable) else rate
+    # A number is kept in a variable.
+    return None if hasattr(rate, "assign") else rate
 
 
 def unbuild_optimizer(optimizer: Any) -> None:

@@ -14,6 +14,7 @@ from frostline.errors import FrostlineError, ResumeError
 from frostline.training.resume import checkpoint
 from helpers.interrupted_runs import (
     BATCH,
+    EAGER,
     HEAD,
     SAMPLES,
     data,
@@ -43,7 +44,7 @@ def shifted() -> keras.Model:
 def with_loss(loss: Any) -> keras.Model:
     """`square_layers` with another loss."""
     model = plain_net()
-    model.compile(keras.optimizers.Adam(0.02), loss)
+    model.compile(keras.optimizers.Adam(0.02), loss, run_eagerly=EAGER)
     return model
 
 
