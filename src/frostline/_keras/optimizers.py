@@ -49,8 +49,6 @@ def optimizer_counters(optimizer: Any) -> list[Any]:
 
 def rate_schedule(optimizer: Any) -> Any:
     """Return the schedule or function that gives an optimizer's rate; None where it is a number."""
-    import keras
-
     rate = getattr(optimizer, "_learning_rate", None)
     # A number is kept in a variable.
     return None if hasattr(rate, "assign") else rate

@@ -54,9 +54,10 @@ def fit(
         guard: Whether to take fingerprints before and after and to fail where a frozen number changed.
         keep_state: Whether the optimizer's slots of weights that stop training are kept for when they train
             again.
-        stop_on_nan: Whether to stop in the epoch in which the loss becomes NaN or infinite, with an error
-            that names the first such batch. Infinite losses are left to loss scaling where there is any, and
-            all of it to `keras.callbacks.TerminateOnNaN` where that is among the callbacks.
+        stop_on_nan: Whether to stop in the epoch in which the loss or a weight becomes NaN or infinite, with
+            an error that names the first such batch. Infinite losses are left to loss scaling where there is
+            any, and all of it to `keras.callbacks.TerminateOnNaN` where that is among the callbacks. A run
+            that goes on and ends with such weights is not verified.
         preflight: Whether to look, before the first step, if each weight that is to train can receive a
             gradient, and to stop with the explanation if not. Arrays, tensors and `PyDataset`s are looked at.
         resume: A folder for checkpoints, one at the start and one at the end of each epoch. Where it holds
@@ -84,7 +85,7 @@ def fit(
         TrainingError: A callback changed trainable flags by hand.
         NoGradientError: A weight that should train can receive no gradient (with `preflight`), or none of
             them received one.
-        NotFiniteError: The loss became NaN or infinite (with `stop_on_nan`).
+        NotFiniteError: The loss or a weight became NaN or infinite (with `stop_on_nan`).
         VerificationError: A frozen number changed (with `guard`).
         ResumeError: The folder holds another run, is in use by one, or cannot be written to.
 

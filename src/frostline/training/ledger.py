@@ -47,6 +47,7 @@ class Ledger:
         records: The same as a receipt keeps them.
         reachable: Whether it is known that gradients can reach all that trains. Then what did not move is no
             sign that they cannot: the rate may have been 0, or the loss.
+        finite: Whether a run that leaves NaN or infinity fails. Otherwise it is not verified, no more.
     """
 
     model: Any
@@ -55,6 +56,7 @@ class Ledger:
     runs: list[PhaseRun] = field(default_factory=list)
     records: list[PhaseRecord] = field(default_factory=list)
     reachable: bool = False
+    finite: bool = True
 
     def close(
         self,
@@ -75,7 +77,7 @@ class Ledger:
             after: Its fingerprint at the end of the phase; by default as the model is now.
 
         Raises:
-            VerificationError: A frozen number changed.
+            VerificationError: A frozen number changed, or one became NaN or infinite (with `finite`).
             NoGradientError: No weight that was to train received a gradient.
         """
         if self.before is None:
@@ -90,7 +92,7 @@ class Ledger:
             Parts.of((resolution,)).over_all,
         )
         verification = compare(earlier, record.after, record.trained, record.moving, record.parts)
-        verification.require_ok()
+        verification.require_ok(finite=self.finite)
         # Without a step nothing had a gradient; and where gradients are known to arrive, a weight that did
         # not move had a rate of 0, or a loss that was 0 already. Neither is a fault.
         if stepped and not self.reachable:
@@ -126,7 +128,7 @@ class Ledger:
         moving = tuple(dict.fromkeys(a for r in self.records for a in r.moving if a in moved))
         parts = {address: part for address, part in parts.items() if address in trained}
         verification = compare(earlier, now, trained, moving, parts)
-        verification.require_ok()
+        verification.require_ok(finite=self.finite)
         self.records.append(PhaseRecord(RESTORED, trained, moving, now, parts))
         self.runs.append(PhaseRun(RESTORED, self.runs[-1].resolution, 0, verification))
 

@@ -63,6 +63,8 @@ class Run:
         """One line on what the guard found."""
         if self.verification is None:
             return "not verified"
+        if not self.verification.ok:
+            return f"NOT verified: {self.verification.verdict}"
         trained, intact = (len(self.verification.of(outcome)) for outcome in ("trained", "intact"))
         partly = len(self.verification.of("partial"))
         each = ", in each phase" if len(self.phases) > 1 else ""

@@ -47,7 +47,8 @@ def fit_call(job: Job, progress: Progress, *, after_nan: str = SPOILT) -> FitCal
     """
     arguments, switch = dict(job.arguments), progress.switch
     callbacks = guarded(arguments.pop("callbacks", None))
-    if job.stop_on_nan and not stops_already(callbacks):
+    progress.ledger.finite = job.stop_on_nan and not stops_already(callbacks)
+    if progress.ledger.finite:
         # First, so that no callback saves what training has spoilt.
         each_step = save_between_steps(callbacks)
         callbacks.insert(0, FiniteGuard(job.x, job.y, after_nan=after_nan, each_step=each_step))

@@ -95,8 +95,12 @@ class Verification(Rendered):
         found = [f for f in self.findings if f.outcome == outcome]
         return [f"{f.address} [{f.part}]" if f.part and outcome == "partial" else f.address for f in found]
 
-    def require_ok(self) -> None:
-        """Raise `VerificationError` that names what breaks the plan, if anything does."""
+    def require_ok(self, *, finite: bool = True) -> None:
+        """Raise `VerificationError` that names what breaks the plan, if anything does.
+
+        Args:
+            finite: Whether numbers that became NaN or infinite count.
+        """
         if broken := [f for f in self.findings if f.violation and f.outcome != "not finite"]:
             raise VerificationError(
                 f"{count(len(broken), 'frozen variable')} changed or went missing",
@@ -104,7 +108,7 @@ class Verification(Rendered):
                 expected="bits identical to those before training",
                 remedy="see what assigns to them: a callback, an assign in `call`, an optimizer of your own",
             )
-        if spoilt := self.of("not finite"):
+        if finite and (spoilt := self.of("not finite")):
             raise VerificationError(
                 f"training left NaN or infinity in {count(len(spoilt), 'variable')}",
                 received=listed(spoilt),
@@ -114,7 +118,8 @@ class Verification(Rendered):
             )
 
     @property
-    def _verdict(self) -> str:
+    def verdict(self) -> str:
+        """What was found of all numbers together, in a few words."""
         if self.ok:
             return "every frozen number is bit-identical"
         frozen = any(f.violation and f.outcome != "not finite" for f in self.findings)
@@ -152,7 +157,7 @@ class Verification(Rendered):
         parts: list[ConsoleRenderable | str] = [
             table(("count", "outcome", "meaning", "variables"), rows, numbers=("count",)),
             "",
-            f"{verdict}: {self._verdict}",
+            f"{verdict}: {self.verdict}",
         ]
         if self.no_gradient:
             parts.append(f"without a gradient: {listed(self.no_gradient)}")

@@ -11,6 +11,7 @@ import pytest
 
 from frostline._keras.layers import (
     attachments,
+    automatic_name,
     layer_flag,
     metric_variables,
     own_statistics,
@@ -189,3 +190,19 @@ def test_attributes_are_set_and_put_back() -> None:
     with pytest.raises(UnsupportedKerasError), patched(Inheriting, other=4, missing=1):
         raise AssertionError
     assert (Inheriting.other, hasattr(Inheriting, "missing")) == (3, False)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.layers.Dense(1),
+        lambda: keras.layers.Conv2DTranspose(1, 1),
+        lambda: keras.layers.LSTM(1),
+        lambda: keras.layers.GlobalAveragePooling1D(),
+        lambda: keras.Sequential(),
+    ],
+)
+def test_the_name_that_keras_makes_begins_with_the_automatic_one(make: Callable[[], Any]) -> None:
+    keras.utils.clear_session(free_memory=False)
+    first, second = make(), make()
+    assert (first.name, second.name) == (automatic_name(first), f"{automatic_name(first)}_1")

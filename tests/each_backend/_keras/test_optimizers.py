@@ -20,6 +20,7 @@ from frostline._keras.optimizers import (
     optimizer_counters,
     optimizer_own_variables,
     optimizer_targets,
+    rate_schedule,
     set_momentum_product,
     steps_counted_from,
     unbuild_optimizer,
@@ -194,3 +195,9 @@ def test_an_optimizer_is_found_on_a_compiled_model_alone() -> None:
     assert compiled_optimizer(model) is None
     model.compile(optimizer, "mse")
     assert compiled_optimizer(model) is optimizer
+
+
+def test_the_rate_of_an_optimizer_is_a_number_or_a_schedule() -> None:
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 9)
+    assert rate_schedule(keras.optimizers.SGD(schedule)) is schedule
+    assert rate_schedule(keras.optimizers.SGD(0.1)) is None

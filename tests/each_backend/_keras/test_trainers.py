@@ -12,6 +12,7 @@ import pytest
 from frostline._keras.files import config_of, in_safe_mode, made_of_config, saved_compiled_as
 from frostline._keras.layers import sublayers
 from frostline._keras.trainers import (
+    compile_arguments,
     finish_averages,
     own_buffers,
     renew_functions,
@@ -192,3 +193,11 @@ def test_a_configuration_makes_the_model_again_without_compile() -> None:
     made.set_weights(model.get_weights())
     x = np.ones((2, 4), "float32")
     assert np.array_equal(made.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_what_a_model_was_compiled_with_is_known() -> None:
+    model = small_models.two_dense()
+    model.compile("sgd", "mae", loss_weights=[0.5])
+    assert compile_arguments(model)["loss"] == "mae"
+    assert compile_arguments(model)["loss_weights"] == [0.5]
+    assert compile_arguments(small_models.two_dense()) == {}

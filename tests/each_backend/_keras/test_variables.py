@@ -11,6 +11,7 @@ import pytest
 from frostline._keras.layers import own_statistics, own_weights, renew_parameters, whole_weight, whole_weights
 from frostline._keras.randomness import global_seed_state, make_global_seed_state, random_seed
 from frostline._keras.variables import (
+    dtype_of,
     has_parts,
     has_value,
     hold,
@@ -150,3 +151,9 @@ def test_the_modules_of_pytorch_see_the_present_variables() -> None:
         assert set(layer.torch_params) == {"kernel_part", "a/bias", "a/kernel"}
     else:
         assert not hasattr(layer, "torch_params")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_the_dtype_of_a_variable_is_that_of_its_numbers(dtype: str) -> None:
+    made = keras.Variable(np.zeros(2), dtype=dtype)
+    assert dtype_of(made) == to_numpy(made).dtype.name

@@ -104,8 +104,13 @@ def test_a_run_that_can_be_resumed_keeps_its_good_checkpoint(tmp_path: Path) -> 
 
 def test_whoever_goes_on_gets_no_proof() -> None:
     model = siamese()
+    run = fit(model, stop_on_nan=False)
+    assert run.verdict == "NOT verified: numbers became NaN or infinite"
+    assert run.receipt.check() == [
+        f"by the receipt itself, tower/{name} became NaN or infinite" for name in ("kernel", "bias")
+    ]
     with pytest.raises(VerificationError, match="training left NaN or infinity in 2 variables"):
-        fit(model, stop_on_nan=False)
+        run.verification.require_ok()
     before = fl.fingerprint(siamese())
     found = fl.verify(model, before, fl.Plan().train("**"))
     assert not found.ok

@@ -130,6 +130,8 @@ def test_nan_terminates_everything() -> None:
     assert run.history.history["phase"] == ["c", "c", "b"]
     assert int(model.optimizer.iterations) == 5
     assert set(run.verification.of("intact")) == weights_in(model, "a")
+    assert set(run.verification.of("not finite")) == weights_in(model, "b", "c")
+    assert run.verdict == "NOT verified: numbers became NaN or infinite"
 
 
 def test_a_learning_rate_scheduler_goes_on_across_phases() -> None:
