@@ -153,6 +153,7 @@ def test_the_modules_of_pytorch_see_the_present_variables() -> None:
         assert not hasattr(layer, "torch_params")
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")  # JAX, without 64 bits
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_the_dtype_of_a_variable_is_that_of_its_numbers(dtype: str) -> None:
     made = keras.Variable(np.zeros(2), dtype=dtype)
