@@ -17,6 +17,7 @@ STYLES = {
     "trains": "bold green",
     "partial": "green",
     "frozen": "cyan",
+    "assigned": "yellow",
     "held": "cyan",
     "moves": "yellow",
     "changed": "bold red",

@@ -32,6 +32,7 @@ def run(
     """
     inputs = load_inputs(chosen, loading, quiet=json)
     from frostline.cli.inputs import computing
+    from frostline.diagnostics.explanation import AS_PLANNED
     from frostline.diagnostics.why import why
 
     x, y, weights = inputs.batch
@@ -41,5 +42,5 @@ def run(
         options.show_json({"frostline": 1, **answer.to_data()})
     else:
         options.show(answer)
-    if answer.status not in ("trains", "partial", "frozen"):
+    if answer.status not in AS_PLANNED:
         raise typer.Exit(1)

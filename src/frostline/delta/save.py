@@ -247,7 +247,7 @@ def _moving(model: Any, model_inventory: Inventory) -> set[str]:
     trained = {id(whole_weight(v)) for v in model.trainable_variables}
     moving = {w.address for w in model_inventory.of_role("weight") if id(w.variable) in trained}
     if resolution is not None:
-        return moving | {d.weight.address for d in resolution.statistics if d.trains}
+        return moving | {d.weight.address for d in resolution.changing}
     layers = [n for n in model_inventory.layers if not (n.quantized or n.constant)]
     active = {n.address for n in layers if n.layer.trainable}
     return moving | {w.address for w in model_inventory.of_role("statistic") if w.layer in active}

@@ -13,7 +13,7 @@ from rich.console import ConsoleRenderable
 from rich.padding import Padding
 from rich.text import Text
 
-from frostline.diagnostics.explanation import Explanation, Status, reasons, shown
+from frostline.diagnostics.explanation import AS_PLANNED, Explanation, Status, reasons, shown
 from frostline.diagnostics.finding import SEVERITIES, Finding, worst
 from frostline.diagnostics.inspection import Inspection, inspect_model
 from frostline.diagnostics.rules import all_rules
@@ -22,8 +22,6 @@ from frostline.graph.ir import Graph
 from frostline.plan.plan import Plan
 from frostline.render import STYLES, Rendered, count, stacked, table
 from frostline.resolution.resolution import Resolution
-
-_GOOD: tuple[Status, ...] = ("trains", "partial", "frozen")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,9 @@ class Audit(Rendered):
     @property
     def ok(self) -> bool:
         """Whether every weight does what is planned for it, and no finding is an error."""
-        return all(status in _GOOD for status in self.statuses.values()) and worst(self.findings) != "error"
+        return (
+            all(status in AS_PLANNED for status in self.statuses.values()) and worst(self.findings) != "error"
+        )
 
     def of(self, status: Status) -> tuple[str, ...]:
         """Return the addresses with a status, in the model's order."""

@@ -16,12 +16,15 @@ from frostline.errors import listed, near
 from frostline.graph.ir import Reason, Where
 from frostline.render import STYLES, Rendered, count, stacked, table
 
-Status = Literal["trains", "partial", "frozen", "cut", "unused", "zero", "leaks", "stale", "untracked"]
+Status = Literal[
+    "trains", "partial", "frozen", "assigned", "cut", "unused", "zero", "leaks", "stale", "untracked"
+]
 """What becomes of a weight, exactly one of:
 
 - `trains`: planned to train, a live route to the loss, in the optimizer.
 - `partial`: as above for some of its elements.
 - `frozen`: planned frozen, and nothing will change it.
+- `assigned`: the plan says that code writes to it, and the optimizer does not have it.
 - `cut`: planned to train, reaches the loss, but every route is cut.
 - `unused`: planned to train, and never reaches the loss.
 - `zero`: a live route, but the gradient is exactly zero on this batch.
@@ -30,10 +33,14 @@ Status = Literal["trains", "partial", "frozen", "cut", "unused", "zero", "leaks"
 - `untracked`: the computation reads it, and the model does not own it, so nothing trains or saves it.
 """
 
+AS_PLANNED: frozenset[Status] = frozenset(("trains", "partial", "frozen", "assigned"))
+"""The statuses of weights that do what is planned for them."""
+
 _SENTENCES: dict[Status, str] = {
     "trains": "a gradient reaches it",
     "partial": "a gradient reaches the part of it that trains",
     "frozen": "it is held fixed",
+    "assigned": "the plan leaves it to code that assigns to it",
     "cut": "the loss depends on it, but no gradient reaches it",
     "unused": "the loss does not depend on it",
     "zero": "a gradient can reach it, but is exactly zero on these data",
@@ -169,8 +176,8 @@ class Explanations(Mapping[str, Explanation], Rendered):
 
     @property
     def ok(self) -> bool:
-        """Whether every one of them trains or is frozen on purpose."""
-        return all(one.status in ("trains", "partial", "frozen") for one in self.values())
+        """Whether every one of them does what is planned for it."""
+        return all(one.status in AS_PLANNED for one in self.values())
 
     def __rich__(self) -> ConsoleRenderable:
         rows = [
@@ -196,7 +203,7 @@ def reasons(
     """
     groups: dict[Any, list[Explanation]] = {}
     for one in explanations:
-        if one.status not in ("trains", "partial", "frozen"):
+        if one.status not in AS_PLANNED:
             groups.setdefault((one.status, one.cuts, one.behind, one.remedy), []).append(one)
     for (status, *_), members in groups.items():
         names = listed((one.address for one in members), most=4)

@@ -194,7 +194,7 @@ class Inspection:
         found: dict[str, Status] = {weight.address: self.status_of(weight) for weight in self.weights}
         for weight in self.inventory.of_role("statistic"):
             if weight.address not in self.planned.moving:
-                found[weight.address] = "leaks" if weight.address in self.written else "frozen"
+                found[weight.address] = self._held_status(weight.address)
         return found | {leaf.name: "untracked" for leaf in self.foreign}
 
     def status_of(self, weight: Weight) -> Status:
@@ -206,9 +206,15 @@ class Inspection:
         if self.planned.resolution is None and compiled is not None and trains != (address in compiled):
             return "stale"
         if not trains:
-            return "leaks" if address in self.written else "frozen"
+            return self._held_status(address)
         status = self.diagnosis.status(self._deciding_part(weight))
         return "partial" if status == "trains" and weight.part else status
+
+    def _held_status(self, address: str) -> Status:
+        """Return the status of what no optimizer is to change."""
+        if address in self.planned.assigned:
+            return "assigned"
+        return "leaks" if address in self.written else "frozen"
 
     def explain(self, address: str) -> Explanation:
         """Explain a weight that was asked about."""
@@ -248,6 +254,7 @@ def inspect_model(
     asked: tuple[str, ...] | None = None,
     measured: bool = True,
     routes_only: bool = False,
+    penalties: bool = True,
 ) -> Iterator[Inspection]:
     """Trace the loss of a model and measure its gradients; inside the block the plan's flags are set.
 
@@ -261,10 +268,11 @@ def inspect_model(
         asked: Addresses of the weights to ask about; else those that are to train.
         measured: Whether to compute the gradients, too.
         routes_only: Whether all that depends on none of these weights may be left out of the graph.
+        penalties: Whether the regularizers of weights are part of the loss.
     """
     require_model(model)
     with _random_state_kept(), under_plan(model, plan) as planned:
-        model_loss = ModelLoss(model, planned.inventory, x, y, sample_weight, loss)
+        model_loss = ModelLoss(model, planned.inventory, x, y, sample_weight, loss, penalties)
         wanted = planned.trained if asked is None else asked
         computation = model_loss.computation(wanted, routes_only=routes_only)
         trace = dispatch.trace(computation)

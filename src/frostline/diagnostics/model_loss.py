@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ class ModelLoss:
         sample_weight: Weights of its samples, or None.
         loss: A function of targets and predictions, or the name of one of Keras's, in place of the
             compiled one.
+        penalties: Whether the regularizers of weights are part of it.
     """
 
     model: Any = field(repr=False)
@@ -37,6 +39,7 @@ class ModelLoss:
     y: Any = field(default=None, repr=False)
     sample_weight: Any = field(default=None, repr=False)
     loss: Any = None
+    penalties: bool = True
 
     def computation(self, asked: Iterable[str], *, routes_only: bool = False) -> Computation:
         """Return the computation, with the weights at these addresses as what is asked about.
@@ -70,8 +73,21 @@ class ModelLoss:
         return (("x", self.x), ("y", self.y), ("sample_weight", self.sample_weight))
 
     def _computed(self, *parts: Any) -> Any:
-        with losses_left_unbuilt(self.model):
+        without = nullcontext() if self.penalties else self._without_penalties()
+        with losses_left_unbuilt(self.model), without:
             return self._compute(*parts)
+
+    @contextmanager
+    def _without_penalties(self) -> Iterator[None]:
+        every = {id(v): v for w in self.inventory for v in (w.variable, *(part for _, part in w.targets))}
+        regularized = [(v, v.regularizer) for v in every.values() if getattr(v, "regularizer", None)]
+        try:
+            for variable, _ in regularized:
+                variable.regularizer = None
+            yield
+        finally:
+            for variable, regularizer in regularized:
+                variable.regularizer = regularizer
 
     def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
         if self.loss is None and has_custom_step(self.model):

@@ -23,6 +23,7 @@ class PlannedTraining:
         inventory: The weights and layers of the model.
         trained: Addresses of the weights that are to train.
         moving: Addresses of the statistics that are to move.
+        assigned: Addresses of the weights and statistics that code is to assign.
         resolution: What the plan decided; None where the model's own flags are what is planned.
     """
 
@@ -30,6 +31,7 @@ class PlannedTraining:
     trained: frozenset[str]
     moving: frozenset[str]
     resolution: Resolution | None
+    assigned: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -50,8 +52,9 @@ def under_plan(model: Any, plan: Plan | Resolution | None) -> Iterator[PlannedTr
         yield PlannedTraining(
             resolution.inventory,
             frozenset(d.weight.address for d in resolution.trained),
-            frozenset(d.weight.address for d in resolution.statistics if d.trains),
+            frozenset(d.weight.address for d in resolution.moving),
             resolution,
+            frozenset(d.weight.address for d in resolution.assigned),
         )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 
-from frostline.diagnostics.explanation import reasons
-from frostline.diagnostics.inspection import inspect_model
+from frostline.diagnostics.explanation import Explanation, reasons
+from frostline.diagnostics.inspection import Inspection, inspect_model
 from frostline.errors import NoGradientError, listed
 from frostline.render import stacked, to_text
 from frostline.resolution.resolution import Resolution
@@ -54,11 +55,12 @@ def preflight(
             asked=asked,
             measured=False,
             routes_only=True,
+            penalties=False,
         ) as inspection:
             if inspection.trace.unknown_layers:
                 return False  # layers made in `call`, of which training has more to say
             dead = [a for a in asked if inspection.diagnosis.status(a) in ("cut", "unused")]
-            explained = [inspection.diagnosis.explain(address) for address in dead]
+            explained = [_with_penalty(inspection, address) for address in dead]
     except Exception as error:
         # Training that works must not fail for the sake of a look at it; it reports its own errors.
         log.debug("the check before training was left out: %s", error)
@@ -75,7 +77,16 @@ def preflight(
     )
 
 
-def first_samples(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any] | None:
+def _with_penalty(inspection: Inspection, address: str) -> Explanation:
+    """Explain why no gradient of the loss reaches a weight, and say where a penalty moves it all the same."""
+    explanation = inspection.diagnosis.explain(address)
+    variables = [variable for _, variable in inspection.inventory.by_address[address].targets]
+    if all(getattr(variable, "regularizer", None) is None for variable in variables):
+        return explanation
+    return replace(explanation, note="; ".join(filter(None, (explanation.note, "only its penalty moves it"))))
+
+
+def first_samples(x: Any, y: Any, sample_weight: Any, *, most: int = _SAMPLES) -> tuple[Any, Any, Any] | None:
     """Return the first samples of arrays, of tensors or of a PyDataset; None of any other source."""
     if isinstance(x, keras.utils.PyDataset):
         batch = x[0]
@@ -85,6 +96,6 @@ def first_samples(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any] | 
         return None
 
     def first(part: Any) -> Any:
-        return None if part is None else part[:_SAMPLES]
+        return None if part is None else part[:most]
 
     return tuple(keras.tree.map_structure(first, one) for one in (x, y, sample_weight))

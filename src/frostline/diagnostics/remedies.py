@@ -101,7 +101,9 @@ def remedy(reason: Reason, operation: str) -> str:
 
 _STANDING = {
     "frozen": FROZEN,
-    "leaks": "let its layer run in inference mode: fl.fit does so for layers whose weights are all frozen",
+    "assigned": "to keep it fixed, freeze it in a later rule, and take the assignment out of the code",
+    "leaks": "let its layer run in inference mode: fl.fit does so for layers whose weights are all frozen; "
+    "where code of your own is meant to write it, say so: plan.assigned(...)",
     "untracked": UNTRACKED,
     "stale": "compile the model again with a new optimizer, or train it with fl.fit, which renews both",
 }

@@ -144,6 +144,10 @@ class Phase:
         """Return this phase with one more rule, that freezes; arguments as for `Plan.freeze`."""
         return replace(self, rules=self.rules + Plan().freeze(of, **what).rules)
 
+    def assigned(self, of: Any, **what: Any) -> Phase:
+        """Return this phase with one more rule, for what code assigns; arguments as for `Plan.assigned`."""
+        return replace(self, rules=self.rules + Plan().assigned(of, **what).rules)
+
     def to_data(self) -> dict[str, Any]:
         """Return the phase as it stands in a plan file."""
         data: dict[str, Any] = {"name": self.name}

@@ -13,7 +13,7 @@ from frostline.parametrization.arguments import part_of
 from frostline.parametrization.base import Parametrization
 from frostline.plan.file import PLAN, write_plan
 from frostline.plan.rule import Rule, read_rules
-from frostline.plan.schema import Action, BatchNormPolicy, PlanData, StochasticPolicy
+from frostline.plan.schema import BatchNormPolicy, Default, PlanData, StochasticPolicy
 from frostline.plan.selectors import selector
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Plan:
     """
 
     rules: tuple[Rule, ...] = ()
-    default: Action = "freeze"
+    default: Default = "freeze"
     batchnorm: BatchNormPolicy = "inference"
     stochastic: StochasticPolicy = "inference"
 
@@ -137,6 +137,28 @@ class Plan:
         part = part_of(rows=rows, columns=columns, index=index, mask=mask, via=None)
         rule = Rule("freeze", selector(of), optional=optional, part=part)
         return replace(self, rules=(*self.rules, rule))
+
+    def assigned(self, of: Any, *, optional: bool = False) -> Plan:
+        """Return this plan with one more rule, for what the model's own code assigns.
+
+        Teachers and target networks that follow by moving average, codebooks, running normalizations: the
+        optimizer does not have them, they are expected to move, and the proof says so. Layers that hold such
+        weights run as their caller asks, in training mode or not.
+
+        Args:
+            of: A selector, as for `train`; statistics may be among what it picks.
+            optional: Whether it may pick nothing.
+
+        Raises:
+            SelectorError: The selector cannot be read.
+
+        Example:
+            >>> print(Plan().train("online/**").assigned("target/**"))
+            default: freeze
+            1. train 'online/**'
+            2. assigned 'target/**'
+        """
+        return replace(self, rules=(*self.rules, Rule("assigned", selector(of), optional=optional)))
 
     def __add__(self, other: Plan) -> Plan:
         """Return this plan with the rules of another behind its own; default and policies stay."""

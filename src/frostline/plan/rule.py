@@ -16,7 +16,7 @@ from frostline.parametrization.arguments import data_of_part, words_of
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Selection
 from frostline.plan.mask_file import read_mask
-from frostline.plan.schema import Action, RuleData
+from frostline.plan.schema import ACTIONS, Action, RuleData
 from frostline.plan.selectors import Selector, selector
 
 
@@ -25,7 +25,7 @@ class Rule:
     """One selector and what to do with the weights it picks.
 
     Attributes:
-        action: `train` or `freeze`.
+        action: `train`, `freeze`, or `assigned` for what the model's own code writes.
         selector: Which weights.
         lr: Multiplies the optimizer's learning rate at every step, for these weights.
         decay: Multiplies the optimizer's weight decay, for these weights.
@@ -42,8 +42,12 @@ class Rule:
     part: Parametrization | None = None
 
     def __post_init__(self) -> None:
-        if self.action not in ("train", "freeze"):
-            raise PlanError("a rule neither trains nor freezes", received=repr(self.action))
+        if self.action not in ACTIONS:
+            raise PlanError(
+                "a rule does nothing that is known",
+                received=repr(self.action),
+                expected=" or ".join(map(repr, ACTIONS)),
+            )
         for name in ("lr", "decay"):
             object.__setattr__(self, name, _multiplier(name, getattr(self, name)))
         if not isinstance(self.optional, bool):
@@ -51,10 +55,19 @@ class Rule:
                 f"optional must be True or False in the rule {self.action} {self.selector}",
                 received=repr(self.optional),
             )
-        if self.action == "freeze" and (self.lr, self.decay) != (1.0, 1.0):
+        if self.action != "train" and (self.lr, self.decay) != (1.0, 1.0):
+            others = "frozen weights do not change"
+            if self.action == "assigned":
+                others = "the optimizer does not have what code assigns"
             raise PlanError(
-                f"the rule freeze {self.selector} has a learning rate or a decay",
-                expected="lr and decay only on rules that train: frozen weights do not change",
+                f"the rule {self.action} {self.selector} has a learning rate or a decay",
+                expected=f"lr and decay only on rules that train: {others}",
+            )
+        if self.action == "assigned" and self.part is not None:
+            raise PlanError(
+                f"the rule assigned {self.selector} speaks of a part of a weight",
+                received=words_of(self.part),
+                expected="whole weights: of what code assigns, nothing is held",
             )
         if self.action == "freeze" and self.part is not None and self.elements is None:
             raise PlanError(
@@ -117,9 +130,9 @@ def _read_rule(document: Document, rule: RuleData, at: Location) -> Rule:
         folder = Path(document.source).parent if document.lines else Path()
         mask = document.made(partial(read_mask, rule.mask, folder), (*at, "mask"))
     part = document.made(partial(rule.part, mask), (*at, rule.part_key))
-    action: Action = "freeze" if rule.train is None else "train"
 
     def made() -> Rule:
-        return Rule(action, selector(getattr(rule, action)), rule.lr, rule.decay, rule.optional, part)
+        chosen = selector(getattr(rule, rule.action))
+        return Rule(rule.action, chosen, rule.lr, rule.decay, rule.optional, part)
 
-    return document.made(made, (*at, action))
+    return document.made(made, (*at, rule.action))

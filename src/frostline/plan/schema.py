@@ -22,7 +22,10 @@ from frostline.parametrization.arguments import part_of
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.registry import ADAPTERS
 
-Action = Literal["train", "freeze"]
+Action = Literal["train", "freeze", "assigned"]
+"""What a rule does with weights; `assigned` is what the model's own code writes, and no optimizer."""
+ACTIONS: tuple[Action, ...] = ("train", "freeze", "assigned")
+Default = Literal["train", "freeze"]
 BatchNormPolicy = Literal["inference", "update"]
 StochasticPolicy = Literal["inference", "active"]
 Mode = Literal["min", "max"]
@@ -94,11 +97,14 @@ PARTS = ("rows", "columns", "index", "mask", "via")
 
 
 class RuleData(StrictData):
-    """One rule: exactly one of train and freeze, each with a selector."""
+    """One rule: exactly one of train, freeze and assigned, each with a selector."""
 
     # None stands for a key that is not there: `train:` with nothing behind it is refused.
     train: SelectorData = Field(ABSENT, description="Selector of the weights that train.")
     freeze: SelectorData = Field(ABSENT, description="Selector of the weights that stay fixed.")
+    assigned: SelectorData = Field(
+        ABSENT, description="Selector of the weights that the model's own code assigns, such as a teacher's."
+    )
     lr: float = Field(1.0, gt=0, allow_inf_nan=False, description="Multiplies the learning rate.")
     decay: float = Field(1.0, ge=0, allow_inf_nan=False, description="Multiplies the weight decay.")
     optional: bool = Field(False, description="Whether the rule may pick nothing.")
@@ -112,14 +118,21 @@ class RuleData(StrictData):
 
     @model_validator(mode="after")
     def _one_action(self) -> RuleData:
-        if (self.train is None) == (self.freeze is None):
-            raise ValueError("a rule needs exactly one of 'train' and 'freeze'")
+        if sum(getattr(self, action) is not None for action in ACTIONS) != 1:
+            raise ValueError("a rule needs exactly one of 'train', 'freeze' and 'assigned'")
         given = [name for name in PARTS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"a rule takes at most one of {', '.join(map(repr, PARTS))}")
         if self.freeze is not None and self.via is not None:
             raise ValueError("a rule that freezes has no 'via'")
+        if self.assigned is not None and given:
+            raise ValueError(f"a rule for what code assigns has no {given[0]!r}: it speaks of whole weights")
         return self
+
+    @property
+    def action(self) -> Action:
+        """Which of the three it is."""
+        return next(action for action in ACTIONS if getattr(self, action) is not None)
 
     @property
     def part_key(self) -> str:
@@ -157,7 +170,7 @@ class PlanData(StrictData):
     """A Frostline plan: what trains and what stays fixed."""
 
     frostline: Literal[1] = Field(description="Version of this format.")
-    default: Action = Field("freeze", description="What happens to weights that no rule picks.")
+    default: Default = Field("freeze", description="What happens to weights that no rule picks.")
     batchnorm: BatchNormPolicy = Field(
         "inference", description="How frozen layers with moving statistics run."
     )
@@ -189,16 +202,15 @@ def plan_schema() -> dict[str, Any]:
     schema["title"] = "Frostline plan"
     definitions = schema["$defs"]
     definitions["Selector"] = _selector_schema()
-    for action in ("train", "freeze"):
+    for action in ACTIONS:
         described = definitions["Rule"]["properties"][action]["description"]
         definitions["Rule"]["properties"][action] = {
             "$ref": "#/$defs/Selector",
             "description": described,
         }
-    definitions["Rule"]["oneOf"] = [{"required": ["train"]}, {"required": ["freeze"]}]
-    definitions["Rule"]["allOf"] = [
-        {"not": {"required": list(pair)}} for pair in (*combinations(PARTS, 2), ("freeze", "via"))
-    ]
+    definitions["Rule"]["oneOf"] = [{"required": [action]} for action in ACTIONS]
+    apart = (*combinations(PARTS, 2), ("freeze", "via"), *(("assigned", name) for name in PARTS))
+    definitions["Rule"]["allOf"] = [{"not": {"required": list(pair)}} for pair in apart]
     definitions["Mask"]["oneOf"] = [{"required": ["file", "digest"]}, {"required": ["shape", "bits"]}]
     definitions["Via"]["oneOf"] = [{"required": [name]} for name in ADAPTERS]
     definitions["Phase"]["oneOf"] = [{"required": ["epochs"]}, {"required": ["steps"]}]

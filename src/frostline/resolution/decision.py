@@ -30,6 +30,7 @@ class Decision:
         how: Which of its elements train, or through what it trains, by the plan or by `parametrize`; None
             where it trains as a whole, or not at all.
         path: How layers compute with it then: `lookup`, `columns` or `general`; else empty.
+        assigned: Whether the model's own code is to write it; the optimizer does not have it.
     """
 
     weight: Weight
@@ -40,10 +41,18 @@ class Decision:
     why: str
     how: Parametrization | None = None
     path: str = ""
+    assigned: bool = False
+
+    @property
+    def may_move(self) -> bool:
+        """Whether anything of it may change: by the optimizer, by its layer, or by code that assigns it."""
+        return self.trains or self.assigned
 
     @property
     def status(self) -> str:
-        """`trains`, `partial` or `frozen`; for a statistic, `moves` or `held`."""
+        """`trains`, `partial`, `assigned` or `frozen`; for a statistic, `moves`, `assigned` or `held`."""
+        if self.assigned:
+            return "assigned"
         if self.weight.role == "weight":
             trains = "partial" if self.how is not None else "trains"
             return trains if self.trains else "frozen"
@@ -139,7 +148,7 @@ def decide(weight: Weight, inventory: Inventory, plan: Plan, said: Verdict) -> D
         except ParametrizationError as error:
             raise misfit(said.rule, rule, weight, error) from None
         path = path_of([node.layer for node in holders], weight.variable, how)
-    return Decision(weight, said.trains, said.rule, said.lr, said.decay, said.why, how, path)
+    return Decision(weight, said.trains, said.rule, said.lr, said.decay, said.why, how, path, said.assigned)
 
 
 def _require_no_quarrel(weight: Weight, said: Verdict, rule: Rule | None) -> None:
@@ -155,10 +164,11 @@ def _require_no_quarrel(weight: Weight, said: Verdict, rule: Rule | None) -> Non
             f".train({weight.address!r})",
         )
     if not said.trains and rule is not None:
+        does, action = ("leaves to code", "assigned") if said.assigned else ("freezes", "frozen")
         raise PlanError(
-            f"rule {said.rule} ({rule}) freezes {weight.address!r}, part of which frostline.parametrize "
+            f"rule {said.rule} ({rule}) {does} {weight.address!r}, part of which frostline.parametrize "
             "made trainable",
-            received=f"{made_of.how} on {weight.address!r}, frozen by the plan",
+            received=f"{made_of.how} on {weight.address!r}, {action} by the plan",
             expected="a weight that is trained in part, or one that is frozen",
             remedy=f"train the part by a later rule, .train({weight.address!r}), or remove the "
             "parametrization by its remove() or frostline.merge(model)",

@@ -61,6 +61,8 @@ def _token(elements: Elements) -> str:
 
 def _together(decisions: Sequence[Decision]) -> Parametrization | None:
     """Return what several phases train of a weight; None where that is, or may become, the whole of it."""
+    if any(d.assigned for d in decisions):
+        return None  # code may write all of it
     hows = [d.how for d in decisions if d.trains]
     if len(decisions) == len(hows) and len(set(map(str, hows))) == 1 and hows[0] is not None:
         adapter = hows[0] if not hows[0].keeps_elements else None

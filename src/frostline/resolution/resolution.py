@@ -73,8 +73,23 @@ class Resolution(Rendered):
 
     @property
     def frozen(self) -> tuple[Decision, ...]:
-        """The decisions for the weights that do not."""
-        return tuple(d for d in self.decisions if not d.trains)
+        """The decisions for the weights that stay fixed."""
+        return tuple(d for d in self.decisions if not d.may_move)
+
+    @property
+    def assigned(self) -> tuple[Decision, ...]:
+        """The decisions for the weights and statistics that code assigns."""
+        return tuple(d for d in (*self.decisions, *self.statistics) if d.assigned)
+
+    @property
+    def moving(self) -> tuple[Decision, ...]:
+        """The decisions for the statistics that their layers may move."""
+        return tuple(d for d in self.statistics if d.trains and not d.assigned)
+
+    @property
+    def changing(self) -> tuple[Decision, ...]:
+        """The decisions for all that may change in training: by the optimizer, by layers, or by code."""
+        return tuple(d for d in (*self.decisions, *self.statistics) if d.may_move)
 
     @property
     def trained_elements(self) -> int:
@@ -84,7 +99,12 @@ class Resolution(Rendered):
     @property
     def frozen_elements(self) -> int:
         """How many numbers stay fixed, statistics not counted."""
-        return sum(d.weight.size - d.replaced_elements for d in self.decisions)
+        return sum(d.weight.size - d.replaced_elements for d in self.decisions if not d.assigned)
+
+    @property
+    def assigned_elements(self) -> int:
+        """How many numbers of weights the model's own code assigns, statistics not counted."""
+        return sum(d.weight.size for d in self.decisions if d.assigned)
 
     def optimizer_memory(self, optimizer: Any) -> int:
         """Return how many bytes of slots an optimizer needs for what trains.
@@ -106,6 +126,7 @@ class Resolution(Rendered):
             "default": self.plan.default,
             "trained_elements": self.trained_elements,
             "frozen_elements": self.frozen_elements,
+            **({"assigned_elements": self.assigned_elements} if self.assigned else {}),
             "weights": [d.to_data() for d in (*self.decisions, *self.statistics)],
             "inference": [mode.address for mode in self.modes if mode.forced],
             "notes": list(self.notes),
@@ -130,15 +151,17 @@ class Resolution(Rendered):
         return self.table()
 
     def _summary(self) -> list[str]:
-        total = self.trained_elements + self.frozen_elements
+        total = self.trained_elements + self.frozen_elements + self.assigned_elements
         lines = [
             f"trains {self.trained_elements:,} of {total:,} elements "
             f"({share(self.trained_elements, total)}), in {len(self.trained)} of "
             f"{count(len(self.decisions), 'weight')}"
         ]
+        if self.assigned:
+            lines.append(f"left to code that assigns: {count(len(self.assigned), 'variable')}")
         if self.statistics:
             held = sum(not d.trains for d in self.statistics)
-            moving = len(self.statistics) - held
+            moving = len(self.moving)
             lines.append(f"statistics: {held} held, {moving} moving")
         forced = {mode.address for mode in self.modes if mode.forced}
         if forced:
@@ -165,7 +188,7 @@ def _groups(resolution: Resolution, full: bool) -> Iterator[list[Decision]]:
     if full:
         yield from ([d] for d in sorted(every, key=lambda d: place[d.weight.address]))
         return
-    moving = [d for d in resolution.statistics if d.trains]
+    moving = [d for d in resolution.statistics if d.may_move]
     for _, run in groupby((*resolution.decisions, *moving), key=lambda d: (d.status, d.why, d.part)):
         yield list(run)
 

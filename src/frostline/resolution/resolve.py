@@ -157,7 +157,7 @@ def _all_frozen(
 ) -> bool:
     weights = [decisions[a] for a in node.below if a in decisions]
     if weights:
-        return not any(d.trains for d in weights)
+        return not any(d.may_move for d in weights)
     # A layer of statistics alone is frozen where the rules would freeze a weight in its place.
     return bool(node.below) and all(_last_rule(a, plan, picks)[1] == "freeze" for a in node.below)
 
@@ -183,6 +183,8 @@ def _statistic(
     moving: frozenset[str],
 ) -> Decision:
     number, action, rule = _last_rule(weight.address, plan, picks)
+    if action == "assigned":
+        return Decision(weight, True, number, 1.0, 1.0, f"rule {number}: {rule}", assigned=True)
     moves = weight.layer in moving
     if moves:
         why = "its layer is not frozen"

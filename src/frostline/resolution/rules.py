@@ -21,6 +21,7 @@ class Verdict:
 
     Attributes:
         trains: Whether anything of it trains.
+        assigned: Whether code writes it, and no optimizer.
         rule: The number of the last rule that had a say, from 1; 0 for the plan's default.
         lr: Multiplier of the learning rate.
         decay: Multiplier of the weight decay.
@@ -36,6 +37,7 @@ class Verdict:
     why: str
     how: Parametrization | None = None
     idle: tuple[int, ...] = ()
+    assigned: bool = False
 
 
 def verdict(weight: Weight, plan: Plan, rules: Iterable[tuple[int, Rule]]) -> Verdict:
@@ -48,7 +50,7 @@ def verdict(weight: Weight, plan: Plan, rules: Iterable[tuple[int, Rule]]) -> Ve
 
     Raises:
         PlanError: A rule names elements that the weight does not have; elements at several rates; elements
-            of a weight that trains through a parametrization.
+            of a weight that trains through a parametrization, or that code assigns.
     """
     reading = _Reading(weight, plan)
     for number, rule in rules:
@@ -64,6 +66,7 @@ class _Reading:
         self._default = plan.default
         self._elements: Elements | None = everything(weight.shape) if plan.default == "train" else None
         self._adapter: Parametrization | None = None
+        self._assigned = False
         self._rates = (1.0, 1.0)
         self._said: list[tuple[int, Rule]] = []
         self._idle: list[int] = []
@@ -73,7 +76,7 @@ class _Reading:
         if rule.elements is None:
             self._decide_anew(number, rule)
             return
-        if self._adapter is not None:
+        if self._adapter is not None or self._assigned:
             raise self._mixed(number, rule)
         chosen = self._chosen(number, rule, rule.elements)
         if rule.action == "train":
@@ -84,6 +87,7 @@ class _Reading:
 
     def _decide_anew(self, number: int, rule: Rule) -> None:
         trains = rule.action == "train"
+        self._assigned = rule.action == "assigned"
         self._adapter = rule.part
         self._elements = everything(self._weight.shape) if trains else None
         self._rates = (rule.lr, rule.decay)
@@ -106,7 +110,7 @@ class _Reading:
         number = self._said[-1][0] if self._said else 0
         why = "; ".join(f"rule {n}: {rule}" for n, rule in self._said) or f"default: {self._default}"
         if self._elements is None:
-            return Verdict(False, number, 1.0, 1.0, why)
+            return Verdict(False, number, 1.0, 1.0, why, assigned=self._assigned)
         how = self._adapter
         if how is None and not is_everything(self._elements):
             # As its user wrote it, where one rule alone has a say.
@@ -122,10 +126,10 @@ class _Reading:
 
     def _mixed(self, number: int, rule: Rule) -> PlanError:
         first, through = self._said[-1]
+        whole = f"trains all of it via {through.part}" if through.part else "says that code assigns all of it"
         return PlanError(
-            f"rule {number} ({rule}) selects elements of {self._weight.address!r}, but rule {first} trains "
-            f"all of it via {through.part}",
-            expected="for each weight either elements or one parametrization",
+            f"rule {number} ({rule}) selects elements of {self._weight.address!r}, but rule {first} {whole}",
+            expected="for each weight either elements, or one parametrization, or assignment",
             remedy=f"put a rule that freezes or trains the weight as a whole between rules {first} and "
             f"{number}, or leave one of them out",
         )

@@ -22,7 +22,7 @@ from frostline.parametrization.selections import Selection
 from frostline.parametrization.serialization import deserialize, serialize
 from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
-from frostline.plan.selectors import selector
+from frostline.plan.selectors import Selector, selector
 from frostline.resolution.resolution import Resolution
 from frostline.trainability.apply import apply
 from frostline.trainability.plan_on_model import resolution_on
@@ -94,7 +94,8 @@ def _decided(resolution: Resolution) -> dict[str, Any]:
     """Return what a plan decided, address by address, whatever its rules are."""
     return {
         "trained": [[d.weight.address, d.lr, d.decay] for d in resolution.trained],
-        "moving": [d.weight.address for d in resolution.statistics if d.trains],
+        "moving": [d.weight.address for d in resolution.moving],
+        "assigned": [d.weight.address for d in resolution.assigned],
         "batchnorm": resolution.plan.batchnorm,
         "stochastic": resolution.plan.stochastic,
     }
@@ -111,9 +112,11 @@ def _by_addresses(
         # A rule may pick statistics beside weights, and not alone.
         next(iter(groups.values())).extend(decided["moving"])
 
+    def exactly(addresses: Sequence[str]) -> Selector:
+        return selector({"any": [f"re:{re.escape(address)}" for address in renamed(names, addresses)]})
+
     def rule(addresses: list[str], lr: float, decay: float, how: Parametrization | None = None) -> Rule:
-        exactly = [f"re:{re.escape(address)}" for address in renamed(names, addresses)]
-        return Rule("train", selector({"any": exactly}), lr, decay, part=how)
+        return Rule("train", exactly(addresses), lr, decay, part=how)
 
     whole = [
         rule(rest, *rates)
@@ -125,7 +128,10 @@ def _by_addresses(
         for address, lr, decay in decided["trained"]
         if address in hows
     ]
-    return Plan((*whole, *parts), "freeze", decided["batchnorm"], decided["stochastic"])
+    # Files of 0.1 know nothing that code assigns.
+    to_code = decided.get("assigned", ())
+    left = [Rule("assigned", exactly(to_code))] if to_code else []
+    return Plan((*whole, *parts, *left), "freeze", decided["batchnorm"], decided["stochastic"])
 
 
 def restore_decisions(

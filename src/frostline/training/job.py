@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from frostline.diagnostics.preflight import preflight
+from frostline.diagnostics.second_look import SecondLook, second_look
 from frostline.optimizers.state import renewals_of
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
@@ -53,6 +54,11 @@ class Job:
         """Return digests of what is trained on."""
         return data_digests({"x": self.x, "y": self.y, "sample_weight": self.arguments.get("sample_weight")})
 
+    def look_again(self, resolution: Resolution, asked: Sequence[str], measured: bool) -> SecondLook:
+        """Look at the loss once more, after training: as `second_look` does."""
+        weights = self.arguments.get("sample_weight")
+        return second_look(self.model, resolution, asked, self.x, self.y, weights, measured=measured)
+
     def begin(self) -> Progress:
         """Put the first plan on the model and open the books."""
         said = len(renewals_of(self.model.optimizer))
@@ -90,7 +96,7 @@ class Progress:
         cls, job: Job, ledger: Ledger, started: str, seconds: float = 0.0, *, applied: Applied | None = None
     ) -> Progress:
         """Return the progress of a job that has taken some seconds so far."""
-        ledger.reachable = job.reachable
+        ledger.reachable, ledger.look = job.reachable, job.look_again
         switch = None
         if isinstance(job.plan, Schedule):
             switch = phase_switch(

@@ -6,13 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from frostline.diagnostics.second_look import SecondLook
 from frostline.model.inventory import inventory
 from frostline.resolution.parts import Parts
 from frostline.resolution.resolution import Resolution
-from frostline.training.missing_gradients import no_gradient, without_gradient
+from frostline.training.missing_gradients import (
+    NOT_KNOWN,
+    Look,
+    evidence_over,
+    gradient_evidence,
+    no_gradient,
+    nothing_moved,
+)
 from frostline.verification.fingerprint import Fingerprint, fingerprint_of
 from frostline.verification.receipt import PhaseRecord
-from frostline.verification.verify import Verification, compare
+from frostline.verification.verify import Evidence, Verification, compare
 
 RESTORED = "best weights restored"
 """The name of what a callback put back behind the last phase."""
@@ -47,6 +55,7 @@ class Ledger:
         records: The same as a receipt keeps them.
         reachable: Whether it is known that gradients can reach all that trains. Then what did not move is no
             sign that they cannot: the rate may have been 0, or the loss.
+        look: Looks at the loss once more, where what training left behind does not tell.
         finite: Whether a run that leaves NaN or infinity fails. Otherwise it is not verified, no more.
     """
 
@@ -57,6 +66,7 @@ class Ledger:
     records: list[PhaseRecord] = field(default_factory=list)
     reachable: bool = False
     finite: bool = True
+    look: Look = field(default=lambda *_: SecondLook(failure="its data are not at hand"))
 
     def close(
         self,
@@ -87,21 +97,36 @@ class Ledger:
         record = PhaseRecord(
             name,
             tuple(d.weight.address for d in resolution.trained),
-            tuple(d.weight.address for d in resolution.statistics if d.trains),
+            tuple(d.weight.address for d in resolution.moving),
             after or self.now(),
             Parts.of((resolution,)).over_all,
+            tuple(d.weight.address for d in resolution.assigned),
         )
-        verification = compare(earlier, record.after, record.trained, record.moving, record.parts)
+        verification = record.verification(earlier)
         verification.require_ok(finite=self.finite)
-        # Without a step nothing had a gradient; and where gradients are known to arrive, a weight that did
-        # not move had a rate of 0, or a loss that was 0 already. Neither is a fault.
-        if stepped and not self.reachable:
-            missing = without_gradient(self.model.optimizer, resolution, verification)
-            if len(missing) == len(resolution.trained):
-                raise no_gradient(self.model, missing)
-            verification = replace(verification, no_gradient=missing)
+        if stepped:
+            record = replace(record, evidence=self._evidence(resolution, verification))
         self.records.append(record)
-        self.runs.append(PhaseRun(name, resolution, epochs, verification))
+        self.runs.append(PhaseRun(name, resolution, epochs, record.verification(earlier)))
+
+    def _evidence(self, resolution: Resolution, verification: Verification) -> Evidence:
+        """Say what a phase shows of gradients; raise where nothing that was to train had one."""
+        optimizer = self.model.optimizer
+        evidence = gradient_evidence(optimizer, resolution, verification, self.look, reachable=self.reachable)
+        # Where gradients are known to arrive, a weight that did not move had a rate of 0, steps lost in
+        # rounding, or a loss that was 0 already. None of these is a fault of the model.
+        if not self.reachable:
+            if len(evidence.no_gradient) == len(resolution.trained):
+                raise no_gradient(self.model, evidence.no_gradient)
+            unknown = {a: why for a, why in evidence.why_unmoved.items() if why.startswith(NOT_KNOWN)}
+            if len({*unknown, *evidence.no_gradient}) == len(resolution.trained):
+                raise nothing_moved(self.model, unknown)
+        return evidence
+
+    @property
+    def evidence(self) -> Evidence:
+        """What all phases that have ended show of gradients together."""
+        return evidence_over([(record.trained, record.evidence) for record in self.records])
 
     def now(self) -> Fingerprint:
         """Take the fingerprint of the model as it is, with what stays frozen of each weight in any phase."""
@@ -117,7 +142,7 @@ class Ledger:
         if self.before is None:
             return
         earlier, now = self.records[-1].after, self.now()
-        may_move = {a for r in self.records for a in (*r.trained, *r.moving)}
+        may_move = {a for r in self.records for a in (*r.trained, *r.moving, *r.assigned)}
         parts = self.parts.over_all
         moved = compare(earlier, now, may_move, (), parts).of("trained", "partial", "moved", "changed")
         if not moved:
@@ -126,18 +151,17 @@ class Ledger:
         # stood still here, and would be reported as trained without moving.
         trained = tuple(dict.fromkeys(a for r in self.records for a in r.trained if a in moved))
         moving = tuple(dict.fromkeys(a for r in self.records for a in r.moving if a in moved))
+        assigned = tuple(dict.fromkeys(a for r in self.records for a in r.assigned if a in moved))
         parts = {address: part for address, part in parts.items() if address in trained}
-        verification = compare(earlier, now, trained, moving, parts)
+        record = PhaseRecord(RESTORED, trained, moving, now, parts, assigned)
+        verification = record.verification(earlier)
         verification.require_ok(finite=self.finite)
-        self.records.append(PhaseRecord(RESTORED, trained, moving, now, parts))
+        self.records.append(record)
         self.runs.append(PhaseRun(RESTORED, self.runs[-1].resolution, 0, verification))
 
     def to_data(self) -> dict[str, Any]:
         """Return what was written down as plain data, for JSON."""
-        closed = [
-            [run.name, run.epochs, list(run.verification.no_gradient) if run.verification else []]
-            for run in self.runs
-        ]
+        closed = [[run.name, run.epochs] for run in self.runs]
         return {
             "before": self.before.to_data() if self.before is not None else None,
             "records": [record.to_data() for record in self.records],
@@ -151,12 +175,14 @@ class Ledger:
         parts = Parts.of(resolutions)
         ledger = cls(model, before, parts, records=[PhaseRecord.from_data(one) for one in data["records"]])
         starts = (before, *(record.after for record in ledger.records))
-        for number, (name, epochs, missing) in enumerate(data["closed"]):
+        # A third entry, in checkpoints of 0.1: what got no gradient.
+        for number, (name, epochs, *older) in enumerate(data["closed"]):
             verification, start = None, starts[number] if before is not None else None
             if start is not None:
-                record = ledger.records[number]
-                found = compare(start, record.after, record.trained, record.moving, record.parts)
-                verification = replace(found, no_gradient=tuple(missing))
+                if older and older[0]:
+                    evidence = Evidence(no_gradient=tuple(older[0]))
+                    ledger.records[number] = replace(ledger.records[number], evidence=evidence)
+                verification = ledger.records[number].verification(start)
             # What was put back stands behind whichever phase was the last.
             resolution = ledger.runs[-1].resolution if name == RESTORED else resolutions[number]
             ledger.runs.append(PhaseRun(name, resolution, epochs, verification))

@@ -1,53 +1,152 @@
-"""Which weights got no gradient, seen from what training left behind."""
+"""What training shows of the gradients of its weights, seen from what it left behind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from frostline._keras.optimizers import optimizer_chain, optimizer_targets
+from frostline._keras.optimizers import decay_of, optimizer_chain, optimizer_targets
 from frostline._keras.variables import to_numpy
+from frostline.diagnostics.second_look import SecondLook
 from frostline.errors import NoGradientError, listed
 from frostline.optimizers.slots import slots_of
+from frostline.resolution.decision import Decision
 from frostline.resolution.resolution import Resolution
-from frostline.verification.verify import Verification
+from frostline.verification.verify import Evidence, Verification
 
 _NO_EVIDENCE = ("_model_variables_moving_average", "_accumulated_gradients")
 """Slots that tell nothing: averages follow the weight, accumulated gradients are zero after each update."""
 
+Look = Callable[[Resolution, Sequence[str], bool], SecondLook]
+"""Looks at the loss once more, for weights by address, and computes gradients if asked to."""
 
-def without_gradient(optimizer: Any, resolution: Resolution, verification: Verification) -> tuple[str, ...]:
-    """Return the addresses of trained weights that no gradient reached.
+_Seen = Literal["some", "none", "not told"]
 
-    A weight that did not move got none. One that did may still have been moved by weight decay alone, as JAX
-    does where other backends leave it: then every slot of the optimizer that gradients fill is as it began.
-    Under an optimizer without slots, and with decay, the two cannot be told apart, and the weight counts as
-    reached.
+
+def gradient_evidence(
+    optimizer: Any, resolution: Resolution, verification: Verification, look: Look, *, reachable: bool
+) -> Evidence:
+    """Say which trained weights got no gradient, and why some did not move.
+
+    A weight that moved may have been moved by weight decay alone, as JAX does where other backends leave it:
+    then every slot of the optimizer that gradients fill is as it began. Where there are no such slots, or a
+    penalty fills them, too, the loss is looked at once more, without penalties.
 
     Args:
         optimizer: The optimizer that trained.
         resolution: What was to train.
         verification: What moved.
+        look: Looks at the loss once more.
+        reachable: Whether it is known that gradients can reach all that trains.
     """
     unmoved = set(verification.of("unmoved"))
+    # Where gradients are known to arrive, what moved was moved by them.
+    asked = [d for d in resolution.trained if not reachable or d.weight.address in unmoved]
+    seen = _seen_by_slots(optimizer, asked)
+    still = [a for a, told in seen.items() if a in unmoved and told == "not told"]
+    doubtful = [d.weight.address for d in asked if _is_doubtful(optimizer, d, seen, unmoved)]
+    looked = look(resolution, (*still, *doubtful), bool(still)) if still or doubtful else SecondLook()
+    dead = {a for a, status in looked.statuses.items() if status in ("cut", "unused")}
+    dead |= {a for a in still if looked.statuses.get(a) == "zero"}
+    return Evidence(
+        tuple(a for a, told in seen.items() if told == "none" or a in dead),
+        {
+            d.weight.address: _why_unmoved(optimizer, d, seen[d.weight.address], looked)
+            for d in asked
+            if d.weight.address in unmoved
+        },
+        tuple(a for a in doubtful if a not in looked.statuses),
+    )
+
+
+def evidence_over(phases: Sequence[tuple[Iterable[str], Evidence]]) -> Evidence:
+    """Return what several phases show together: of a weight, what each phase that trained it shows.
+
+    Args:
+        phases: For each, the addresses of what it trained, and what it shows.
+    """
+    found: dict[str, list[Evidence]] = {}
+    for trained, evidence in phases:
+        for address in trained:
+            found.setdefault(address, []).append(evidence)
+    silent = [a for a, every in found.items() if all(a in one.no_gradient for one in every)]
+    untold = [
+        a
+        for a, every in found.items()
+        if a not in silent and all(a in (*one.no_gradient, *one.untold) for one in every)
+    ]
+    why = {a: words for _, one in phases for a, words in one.why_unmoved.items()}
+    return Evidence(tuple(silent), why, tuple(untold))
+
+
+def _seen_by_slots(optimizer: Any, asked: Sequence[Decision]) -> dict[str, _Seen]:
+    """Say of weights, by address, whether gradients have filled the optimizer's slots."""
     inner = optimizer_chain(optimizer)[-1]
     if not inner.built:
-        return tuple(d.weight.address for d in resolution.trained)
+        return {d.weight.address: "none" for d in asked}
     telling = {
         id(variable): _telling(found)
         for variable, found in zip(optimizer_targets(inner), slots_of(inner), strict=True)
     }
-    missing = []
-    for decision in resolution.trained:
+    seen: dict[str, _Seen] = {}
+    for decision in asked:
         # A parametrized weight has a variable, and slots, for each of its parts.
         parts = [(variable, telling.get(id(variable), {})) for _, variable in decision.weight.targets]
-        as_begun = all(_are_as_begun(inner, variable, found) for variable, found in parts)
-        # Without any slot only the weight itself can tell.
-        if as_begun and (any(found for _, found in parts) or decision.weight.address in unmoved):
-            missing.append(decision.weight.address)
-    return tuple(missing)
+        if not any(found for _, found in parts):
+            seen[decision.weight.address] = "not told"
+        elif all(_are_as_begun(inner, variable, found) for variable, found in parts):
+            seen[decision.weight.address] = "none"
+        else:
+            seen[decision.weight.address] = "some"
+    return seen
+
+
+def _is_doubtful(
+    optimizer: Any, decision: Decision, seen: Mapping[str, _Seen], unmoved: Iterable[str]
+) -> bool:
+    """Whether a weight that moved may have been moved by decay or a penalty alone."""
+    address, inner = decision.weight.address, optimizer_chain(optimizer)[-1]
+    if address in unmoved or seen[address] == "none":
+        return False
+    variables = [variable for _, variable in decision.weight.targets]
+    if any(getattr(variable, "regularizer", None) is not None for variable in variables):
+        return True
+    return seen[address] == "not told" and any(decay_of(inner, variable) for variable in variables)
+
+
+NOT_KNOWN = "it is not known why"
+
+
+def _why_unmoved(optimizer: Any, decision: Decision, seen: _Seen, looked: SecondLook) -> str:
+    if seen == "none":
+        return "no gradient, or one of zeros at every step"
+    rate = float(to_numpy(optimizer_chain(optimizer)[-1].learning_rate)) * decision.lr
+    status = looked.statuses.get(decision.weight.address)
+    if seen == "not told" and status is None:
+        return f"{NOT_KNOWN}: no gradient, or steps too small ({looked.failure})"
+    if status in ("cut", "unused"):
+        return f"no gradient of the loss can reach it ({status})"
+    if status == "zero":
+        return "its gradient is zero on the samples looked at"
+    if rate == 0:
+        return "its learning rate is 0"
+    if seen == "not told" and _lost_in_rounding(decision, rate, looked):
+        return "its steps are lost in rounding, smaller than the last bit of its numbers"
+    return "its steps are smaller than the last bit of its numbers, or something put these back"
+
+
+def _lost_in_rounding(decision: Decision, rate: float, looked: SecondLook) -> bool:
+    """Whether a plain step along the gradients that were seen changes no number."""
+    for name, variable in decision.weight.targets:
+        gradient, value = looked.gradients.get(name), to_numpy(variable)
+        if gradient is None or gradient.shape != value.shape:
+            return False
+        step = (rate * gradient.astype("float64")).astype(value.dtype)
+        if not np.array_equal(value - step, value):
+            return False
+    return True
 
 
 def no_gradient(model: Any, missing: Iterable[str]) -> NoGradientError:
@@ -57,6 +156,16 @@ def no_gradient(model: Any, missing: Iterable[str]) -> NoGradientError:
         received=f"no gradient, or zero at every step, for {listed(missing)}",
         expected="a loss that depends on these weights through differentiable operations",
         remedy="look for round, argmax, a cast to integers, stop_gradient or a learning rate of 0 on the way",
+    )
+
+
+def nothing_moved(model: Any, unmoved: Mapping[str, str]) -> NoGradientError:
+    """Return the error for a training in which nothing moved, and nobody could see why."""
+    return NoGradientError(
+        f"nothing that the plan trains in the model {model.name!r} moved",
+        received=f"{listed(unmoved)}: {next(iter(unmoved.values()))}",
+        expected="a loss that depends on these weights, and steps that their numbers can show",
+        remedy="see which of them it is, with a batch as arrays: fl.audit(model, x, y, plan=plan)",
     )
 
 

@@ -186,8 +186,8 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
     def _changing(self) -> dict[str, Any]:
         """Return the variables that may change in this phase, by address."""
-        every = (*self.resolution.trained, *(d for d in self.resolution.statistics if d.trains))
-        return {address: v for decision in every for address, v in decision.weight.targets}
+        changing = self.resolution.changing
+        return {address: v for decision in changing for address, v in decision.weight.targets}
 
     def _end(self, *, within_epoch: bool) -> None:
         sync_values(self.model)

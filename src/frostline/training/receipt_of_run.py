@@ -40,6 +40,8 @@ def receipt_of(ledger: Ledger, plan: Plan | Resolution | Schedule, **more: Any) 
         after=records[-1].after,
         phases=tuple(records) if isinstance(plan, Schedule) else (),
         parts=ledger.parts.over_all,
+        assigned=tuple(dict.fromkeys(a for record in records for a in record.assigned)),
+        evidence=ledger.evidence,
         **more,
     )
 

@@ -9,9 +9,17 @@ from frostline.render import count, share
 from frostline.resolution.resolution import Resolution
 from frostline.training.ledger import PhaseRun
 from frostline.verification.receipt import Receipt
-from frostline.verification.verify import Verification
+from frostline.verification.verify import Outcome, Verification
 
 _LOSSES = ("loss", "val_loss")
+_COUNTED: dict[Outcome, str] = {
+    "trained": "{} trained",
+    "partial": "{} in part",
+    "decay alone": "{} moved by decay or a penalty alone",
+    "unmoved": "{} unmoved",
+    "assigned": "{} assigned by code",
+}
+"""Outcomes that the verdict counts, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +73,9 @@ class Run:
             return "not verified"
         if not self.verification.ok:
             return f"NOT verified: {self.verification.verdict}"
-        trained, intact = (len(self.verification.of(outcome)) for outcome in ("trained", "intact"))
-        partly = len(self.verification.of("partial"))
         each = ", in each phase" if len(self.phases) > 1 else ""
-        weights = f"{count(intact, 'weight')} held over the whole run, {trained} trained"
-        weights += f", {partly} in part" if partly else ""
-        return f"verified: every frozen number is bit-identical{each} ({weights})"
+        but = ", but nothing trained" if self.verification.nothing_trained else ""
+        return f"verified: every frozen number is bit-identical{each}{but} ({_counts(self.verification)})"
 
     def __str__(self) -> str:
         lines = [_phase(phase) for phase in self.phases]
@@ -79,7 +84,15 @@ class Run:
         lines += [_course(name, history[name]) for name in _LOSSES if history.get(name)]
         lines += [f"changed {one}" for one in self.changed]
         lines += [f"not compared: {one}" for one in self.not_compared]
-        return "\n".join([*lines, self.verdict, *(f"note: {note}" for note in self.notes)])
+        remarks = self.verification.remarks if self.verification is not None else ()
+        return "\n".join([*lines, self.verdict, *remarks, *(f"note: {note}" for note in self.notes)])
+
+
+def _counts(verification: Verification) -> str:
+    """How many weights had which outcome."""
+    numbers = {outcome: len(verification.of(outcome)) for outcome in _COUNTED}
+    moved = [words.format(numbers[o]) for o, words in _COUNTED.items() if numbers[o] or o == "trained"]
+    return ", ".join((f"{count(len(verification.of('intact')), 'weight')} held over the whole run", *moved))
 
 
 def _phase(phase: PhaseRun) -> str:

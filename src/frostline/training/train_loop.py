@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from frostline._keras.calls import outputs_known
@@ -135,9 +135,7 @@ def run_of(
         seconds=seconds,
         **differed,
     )
-    missing = dict.fromkeys(a for run in runs if run.verification for a in run.verification.no_gradient)
-    verification = replace(receipt.verification, no_gradient=tuple(missing))
-    return Run(history, runs[-1].resolution, verification, receipt, runs, resumed, not_run, **said)
+    return Run(history, runs[-1].resolution, receipt.verification, receipt, runs, resumed, not_run, **said)
 
 
 def _fit(job: Job, resolution: Resolution, call: FitCall) -> Any:

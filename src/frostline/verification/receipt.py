@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from frostline.model.inventory import inventory
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule, plan_or_schedule_from_data
 from frostline.render import Rendered, count, stacked
+from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.verification.fingerprint import Fingerprint, known
-from frostline.verification.verify import Verification, compare
+from frostline.verification.verify import Evidence, Verification, compare
 
 SCHEMA = 1
 
@@ -35,6 +36,8 @@ class PhaseRecord:
         moving: Addresses of the statistics that were allowed to move in it.
         after: The fingerprint at its end.
         parts: What was to train of the weights that it trained in part, in words, by address.
+        assigned: Addresses of what code was to assign in it.
+        evidence: What training saw of the gradients in it.
     """
 
     name: str
@@ -42,6 +45,20 @@ class PhaseRecord:
     moving: tuple[str, ...]
     after: Fingerprint = field(repr=False)
     parts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    assigned: tuple[str, ...] = ()
+    evidence: Evidence = field(default_factory=Evidence)
+
+    def verification(self, before: Fingerprint) -> Verification:
+        """Return what became of every variable in it, from a fingerprint of its beginning."""
+        return compare(
+            before,
+            self.after,
+            self.trained,
+            self.moving,
+            self.parts,
+            assigned=self.assigned,
+            evidence=self.evidence,
+        )
 
     def to_data(self) -> dict[str, Any]:
         """Return the record as plain data, for JSON."""
@@ -49,7 +66,9 @@ class PhaseRecord:
             "name": self.name,
             "trained": list(self.trained),
             "moving": list(self.moving),
+            "assigned": list(self.assigned),
             "parts": dict(self.parts),
+            "gradients": self.evidence.to_data(),
             "after": self.after.to_data(),
         }
 
@@ -57,8 +76,15 @@ class PhaseRecord:
     def from_data(cls, data: Mapping[str, Any]) -> PhaseRecord:
         """Make a record from plain data, the reverse of `to_data`."""
         after = Fingerprint.from_data(data["after"])
-        parts = _parts_of(data, after)
-        return cls(str(data["name"]), tuple(data["trained"]), tuple(data["moving"]), after, parts)
+        return cls(
+            str(data["name"]),
+            tuple(data["trained"]),
+            tuple(data["moving"]),
+            after,
+            _parts_of(data, after),
+            tuple(data.get("assigned", ())),
+            Evidence.from_data(data.get("gradients", {})),
+        )
 
 
 @dataclass(frozen=True)
@@ -78,6 +104,8 @@ class Receipt(Rendered):
         seconds: How long it took.
         phases: What each phase of a schedule did; empty where there was one plan.
         parts: What was to train of the weights that trained in part, in words, by address: over all phases.
+        assigned: Addresses of what code was to assign, in any phase.
+        evidence: What training saw of the gradients, over all phases.
         changed: What differed when the run was resumed all the same, and from which epoch.
         not_compared: What could not be compared when it was resumed.
     """
@@ -96,19 +124,27 @@ class Receipt(Rendered):
     parts: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
+    assigned: tuple[str, ...] = ()
+    evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def verification(self) -> Verification:
-        """What the two fingerprints prove, worked out anew."""
-        return compare(self.before, self.after, self.trained, self.moving, self.parts)
+        """What the two fingerprints prove, worked out anew; of gradients, what the run says of them."""
+        return self._whole.verification(self.before)
+
+    @property
+    def _whole(self) -> PhaseRecord:
+        """The whole run as one phase."""
+        return PhaseRecord(
+            self.model, self.trained, self.moving, self.after, self.parts, self.assigned, self.evidence
+        )
 
     @property
     def phase_verifications(self) -> dict[str, Verification]:
         """The same for each phase of a schedule, by its name."""
         starts = (self.before, *(phase.after for phase in self.phases))
         return {
-            phase.name: compare(start, phase.after, phase.trained, phase.moving, phase.parts)
-            for start, phase in zip(starts, self.phases, strict=False)
+            phase.name: phase.verification(start) for start, phase in zip(starts, self.phases, strict=False)
         }
 
     def to_data(self) -> dict[str, Any]:
@@ -119,7 +155,9 @@ class Receipt(Rendered):
             "plan": self.plan,
             "trained": list(self.trained),
             "moving": list(self.moving),
+            "assigned": list(self.assigned),
             "parts": dict(self.parts),
+            "gradients": self.evidence.to_data(),
             "before": self.before.to_data(),
             "after": self.after.to_data(),
             "data": dict(self.data),
@@ -188,6 +226,8 @@ class Receipt(Rendered):
             parts=_parts_of(data, after),
             changed=tuple(map(str, data.get("changed", ()))),
             not_compared=tuple(map(str, data.get("not_compared", ()))),
+            assigned=tuple(data.get("assigned", ())),
+            evidence=Evidence.from_data(data.get("gradients", {})),
         )
 
     def check(
@@ -241,9 +281,8 @@ class Receipt(Rendered):
             return [f"the plan in the receipt is not one for this model: {error.what}"]
         present = known({w.address: w for w in inventory(model)})
         names = align(known(self.before), present, strict=strict).names
-        planned = {d.weight.address for r in resolutions for d in r.trained}
-        planned |= {d.weight.address for r in resolutions for d in r.statistics if d.trains}
-        listed_in = {names.get(a, a): a for a in (*self.trained, *self.moving)}
+        planned = {d.weight.address for r in resolutions for d in r.changing}
+        listed_in = {names.get(a, a): a for a in (*self.trained, *self.moving, *self.assigned)}
         problems = []
         if strange := [own for address, own in listed_in.items() if address not in planned]:
             problems.append(f"by the plan in the receipt, {listed(strange)} had to stay fixed")
@@ -252,7 +291,21 @@ class Receipt(Rendered):
                 f"by the plan in the receipt, {listed(sorted(left_out))} had to train, "
                 "which it lists as fixed"
             )
-        return problems
+        return problems + self._other_action(resolutions, names)
+
+    def _other_action(self, resolutions: Sequence[Resolution], names: Mapping[str, str]) -> list[str]:
+        """Say what the receipt lists as trained that its plan leaves to code, and the reverse."""
+        to_code = {d.weight.address for r in resolutions for d in r.assigned}
+        by_training = {d.weight.address for r in resolutions for d in (*r.trained, *r.moving)}
+        both = (
+            ("assigned by code", self.assigned, to_code),
+            ("trained", (*self.trained, *self.moving), by_training),
+        )
+        return [
+            f"the receipt lists {listed(other)} as {word}, and its plan does not"
+            for word, claimed, planned in both
+            if (other := [a for a in claimed if names.get(a, a) in (to_code | by_training) - planned])
+        ]
 
     @property
     def plan_unchecked(self) -> str:
@@ -275,7 +328,8 @@ class Receipt(Rendered):
         return stacked(
             f"Receipt for {self.model}, {self.started}, {self.seconds:.1f} s",
             f"trained {count(len(self.trained), 'weight')}; "
-            f"before {self.before.combined[:16]}, after {self.after.combined[:16]}",
+            + (f"left {count(len(self.assigned), 'variable')} to code; " if self.assigned else "")
+            + f"before {self.before.combined[:16]}, after {self.after.combined[:16]}",
             *(
                 f"phase {phase.name}: trained {count(len(phase.trained), 'weight')}, ended with "
                 f"{phase.after.combined[:16]}"

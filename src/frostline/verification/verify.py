@@ -18,7 +18,18 @@ from frostline.resolution.resolve import resolve
 from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint, fingerprint_of
 
 Outcome = Literal[
-    "intact", "changed", "trained", "partial", "unmoved", "moved", "held", "state", "missing", "not finite"
+    "intact",
+    "changed",
+    "trained",
+    "partial",
+    "decay alone",
+    "unmoved",
+    "assigned",
+    "moved",
+    "held",
+    "state",
+    "missing",
+    "not finite",
 ]
 
 _OUTCOMES: dict[tuple[bool, bool, bool], Outcome] = {
@@ -35,10 +46,12 @@ _OUTCOMES: dict[tuple[bool, bool, bool], Outcome] = {
 
 _MEANING: dict[Outcome, str] = {
     "intact": "frozen, every bit as before",
-    "changed": "frozen, yet its bits changed",
+    "changed": "moved unplanned: frozen, yet its bits changed",
     "trained": "planned to train, and moved",
     "partial": "planned to train in part; that moved, the rest has every bit as before",
-    "unmoved": "planned to train, and did not move",
+    "decay alone": "planned to train; no gradient of the loss reached it, decay or a penalty alone moved it",
+    "unmoved": "planned to move, and did not",
+    "assigned": "left to code that assigns, and moved",
     "moved": "statistic of a layer in training mode, and moved",
     "held": "statistic, every bit as before",
     "state": "random-seed or metric state, never trained",
@@ -48,16 +61,46 @@ _MEANING: dict[Outcome, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What training saw of the gradients, which values before and after cannot tell.
+
+    Attributes:
+        no_gradient: Addresses of weights planned to train that no gradient of the loss reached.
+        why_unmoved: Why a weight that was planned to train did not move, in words, by its address.
+        untold: Addresses of weights that moved, by the loss or by decay or a penalty alone: it is not known.
+    """
+
+    no_gradient: tuple[str, ...] = ()
+    why_unmoved: Mapping[str, str] = field(default_factory=dict, hash=False)
+    untold: tuple[str, ...] = ()
+
+    def to_data(self) -> dict[str, Any]:
+        """Return it as plain data, for JSON."""
+        return {
+            "no_gradient": list(self.no_gradient),
+            "why_unmoved": dict(self.why_unmoved),
+            "untold": list(self.untold),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Evidence:
+        """Make it from plain data, the reverse of `to_data`; of what older files do not have, nothing."""
+        why = {str(address): str(words) for address, words in data.get("why_unmoved", {}).items()}
+        return cls(tuple(data.get("no_gradient", ())), why, tuple(data.get("untold", ())))
+
+
+@dataclass(frozen=True, slots=True)
 class VariableFinding:
     """What became of one variable.
 
     Attributes:
         address: Its address.
         role: What it is.
-        outcome: `intact`, `changed`, `trained`, `partial`, `unmoved`, `moved`, `held`, `state`, `missing` or
-            `not finite`.
+        outcome: `intact`, `changed`, `trained`, `partial`, `decay alone`, `unmoved`, `assigned`, `moved`,
+            `held`, `state`, `missing` or `not finite`.
         violation: Whether this breaks the plan.
         part: What of it was to train, in words, where that was not the whole.
+        why: Why it did not move, in words, where it was to and that is known.
     """
 
     address: str
@@ -65,6 +108,7 @@ class VariableFinding:
     outcome: Outcome
     violation: bool
     part: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,14 +117,24 @@ class Verification(Rendered):
 
     Attributes:
         findings: One for each variable, in the model's order.
-        no_gradient: Addresses of weights planned to train that got no gradient, where this is known.
+        evidence: What training saw of the gradients.
         by_order: What was compared under another address, by that before training: layers that Keras numbered
             otherwise than in the other copy, told by their order.
     """
 
     findings: tuple[VariableFinding, ...]
-    no_gradient: tuple[str, ...] = field(default=())
+    evidence: Evidence = field(default_factory=Evidence)
     by_order: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def no_gradient(self) -> tuple[str, ...]:
+        """Addresses of weights planned to train that got no gradient, where this is known."""
+        return self.evidence.no_gradient
+
+    @property
+    def nothing_trained(self) -> bool:
+        """Whether something was to train, and none of it moved by a gradient."""
+        return bool(self.of("unmoved", "decay alone")) and not self.of("trained", "partial")
 
     @property
     def ok(self) -> bool:
@@ -106,7 +160,8 @@ class Verification(Rendered):
                 f"{count(len(broken), 'frozen variable')} changed or went missing",
                 received=listed(f"{f.address} ({f.outcome})" for f in broken),
                 expected="bits identical to those before training",
-                remedy="see what assigns to them: a callback, an assign in `call`, an optimizer of your own",
+                remedy="see what assigns to them: a callback, an assign in `call`, an optimizer of your own; "
+                f"where that is meant, say so in the plan: .assigned({broken[0].address!r})",
             )
         if finite and (spoilt := self.of("not finite")):
             raise VerificationError(
@@ -136,12 +191,27 @@ class Verification(Rendered):
             ],
             "partial": {f.address: f.part for f in self.findings if f.outcome == "partial"},
             "unmoved": list(self.of("unmoved")),
-            "no_gradient": list(self.no_gradient),
+            **self.evidence.to_data(),
             **({"by_order": dict(self.by_order)} if self.by_order else {}),
         }
 
     def __rich__(self) -> ConsoleRenderable:
         return self.renderable("verified" if self.ok else "NOT verified")
+
+    @property
+    def remarks(self) -> list[str]:
+        """What else is to be said of what was to train, one line each."""
+        lines = []
+        reasons: dict[str, list[str]] = {}
+        for finding in self.findings:
+            if finding.outcome == "unmoved":
+                reasons.setdefault(finding.why, []).append(finding.address)
+        lines += [f"did not move: {listed(who)}{f': {why}' if why else ''}" for why, who in reasons.items()]
+        if alone := self.of("decay alone"):
+            lines.append(f"moved without a gradient of the loss: {listed(alone)}")
+        if untold := self.evidence.untold:
+            lines.append(f"not known: whether more than decay or a penalty moved {listed(untold)}")
+        return lines
 
     def renderable(self, verdict: str) -> ConsoleRenderable:
         """Return the outcomes as a table, and below it the verdict in words.
@@ -159,8 +229,7 @@ class Verification(Rendered):
             "",
             f"{verdict}: {self.verdict}",
         ]
-        if self.no_gradient:
-            parts.append(f"without a gradient: {listed(self.no_gradient)}")
+        parts += self.remarks
         if self.by_order:
             parts.append(by_order_text(self.by_order))
         return stacked(*parts)
@@ -221,11 +290,12 @@ def verify(
     if isinstance(model, Mapping):
         return compare(before, fingerprint(model), _names_of(plan, model), (), strict=strict)
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)  # type: ignore[arg-type]
-    trained = {d.weight.address for d in resolution.trained}
-    moving = {d.weight.address for d in resolution.statistics if d.trains}
+    trained = [d.weight.address for d in resolution.trained]
+    moving = [d.weight.address for d in resolution.moving]
+    assigned = [d.weight.address for d in resolution.assigned]
     parts = Parts.of((resolution,))
     after = fingerprint_of(inventory(model), parts)
-    return compare(before, after, trained, moving, parts.over_all, strict=strict)
+    return compare(before, after, trained, moving, parts.over_all, assigned=assigned, strict=strict)
 
 
 def _names_of(plan: Plan | Resolution | Collection[str], variables: Mapping[str, Any]) -> tuple[str, ...]:
@@ -254,6 +324,8 @@ def compare(
     moving: Iterable[str],
     parts: Mapping[str, str] | None = None,
     *,
+    assigned: Iterable[str] = (),
+    evidence: Evidence | None = None,
     strict: bool = False,
 ) -> Verification:
     """Hold two fingerprints against each other.
@@ -265,6 +337,8 @@ def compare(
         moving: Addresses of the statistics that were allowed to move.
         parts: What was to train of the weights that train in part, in words, by address. By default what
             the fingerprints say themselves.
+        assigned: Addresses of what code was to assign.
+        evidence: What training saw of the gradients.
         strict: Whether to tell no weight by its order.
 
     Raises:
@@ -279,10 +353,27 @@ def compare(
             received=f"{listed(before, most=3)} before; {listed(after, most=3)} after",
             remedy=f"did you mean {listed(near(first, after))}?" if near(first, after) else None,
         )
-    allowed = set(trained) | set(moving)
+    expected = _Expected(
+        frozenset(trained), frozenset(moving), frozenset(assigned), parts, evidence or Evidence()
+    )
     addresses = dict.fromkeys((*before, *after))
-    findings = (_finding(a, before.get(a), after.get(a), allowed, parts) for a in addresses)
-    return Verification(tuple(findings), by_order=alignment.by_order)
+    findings = tuple(_finding(a, before.get(a), after.get(a), expected) for a in addresses)
+    return Verification(findings, expected.evidence, alignment.by_order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What was planned for variables, by address, and what training saw of it: as `compare` takes them."""
+
+    trained: frozenset[str]
+    moving: frozenset[str]
+    assigned: frozenset[str]
+    parts: Mapping[str, str] | None
+    evidence: Evidence
+
+    def part(self, address: str, old: Digest, new: Digest) -> str:
+        """Return what of a weight was to train, in words; empty for the whole of it."""
+        return (old.part or new.part) if self.parts is None else self.parts.get(address, "")
 
 
 def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
@@ -306,24 +397,31 @@ def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
     )
 
 
-def _finding(
-    address: str,
-    old: Digest | None,
-    new: Digest | None,
-    allowed: set[str],
-    parts: Mapping[str, str] | None,
-) -> VariableFinding:
+def _finding(address: str, old: Digest | None, new: Digest | None, expected: _Expected) -> VariableFinding:
     role = (new or old).role  # type: ignore[union-attr]
     if role in ("seed", "metric"):
         return VariableFinding(address, role, "state", False)
     if old is None or new is None:
         return VariableFinding(address, role, "missing", True)
-    same = old.same_values(new)
-    part = (old.part or new.part) if parts is None else parts.get(address, "")
-    if address in allowed and not same and new.not_finite and new.not_finite != old.not_finite:
+    same, part = old.same_values(new), expected.part(address, old, new)
+    trained, assigned = address in expected.trained, address in expected.assigned
+    allowed = trained or assigned or address in expected.moving
+    if allowed and not same and new.not_finite and new.not_finite != old.not_finite:
         return VariableFinding(address, role, "not finite", True, part)
-    if address in allowed and not same and part:
-        intact = _rest_intact(address, part, old, new)
-        return VariableFinding(address, role, "partial" if intact else "changed", not intact, part)
-    outcome = _OUTCOMES[role == "weight", address in allowed, same]
-    return VariableFinding(address, role, outcome, outcome == "changed")
+    if trained and not same and part and not _rest_intact(address, part, old, new):
+        return VariableFinding(address, role, "changed", True, part)
+    if trained and not same and address in expected.evidence.no_gradient:
+        return VariableFinding(address, role, "decay alone", False, part)
+    if trained and not same and part:
+        return VariableFinding(address, role, "partial", False, part)
+    if assigned and not trained and not same:
+        return VariableFinding(address, role, "assigned", False)
+    outcome = _OUTCOMES[role == "weight", allowed, same]
+    return VariableFinding(address, role, outcome, outcome == "changed", why=_why(address, outcome, expected))
+
+
+def _why(address: str, outcome: Outcome, expected: _Expected) -> str:
+    if outcome != "unmoved":
+        return ""
+    only_assigned = address in expected.assigned and address not in expected.trained
+    return "no code assigned to it" if only_assigned else expected.evidence.why_unmoved.get(address, "")

@@ -65,11 +65,12 @@ def plans(draw: st.DrawFn) -> fl.Plan:
     )
     for of in draw(st.lists(selectors, max_size=4)):
         optional = draw(st.booleans())
-        if draw(st.booleans()):
+        action = draw(st.sampled_from(["train", "freeze", "assigned"]))
+        if action == "train":
             lr, decay = draw(numbers.filter(bool)), draw(numbers)
             plan = plan.train(of, lr=lr, decay=decay, optional=optional)
         else:
-            plan = plan.freeze(of, optional=optional)
+            plan = getattr(plan, action)(of, optional=optional)
     return plan
 
 

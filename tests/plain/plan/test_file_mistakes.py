@@ -15,7 +15,7 @@ from frostline.errors import PlanFileError
 from helpers.messages import error_text, message_of_loading
 
 KEYS = "frostline, default, batchnorm, stochastic, rules, phases"
-RULE_KEYS = "train, freeze, lr, decay, optional, rows, columns, index, mask, via"
+RULE_KEYS = "train, freeze, assigned, lr, decay, optional, rows, columns, index, mask, via"
 SELECTOR = "a selector: text such as 'head/**', or a mapping with any, all or not"
 QUOTE = "quote selectors: train: 'head/**'"
 
@@ -27,7 +27,7 @@ def rules(text: str) -> str:
     return f"frostline: 1\nrules:\n{text}\n"
 
 
-ONE_ACTION = "{file}, line 3: a rule needs exactly one of 'train' and 'freeze'"
+ONE_ACTION = "{file}, line 3: a rule needs exactly one of 'train', 'freeze' and 'assigned'"
 
 
 BY_SCHEMA = {

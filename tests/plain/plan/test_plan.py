@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from frostline import Plan, Rule
+from frostline import Phase, Plan, Rows, Rule
 from frostline.errors import PlanError, SelectorError
 from frostline.plan.selectors import Glob, selector
 from helpers.messages import message_of
@@ -95,8 +95,27 @@ def test_a_rule_that_freezes_has_no_multipliers(extra: dict[str, float]) -> None
 
 def test_an_unknown_action() -> None:
     assert message_of(PlanError, lambda: Rule("thaw", Glob("a"))) == (  # type: ignore[arg-type]
-        "a rule neither trains nor freezes.\n  received: 'thaw'"
+        "a rule does nothing that is known.\n"
+        "  received: 'thaw'\n"
+        "  expected: 'train' or 'freeze' or 'assigned'"
     )
+
+
+def test_what_code_assigns_is_a_rule_of_whole_weights() -> None:
+    plan = Plan().train("online/**").assigned("target/**", optional=True)
+    assert plan.rules[1] == Rule("assigned", Glob("target/**"), optional=True)
+    assert str(plan).splitlines()[-1] == "2. assigned 'target/**' (optional)"
+    assert Plan.from_data(plan.to_data()) == plan
+    assert Phase("p", epochs=1).assigned("t/*").rules == Plan().assigned("t/*").rules
+    with pytest.raises(PlanError, match="speaks of a part of a weight"):
+        Rule("assigned", Glob("a"), part=Rows([1]))
+    with pytest.raises(PlanError, match="the optimizer does not have what code assigns"):
+        Rule("assigned", Glob("a"), lr=0.5)
+    with pytest.raises(PlanError, match="default is not one of its values"):
+        Plan(default="assigned")  # type: ignore[arg-type]
+    for part in ({"rows": "1:"}, {"via": {"LowRank": {"rank": 2}}}):
+        with pytest.raises(PlanError, match="it speaks of whole weights"):
+            Plan.from_data({"frostline": 1, "rules": [{"assigned": "a", **part}]})
 
 
 @pytest.mark.parametrize(

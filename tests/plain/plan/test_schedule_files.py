@@ -183,7 +183,12 @@ BY_SCHEMA = {
     ),
     "an unknown key of a rule": (
         "- name: a\n  epochs: 1\n  rules:\n  - trian: a",
-        unknown(6, "trian", "train, freeze, lr, decay, optional, rows, columns, index, mask, via", "train"),
+        unknown(
+            6,
+            "trian",
+            "train, freeze, assigned, lr, decay, optional, rows, columns, index, mask, via",
+            "train",
+        ),
     ),
     "a rule that is text": (
         "- name: a\n  epochs: 1\n  rules:\n  - freeze: b\n  - a",
@@ -196,7 +201,7 @@ BY_SCHEMA = {
     "a rule with two actions": (
         "- name: a\n  epochs: 1\n  rules:\n  - {train: a, freeze: a}",
         error_text(
-            "FILE, line 6: a rule needs exactly one of 'train' and 'freeze'",
+            "FILE, line 6: a rule needs exactly one of 'train', 'freeze' and 'assigned'",
             received="a rule with the keys train, freeze",
         ),
     ),

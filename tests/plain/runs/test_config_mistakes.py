@@ -134,7 +134,7 @@ MISTAKES = {
         BASE.replace("- train: 'head/**'", "- lr: 0.1"),
         line(
             7,
-            "a rule needs exactly one of 'train' and 'freeze'",
+            "a rule needs exactly one of 'train', 'freeze' and 'assigned'",
             received="a rule with the keys lr",
         ),
     ),

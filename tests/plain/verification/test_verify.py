@@ -10,7 +10,7 @@ from frostline import Fingerprint, Plan, verify
 from frostline.errors import FrostlineError, VerificationError
 from frostline.model.inventory import Role
 from frostline.verification.fingerprint import Digest
-from frostline.verification.verify import compare
+from frostline.verification.verify import Evidence, compare
 
 
 def fingerprint(values: dict[str, str], role: Role = "weight") -> Fingerprint:
@@ -44,6 +44,40 @@ def test_each_outcome(role: Role, allowed: bool, after: str, outcome: str, ok: b
     assert (finding.address, finding.role, finding.outcome, finding.violation) == ("a", role, outcome, not ok)
     assert found.ok is ok
     assert found.of(outcome) == ("a",)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("role", ["weight", "statistic"])
+def test_what_code_was_to_assign(role: Role) -> None:
+    before = fingerprint({"a": "0", "b": "0"}, role)
+    after = fingerprint({"a": "1", "b": "0"}, role)
+    found = compare(before, after, [], [], assigned=["a", "b"])
+    assert found.ok
+    assert found.of("assigned") == ("a",)
+    assert found.of("unmoved" if role == "weight" else "held") == ("b",)
+    remarks = ["did not move: b: no code assigned to it"] if role == "weight" else []
+    assert found.remarks == remarks
+    both = compare(before, after, ["a"], [], assigned=["a"])
+    assert both.of("trained" if role == "weight" else "moved") == ("a",)
+    spoilt = Fingerprint({**after, "a": Digest(role, (2,), "float32", "1", not_finite=1)})
+    assert compare(before, spoilt, [], [], assigned=["a", "b"]).of("not finite") == ("a",)
+
+
+def test_what_moved_without_a_gradient_is_not_called_trained() -> None:
+    before = fingerprint({"a": "0", "b": "0", "c": "0"})
+    after = fingerprint({"a": "1", "b": "0", "c": "1"})
+    evidence = Evidence(("a", "b"), {"b": "no gradient"}, ("c",))
+    found = compare(before, after, ["a", "b", "c"], [], evidence=evidence)
+    assert [f.outcome for f in found.findings] == ["decay alone", "unmoved", "trained"]
+    assert found.ok and not found.nothing_trained
+    assert found.remarks == [
+        "did not move: b: no gradient",
+        "moved without a gradient of the loss: a",
+        "not known: whether more than decay or a penalty moved c",
+    ]
+    stuck = fingerprint({"a": "1", "b": "0", "c": "0"})
+    assert compare(before, stuck, ["a", "b"], [], evidence=evidence).nothing_trained
+    assert Evidence.from_data(evidence.to_data()) == evidence
+    assert Evidence.from_data({}) == Evidence()
 
 
 @pytest.mark.parametrize("trained", [[], ["b"]])
@@ -92,7 +126,8 @@ def test_a_violation_is_raised_by_name() -> None:
         "2 frozen variables changed or went missing.\n"
         "  received: a (changed), b (missing)\n"
         "  expected: bits identical to those before training\n"
-        "  fix:      see what assigns to them: a callback, an assign in `call`, an optimizer of your own"
+        "  fix:      see what assigns to them: a callback, an assign in `call`, an optimizer of your own; "
+        "where that is meant, say so in the plan: .assigned('a')"
     )
     assert str(found).splitlines()[-1] == "NOT verified: frozen numbers changed"
     assert found.to_data() == {
@@ -102,6 +137,8 @@ def test_a_violation_is_raised_by_name() -> None:
         "partial": {},
         "unmoved": [],
         "no_gradient": [],
+        "why_unmoved": {},
+        "untold": [],
     }
 
 

@@ -40,13 +40,16 @@ class FrozenStatisticsMove(AuditRule):
         """Yield one finding for each layer."""
         layers: dict[str, list[str]] = {}
         for weight in inspection.inventory.of_role("statistic"):
-            if inspection.statuses.get(weight.address) == "leaks":
+            leaks = inspection.statuses.get(weight.address) == "leaks"
+            # What other code than its layer's assigns is FL202's.
+            if leaks and inspection.written[weight.address].layer == weight.layer:
                 layers.setdefault(weight.layer, []).append(weight.address)
         for layer, addresses in layers.items():
             yield self.finding(
                 layer,
                 f"the weights of this layer are frozen, and training moves {listed(addresses, most=3)}",
-                f"freeze the layer and not its weights: plan.freeze('layer:{layer}'), or the layer's flag",
+                f"freeze the layer and not its weights: plan.freeze('layer:{layer}'), or the layer's flag; "
+                f"if its code writes them in any mode, and is meant to: plan.assigned({addresses[0]!r})",
                 where=inspection.written[addresses[0]].where,
             )
 

@@ -1,0 +1,159 @@
+"""What a run says became of each weight: the same words on every backend, and why something did not move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import frostline as fl
+from frostline.errors import NoGradientError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist")  # Keras on TensorFlow and PyTorch
+
+ON_JAX = keras.backend.backend() == "jax"
+"""Only there a weight without a gradient gets one of zeros, so that decay moves it."""
+
+OPTIMIZERS = {
+    "adamw": lambda: keras.optimizers.AdamW(0.1, weight_decay=0.01),
+    "sgd with decay": lambda: keras.optimizers.SGD(0.1, weight_decay=0.01),
+    "momentum with decay": lambda: keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.01),
+}
+
+
+@keras.saving.register_keras_serializable("tests")
+class Cut(keras.Model):
+    """The gradient stops behind `a`."""
+
+    def __init__(self, regularizer: Any = None, **named: Any) -> None:
+        super().__init__(**named)
+        self.a = layers.Dense(4, name="a", kernel_regularizer=regularizer, bias_initializer="ones")
+        self.b = layers.Dense(2, name="b")
+
+    def build(self, shape: Any) -> None:
+        self.a.build(shape)
+        self.b.build((shape[0], 4))
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        return self.b(ops.stop_gradient(self.a(x)))
+
+
+def cut(optimizer: Any, regularizer: Any = None) -> Cut:
+    keras.utils.set_random_seed(0)
+    model = Cut(regularizer, name="cut")
+    model.build((None, 3))
+    model.compile(optimizer, "mse")
+    return model
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    return np.random.default_rng(0).normal(size=(16, 3)).astype("float32"), np.zeros((16, 2), "float32")
+
+
+def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    while True:
+        yield data()
+
+
+def fit(model: Any, plan: Any = None, **more: Any) -> fl.Run:
+    return fl.fit(model, plan or fl.Plan(default="train"), *data(), verbose=0, preflight=False, **more)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_decay_alone_is_no_training(optimizer: str) -> None:
+    run = fit(cut(OPTIMIZERS[optimizer]()))
+    assert run.verification.of("trained") == ("b/kernel", "b/bias")
+    assert run.verification.no_gradient == ("a/kernel", "a/bias")
+    assert run.verification.of("decay alone" if ON_JAX else "unmoved") == ("a/kernel", "a/bias")
+    assert ("2 moved by decay or a penalty alone" if ON_JAX else "2 unmoved") in run.verdict
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_penalty_alone_is_no_training(optimizer: str) -> None:
+    run = fit(cut(optimizer, "l2"))
+    assert run.verification.of("decay alone") == ("a/kernel",)
+    assert run.verification.of("unmoved") == ("a/bias",)
+    assert "moved without a gradient of the loss: a/kernel" in str(run)
+    again = fl.Receipt(**vars(run.receipt)).verification
+    assert again.of("decay alone") == ("a/kernel",)
+
+
+def test_the_check_before_training_says_that_only_a_penalty_moves_it() -> None:
+    with pytest.raises(NoGradientError, match=r"a/kernel: cut(.|\n)*only its penalty moves it"):
+        fl.fit(cut("sgd", "l2"), fl.Plan().train("{a,b}/kernel"), *data(), verbose=0)
+
+
+def test_a_penalty_beside_a_gradient_is_training() -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="top", kernel_regularizer="l2")])
+    model.compile("sgd", "mse")
+    for preflight in (True, False):
+        run = fl.fit(model, fl.Plan(default="train"), *data(), verbose=0, preflight=preflight)
+        assert run.verification.of("trained") == ("top/kernel", "top/bias")
+        assert run.verification.remarks == []
+
+
+def test_what_data_cannot_show_is_said() -> None:
+    run = fl.fit(cut("sgd", "l2"), fl.Plan().train("{a,b}/kernel"), batches(), steps_per_epoch=2, verbose=0)
+    assert run.verification.of("trained") == ("a/kernel", "b/kernel")
+    assert run.verification.evidence.untold == ("a/kernel",)
+    assert "not known: whether more than decay or a penalty moved a/kernel" in str(run)
+
+
+def vanishing(scale: float = 1e-10, optimizer: Any = "sgd") -> keras.Model:
+    inputs = keras.Input((4,))
+    start = keras.initializers.Constant(scale)
+    hidden = layers.Dense(4, name="base", kernel_initializer=start)(inputs)
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax", name="fc")(hidden), name="net")
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    return model
+
+
+def classes() -> tuple[np.ndarray, np.ndarray]:
+    return np.random.default_rng(0).normal(size=(8, 4)).astype("float32"), np.array([0, 1] * 4)
+
+
+@pytest.mark.parametrize("preflight", [True, False])
+@pytest.mark.parametrize("phased", [False, True])
+def test_steps_that_are_lost_in_rounding_are_named(phased: bool, preflight: bool) -> None:
+    plan: Any = fl.Plan().train("fc/kernel")
+    if phased:
+        later = fl.Phase("later", epochs=1)
+        plan = fl.Schedule(plan, (fl.Phase("first", epochs=1), later))
+    run = fl.fit(vanishing(), plan, *classes(), verbose=0, preflight=preflight)
+    assert run.verification.of("unmoved") == ("fc/kernel",)
+    assert run.verification.nothing_trained
+    assert "but nothing trained" in run.verdict
+    assert "its steps are lost in rounding" in str(run)
+
+
+def test_a_learning_rate_of_zero_is_named() -> None:
+    model = vanishing(1.0, keras.optimizers.SGD(0.0))
+    run = fl.fit(model, fl.Plan().train("fc/kernel"), *classes(), verbose=0)
+    assert "did not move: fc/kernel: its learning rate is 0" in str(run)
+
+
+def test_where_nothing_moved_and_nobody_can_look_the_error_claims_no_more_than_that() -> None:
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        while True:
+            yield classes()
+
+    with pytest.raises(NoGradientError) as caught:
+        fl.fit(vanishing(), fl.Plan().train("fc/kernel"), pairs(), steps_per_epoch=1, verbose=0)
+    assert str(caught.value).splitlines()[0] == "nothing that the plan trains in the model 'net' moved."
+    assert "it is not known why: no gradient, or steps too small" in str(caught.value)
+
+
+def test_a_dead_unit_beside_living_ones() -> None:
+    inputs = keras.Input((3,))
+    dead = layers.Dense(4, "relu", name="dead", bias_initializer=keras.initializers.Constant(-99.0))(inputs)
+    model = keras.Model(inputs, layers.Dense(2, name="top")(layers.concatenate([inputs, dead])), name="half")
+    for optimizer in ("sgd", "adam"):
+        model.compile(optimizer, "mse")
+        run = fit(model)
+        assert run.verification.of("unmoved") == ("dead/kernel", "dead/bias")
+        assert run.verification.no_gradient == ("dead/kernel", "dead/bias")
