@@ -2,7 +2,8 @@
 
 PyTorch runs every operation as it comes, so a look in advance repeats a forward pass, while the gradients of
 the first step are there for nothing. A weight that no gradient can reach has none, or one of zeros. Many a
-gradient of zeros is as it should be, so only then is the computation looked at. Nothing has been updated yet.
+gradient of zeros is as it should be, so only then is the computation looked at, and where a penalty may hide
+one. Nothing has been updated yet.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def checked(job: Job, progress: Progress) -> Iterator[None]:
             nonlocal updated, explained
             restore_method(optimizer, "apply", by=_BY)
             progress.ledger.reachable = True
-            if any(_is_absent(gradient) for gradient in gradients):
+            if any(_is_absent(gradient) for gradient in gradients) or _has_penalties(job):
                 explained = True
                 progress.ledger.reachable = look_at(job)
             updated = True
@@ -86,6 +87,12 @@ def _state(job: Job) -> list[tuple[Any, Any]]:
     """What a forward pass in training changes, and its values."""
     moving = job.resolutions[0].inventory.of_role("statistic", "seed")
     return [(w.variable, keras.ops.copy(w.variable.value)) for w in moving]
+
+
+def _has_penalties(job: Job) -> bool:
+    """Whether a gradient may be that of a penalty alone."""
+    variables = (v for d in job.resolutions[0].trained for _, v in d.weight.targets)
+    return any(getattr(variable, "regularizer", None) is not None for variable in variables)
 
 
 def _is_absent(gradient: Any) -> bool:

@@ -98,7 +98,8 @@ def test_a_penalty_beside_a_gradient_is_training() -> None:
 
 
 def test_what_data_cannot_show_is_said() -> None:
-    run = fl.fit(cut("sgd", "l2"), fl.Plan().train("{a,b}/kernel"), batches(), steps_per_epoch=2, verbose=0)
+    endless: dict[str, Any] = {"steps_per_epoch": 2, "verbose": 0, "shuffle": False}
+    run = fl.fit(cut("sgd", "l2"), fl.Plan().train("{a,b}/kernel"), batches(), **endless)
     assert run.verification.of("trained") == ("a/kernel", "b/kernel")
     assert run.verification.evidence.untold == ("a/kernel",)
     assert "not known: whether more than decay or a penalty moved a/kernel" in str(run)
@@ -143,7 +144,9 @@ def test_where_nothing_moved_and_nobody_can_look_the_error_claims_no_more_than_t
             yield classes()
 
     with pytest.raises(NoGradientError) as caught:
-        fl.fit(vanishing(), fl.Plan().train("fc/kernel"), pairs(), steps_per_epoch=1, verbose=0)
+        fl.fit(
+            vanishing(), fl.Plan().train("fc/kernel"), pairs(), steps_per_epoch=1, verbose=0, shuffle=False
+        )
     assert str(caught.value).splitlines()[0] == "nothing that the plan trains in the model 'net' moved."
     assert "it is not known why: no gradient, or steps too small" in str(caught.value)
 
