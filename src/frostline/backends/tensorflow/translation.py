@@ -34,9 +34,12 @@ class GraphTranslation:
         self._unread = {source.name: source for source in computation.variables if source.kind == "weight"}
         self._sources = _sources(computation, recording)
         self._host_reads: list[int] = []
+        """Nodes of the values that have left the graph so far: a later constant may come from any of them."""
         self._waiting = list(recording.answers.host_reads)
+        """Values that will leave it further on, in the order of the operations before which they do."""
         self._left = [host_read.tensor for host_read in self._waiting]
         self._written: dict[int, int] = {}
+        """What was last assigned to a variable; one for all graphs, which share their variables."""
         self._unregistered: dict[int, Any] = {}
         self._routes_only = computation.routes_only
         self._aside: set[int] = set()
@@ -199,6 +202,8 @@ class GraphTranslation:
 
     def condition(self, operation: Any, values: dict[int, int], layer: str | None, at: int) -> None:
         """Add all branches, and a node for each result that any of them may give."""
+        # A branch is walked as if those before it had run, too: what they assign to a variable is read in it.
+        # That adds routes, and loses none, since the node of an assignment leads back to the variable.
         chosen, *given = (values[id(tensor)] for tensor in operation.inputs)
         names = ("branches",) if "Case" in operation.type else ("then_branch", "else_branch")
         branches = [

@@ -211,6 +211,7 @@ class TorchGraphBuilder:
             behind = [key[0] for key, _ in steps if isinstance(key, tuple)]
             unknown = [one for one in behind if one not in self._values.made_by]
             if unknown:
+                # Once more behind those that it is made from: a node needs its inputs' numbers.
                 waiting += [node, *unknown]
                 continue
             inputs = [(self._value_at(key), reason) for key, reason in steps]

@@ -250,7 +250,11 @@ class _Calls(TorchFunctionMode):
 
 
 class _Beneath(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operation, beneath autograd, and calls those from Python that no call from Python led to."""
+    """Sees every operation, beneath autograd, and calls those from Python that no call from Python led to.
+
+    Such an operation is one that C++ runs for an autograd function or a compiled part: its result gets its
+    autograd record only after it has come back here, so the recorder is told to read it later.
+    """
 
     def __init__(self, recorder: CallRecorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
