@@ -249,7 +249,7 @@ MISTAKES: dict[str, tuple[Callable[[keras.Model], Any], fl.Plan, str]] = {
         fl.Plan().train("b/**").train(KERNEL, via=fl.LowRank(2)).freeze(KERNEL, rows=[1]),
         "rule 3 (freeze 'a/kernel' (rows 1)) selects elements of 'a/kernel', but rule 2 trains all of it via "
         "rank 2.\n"
-        "  expected: for each weight either elements or one parametrization\n"
+        "  expected: for each weight either elements, or one parametrization, or assignment\n"
         "  fix:      put a rule that freezes or trains the weight as a whole between rules 2 and 3, or leave "
         "one of them out",
     ),

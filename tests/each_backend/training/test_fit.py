@@ -216,7 +216,8 @@ def test_guard_catches_an_assignment() -> None:
         "1 frozen variable changed or went missing.\n"
         "  received: a/kernel (changed)\n"
         "  expected: bits identical to those before training\n"
-        "  fix:      see what assigns to them: a callback, an assign in `call`, an optimizer of your own"
+        "  fix:      see what assigns to them: a callback, an assign in `call`, an optimizer of your own; "
+        "where that is meant, say so in the plan: .assigned('a/kernel')"
     )
 
 
