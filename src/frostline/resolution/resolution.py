@@ -106,6 +106,11 @@ class Resolution(Rendered):
         """How many numbers of weights the model's own code assigns, statistics not counted."""
         return sum(d.weight.size for d in self.decisions if d.assigned)
 
+    @property
+    def elements(self) -> int:
+        """How many numbers the weights have, and those beside them that train; statistics not counted."""
+        return self.trained_elements + self.frozen_elements + self.assigned_elements
+
     def optimizer_memory(self, optimizer: Any) -> int:
         """Return how many bytes of slots an optimizer needs for what trains.
 
@@ -151,7 +156,7 @@ class Resolution(Rendered):
         return self.table()
 
     def _summary(self) -> list[str]:
-        total = self.trained_elements + self.frozen_elements + self.assigned_elements
+        total = self.elements
         lines = [
             f"trains {self.trained_elements:,} of {total:,} elements "
             f"({share(self.trained_elements, total)}), in {len(self.trained)} of "

@@ -141,7 +141,7 @@ def describe(prepared: Prepared) -> list[tuple[str, str]]:
     """Say what a run is about, each line with its heading."""
     config, data = prepared.config, prepared.config.data
     first = prepared.resolutions[0]
-    of = first.trained_elements + first.frozen_elements
+    of = first.elements
     lines = [("model", f"{prepared.model.name} from {data.model}: {count(of, 'element')}")]
     lines.append(("data", _described(prepared)))
     for phase, resolution in zip(prepared.phases, prepared.resolutions, strict=True):

@@ -97,7 +97,7 @@ def _counts(verification: Verification) -> str:
 
 def _phase(phase: PhaseRun) -> str:
     trained = phase.resolution.trained_elements
-    of = trained + phase.resolution.frozen_elements
+    of = phase.resolution.elements
     elements = f"{trained:,} of {of:,} elements ({share(trained, of)})"
     return f"{phase.name}: {count(phase.epochs, 'epoch')}, trained {elements}"
 
