@@ -47,6 +47,7 @@ class Ledger:
         records: The same as a receipt keeps them.
         reachable: Whether it is known that gradients can reach all that trains. Then what did not move is no
             sign that they cannot: the rate may have been 0, or the loss.
+        unchecked: Why that was not looked at before training; empty where it was.
         finite: Whether a run that leaves NaN or infinity fails. Otherwise it is not verified, no more.
     """
 
@@ -56,6 +57,7 @@ class Ledger:
     runs: list[PhaseRun] = field(default_factory=list)
     records: list[PhaseRecord] = field(default_factory=list)
     reachable: bool = False
+    unchecked: str = ""
     finite: bool = True
 
     def close(

@@ -80,6 +80,7 @@ class Receipt(Rendered):
         parts: What was to train of the weights that trained in part, in words, by address: over all phases.
         changed: What differed when the run was resumed all the same, and from which epoch.
         not_compared: What could not be compared when it was resumed.
+        gradients_not_checked: Why it was not looked at whether each trained weight can receive a gradient.
     """
 
     model: str
@@ -96,6 +97,7 @@ class Receipt(Rendered):
     parts: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
+    gradients_not_checked: str = ""
 
     @property
     def verification(self) -> Verification:
@@ -132,6 +134,8 @@ class Receipt(Rendered):
         # Only where there is something to say: a run that went on as it was has the receipt of a whole one.
         data |= {"changed": list(self.changed)} if self.changed else {}
         data |= {"not_compared": list(self.not_compared)} if self.not_compared else {}
+        if self.gradients_not_checked:
+            data["gradients_not_checked"] = self.gradients_not_checked
         return sealed(data)
 
     def save(self, path: str | Path) -> None:
@@ -188,6 +192,7 @@ class Receipt(Rendered):
             parts=_parts_of(data, after),
             changed=tuple(map(str, data.get("changed", ()))),
             not_compared=tuple(map(str, data.get("not_compared", ()))),
+            gradients_not_checked=str(data.get("gradients_not_checked", "")),
         )
 
     def check(
@@ -283,6 +288,10 @@ class Receipt(Rendered):
             ),
             *(f"resumed with changes {one}" for one in self.changed),
             *(f"resumed without comparing {one}" for one in self.not_compared),
+            *(
+                ["gradients were not checked: " + self.gradients_not_checked]
+                * bool(self.gradients_not_checked)
+            ),
             self.verification.renderable("the receipt says"),
         )
 
