@@ -27,7 +27,9 @@ FrostlineError
 ├── LayerError              a layer given what it cannot use
 │   └── MatrixFileError     a file of numbers that cannot be read, with the line where there is one
 ├── MissingDataError        the demo's data packages are not installed
-└── UnsupportedKerasError   an internal of Keras that Frostline relies on is missing
+└── UnsupportedVersionError something that Frostline reads behind public names is missing
+    ├── UnsupportedKerasError   in Keras
+    └── UnsupportedBackendError in JAX, PyTorch or TensorFlow
 """
 
 from __future__ import annotations
@@ -184,8 +186,16 @@ class MissingDataError(FrostlineError):
     """The demo's model or data is not installed."""
 
 
-class UnsupportedKerasError(FrostlineError):
+class UnsupportedVersionError(FrostlineError):
+    """Something that Frostline reads behind the public names of another library is missing."""
+
+
+class UnsupportedKerasError(UnsupportedVersionError):
     """An internal of Keras that Frostline relies on is missing in this version."""
+
+
+class UnsupportedBackendError(UnsupportedVersionError):
+    """An internal of JAX, PyTorch or TensorFlow that Frostline relies on is missing in this version."""
 
 
 def near(word: str, known: Iterable[str], *, most: int = 3) -> list[str]:

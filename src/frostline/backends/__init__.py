@@ -2,4 +2,5 @@
 
 - `dispatch`: picks the module of the backend that Keras runs on.
 - `protocols`: what a module of each name has to offer.
+- `private`: the guard for what is read behind a backend's public names.
 """

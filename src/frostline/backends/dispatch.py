@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import keras
 
+from frostline.backends.private import failures_named
 from frostline.backends.protocols import CustomLoop, GradientCheck, RowLookup, TrainStep
 from frostline.graph.reader import Computation, Measured, Reader, Trace
 
@@ -24,7 +25,8 @@ def of_backend(module: str) -> Any:
 @cache  # a lookup of rows takes microseconds, and asks each time
 def _module(backend: str, module: str) -> Any:
     name = f"frostline.backends.{backend}.{module}"
-    return importlib.import_module(name) if importlib.util.find_spec(name) else None
+    with failures_named():
+        return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 
 def reader() -> Reader:
@@ -53,10 +55,20 @@ def row_lookup() -> RowLookup | None:
 
 
 def trace(computation: Computation) -> Trace:
-    """Read the gradient graph of a computation. Nothing is written to any Keras variable."""
-    return reader().read(computation)
+    """Read the gradient graph of a computation. Nothing is written to any Keras variable.
+
+    Raises:
+        UnsupportedBackendError: The backend's version lacks something that is read of it.
+    """
+    with failures_named():
+        return reader().read(computation)
 
 
 def measure(computation: Computation) -> Measured:
-    """Compute the loss and its gradients once. Nothing is written to any Keras variable."""
-    return reader().measure(computation)
+    """Compute the loss and its gradients once. Nothing is written to any Keras variable.
+
+    Raises:
+        UnsupportedBackendError: The backend's version lacks something that is read of it.
+    """
+    with failures_named():
+        return reader().measure(computation)

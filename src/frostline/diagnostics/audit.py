@@ -190,6 +190,10 @@ def _notes(inspection: Inspection) -> Iterator[str]:
     if inspection.measured and inspection.measured.error:
         error = inspection.measured.error.splitlines()[0]
         yield f"no gradients on this batch, all statuses are by structure alone: the framework says: {error}"
+    for stopped in dict.fromkeys(inspection.loss.stopped):
+        yield f"the training step was seen in part: {stopped}; gradients that it takes later are not known"
+    for unasked in inspection.trace.unasked:
+        yield f"{unasked}; it is taken to pass"
 
 
 def _norms(inspection: Inspection) -> dict[str, float]:

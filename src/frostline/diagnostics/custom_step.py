@@ -10,7 +10,8 @@ import keras
 
 from frostline._keras.methods import patched
 from frostline.backends import dispatch
-from frostline.errors import AuditError
+from frostline.errors import AuditError, UnsupportedVersionError
+from frostline.graph.reader import said
 
 
 def has_custom_step(model: Any) -> bool:
@@ -20,10 +21,17 @@ def has_custom_step(model: Any) -> bool:
     return any(getattr(type(model), n) is not getattr(keras.Model, n) or n in vars(model) for n in own)
 
 
-def loss_of_step(model: Any, x: Any, y: Any, sample_weight: Any) -> Any:
+def loss_of_step(model: Any, x: Any, y: Any, sample_weight: Any, stopped: list[str]) -> Any:
     """Run a model's own training step up to its gradients, and return the loss that it takes them of.
 
     Several losses, as of two networks that train against each other, are added. Nothing is updated.
+
+    Args:
+        model: The model.
+        x: A batch of inputs.
+        y: Its targets.
+        sample_weight: Weights of its samples.
+        stopped: Takes what the step raised behind a gradient, in words: what comes after it was not seen.
 
     Raises:
         AuditError: The step asks for no gradient in a way that can be seen.
@@ -34,10 +42,13 @@ def loss_of_step(model: Any, x: Any, y: Any, sample_weight: Any) -> Any:
     with backend.intercept_gradients(losses.append), _nothing_updated():
         try:
             model.train_step(*backend.arguments(model, data))
-        except Exception:
+        except UnsupportedVersionError:
+            raise
+        except Exception as error:
             # Behind its gradients a step may do what zeros cannot carry; that is not what was asked.
             if not losses:
                 raise
+            stopped.append(f"behind gradient {len(losses)} it raised {said(error)}")
     if not losses:
         raise AuditError(
             f"the training step of the model {model.name!r} takes no gradient that can be seen",

@@ -58,6 +58,7 @@ def explain(loss_fn: Callable[..., Any], variables: Any) -> Explanations:
         notes.append(_CONSTANT)
     if error := trace.error or measured.error:
         notes.append(f"the framework raises an error when asked for these gradients: {error.splitlines()[0]}")
+    notes += [f"{one}; it is taken to pass" for one in trace.unasked]
     explained = {name: diagnosis.explain(name) for name in trace.graph.weights}
     return Explanations(explained, measured.loss, tuple(notes))
 

@@ -31,6 +31,8 @@ class ModelLoss:
         loss: A function of targets and predictions, or the name of one of Keras's, in place of the
             compiled one.
         penalties: Whether the regularizers of weights are part of it.
+        stopped: What a training step of the model's own raised behind a gradient that it took, in words:
+            whatever it takes later was not seen.
     """
 
     model: Any = field(repr=False)
@@ -40,6 +42,7 @@ class ModelLoss:
     sample_weight: Any = field(default=None, repr=False)
     loss: Any = None
     penalties: bool = True
+    stopped: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def computation(self, asked: Iterable[str], *, routes_only: bool = False) -> Computation:
         """Return the computation, with the weights at these addresses as what is asked about.
@@ -91,7 +94,7 @@ class ModelLoss:
 
     def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
         if self.loss is None and has_custom_step(self.model):
-            return loss_of_step(self.model, x, y, sample_weight)
+            return loss_of_step(self.model, x, y, sample_weight, self.stopped)
         predicted = call_for_training(self.model, x)
         if self.loss is not None:
             extra = getattr(self.model, "losses", ())

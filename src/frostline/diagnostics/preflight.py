@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import logging
+import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
 
+import frostline
+from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons
 from frostline.diagnostics.inspection import Inspection, inspect_model
 from frostline.errors import NoGradientError, listed
 from frostline.render import stacked, to_text
 from frostline.resolution.resolution import Resolution
 
-log = logging.getLogger("frostline")
-
 _SAMPLES = 2
 """How many samples are looked at: the structure of a computation does not depend on how many there are."""
+
+_HERE = str(Path(frostline.__file__).parent)
 
 
 def preflight(
     model: Any, resolutions: Sequence[Resolution], x: Any, y: Any = None, sample_weight: Any = None
-) -> bool:
+) -> str:
     """Raise where a weight that the plan trains can receive no gradient, whatever the data.
 
     Looks at the structure alone: nothing is computed but, on PyTorch, one forward pass of two samples. Data
-    that cannot be looked into without consuming them, and a computation that cannot be traced, are let pass.
+    that cannot be looked into without consuming them are let pass. So is a computation that cannot be
+    followed, with a warning: training that works must not fail for the sake of a look at it.
 
     Args:
         model: A compiled model.
@@ -37,40 +42,27 @@ def preflight(
         sample_weight: Weights of the samples.
 
     Returns:
-        Whether it could look: then each weight that the plan trains can receive a gradient.
+        Why the gradients were not checked; empty where they were: then each weight that the plan trains can
+        receive one.
 
     Raises:
         NoGradientError: With the explanation.
     """
     batch = first_samples(x, y, sample_weight)
     if batch is None:
-        return False
-    asked = tuple(dict.fromkeys(d.weight.address for r in resolutions for d in r.trained))
+        return f"{type(x).__name__} gives its samples to training alone"
     try:
-        with inspect_model(
-            model,
-            *batch[:2],
-            plan=resolutions[-1],
-            sample_weight=batch[2],
-            asked=asked,
-            measured=False,
-            routes_only=True,
-            penalties=False,
-        ) as inspection:
-            if inspection.trace.unknown_layers:
-                return False  # layers made in `call`, of which training has more to say
-            dead = [a for a in asked if inspection.diagnosis.status(a) in ("cut", "unused")]
-            explained = [_with_penalty(inspection, address) for address in dead]
+        explained, unchecked = _looked_at(model, resolutions, batch)
     except Exception as error:
-        # Training that works must not fail for the sake of a look at it; it reports its own errors.
-        log.debug("the check before training was left out: %s", error)
-        return False
-    if not dead:
-        return True
+        return _failed(error)
+    if unchecked:
+        return _warned(unchecked)
+    if not explained:
+        return ""
     raise NoGradientError(
         f"the plan trains weights of the model {model.name!r} that can receive no gradient:\n"
         f"{to_text(stacked(*reasons(explained)))}",
-        received=f"a plan that trains {listed(dead, most=6)}",
+        received=f"a plan that trains {listed((one.address for one in explained), most=6)}",
         expected="a differentiable path from each trained weight to the loss",
         remedy="change the model there, or leave these weights out of the plan; preflight=False trains "
         "anyway",
@@ -84,6 +76,52 @@ def _with_penalty(inspection: Inspection, address: str) -> Explanation:
     if all(getattr(variable, "regularizer", None) is None for variable in variables):
         return explanation
     return replace(explanation, note="; ".join(filter(None, (explanation.note, "only its penalty moves it"))))
+
+
+def _looked_at(
+    model: Any, resolutions: Sequence[Resolution], batch: tuple[Any, Any, Any]
+) -> tuple[list[Explanation], str]:
+    """Return explanations of the weights that no gradient can reach, and why that is not known."""
+    asked = tuple(dict.fromkeys(d.weight.address for r in resolutions for d in r.trained))
+    with inspect_model(
+        model,
+        *batch[:2],
+        plan=resolutions[-1],
+        sample_weight=batch[2],
+        asked=asked,
+        measured=False,
+        routes_only=True,
+        penalties=False,
+    ) as inspection:
+        trace, stopped = inspection.trace, inspection.loss.stopped
+        if trace.unknown_layers:
+            # Of which training has more to say.
+            return [], f"the model makes the layer {trace.unknown_layers[0].address!r} while it is called"
+        dead = [a for a in asked if inspection.diagnosis.status(a) in ("cut", "unused")]
+        if dead and stopped:
+            return [], f"the training step ended early, and took no gradient of {listed(dead)}: {stopped[0]}"
+        explained = [_with_penalty(inspection, address) for address in dead]
+        return explained, "" if explained else "; ".join(trace.unasked)
+
+
+def _failed(error: Exception) -> str:
+    """Say that the look itself failed, with what a report of it needs."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(_HERE)]
+    place = f", in {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+    text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return _warned(f"{type(error).__name__}: {text[:500]}{place}")
+
+
+def _warned(reason: str) -> str:
+    backend = keras.backend.backend()
+    warnings.warn(
+        f"gradients were not checked before training: {reason}. Training goes on, and what it moves is "
+        "proved all the same. If the training works, please report this line with the program: Frostline "
+        f"{frostline.__version__}, Keras {keras.__version__}, {backend} {version_of(backend)}; "
+        "preflight=False leaves the check out",
+        stacklevel=4,
+    )
+    return reason
 
 
 def first_samples(x: Any, y: Any, sample_weight: Any, *, most: int = _SAMPLES) -> tuple[Any, Any, Any] | None:

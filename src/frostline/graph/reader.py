@@ -106,12 +106,15 @@ class Trace:
         writes: Assignments to Keras variables.
         unknown_layers: Layers that nobody named; always empty where the computation names no layers.
         error: The error that the framework raises where a gradient is asked for, or "".
+        unasked: Of which operations the framework could not be asked whether a gradient passes, and why; it
+            is taken to pass there.
     """
 
     graph: Graph
     writes: tuple[Write, ...] = ()
     unknown_layers: tuple[UnknownLayer, ...] = ()
     error: str = ""
+    unasked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,17 @@ class Reader(Protocol):
 
     def measure(self, computation: Computation) -> Measured:
         """Compute the loss and the gradients once, and leave every variable as it was."""
+
+
+def unasked(what: str, error: Exception) -> str:
+    """Say what could not be asked of the framework, and what it raised."""
+    return f"{what} could not be asked for ({said(error)})"
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says, in one line that is never empty."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first[:300]}" if first else type(error).__name__
 
 
 def require_loss(value: Any) -> Any:

@@ -55,7 +55,8 @@ def checked(job: Job, progress: Progress) -> Iterator[None]:
             progress.ledger.reachable = True
             if any(_is_absent(gradient) for gradient in gradients) or _has_penalties(job):
                 explained = True
-                progress.ledger.reachable = look_at(job)
+                seen = look_at(job)
+                progress.ledger.reachable, progress.ledger.unchecked = seen.reachable, seen.unchecked
             updated = True
             return apply(gradients, *arguments, **named)
 

@@ -18,7 +18,7 @@ from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.trainability.plan_on_model import functions_kept
 from frostline.training import first_step
-from frostline.training.job import Job, look_at
+from frostline.training.job import GRADIENTS_SEEN, Job, look_at
 from frostline.training.receipt_of_run import versions
 from frostline.training.resume.session import fit_resumably
 from frostline.training.run import Run
@@ -119,10 +119,15 @@ def fit(
         _refuse_epochs(arguments)
     job = Job(model, plan, _resolutions(model, plan), x, y, arguments, guard, keep_state, stop_on_nan)
     _refuse_best_of_other_parts(job)
-    checking = preflight and not functions_kept(model, job.resolutions[0])
+    seen_before = GRADIENTS_SEEN.get(model) is True and functions_kept(model, job.resolutions[0])
+    checking = preflight and not seen_before
     in_first_step = checking and resume is None and first_step.tells(job)
     if checking and not in_first_step:
-        job = replace(job, reachable=look_at(job))
+        job = look_at(job)
+    elif not preflight:
+        job = replace(job, unchecked="preflight=False")
+    elif seen_before:
+        job = replace(job, reachable=True)
     if resume is not None:
         return fit_resumably(job, Path(resume), accept=resume_changed == "accept")
     progress = job.begin()

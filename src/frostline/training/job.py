@@ -10,6 +10,7 @@ from typing import Any
 
 from frostline.diagnostics.preflight import preflight
 from frostline.diagnostics.second_look import SecondLook, second_look
+from frostline.model.attached import Key
 from frostline.optimizers.state import renewals_of
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
@@ -20,6 +21,9 @@ from frostline.training.ledger import Ledger
 from frostline.training.phases import PhaseSwitch, phase_switch
 from frostline.training.receipt_of_run import data_digests
 from frostline.verification.fingerprint import fingerprint_of
+
+GRADIENTS_SEEN: Key[bool] = Key("gradients seen")
+"""Whether the last training of a model was checked for gradients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Job:
         keep_state: Whether slots of weights that stop training are kept.
         stop_on_nan: Whether a loss that is NaN or infinite ends it.
         reachable: Whether it is known that each weight that trains can receive a gradient.
+        unchecked: Why that was not looked at; empty where it was.
     """
 
     model: Any
@@ -49,6 +54,7 @@ class Job:
     keep_state: bool
     stop_on_nan: bool
     reachable: bool = False
+    unchecked: str = ""
 
     def data(self) -> dict[str, str]:
         """Return digests of what is trained on."""
@@ -96,7 +102,8 @@ class Progress:
         cls, job: Job, ledger: Ledger, started: str, seconds: float = 0.0, *, applied: Applied | None = None
     ) -> Progress:
         """Return the progress of a job that has taken some seconds so far."""
-        ledger.reachable, ledger.look = job.reachable, job.look_again
+        ledger.reachable, ledger.unchecked = job.reachable, job.unchecked
+        ledger.look = job.look_again
         switch = None
         if isinstance(job.plan, Schedule):
             switch = phase_switch(
@@ -114,10 +121,11 @@ class Progress:
         return round(time.monotonic() - self.clock, 3)
 
 
-def look_at(job: Job) -> bool:
-    """Raise where a weight that some phase trains can receive no gradient; return whether that was seen.
+def look_at(job: Job) -> Job:
+    """Raise where a weight that some phase trains can receive no gradient; return the job with what was seen.
 
     Raises:
         NoGradientError: With the explanation.
     """
-    return preflight(job.model, job.resolutions, job.x, job.y, job.arguments.get("sample_weight"))
+    why = preflight(job.model, job.resolutions, job.x, job.y, job.arguments.get("sample_weight"))
+    return replace(job, reachable=why == "", unchecked=why or "")

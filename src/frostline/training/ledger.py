@@ -56,6 +56,7 @@ class Ledger:
         reachable: Whether it is known that gradients can reach all that trains. Then what did not move is no
             sign that they cannot: the rate may have been 0, or the loss.
         look: Looks at the loss once more, where what training left behind does not tell.
+        unchecked: Why that was not looked at before training; empty where it was.
         finite: Whether a run that leaves NaN or infinity fails. Otherwise it is not verified, no more.
     """
 
@@ -65,6 +66,7 @@ class Ledger:
     runs: list[PhaseRun] = field(default_factory=list)
     records: list[PhaseRecord] = field(default_factory=list)
     reachable: bool = False
+    unchecked: str = ""
     finite: bool = True
     look: Look = field(default=lambda *_: SecondLook(failure="its data are not at hand"))
 

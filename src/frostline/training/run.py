@@ -42,6 +42,8 @@ class Run:
             weights that the model does not have.
         changed: What differed when the run was resumed with `resume_changed="accept"`, and from which epoch.
         not_compared: What could not be compared with the run in the folder when it was resumed.
+        gradients_not_checked: Why it was not looked at, before the first step, whether each weight that
+            trains can receive a gradient; empty where it was.
 
     Example:
         >>> import keras, numpy as np
@@ -65,6 +67,7 @@ class Run:
     notes: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
+    gradients_not_checked: str = ""
 
     @property
     def verdict(self) -> str:
@@ -84,6 +87,8 @@ class Run:
         lines += [_course(name, history[name]) for name in _LOSSES if history.get(name)]
         lines += [f"changed {one}" for one in self.changed]
         lines += [f"not compared: {one}" for one in self.not_compared]
+        if self.gradients_not_checked:
+            lines.append(f"gradients were not checked: {self.gradients_not_checked}")
         remarks = self.verification.remarks if self.verification is not None else ()
         return "\n".join([*lines, self.verdict, *remarks, *(f"note: {note}" for note in self.notes)])
 

@@ -13,7 +13,7 @@ from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
 from frostline.trainability.plan_on_model import keep_functions
 from frostline.training.guards import guarded, layers_made_in_call
-from frostline.training.job import Job, Progress
+from frostline.training.job import GRADIENTS_SEEN, Job, Progress
 from frostline.training.missing_gradients import no_gradient
 from frostline.training.nan_guard import SPOILT, FiniteGuard, save_between_steps, stops_already
 from frostline.training.phases import BeforeRestoring, restores_values
@@ -123,7 +123,9 @@ def run_of(
     names = [phase.name for phase in job.plan.phases] if isinstance(job.plan, Schedule) else []
     not_run = tuple(name for name in names if name not in {run.name for run in runs})
     differed = {"changed": tuple(changed), "not_compared": tuple(not_compared)}
-    said = {"notes": progress.notes, **differed}
+    unchecked = progress.ledger.unchecked
+    GRADIENTS_SEEN.attach(job.model, not unchecked)
+    said = {"notes": progress.notes, "gradients_not_checked": unchecked, **differed}
     if progress.ledger.before is None:
         return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run, **said)
     receipt = receipt_of(
@@ -133,6 +135,7 @@ def run_of(
         versions=versions,
         started=progress.started,
         seconds=seconds,
+        gradients_not_checked=unchecked,
         **differed,
     )
     return Run(history, runs[-1].resolution, receipt.verification, receipt, runs, resumed, not_run, **said)

@@ -108,6 +108,7 @@ class Receipt(Rendered):
         evidence: What training saw of the gradients, over all phases.
         changed: What differed when the run was resumed all the same, and from which epoch.
         not_compared: What could not be compared when it was resumed.
+        gradients_not_checked: Why it was not looked at whether each trained weight can receive a gradient.
     """
 
     model: str
@@ -126,6 +127,7 @@ class Receipt(Rendered):
     not_compared: tuple[str, ...] = ()
     assigned: tuple[str, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
+    gradients_not_checked: str = ""
 
     @property
     def verification(self) -> Verification:
@@ -170,6 +172,8 @@ class Receipt(Rendered):
         # Only where there is something to say: a run that went on as it was has the receipt of a whole one.
         data |= {"changed": list(self.changed)} if self.changed else {}
         data |= {"not_compared": list(self.not_compared)} if self.not_compared else {}
+        if self.gradients_not_checked:
+            data["gradients_not_checked"] = self.gradients_not_checked
         return sealed(data)
 
     def save(self, path: str | Path) -> None:
@@ -228,6 +232,7 @@ class Receipt(Rendered):
             not_compared=tuple(map(str, data.get("not_compared", ()))),
             assigned=tuple(data.get("assigned", ())),
             evidence=Evidence.from_data(data.get("gradients", {})),
+            gradients_not_checked=str(data.get("gradients_not_checked", "")),
         )
 
     def check(
@@ -337,6 +342,10 @@ class Receipt(Rendered):
             ),
             *(f"resumed with changes {one}" for one in self.changed),
             *(f"resumed without comparing {one}" for one in self.not_compared),
+            *(
+                ["gradients were not checked: " + self.gradients_not_checked]
+                * bool(self.gradients_not_checked)
+            ),
             self.verification.renderable("the receipt says"),
         )
 

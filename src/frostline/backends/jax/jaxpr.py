@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.extend import core
 
+from frostline.backends.jax.internals import frames, function_name, parameter, scopes
 from frostline.backends.jax.tangents import (
     CUSTOM_DERIVATIVE,
     blocking_reasons,
@@ -121,8 +122,8 @@ class JaxprTranslation:
         if self._routes_only and all(node is None for node in inputs):
             return
         # Inside a jitted function both are kept from the call on only: what is known of the call holds there.
-        scopes = _SCOPE.findall(str(equation.source_info.name_stack))
-        layer = scopes[-1] if scopes else layer
+        around = _SCOPE.findall(scopes(equation))
+        layer = around[-1] if around else layer
         where = _place(equation) or where
         for node in self._unplaced.intersection(inputs):
             self._unplaced.discard(node)
@@ -183,7 +184,7 @@ class JaxprTranslation:
         self, equation: core.JaxprEqn, inputs: list[int | None], layer: str | None, where: Where | None
     ) -> list[int]:
         chosen, *rest = inputs  # the index of the branch: an integer, by which its edge is cut
-        branches = [self.run(branch, rest, layer, where) for branch in equation.params["branches"]]
+        branches = [self.run(branch, rest, layer, where) for branch in parameter(equation, "branches")]
         return [
             self._merged("cond", out, [(chosen, None), *((node, None) for node in nodes)], layer, where)
             for out, *nodes in zip(equation.outvars, *branches, strict=True)
@@ -203,8 +204,8 @@ class JaxprTranslation:
     def _scan(
         self, equation: core.JaxprEqn, inputs: list[int | None], layer: str | None, where: Where | None
     ) -> list[int]:
-        closed = equation.params["jaxpr"]
-        consts, carries = equation.params["num_consts"], equation.params["num_carry"]
+        closed = parameter(equation, "jaxpr")
+        consts, carries = parameter(equation, "num_consts"), parameter(equation, "num_carry")
         initial = inputs[consts : consts + carries]
         carried = self._carried(closed.jaxpr, consts, initial, layer, where)
         rest = inputs[consts + carries :]
@@ -212,13 +213,13 @@ class JaxprTranslation:
         for node, result in zip(carried, outputs[:carries], strict=True):
             self.build.edge(result, node)
         # A scan of length zero never runs its body, and hands on what it was given.
-        return [*(outputs[:carries] if equation.params["length"] else carried), *outputs[carries:]]
+        return [*(outputs[:carries] if parameter(equation, "length") else carried), *outputs[carries:]]
 
     def _while(
         self, equation: core.JaxprEqn, inputs: list[int | None], layer: str | None, where: Where | None
     ) -> list[int]:
-        test, inner = equation.params["cond_jaxpr"], equation.params["body_jaxpr"]
-        of_test, of_body = equation.params["cond_nconsts"], equation.params["body_nconsts"]
+        test, inner = parameter(equation, "cond_jaxpr"), parameter(equation, "body_jaxpr")
+        of_test, of_body = parameter(equation, "cond_nconsts"), parameter(equation, "body_nconsts")
         initial = inputs[of_test + of_body :]
         carried = self._carried(inner.jaxpr, of_body, initial, layer, where)
         outputs = self.run(inner, [*inputs[of_test : of_test + of_body], *carried], layer, where)
@@ -241,15 +242,10 @@ class JaxprTranslation:
 def _operation(equation: core.JaxprEqn) -> str:
     name = equation.primitive.name
     if name in CUSTOM_DERIVATIVE:
-        # What the user called the function, without the names of those it was defined in.
-        return str(equation.params["call_jaxpr"].jaxpr.debug_info.func_name).rpartition(".")[2]
+        return function_name(equation)
     return _NAMES.get(name, name)
 
 
 def _place(equation: core.JaxprEqn) -> Where | None:
     """The user's line of an equation; inside a jitted function JAX keeps only the frames inside it."""
-    traceback = equation.source_info.traceback
-    if traceback is None:
-        return None
-    frames = ((f.file_name, f.line_num, f.function_name.rpartition(".")[2]) for f in traceback.frames)
-    return users_line(frames)
+    return users_line(frames(equation))

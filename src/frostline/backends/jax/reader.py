@@ -14,7 +14,7 @@ import numpy as np
 
 from frostline.backends.jax.jaxpr import JaxprTranslation, is_inexact, scope_name
 from frostline.graph.ir import Kind, Leaf
-from frostline.graph.reader import Computation, Measured, Trace, require_loss, trace_of_host_read
+from frostline.graph.reader import Computation, Measured, Trace, require_loss, said, trace_of_host_read
 from frostline.graph.source_lines import is_own_class, run_user_code, users_line_of_error
 from frostline.graph.watch import Watch
 
@@ -72,7 +72,7 @@ def measure(computation: Computation) -> Measured:
         try:
             value, gradients = jax.jit(jax.value_and_grad(loss))(chosen, inputs.values)
         except (TypeError, ValueError, NotImplementedError) as error:
-            return Measured(float("nan"), {}, error=str(error))
+            return Measured(float("nan"), {}, error=str(error).strip() or said(error))
     names = [inputs.leaves[place][0] for place in weights]
     return Measured(float(value), {n: np.asarray(g) for n, g in zip(names, gradients, strict=True)})
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jax.extend import core
 
+from frostline.backends.jax import internals
 from frostline.graph.ir import Reason
 
 Reasons = tuple[tuple[Reason | None, ...], ...]
@@ -50,12 +51,12 @@ def blocking_reasons(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Reasons:
 
 def is_differentiable(atom: Any) -> bool:
     """Whether a variable of a jaxpr is of a floating or complex dtype."""
-    dtype = getattr(atom.aval, "dtype", None)
+    dtype = getattr(internals.shape_of(atom), "dtype", None)
     return dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
 
 
 def _dtypes(atoms: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(str(getattr(atom.aval, "dtype", atom.aval)) for atom in atoms)
+    return tuple(str(getattr(one, "dtype", one)) for one in map(internals.shape_of, atoms))
 
 
 def _differentiate(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Reasons:
@@ -88,13 +89,12 @@ def _differentiate(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Reasons:
 def _as_function(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> tuple[Callable[..., Any], list[Any]]:
     """The equation as a function of its inputs, each once, and those inputs."""
     atoms = list(dict.fromkeys(atom for atom in equation.invars if not isinstance(atom, core.Literal)))
-    single: Any = jaxpr
-    single = single.replace(constvars=[], invars=atoms, outvars=list(equation.outvars), eqns=[equation])
-    return core.jaxpr_as_fun(core.ClosedJaxpr(single, ())), atoms
+    return core.jaxpr_as_fun(internals.alone(jaxpr, equation, atoms)), atoms
 
 
 def _spec(atom: Any) -> Any:
-    return jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype)  # type: ignore[no-untyped-call]
+    shape = internals.shape_of(atom)
+    return jax.ShapeDtypeStruct(shape.shape, shape.dtype)  # type: ignore[no-untyped-call]
 
 
 def _tangents_pass(function: Callable[..., Any], specs: list[Any], place: int) -> list[bool]:

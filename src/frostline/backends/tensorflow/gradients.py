@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from frostline.backends.tensorflow import internals
+from frostline.errors import UnsupportedVersionError
 from frostline.graph.ir import Reason
+from frostline.graph.reader import unasked as text_of_unasked
 
 VALUELESS = frozenset(
     {"Shape", "ShapeN", "Rank", "Size", "ZerosLike", "OnesLike", "TensorListLength", "TensorListElementShape"}
@@ -71,10 +73,15 @@ _known: dict[tuple[Any, ...], tuple[Reason | None, ...]] = {}
 """What operations without a gradient of their own answered before."""
 
 
-def reasons(operation: Any, output: int) -> tuple[Reason | None, ...]:
+def reasons(operation: Any, output: int, unasked: list[str]) -> tuple[Reason | None, ...]:
     """Say for each input why no gradient comes to it from an output, None where one does.
 
     By evidence: an input without a gradient is one for which the registered function returns none, or zeros.
+
+    Args:
+        operation: The operation.
+        output: The number of its output.
+        unasked: Takes what could not be asked, in words: there a gradient is taken to pass.
     """
     inputs = operation.inputs
     if not differentiable(operation.outputs[output]) or not any(map(differentiable, inputs)):
@@ -89,12 +96,16 @@ def reasons(operation: Any, output: int) -> tuple[Reason | None, ...]:
     if function is None:
         return _alike("not_differentiable", inputs)
     if function is not internals.usual_gradient_function(operation):
-        return _called(operation, output, function, "zero_gradient")
+        return _called_or_noted(operation, output, function, "zero_gradient", unasked)
     dtypes = tuple(tensor.dtype for tensor in inputs)
     key = (operation.type, output, dtypes, len(operation.outputs))
-    if key not in _known:
-        _known[key] = _called(operation, output, function, "not_differentiable")
-    return _known[key]
+    if key in _known:
+        return _known[key]
+    before = len(unasked)
+    answer = _called_or_noted(operation, output, function, "not_differentiable", unasked)
+    if len(unasked) == before:
+        _known[key] = answer
+    return answer
 
 
 def is_custom(operation: Any) -> bool:
@@ -110,6 +121,19 @@ def _alike(reason: Reason | None, inputs: Sequence[Any]) -> tuple[Reason | None,
     return (reason,) * len(inputs)
 
 
+def _called_or_noted(
+    operation: Any, output: int, function: Callable[..., Any], missing: Reason, unasked: list[str]
+) -> tuple[Reason | None, ...]:
+    try:
+        return _called(operation, output, function, missing)
+    except UnsupportedVersionError:
+        raise
+    except Exception as error:  # a function of the user's may raise anything, and not in training
+        what = f"the gradient of {operation.name} ({operation.type})"
+        unasked.append(text_of_unasked(what, error))
+        return _alike(None, operation.inputs)
+
+
 def _called(
     operation: Any, output: int, function: Callable[..., Any], missing: Reason
 ) -> tuple[Reason | None, ...]:
@@ -122,9 +146,6 @@ def _called(
             gradients = function(operation, *incoming)
         except (LookupError, NotImplementedError):
             return _alike("unregistered", operation.inputs)
-        except Exception:
-            # A gradient that raises raises in training too, and says there why.
-            return _alike(None, operation.inputs)
         gradients = gradients if isinstance(gradients, list | tuple) else [gradients]
         alone = sum(differentiable(tensor) for tensor in operation.outputs) == 1
         zeros = _Zeros()

@@ -1,6 +1,6 @@
 """Every private name of TensorFlow that the reader relies on, one small function each.
 
-Tried on TensorFlow 2.21; `tests/each_backend/backends/tensorflow/test_reader.py` fails when a name goes away.
+Tried on TensorFlow 2.21; `tests/each_backend/backends/test_private_names.py` fails when a name goes away.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import context, lift_to_graph
-from tensorflow.python.framework import ops
-from tensorflow.python.ops import stateful_random_ops
 
-FuncGraph: Any = tf.__internal__.FuncGraph
-SymbolicTensor: Any = tf.__internal__.SymbolicTensor
+from frostline.backends.private import module, private
+
+_context = module("tensorflow.python.eager.context")
+_lift = module("tensorflow.python.eager.lift_to_graph")
+_ops = module("tensorflow.python.framework.ops")
+_random = module("tensorflow.python.ops.stateful_random_ops")
+
+FuncGraph: Any = private(private(tf, "__internal__"), "FuncGraph")
+SymbolicTensor: Any = private(private(tf, "__internal__"), "SymbolicTensor")
 
 
 def gradient_function(operation: Any) -> Callable[..., Any] | None:
@@ -26,14 +30,15 @@ def gradient_function(operation: Any) -> Callable[..., Any] | None:
     Raises:
         LookupError: TensorFlow knows no gradient for it.
     """
-    found: Callable[..., Any] | None = ops.get_gradient_function(operation)
+    found: Callable[..., Any] | None = private(_ops, "get_gradient_function")(operation)
     return found
 
 
 def usual_gradient_function(operation: Any) -> Callable[..., Any] | None:
     """Return what computes the gradients of operations of its type, unless overridden for one of them."""
+    registry = private(_ops, "gradient_registry")
     try:
-        found: Callable[..., Any] | None = ops.gradient_registry.lookup(operation.type)
+        found: Callable[..., Any] | None = registry.lookup(operation.type)
     except LookupError:
         return None
     return found
@@ -43,7 +48,7 @@ def called_graph(operation: Any, function: Any) -> Any:
     """Return the graph of a function that an operation calls, given the value of its attribute."""
     graph = operation.graph
     while graph is not None:
-        found = graph._get_function(function.name)
+        found = private(graph, "_get_function")(function.name)
         if found is not None:
             return found.graph
         graph = getattr(graph, "outer_graph", None)
@@ -52,18 +57,18 @@ def called_graph(operation: Any, function: Any) -> Any:
 
 def same_handle(tensor: Any, like: Any) -> None:
     """Note on a variant or resource tensor what `like` is known to hold."""
-    handle = getattr(like, "_handle_data", None)
+    handle = getattr(like, "_handle_data", None)  # only tensors that refer to something have it
     if handle is not None:
         tensor._handle_data = handle
 
 
 def evaluated(tensor: Any) -> Any:
     """Compute a tensor of an unfinished graph from what the graph captured."""
-    captured = list(tensor.graph.internal_captures)
+    captured = list(private(tensor.graph, "internal_captures"))
 
     def lifted() -> Any:
         graph = tf.compat.v1.get_default_graph()
-        copies = lift_to_graph.lift_to_graph([tensor], graph, sources=captured, handle_captures=True)
+        copies = private(_lift, "lift_to_graph")([tensor], graph, sources=captured, handle_captures=True)
         return copies[tensor]
 
     with tf.init_scope():
@@ -79,7 +84,15 @@ VARIABLE: Any = type(tf.Variable(0.0, trainable=False))
 
 def wants_autograph(function: Any) -> bool:
     """Whether a function made by `tf.function` has its Python loops and conditions translated."""
-    return bool(getattr(function, "_autograph", True))
+    return bool(private(function, "_autograph"))
+
+
+def with_autograph(python: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a Python function with its loops and conditions translated."""
+    autograph = private(private(tf, "__internal__"), "autograph")
+    status = private(autograph, "control_status_ctx")()
+    translated: Callable[..., Any] = private(autograph, "tf_convert")(python, status, user_requested=True)
+    return translated
 
 
 @contextmanager
@@ -89,9 +102,9 @@ def random_numbers_kept() -> Iterator[None]:
     The kernels of the older random operations count by themselves, one for each pair of seeds. Another global
     seed keeps them from counting on.
     """
-    eager = context.context()
-    seeds = eager._seed, getattr(eager, "_rng", None)
-    generator = stateful_random_ops.global_generator
+    eager = private(_context, "context")()
+    seeds = private(eager, "_seed"), getattr(eager, "_rng", None)  # it has none before a seed was set
+    generator = private(_random, "global_generator")
     # A copy: drawing changes the state in place, also for those who have read it.
     state = np.array(generator.state) if generator is not None else None
     if seeds[1] is not None:

@@ -12,7 +12,8 @@ import tensorflow as tf
 from frostline.backends.tensorflow import internals
 from frostline.backends.tensorflow.host_reads import methods_replaced
 from frostline.backends.tensorflow.tracing import functions_inlined, native, placed
-from frostline.graph.reader import Computation, Measured, ReadVariable
+from frostline.errors import UnsupportedVersionError
+from frostline.graph.reader import Computation, Measured, ReadVariable, said
 from frostline.graph.source_lines import run_user_code
 from frostline.graph.watch import Watch
 
@@ -36,14 +37,20 @@ def measure(computation: Computation) -> Measured:
                 return _measured(*_step(computation))
         except _RefusedError as error:
             refused = str(error)
-        except Exception as error:
-            return Measured(float("nan"), {}, error=str(error))
+        except UnsupportedVersionError:
+            raise
+        except Exception as error:  # of the user's loss, or of TensorFlow; an audit prints it
+            return Measured(float("nan"), {}, error=str(error).strip() or said(error))
         compiled = tf.function(lambda: _step(computation), autograph=False, jit_compile=True)
         try:
             with _variables_kept():
                 return _measured(*compiled.get_concrete_function()())
-        except Exception:
+        except UnsupportedVersionError:
+            raise
+        except _RefusedError:
             return Measured(float("nan"), {}, error=refused)
+        except Exception as error:
+            return Measured(float("nan"), {}, error=f"{refused}; compiled by XLA: {said(error)}")
 
 
 def _step(computation: Computation) -> tuple[Any, dict[str, Any]]:

@@ -26,4 +26,10 @@ def read(computation: Computation) -> Trace:
     translation = GraphTranslation(computation, recording)
     graph = translation.graph()
     watch = recording.watch
-    return Trace(graph, tuple(watch.writes), tuple(watch.unknown_layers), translation.error(graph))
+    return Trace(
+        graph,
+        tuple(watch.writes),
+        tuple(watch.unknown_layers),
+        translation.error(graph),
+        tuple(dict.fromkeys(translation.unasked)),
+    )

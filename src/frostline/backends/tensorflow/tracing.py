@@ -136,8 +136,7 @@ def functions_inlined() -> Iterator[None]:
         if tf.executing_eagerly():
             return python(*arguments, **options)
         if internals.wants_autograph(function):
-            status = tf.__internal__.autograph.control_status_ctx()
-            python = tf.__internal__.autograph.tf_convert(python, status, user_requested=True)
+            python = internals.with_autograph(python)
         arguments, options = keras.tree.map_structure(_as_tensor, (arguments, options))
         return python(*arguments, **options)
 

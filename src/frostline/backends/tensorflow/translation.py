@@ -26,6 +26,9 @@ class GraphTranslation:
 
     `values` maps the `id` of each tensor to its index. A graph that is called twice is walked twice: what it
     gives depends on what it is called with.
+
+    Attributes:
+        unasked: Of which operations TensorFlow could not be asked for the gradient, in words.
     """
 
     def __init__(self, computation: Computation, recording: Recording) -> None:
@@ -33,6 +36,7 @@ class GraphTranslation:
         self._build = Builder()
         self._unread = {source.name: source for source in computation.variables if source.kind == "weight"}
         self._sources = _sources(computation, recording)
+        self.unasked: list[str] = []
         self._host_reads: list[int] = []
         """Nodes of the values that have left the graph so far: a later constant may come from any of them."""
         self._waiting = list(recording.answers.host_reads)
@@ -120,7 +124,7 @@ class GraphTranslation:
                 continue
             inputs: list[tuple[int, Reason | None]] = []
             if operation.type not in VALUELESS:
-                inputs = list(zip(given, reasons(operation, output), strict=True))
+                inputs = list(zip(given, reasons(operation, output, self.unasked), strict=True))
             if custom:
                 # TensorFlow runs the function, then puts an identity behind it that takes the results and the
                 # arguments. A value comes from its own result alone, gradients go to the arguments.

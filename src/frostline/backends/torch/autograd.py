@@ -13,8 +13,17 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from frostline.backends.torch.internals import is_of_complex, random_gradients, rounds_quotient
+from frostline.backends.torch.internals import (
+    is_custom,
+    is_of_complex,
+    leaf_of,
+    random_gradients,
+    require_record_names,
+    rounds_quotient,
+)
+from frostline.errors import UnsupportedVersionError
 from frostline.graph.ir import Reason
+from frostline.graph.reader import unasked
 
 AutogradKey = tuple[Any, int] | int
 """A differentiable value: a node of the record and the number of its output, or the `id` of a leaf tensor."""
@@ -43,11 +52,6 @@ def kind_of(node: Any) -> str:
     return _NUMBER.sub("", str(node.name()).rpartition("::")[2])
 
 
-def is_custom(node: Any) -> bool:
-    """Whether a node comes from a `torch.autograd.Function` written in Python."""
-    return hasattr(node, "needs_input_grad")
-
-
 class Record:
     """PyTorch's record, read as far back as values that are known already.
 
@@ -56,11 +60,14 @@ class Record:
 
     Attributes:
         leaves: The leaf tensors that were met, by their `id`.
+        unasked: What could not be asked, in words: there a gradient is taken to pass.
     """
 
     def __init__(self, is_known: Callable[[Any], bool]) -> None:
+        require_record_names()
         self.knows = is_known
         self.leaves: dict[int, torch.Tensor] = {}
+        self.unasked: list[str] = []
         self._custom: dict[Any, list[Reason | None]] = {}
 
     def forget(self) -> None:
@@ -96,7 +103,7 @@ class Record:
             if before is None or (place == 0 and kind in _OVERWRITES):
                 continue
             # The node of a leaf lives only as long as something holds it; the tensor itself stays the same.
-            variable = getattr(before, "variable", None)
+            variable = leaf_of(before)
             key: AutogradKey = (before, output)
             if variable is not None:
                 key = id(variable)
@@ -114,9 +121,18 @@ class Record:
             return "unregistered"
         if is_custom(node):
             if node not in self._custom:
-                self._custom[node] = _given_by(node)
+                self._custom[node] = self._given_by(node)
             return self._custom[node][place]
         return None
+
+    def _given_by(self, node: Any) -> list[Reason | None]:
+        try:
+            return _given_by(node)
+        except UnsupportedVersionError:
+            raise
+        except Exception as error:  # a user's function may raise anything, and not in training
+            self.unasked.append(unasked(f"the gradient of {kind_of(node)}", error))
+            return [None] * len(node.next_functions)
 
 
 def _given_by(node: Any) -> list[Reason | None]:
@@ -130,10 +146,7 @@ def _given_by(node: Any) -> list[Reason | None]:
     if kind_of(node) == "CheckpointFunction":  # running it would write to `grad`
         return everything_passes
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), _ZeroTimes():
-        try:
-            given = node.apply(*random_gradients(node))
-        except Exception:  # whatever a user's function raises, the measured step will say it
-            return everything_passes
+        given = node.apply(*random_gradients(node))
     given = given if isinstance(given, tuple | list) else (given,)
     # It returns one gradient for each argument of `forward`; the record has only those that need one.
     wanted = iter(one for one, needed in zip(given, node.needs_input_grad, strict=False) if needed)

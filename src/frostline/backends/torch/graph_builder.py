@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from frostline.backends.torch import functions
-from frostline.backends.torch.autograd import AutogradKey, Record, autograd_key, is_custom, kind_of
+from frostline.backends.torch.autograd import AutogradKey, Record, autograd_key, kind_of
+from frostline.backends.torch.internals import is_custom
 from frostline.backends.torch.values import TensorValues, Use, is_differentiable
 from frostline.graph.ir import Builder, Graph, Kind, Leaf, Reason, Where
 
@@ -58,6 +59,11 @@ class TorchGraphBuilder:
                 left: Reason | None = "no_grad" if consumer in self._unrecorded_in_use else None
                 self._build.edge(producer, consumer, reason or left)
         return self._build.graph(loss)
+
+    @property
+    def unasked(self) -> tuple[str, ...]:
+        """What could not be asked of PyTorch, in words."""
+        return tuple(dict.fromkeys(self._record.unasked))
 
     def forget(self) -> None:
         """Let go of everything but the nodes and edges: it would wait for the garbage collector otherwise."""

@@ -1,13 +1,23 @@
-"""What PyTorch tells of tensors and of its record only under private names."""
+"""What PyTorch tells of tensors and of its record only under private names.
+
+Tried on PyTorch 2.13; `tests/each_backend/backends/test_private_names.py` fails when a name goes away.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
-from torch._C import _DisableTorchDispatch, _functorch, _len_torch_dispatch_stack
+
+from frostline.backends.private import missing, module, private
+
+_C = module("torch._C")
+_functorch = private(_C, "_functorch")
+_len_torch_dispatch_stack = private(_C, "_len_torch_dispatch_stack")
+_DisableTorchDispatch = private(_C, "_DisableTorchDispatch")
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _NOTHING = nullcontext()
@@ -15,12 +25,13 @@ _NOTHING = nullcontext()
 
 def writes_to(tensor: torch.Tensor) -> int:
     """Return how often the memory of a tensor was written to, through whichever tensor."""
-    return 0 if tensor.is_inference() else int(tensor._version)
+    return 0 if tensor.is_inference() else int(private(tensor, "_version"))
 
 
 def base_of(tensor: torch.Tensor) -> torch.Tensor | None:
     """Return the tensor that this one is a view of, None where it is none."""
-    return tensor._base
+    base: torch.Tensor | None = private(tensor, "_base")
+    return base
 
 
 def beneath_skipped(tensors: Iterable[torch.Tensor]) -> AbstractContextManager[Any]:
@@ -40,10 +51,48 @@ def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def leaf_of(node: Any) -> torch.Tensor | None:
+    """Return the leaf tensor that a node of the record collects the gradient of, None for other nodes."""
+    leaf: torch.Tensor | None = getattr(node, "variable", None)
+    return leaf
+
+
+def is_custom(node: Any) -> bool:
+    """Whether a node comes from a `torch.autograd.Function` written in Python."""
+    return hasattr(node, "needs_input_grad")
+
+
+@cache
+def require_record_names() -> None:
+    """Raise where PyTorch's record lacks a name whose absence would otherwise read as an answer.
+
+    Raises:
+        UnsupportedBackendError: With the name.
+    """
+    with torch.enable_grad():
+        number = torch.ones((), requires_grad=True)
+        halved = torch.div(number, 2.0, rounding_mode="floor").grad_fn
+        given = _Same.apply(number).grad_fn  # type: ignore[no-untyped-call]
+    private(halved, "_saved_rounding_mode")
+    private(private(halved, "next_functions")[0][0], "variable")
+    if not is_custom(given):
+        raise missing("the node of a torch.autograd.Function has no attribute 'needs_input_grad'")
+
+
+class _Same(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, number: Any) -> Any:
+        return number.clone()
+
+    @staticmethod
+    def backward(_: Any, gradient: Any) -> Any:
+        return gradient
+
+
 def random_gradients(node: Any) -> list[torch.Tensor]:
     """Return random gradients, no number of them zero, for the outputs of a node of the record."""
     made = []
-    for output in node._input_metadata:
+    for output in private(node, "_input_metadata"):
         number = torch.rand(tuple(output.shape), dtype=output.dtype, device=output.device)
         made.append((number + 0.5).requires_grad_())
     return made
@@ -56,4 +105,4 @@ def rounds_quotient(node: Any) -> bool:
 
 def is_of_complex(node: Any) -> bool:
     """Whether a node that keeps its operand had a complex one."""
-    return bool(node._saved_self.is_complex())
+    return bool(private(node, "_saved_self").is_complex())

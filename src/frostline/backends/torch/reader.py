@@ -54,8 +54,8 @@ def read(computation: Computation) -> Trace:
             recorder.builder.name(one.tensor, one.kind, one.name)
         with watch, recorder:
             loss = run_user_code(computation.loss, *arguments)
-        graph = recorder.graph(require_loss(loss))
-    return Trace(graph, tuple(watch.writes), tuple(watch.unknown_layers), recorder.error)
+        graph, unasked = recorder.graph(require_loss(loss)), recorder.builder.unasked
+    return Trace(graph, tuple(watch.writes), tuple(watch.unknown_layers), recorder.error, unasked)
 
 
 def measure(computation: Computation) -> Measured:
