@@ -41,7 +41,7 @@ _MEANING: dict[Outcome, str] = {
     "unmoved": "planned to train, and did not move",
     "moved": "statistic of a layer in training mode, and moved",
     "held": "statistic, every bit as before",
-    "state": "random-seed or metric state, never trained",
+    "state": "seed, metric or layer state, never trained",
     "missing": "in one of the two models only",
     "not finite": "allowed to move, and holds NaN or infinity where it held numbers",
 }
@@ -314,7 +314,7 @@ def _finding(
     parts: Mapping[str, str] | None,
 ) -> VariableFinding:
     role = (new or old).role  # type: ignore[union-attr]
-    if role in ("seed", "metric"):
+    if role in ("seed", "metric", "state"):
         return VariableFinding(address, role, "state", False)
     if old is None or new is None:
         return VariableFinding(address, role, "missing", True)

@@ -65,7 +65,7 @@ def identity(
         made_of: The configuration and the code of all of it, from `configuration`.
     """
     may_change = set(changing)
-    kept = {a: d for a, d in before.items() if d.role in ("weight", "statistic", "seed")}
+    kept = {a: d for a, d in before.items() if d.role in ("weight", "statistic", "seed", "state")}
     settings = {k: plain(v) for k, v in arguments.items() if k not in _NO_PART | _DATA}
     validation = {"validation_data": arguments.get("validation_data")}
     found = {

@@ -36,7 +36,7 @@ class RunState:
 
     @cached_property
     def moving(self) -> tuple[Weight, ...]:
-        """What may change in the run: what trains or moves in any phase, and seeds."""
+        """What may change in the run: what trains or moves in any phase, seeds, what layers remember."""
         inventory = self.job.resolutions[0].inventory
         moves = {
             decision.weight.address
@@ -44,7 +44,7 @@ class RunState:
             for decision in (*resolution.trained, *resolution.statistics)
             if decision.trains
         }
-        return tuple(w for w in inventory if w.address in moves or w.role == "seed")
+        return tuple(w for w in inventory if w.address in moves or w.role in ("seed", "state"))
 
     @cached_property
     def parts(self) -> Parts:
