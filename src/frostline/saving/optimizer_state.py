@@ -26,6 +26,7 @@ from frostline.model.alignment import Known, align, renamed
 from frostline.model.inventory import Inventory, inventory
 from frostline.optimizers.rebuild import restore_history, set_targets
 from frostline.optimizers.state import SlotHistory, Target, history_of, named_variables, targets_of
+from frostline.saving.native_lora import layers_with_lora
 
 _VARIABLES, _PARKED = "optimizer/", "parked/"
 
@@ -155,6 +156,8 @@ def is_built_alike_by_keras(model: Any, model_inventory: Inventory, targets: tup
     """
     if any(weight.combination is not None for weight in model_inventory):
         return False
+    if layers_with_lora(model_inventory):
+        return False  # Keras merges the factors and would put their slots on new ones.
     weights = model_inventory.of_role("weight")
     trained = [target.address for target in targets]
     flags = [layer_flag(node.layer) for node in model_inventory.layers]
