@@ -24,7 +24,7 @@ def is_held(variable: Any) -> bool:
 def holdings_of(layer: Any) -> Holdings:
     """Return what a layer holds beside its Keras variables.
 
-    What Frostline finds of one place is one object as long as the layer holds it, so that decisions, slots and
+    What Frostline finds of one place is one object as long as the layer holds it, so that decisions and
     snapshots know it again.
     """
     # Not at the top: the dispatch loads Keras.
@@ -40,9 +40,7 @@ def holdings_of(layer: Any) -> Holdings:
     return replace(found, states=_known_again(layer, found.states), names=names)
 
 
-def _known_again(
-    layer: Any, states: tuple[tuple[str, HeldState], ...]
-) -> tuple[tuple[str, HeldState], ...]:
+def _known_again(layer: Any, states: tuple[tuple[str, HeldState], ...]) -> tuple[tuple[str, HeldState], ...]:
     """Put those that were found before in the places of those found now."""
     if not states:
         return states

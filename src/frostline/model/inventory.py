@@ -27,7 +27,7 @@ from frostline.model.addresses import (
     walk,
 )
 from frostline.model.addresses import Role as Role
-from frostline.model.alignment import stem_of_name
+from frostline.model.alignment import Known, stem_of_name
 from frostline.model.checks import require_built, require_keras_layer
 from frostline.model.held_state import holdings_of, is_held, is_lookup
 
@@ -63,6 +63,10 @@ class Weight:
     variable: Any = field(repr=False, compare=False)
     stem: str = field(default="", repr=False, compare=False)
     former: str = field(default="", repr=False, compare=False)
+
+    def known(self, kind: object) -> Known:
+        """Return what is known of it beside its address, to find it in another copy of the model."""
+        return Known(kind, self.stem, self.former, self.is_held or self.role == "state")
 
     @property
     def is_held(self) -> bool:
@@ -283,6 +287,25 @@ def inventory(model: Any) -> Inventory:
         _layers(model, routes, weights, stems),
         _modules(by_address, weights),
         {address: held.refused for address, held in by_address.items() if held.refused},
+    )
+
+
+def require_holdable(model_inventory: Inventory) -> None:
+    """Check that all state of a model can be read and put back.
+
+    Raises:
+        ModelError: Some cannot; names it.
+    """
+    if not model_inventory.refused:
+        return
+    found = [joined(a, one) for a, phrases in model_inventory.refused.items() for one in phrases]
+    raise ModelError(
+        f"the model {model_inventory.model_name!r} holds state that Frostline cannot read and put back, so "
+        "nothing could be said of what training does to it",
+        received=listed(found, most=8),
+        expected="state in Keras variables, dense buffers of PyTorch modules, or tf.Variables of numbers",
+        remedy="make it with self.add_weight(trainable=False), or train with guard=False and without resume, "
+        "which proves nothing",
     )
 
 

@@ -1,7 +1,7 @@
 """Modules of the backend's own inside a layer: which of them a plan freezes, and how they run then.
 
-One `TorchModuleWrapper` may hold a whole network. So what holds of Keras layers holds of the modules in it: one
-whose weights are all frozen runs in inference mode, with all that is in it.
+One `TorchModuleWrapper` may hold a whole network. So what holds of Keras layers holds of the modules in it:
+one whose weights are all frozen runs in inference mode, with all that is in it.
 """
 
 from __future__ import annotations

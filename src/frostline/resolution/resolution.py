@@ -168,9 +168,7 @@ class Resolution(Rendered):
         node_of = {node.address: node for node in self.inventory.modules}
         forced = {m.address for m in self.module_modes if m.forced}
         inside = [a for a in forced if node_of[a].layer not in forced_layers]
-        outermost = sorted(
-            (a for a in inside if a.rpartition("/")[0] not in forced), key=list(node_of).index
-        )
+        outermost = sorted((a for a in inside if a.rpartition("/")[0] not in forced), key=list(node_of).index)
         if not outermost:
             return []
         names = listed(outermost, most=3)

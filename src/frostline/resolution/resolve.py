@@ -198,5 +198,7 @@ def _statistic(
         why = "a constant of its layer"
     else:
         what = "module" if weight.address in held else "layer"
-        why = f"rule {number}: {rule}" if rule and action == "freeze" else f"its {what} runs in inference mode"
+        why = (
+            f"rule {number}: {rule}" if rule and action == "freeze" else f"its {what} runs in inference mode"
+        )
     return Decision(weight, moves, number, 1.0, 1.0, why)

@@ -15,7 +15,7 @@ _STATE = "state/"
 
 
 def held_weights(model_inventory: Inventory) -> list[Weight]:
-    """Return what Keras's own files need not hold: state that is no Keras variable, and memories of layers."""
+    """Return what Keras's files need not hold: state that is no Keras variable, and memories of layers."""
     return [weight for weight in model_inventory if weight.is_held or weight.role == "state"]
 
 
@@ -33,8 +33,8 @@ def names_of_held(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict[
         ModelFileError: The model holds other state.
     """
     # A table may have grown since the model was made; its terms are in the file.
-    present = {w.address: Known(w.role, w.stem) for w in held_weights(model_inventory)}
-    names = dict(align({a: Known(None) for a in saved}, _of_any_kind(present), renamed=True).names)
+    present = {w.address: Known(None, w.stem) for w in held_weights(model_inventory)}
+    names = dict(align({a: Known(None) for a in saved}, present, renamed=True).names)
     if set(names.values()) == set(present):
         return names
     raise ModelFileError(
@@ -70,7 +70,3 @@ def restore_held(
 
 def _may_grow(weight: Weight) -> bool:
     return weight.name == "vocabulary" and weight.dtype == "uint8"
-
-
-def _of_any_kind(known: Mapping[str, Known]) -> dict[str, Known]:
-    return {address: Known(None, one.stem) for address, one in known.items()}

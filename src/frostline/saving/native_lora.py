@@ -76,9 +76,9 @@ def restore_exactly(
 
 def _misfit(address: str, received: str, about: Mapping[str, Any]) -> ModelFileError:
     return ModelFileError(
-        f"the layer {address!r} had LoRA of rank {about['rank']} when it was saved, and has not in this model",
+        f"the layer {address!r} had LoRA of rank {about['rank']} when it was saved, and has not now",
         received=received,
         expected=f"LoRA of rank {about['rank']}",
-        remedy="a custom layer may have changed since; keras.models.load_model opens the model with the merged "
-        "kernel",
+        remedy="a custom layer may have changed since; keras.models.load_model opens the model with a "
+        "merged kernel",
     )

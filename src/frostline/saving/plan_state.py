@@ -14,7 +14,7 @@ from frostline._keras.layers import layer_flag, set_layer_flag
 from frostline._keras.variables import dtype_of, read_value, to_numpy
 from frostline.errors import ModelFileError, PlanError, listed
 from frostline.files.tensor_file import Array
-from frostline.model.alignment import Known, align, renamed
+from frostline.model.alignment import Known, align, former_names, renamed, warn_of_former_names
 from frostline.model.inventory import Inventory, Weight, inventory
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.install import parametrize
@@ -221,8 +221,8 @@ def _require_same_values(
             f"{count(len(differ), 'weight')} came back with other values than were saved",
             received=listed(differ),
             expected="the same bits: Keras, or a layer of your own, does not write or read them as they are",
-            remedy="see save_own_variables and load_own_variables of the layer; keras.models.load_model opens "
-            "the model as it is in the file",
+            remedy="see save_own_variables and load_own_variables of the layer; keras.models.load_model "
+            "opens the model as it is in the file",
         )
 
 
@@ -314,12 +314,14 @@ def _require_shapes(weight: Weight, values: Mapping[str, Array]) -> None:
 def _present_names(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:
     """Return the address in a model for each one in its file."""
     weights = _in_keras(model_inventory)
-    present = {w.address: Known(_kind(w.address, w.shape, w.dtype), w.stem) for w in weights}
+    present = {w.address: w.known(_kind(w.address, w.shape, w.dtype)) for w in weights}
     wanted = {a: Known(_kind(a, about["shape"], about["dtype"])) for a, about in saved.items()}
     names = dict(align(wanted, present, renamed=True).names)
     here = {address: known.kind for address, known in present.items()}
     there = {names[address]: known.kind for address, known in wanted.items()}
     if here == there:
+        if former := former_names(names, present):
+            warn_of_former_names("the model file", former)
         return names
     differ = [a for a in dict.fromkeys((*there, *here)) if here.get(a) != there.get(a)]
     raise ModelFileError(

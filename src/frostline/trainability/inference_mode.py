@@ -34,7 +34,7 @@ def set_modes(resolution: Resolution) -> None:
 
 
 def _set_modes_of_modules(resolution: Resolution) -> None:
-    """Make modules inside layers run as the policies say: whoever puts the layer into training leaves them."""
+    """Make modules inside layers run as the policies say, also when their layer is put into training."""
     forced = {mode.address for mode in resolution.module_modes if mode.forced}
     for address in dict.fromkeys(node.layer for node in resolution.inventory.modules):
         layer = resolution.inventory.layer_by_address[address].layer

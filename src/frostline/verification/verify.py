@@ -15,10 +15,20 @@ from frostline.render import Rendered, count, stacked, table
 from frostline.resolution.parts import Parts
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
-from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint, fingerprint_of
+from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint, fingerprint_of, known
 
 Outcome = Literal[
-    "intact", "changed", "trained", "partial", "unmoved", "moved", "held", "state", "missing", "not finite"
+    "intact",
+    "changed",
+    "trained",
+    "partial",
+    "unmoved",
+    "moved",
+    "held",
+    "state",
+    "missing",
+    "not finite",
+    "unrecorded",
 ]
 
 _OUTCOMES: dict[tuple[bool, bool, bool], Outcome] = {
@@ -44,6 +54,7 @@ _MEANING: dict[Outcome, str] = {
     "state": "seed, metric or layer state, never trained",
     "missing": "in one of the two models only",
     "not finite": "allowed to move, and holds NaN or infinity where it held numbers",
+    "unrecorded": "no Keras variable, and not in a fingerprint by Frostline 0.1: not compared",
 }
 
 
@@ -54,8 +65,8 @@ class VariableFinding:
     Attributes:
         address: Its address.
         role: What it is.
-        outcome: `intact`, `changed`, `trained`, `partial`, `unmoved`, `moved`, `held`, `state`, `missing` or
-            `not finite`.
+        outcome: `intact`, `changed`, `trained`, `partial`, `unmoved`, `moved`, `held`, `state`, `missing`,
+            `not finite` or `unrecorded`.
         violation: Whether this breaks the plan.
         part: What of it was to train, in words, where that was not the whole.
     """
@@ -121,7 +132,8 @@ class Verification(Rendered):
     def verdict(self) -> str:
         """What was found of all numbers together, in a few words."""
         if self.ok:
-            return "every frozen number is bit-identical"
+            recorded = " that was recorded" if self.of("unrecorded") else ""
+            return f"every frozen number{recorded} is bit-identical"
         frozen = any(f.violation and f.outcome != "not finite" for f in self.findings)
         wrong = ["frozen numbers changed"] if frozen else []
         return " and ".join([*wrong, *(["numbers became NaN or infinite"] if self.of("not finite") else [])])
@@ -281,7 +293,13 @@ def compare(
         )
     allowed = set(trained) | set(moving)
     addresses = dict.fromkeys((*before, *after))
-    findings = (_finding(a, before.get(a), after.get(a), allowed, parts) for a in addresses)
+    unrecorded = before.not_in_0_1(known(after))
+    findings = [
+        VariableFinding(a, after[a].role, "unrecorded", False)
+        if a in unrecorded
+        else _finding(a, before.get(a), after.get(a), allowed, parts)
+        for a in addresses
+    ]
     return Verification(tuple(findings), by_order=alignment.by_order)
 
 

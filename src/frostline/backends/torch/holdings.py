@@ -161,4 +161,3 @@ def _tensor_of(value: Any) -> torch.Tensor:
     if isinstance(value, np.ndarray) and value.dtype.name == "bfloat16":
         return torch.from_numpy(value.astype(np.float32))
     return value if isinstance(value, torch.Tensor) else torch.as_tensor(np.array(value))
-
