@@ -95,6 +95,7 @@ class Holdings:
         names: The names from the layer down of tensors that Keras variables of the layer hold, by the
             tensor's id.
         modules: The modules inside the layer.
+        trainable: The ids of those of these tensors that can train.
         refused: What of the layer's state cannot be held, one phrase each.
     """
 
@@ -102,6 +103,7 @@ class Holdings:
     names: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     modules: tuple[InnerModule, ...] = ()
     refused: tuple[str, ...] = ()
+    trainable: frozenset[int] = frozenset()
 
 
 NOTHING = Holdings()

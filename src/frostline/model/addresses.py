@@ -138,12 +138,9 @@ def _variables_of(layer: Any, held: Holdings) -> Iterator[tuple[Role, str, Any, 
     And whether the name is the variable's own: a PyTorch module and a tree of parameters have names for what
     Keras calls `variable_8`.
     """
-    own: list[tuple[Role, Any]] = [("weight", v) for v in own_weights(layer)]
-    own += [("statistic", v) for v in own_statistics(layer)]
     variables: list[tuple[Role, str, Any, bool]] = []
-    for role, variable in own:
-        given = held.names and _given_names(variable, held)
-        variables += [(role, name, variable, False) for name in given or ()]
+    for role, variable, given in _own(layer, held):
+        variables += [(role, name, variable, False) for name in given]
         if not given:
             variables.append((role, variable.name, variable, True))
     variables += [("seed", "seed_generator/state", sg.state, True) for sg in seed_generators(layer)]
@@ -154,8 +151,25 @@ def _variables_of(layer: Any, held: Holdings) -> Iterator[tuple[Role, str, Any, 
         yield role, name, variable, numbered
 
 
-def _given_names(variable: Any, held: Holdings) -> tuple[str, ...]:
-    return held.names.get(id(variable)) or held.names.get(id(held_tensor(variable)), ())
+def _own(layer: Any, held: Holdings) -> list[tuple[Role, Any, tuple[str, ...]]]:
+    """Return the weights and statistics of a layer, with the names that they have in it beside Keras's."""
+    found: list[tuple[Role, Any, tuple[str, ...]]] = [("weight", v, ()) for v in own_weights(layer)]
+    found += [("statistic", v, ()) for v in own_statistics(layer)]
+    if not held.names:
+        return found
+    places = {key: place for place, key in enumerate(held.names)}
+    named = []
+    for role, variable, _ in found:
+        tensor = id(held_tensor(variable))
+        key = tensor if tensor in places else id(variable)
+        # Keras takes a parameter that needs no gradient when it is wrapped, as in a module that was frozen
+        # and loaded, for one that was never made to train.
+        is_weight = role == "weight" or tensor in held.trainable
+        named.append(
+            (places.get(key, -1), "weight" if is_weight else role, variable, held.names.get(key, ()))
+        )
+    # In the order of the module, whatever needs a gradient in it.
+    return [(role, variable, names) for _, role, variable, names in sorted(named, key=lambda one: one[0])]
 
 
 def _types_of_modules(held: Holdings, name: str) -> Iterator[frozenset[str]]:

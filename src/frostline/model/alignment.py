@@ -153,7 +153,13 @@ def _rise_alike(found: list[tuple[int, int]]) -> bool:
 
 def former_names(names: Mapping[str, str], present: Mapping[str, Known]) -> dict[str, str]:
     """Return the present address for each of those that Frostline 0.1 named otherwise than it is done now."""
-    return {one: other for one, other in names.items() if one != other and present[other].former}
+    return {
+        one: other
+        for one, other in names.items()
+        if other in present
+        and _has_stems(one, None, present[other].former, True)
+        and not _has_stems(one, None, present[other].stem or other, True)
+    }
 
 
 def warn_of_former_names(what: str, former: Mapping[str, str]) -> None:

@@ -109,7 +109,11 @@ def of_layer(layer: Any) -> Holdings:
             else:
                 states.append((joined(path, name), Buffer(holder, name)))
     refused += [f"{m.path or 'the module'} ({_EXTRA})" for m in modules if _has_extra_state(m.handle)]
-    found = Holdings(tuple(states), _names(modules), tuple(modules), tuple(refused))
+    names = _names(modules)
+    trainable = frozenset(
+        id(p) for module in modules for p in module.handle.parameters(recurse=False) if p.is_floating_point()
+    )
+    found = Holdings(tuple(states), names, tuple(modules), tuple(refused), trainable)
     return found if modules or states or refused else NOTHING
 
 
