@@ -24,7 +24,7 @@ from frostline.model.checks import require_keras_model
 from frostline.model.inventory import inventory
 from frostline.model.loading import load_archive, require_archive
 from frostline.saving.held_values import held_weights
-from frostline.saving.native_lora import layers_with_lora
+from frostline.saving.native_lora import layers_with_lora, require_writable
 from frostline.saving.optimizer_state import (
     built_optimizer,
     is_built_alike_by_keras,
@@ -84,6 +84,7 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
     _require_possible(model, path, overwrite=overwrite)
     sync_values(model)
     model_inventory = inventory(model)
+    require_writable(model_inventory)
     decisions = decisions_of(model, model_inventory)
     data: dict[str, Any] = {**decisions.data, "compile": None, "optimizer": None}
     arrays = dict(decisions.arrays)

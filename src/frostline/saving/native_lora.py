@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from frostline._keras.variables import to_numpy
-from frostline.errors import ModelFileError
+from frostline.errors import ModelFileError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.inventory import Inventory, LayerNode
 
 _EXACT = "exact/"
+_MERGED = (None, "int8", "int4")
+"""The modes of quantization in which Keras merges the factors into the kernel."""
 
 
 def layers_with_lora(model_inventory: Inventory) -> list[LayerNode]:
@@ -28,6 +30,26 @@ def lora_state(model_inventory: Inventory) -> tuple[dict[str, Any], dict[str, Ar
     data = {node.address: {"rank": node.layer.lora_rank, "alpha": node.layer.lora_alpha} for node in found}
     weights = {address: model_inventory.by_address[address] for node in found for address in node.own}
     return data, {f"{_EXACT}{address}": to_numpy(weight.storage) for address, weight in weights.items()}
+
+
+def require_writable(model_inventory: Inventory) -> None:
+    """Check that Keras can merge the factors of every layer, which it does for its own part of the file.
+
+    Raises:
+        ModelFileError: It cannot; names the layers.
+    """
+    found = [
+        f"{node.address} ({node.layer.quantization_mode})"
+        for node in layers_with_lora(model_inventory)
+        if getattr(node.layer, "quantization_mode", None) not in _MERGED
+    ]
+    if found:
+        raise ModelFileError(
+            "Keras cannot write LoRA on layers quantized like this: it does not know how to merge it",
+            received=listed(found),
+            expected="layers that are not quantized, or to int8 or int4",
+            remedy="save what trained alone: fl.save_delta(model, path, base=run)",
+        )
 
 
 def enable_lora(model_inventory: Inventory, data: Mapping[str, Any], nodes: Mapping[str, str]) -> bool:
