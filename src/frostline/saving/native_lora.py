@@ -1,7 +1,7 @@
 """Keras's own LoRA in a model file: Keras merges it into the kernel there, and forgets the factors.
 
 So all variables of such a layer are kept beside, as they are, with its rank and its `lora_alpha`, which Keras
-does not read again.
+does not read again. So are seeds: Keras leaves out those of the cells of recurrent layers.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ def layers_with_lora(model_inventory: Inventory) -> list[LayerNode]:
 
 
 def lora_state(model_inventory: Inventory) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return the settings of such layers by address as data for JSON, and the values of their variables."""
+    """Return the settings of such layers by address as data for JSON, and the values of their variables.
+
+    And those of all seeds.
+    """
     found = layers_with_lora(model_inventory)
     data = {node.address: {"rank": node.layer.lora_rank, "alpha": node.layer.lora_alpha} for node in found}
     weights = {address: model_inventory.by_address[address] for node in found for address in node.own}
+    weights |= {weight.address: weight for weight in model_inventory.of_role("seed") if not weight.is_held}
     return data, {f"{_EXACT}{address}": to_numpy(weight.storage) for address, weight in weights.items()}
 
 
