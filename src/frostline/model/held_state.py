@@ -77,7 +77,7 @@ def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(tree, Mapping):
         inner: Any = tree.items()
     elif isinstance(tree, list | tuple):
-        inner = zip(getattr(tree, "_fields", range(len(tree))), tree, strict=True)
+        inner = enumerate(tree)
     else:
         yield path, tree
         return
