@@ -19,10 +19,12 @@ def read_value(variable: Any) -> Any:
     Keras's own conversion copies, which took as long as hashing what it copied.
 
     Args:
-        variable: A `keras.Variable`, or a variable or tensor of the backend.
+        variable: A `keras.Variable`, a variable or tensor of the backend, or a `HeldState`.
     """
     import keras
 
+    if (read := getattr(variable, "read_array", None)) is not None:
+        return read()
     value = variable.value if isinstance(variable, keras.Variable) else variable
     value = value.detach() if hasattr(value, "detach") else value
     value = value.read_value() if hasattr(value, "read_value") else value  # as an array, TensorFlow copies it
@@ -37,10 +39,12 @@ def to_numpy(value: Any) -> npt.NDArray[Any]:
 
     Args:
         value: A `keras.Variable`, or a tensor of the backend; `bfloat16` becomes NumPy's extension type,
-            a sparse tensor a dense array.
+            a sparse tensor a dense array. Or a `HeldState`.
     """
     import keras
 
+    if (read := getattr(value, "read_array", None)) is not None:
+        return np.array(read())
     copied: npt.NDArray[Any] = keras.ops.convert_to_numpy(value)
     return copied
 
@@ -56,11 +60,19 @@ def dtype_of(variable: Any) -> str:
     import keras
 
     declared = str(variable.dtype)
+    if hasattr(variable, "read_array"):
+        return declared
     if keras.backend.backend() != "jax" or not declared.endswith("64"):
         return declared
     made_of = getattr(variable, "combination", None)
     value = private(variable if made_of is None else made_of.base, "_value")
     return declared if value is None else str(keras.backend.standardize_dtype(value.dtype))
+
+
+def held_tensor(variable: Any) -> Any:
+    """Return the tensor that a variable holds; of a parametrized one, that of its base."""
+    made_of = getattr(variable, "combination", None)
+    return private(variable if made_of is None else made_of.base, "_value")
 
 
 def same_storage(variable: Any, kind: type) -> Any:

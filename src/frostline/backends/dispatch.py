@@ -13,7 +13,7 @@ from typing import Any, cast
 import keras
 
 from frostline.backends.private import failures_named
-from frostline.backends.protocols import CustomLoop, GradientCheck, RowLookup, TrainStep
+from frostline.backends.protocols import CustomLoop, GradientCheck, LayerHoldings, RowLookup, TrainStep
 from frostline.graph.reader import Computation, Measured, Reader, Trace
 
 
@@ -52,6 +52,11 @@ def custom_loop() -> CustomLoop:
 def row_lookup() -> RowLookup | None:
     """Return the backend's own lookup of rows, None where Keras's operations are as fast."""
     return cast(RowLookup | None, of_backend("row_lookup"))
+
+
+def holdings() -> LayerHoldings | None:
+    """Return what finds state of layers that is no Keras variable, None where there is no such state."""
+    return cast(LayerHoldings | None, of_backend("holdings"))
 
 
 def trace(computation: Computation) -> Trace:

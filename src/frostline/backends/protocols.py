@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from frostline.backends.held_state import Holdings
 from frostline.elements.sets import Ids
 
 
@@ -57,3 +58,10 @@ class RowLookup(Protocol):
 
     def joined(self, ids: Any, frozen: Any, part: Any, trained: Ids) -> Any:
         """Return the rows `ids` of a table, in which those at `trained` are the rows of `part`."""
+
+
+class LayerHoldings(Protocol):
+    """A module `holdings`: what a layer holds beside its Keras variables."""
+
+    def of_layer(self, layer: Any) -> Holdings:
+        """Return it."""

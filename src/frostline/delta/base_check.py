@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from frostline.elements.algebra import common
 from frostline.elements.sets import Elements
 from frostline.errors import DeltaError, listed, near
 from frostline.files.tensor_file import Array
-from frostline.model.alignment import Known, align
+from frostline.model.alignment import Known, align, former_names, warn_of_former_names
 from frostline.model.inventory import Inventory, Weight
 from frostline.verification.digest import digest_array, digest_without
 
@@ -50,7 +51,11 @@ def find_base(delta: Delta, inventory: Inventory, present: Sequence[LoadedDelta]
         inventory: The model.
         present: The deltas that are on it, in the order in which they were loaded.
     """
-    comparison = _Comparison(delta, _own_weights(inventory), tuple(present))
+    weights = _own_weights(inventory)
+    if not delta.sealed_whole:
+        # Of 0.1, which knew of no state but Keras variables.
+        weights = {a: w for a, w in weights.items() if a in delta.base or not w.is_held}
+    comparison = _Comparison(delta, weights, tuple(present))
     tried: list[tuple[_Deltas, tuple[str, ...]]] = []
     for chosen in _choices(comparison.present):
         tried.append((chosen, comparison.differing(chosen)))
@@ -190,9 +195,12 @@ def _values(weight: Weight, entry: Entry | None, removed: _Deltas) -> Array:
 
 def with_addresses_of(delta: Delta, inventory: Inventory) -> Delta:
     """Return a delta with the addresses that this copy of its model has."""
-    present = {a: Known(_kind(weight), weight.stem) for a, weight in _own_weights(inventory).items()}
+    present = {a: weight.known(_kind(weight)) for a, weight in _own_weights(inventory).items()}
     saved = {a: Known((base.shape, base.dtype)) for a, base in delta.base.items()}
-    return delta.renamed(align(saved, present).names)
+    names = align(saved, present).names
+    if former := former_names(names, present):
+        warn_of_former_names("the delta", former)
+    return delta.renamed(names)
 
 
 def require_weights(delta: Delta, inventory: Inventory, path: Path) -> None:
@@ -235,6 +243,38 @@ def require_base(match: BaseMatch, delta: Delta, inventory: Inventory, path: Pat
             received=f"these have other values than its base: {listed(match.differing)}",
             expected=f"the base {delta.base_digest[:16]}",
             remedy="load the model that training began with; to load it anyway: force=True, --another-base",
+        )
+
+
+def lora_alphas(inventory: Inventory) -> dict[str, float]:
+    """Return the `lora_alpha` of each layer with Keras's own LoRA, by the address of its first factor."""
+    return {
+        address: float(node.layer.lora_alpha)
+        for node in inventory.layers
+        if getattr(node.layer, "lora_enabled", False)
+        for address in node.own
+        if re.fullmatch(r"lora_\w+_a", address.rpartition("/")[2])
+    }
+
+
+def require_same_lora(delta: Delta, inventory: Inventory, path: Path) -> None:
+    """Check that layers with Keras's own LoRA scale it as they did when the delta was trained.
+
+    Raises:
+        DeltaError: One does not; no weight tells, so it would compute otherwise without a sign.
+    """
+    present = lora_alphas(inventory)
+    other = [
+        f"{address.rpartition('/')[0]} ({present[address]:g}, in the delta {alpha:g})"
+        for address, alpha in delta.lora.items()
+        if address in present and present[address] != alpha
+    ]
+    if other:
+        raise DeltaError(
+            f"the delta {str(path)!r} was trained with another lora_alpha",
+            received=listed(other),
+            expected="the lora_alpha that the layers had in training",
+            remedy="enable_lora(rank, lora_alpha=...) as then; to load it anyway: force=True, --another-base",
         )
 
 

@@ -121,6 +121,8 @@ class Delta(Rendered):
         base: What the base has, by address, for all weights and statistics.
         plan: The plan that the model was trained under, as in a plan file or as text; None if not known.
         version: The version of Frostline that wrote it.
+        lora: For each layer with Keras's own LoRA, by the address of its first factor, the `lora_alpha` that
+            it was trained with, which no weight tells.
         sealed_whole: Whether the digest in its file is of every byte. That of a file of 0.1 leaves out the
             dtypes and shapes of tensors, which are then held against what the file says of the base.
     """
@@ -131,6 +133,7 @@ class Delta(Rendered):
     plan: Any = field(default=None, repr=False)
     version: str = __version__
     sealed_whole: bool = field(default=True, compare=False)
+    lora: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> int:
@@ -154,7 +157,8 @@ class Delta(Rendered):
             for address, entry in self.entries.items()
         }
         base = {names.get(address, address): weight for address, weight in self.base.items()}
-        return replace(self, entries=entries, base=base)
+        lora = {names.get(address, address): alpha for address, alpha in self.lora.items()}
+        return replace(self, entries=entries, base=base, lora=lora)
 
     def to_data(self) -> dict[str, Any]:
         """Return all but the values as plain data, for JSON."""
@@ -164,6 +168,7 @@ class Delta(Rendered):
             "plan": self.plan,
             "entries": {address: entry.to_data() for address, entry in self.entries.items()},
             "base": {address: weight.to_data() for address, weight in self.base.items()},
+            **({"lora": dict(self.lora)} if self.lora else {}),
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -219,7 +224,8 @@ class Delta(Rendered):
         entries = {address: _entry(address, about, arrays) for address, about in data["entries"].items()}
         base = {a: BaseWeight(tuple(shape), *rest) for a, (shape, *rest) in data["base"].items()}
         model, version = str(data["model"]), str(data["frostline"])
-        return cls(model, entries, base, data["plan"], version, sealed_whole)
+        lora = {str(address): float(alpha) for address, alpha in data.get("lora", {}).items()}
+        return cls(model, entries, base, data["plan"], version, sealed_whole, lora)
 
     def __rich__(self) -> ConsoleRenderable:
         rows = [

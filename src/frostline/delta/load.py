@@ -12,6 +12,7 @@ from frostline.delta.base_check import (
     find_base,
     require_base,
     require_disjoint,
+    require_same_lora,
     require_weights,
     with_addresses_of,
 )
@@ -79,6 +80,7 @@ def load_delta(
     match = find_base(delta, model_inventory, present)
     require_disjoint(match)
     if not force:
+        require_same_lora(delta, model_inventory, path)
         require_base(match, delta, model_inventory, path)
     changes = tuple(
         change_for(

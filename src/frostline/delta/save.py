@@ -14,6 +14,7 @@ from frostline._keras.calls import uncast
 from frostline._keras.layers import whole_weight
 from frostline._keras.trainers import sync_values
 from frostline._keras.variables import read_value, to_numpy
+from frostline.delta.base_check import lora_alphas
 from frostline.delta.contents import BaseWeight, Delta, Entry
 from frostline.errors import DeltaError, listed
 from frostline.files.tensor_file import Array
@@ -100,7 +101,7 @@ def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
         plan = plan_data(resolution)
     entries = {address: entry for address, (entry, _) in found.items() if entry is not None}
     base_weights = {address: base_weight for address, (_, base_weight) in found.items()}
-    return Delta(model_inventory.model_name, entries, base_weights, plan)
+    return Delta(model_inventory.model_name, entries, base_weights, plan, lora=lora_alphas(model_inventory))
 
 
 _Changed = tuple[Entry | None, BaseWeight]
@@ -127,7 +128,7 @@ class _KnownBase:
 
     def with_addresses_of(self, model_inventory: Inventory) -> _KnownBase:
         """Return the same with the addresses that the model has."""
-        present = {w.address: Known((w.shape, w.dtype), w.stem) for w in model_inventory.of_role(*_ROLES)}
+        present = {w.address: w.known((w.shape, w.dtype)) for w in model_inventory.of_role(*_ROLES)}
         own = {a: Known((d.shape, d.dtype), d.stem) for a, d in self.before.items() if d.role in _ROLES}
         names, values = align(own, present).names, self.values
         back = {present: saved for saved, present in names.items()}

@@ -66,7 +66,8 @@ class ModelLoss:
 
         return Computation(
             self._computed,
-            tuple(source for weight in self.inventory for source in sources(weight)),
+            # What is held beside Keras's variables is untracked, as far as training goes.
+            tuple(source for weight in self.inventory if not weight.is_held for source in sources(weight)),
             tuple(Argument(tensors(part), "input", name) for name, part in self._parts()),
             {id(node.layer): node.address for node in self.inventory.layers},
             routes_only,

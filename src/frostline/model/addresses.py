@@ -15,8 +15,11 @@ from frostline._keras.layers import (
     seed_generators,
     sublayers,
 )
+from frostline._keras.variables import held_tensor
+from frostline.backends.held_state import Holdings
+from frostline.model.held_state import is_held, remembered
 
-Role = Literal["weight", "statistic", "seed", "metric"]
+Role = Literal["weight", "statistic", "seed", "metric", "state"]
 
 Route = tuple[str, ...]
 """The names of the layers from the model down to one of them; empty for the model itself."""
@@ -83,6 +86,7 @@ class FoundVariable:
         layer: Address of the first layer that has it.
         addresses: All its addresses, as they were found.
         types: Class names of the layers on the way to it.
+        numbered: Whether Keras gave it the name in its addresses.
     """
 
     role: Role
@@ -90,28 +94,36 @@ class FoundVariable:
     layer: str
     addresses: list[str]
     types: set[str]
+    numbered: bool
 
 
-def find_variables(model: Any, routes: Mapping[int, list[Route]]) -> list[FoundVariable]:
+def find_variables(
+    model: Any, routes: Mapping[int, list[Route]], holdings: Mapping[int, Holdings]
+) -> list[FoundVariable]:
     """Return every variable of a model once, in the model's own order.
 
     Args:
         model: The model.
         routes: The routes to its layers.
+        holdings: What each layer holds beside its Keras variables, by its id.
     """
     types = {route: class_names(layer) for layer in walk(model) for route in routes[id(layer)]}
     found: dict[int, FoundVariable] = {}
 
-    def add(role: Role, variable: Any, layer: str, address: str) -> FoundVariable:
-        entry = found.setdefault(id(variable), FoundVariable(role, variable, layer, [], set()))
+    def add(role: Role, variable: Any, layer: str, address: str, *, numbered: bool = True) -> FoundVariable:
+        key = variable.key if is_held(variable) else id(variable)
+        new = FoundVariable(role, variable, layer, [], set(), numbered)
+        entry = found.setdefault(key, new)
         entry.addresses.append(address)
         return entry
 
     for layer in walk(model):
-        for role, name, variable in _variables_of(layer):
+        held = holdings[id(layer)]
+        for role, name, variable, numbered in _variables_of(layer, held):
             for route in routes[id(layer)]:
-                entry = add(role, variable, "/".join(route), "/".join((*route, name)))
+                entry = add(role, variable, "/".join(route), "/".join((*route, name)), numbered=numbered)
                 entry.types.update(*(types[route[:depth]] for depth in range(1, len(route) + 1)))
+                entry.types.update(*_types_of_modules(held, name))
                 # One layer may hold as a statistic what another one trains.
                 if role == "weight":
                     entry.role = role
@@ -120,15 +132,51 @@ def find_variables(model: Any, routes: Mapping[int, list[Route]]) -> list[FoundV
     return list(found.values())
 
 
-def _variables_of(layer: Any) -> Iterator[tuple[Role, str, Any]]:
-    """Yield the role, the name and the variable of all that a layer itself holds."""
-    variables: list[tuple[Role, str, Any]] = []
-    variables += [("weight", v.name, v) for v in own_weights(layer)]
-    variables += [("statistic", v.name, v) for v in own_statistics(layer)]
-    variables += [("seed", "seed_generator/state", sg.state) for sg in seed_generators(layer)]
-    names = _numbered([name for _, name, _ in variables])
-    for (role, _, variable), name in zip(variables, names, strict=True):
-        yield role, name, variable
+def _variables_of(layer: Any, held: Holdings) -> Iterator[tuple[Role, str, Any, bool]]:
+    """Yield the role, the name and the variable of all that a layer itself holds.
+
+    And whether the name is the variable's own: a PyTorch module and a tree of parameters have names for what
+    Keras calls `variable_8`.
+    """
+    variables: list[tuple[Role, str, Any, bool]] = []
+    for role, variable, given in _own(layer, held):
+        variables += [(role, name, variable, False) for name in given]
+        if not given:
+            variables.append((role, variable.name, variable, True))
+    variables += [("seed", "seed_generator/state", sg.state, True) for sg in seed_generators(layer)]
+    variables += [("state", v.name, v, True) for v in remembered(layer)]
+    variables += [(state.role, name, state, False) for name, state in held.states]
+    names = _numbered([name for _, name, _, _ in variables])
+    for (role, _, variable, numbered), name in zip(variables, names, strict=True):
+        yield role, name, variable, numbered
+
+
+def _own(layer: Any, held: Holdings) -> list[tuple[Role, Any, tuple[str, ...]]]:
+    """Return the weights and statistics of a layer, with the names that they have in it beside Keras's."""
+    found: list[tuple[Role, Any, tuple[str, ...]]] = [("weight", v, ()) for v in own_weights(layer)]
+    found += [("statistic", v, ()) for v in own_statistics(layer)]
+    if not held.names:
+        return found
+    places = {key: place for place, key in enumerate(held.names)}
+    named = []
+    for role, variable, _ in found:
+        tensor = id(held_tensor(variable))
+        key = tensor if tensor in places else id(variable)
+        # Keras takes a parameter that needs no gradient when it is wrapped, as in a module that was frozen
+        # and loaded, for one that was never made to train.
+        is_weight = role == "weight" or tensor in held.trainable
+        named.append(
+            (places.get(key, -1), "weight" if is_weight else role, variable, held.names.get(key, ()))
+        )
+    # In the order of the module, whatever needs a gradient in it.
+    return [(role, variable, names) for _, role, variable, names in sorted(named, key=lambda one: one[0])]
+
+
+def _types_of_modules(held: Holdings, name: str) -> Iterator[frozenset[str]]:
+    """Yield the class names of the modules inside a layer that a name leads through."""
+    for module in held.modules:
+        if not module.path or name.startswith(f"{module.path}/"):
+            yield module.types
 
 
 def _numbered(names: list[str]) -> list[str]:

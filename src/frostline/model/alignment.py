@@ -8,9 +8,12 @@ a name that somebody gave says which layer is meant.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+
+from frostline.errors import listed
 
 NUMBERED = "*"
 """Stands in a stem for the number of a name that Keras made."""
@@ -27,10 +30,15 @@ class Known:
         kind: What it is: its shape and dtype, say.
         stem: Its address with `*` for the number of each name that Keras made (`dense*/kernel`); None where
             that was not recorded.
+        former: The same as Frostline 0.1 had it, where that was another: `backbone/variable*` for what is
+            `backbone/0/weight` now.
+        unknown_to_0_1: Whether Frostline 0.1 did not record such state at all.
     """
 
     kind: object
     stem: str | None = None
+    former: str = ""
+    unknown_to_0_1: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,9 @@ def align(
         strict: Whether to tell nothing by its order.
     """
     names = {address: address for address in saved}
+    if len(saved) < len(present):
+        # What an older file does not tell of; what it tells may still be told by its order.
+        present = {a: one for a, one in present.items() if a in saved or not one.unknown_to_0_1}
     if strict or saved.keys() == present.keys() or len(saved) != len(present):
         return Alignment(names)
     pairs = list(zip(saved, present, strict=True))
@@ -70,7 +81,7 @@ def align(
         saved[one].kind == present[other].kind and _same_but_for_numbers(one, saved, other, present, renamed)
         for one, other in pairs
     )
-    if not fits or not (renamed or _numbers_in_order(pairs, present)):
+    if not fits or not _numbers_in_order(pairs, saved, present, renamed):
         return Alignment(names)
     return Alignment(names | dict(pairs), {one: other for one, other in pairs if one != other})
 
@@ -81,6 +92,15 @@ def _same_but_for_numbers(
     if one == other:
         return True
     then, now = saved[one].stem, present[other].stem or other
+    return _has_stems(one, then, now, renamed) or _is_former(one, saved[one], present[other], renamed)
+
+
+def _is_former(one: str, saved: Known, present: Known, renamed: bool) -> bool:
+    """Whether an address is the one that Frostline 0.1 had for a variable."""
+    return bool(present.former) and _has_stems(one, saved.stem, present.former, renamed)
+
+
+def _has_stems(one: str, then: str | None, now: str, renamed: bool) -> bool:
     if then is not None and not renamed:
         return then == now
     names, stems = one.split("/"), now.split("/")
@@ -96,15 +116,21 @@ def _has_stem(name: str, stem: str) -> bool:
     return re.fullmatch(re.escape(stem[: -len(NUMBERED)]) + _NUMBER, _NEIGHBOUR.sub("", name)) is not None
 
 
-def _numbers_in_order(pairs: Iterable[tuple[str, str]], present: Mapping[str, Known]) -> bool:
+def _numbers_in_order(
+    pairs: Iterable[tuple[str, str]], saved: Mapping[str, Known], present: Mapping[str, Known], renamed: bool
+) -> bool:
     """Whether the names of each class have numbers that rise and fall alike in both copies.
 
     Keras counts upwards, so a layer made earlier has the lower number in each of them.
     """
     numbers: dict[str, set[tuple[int, int]]] = {}
-    for one, other in pairs:
-        for stem, then, now in _numbers(one, other, present[other].stem or other):
-            numbers.setdefault(stem, set()).add((then, now))
+    for place, (one, other) in enumerate(pairs):
+        if one != other and _is_former(one, saved[one], present[other], renamed):
+            # Keras numbered the tensors of a module as they stand in it.
+            numbers.setdefault(present[other].former, set()).add((_number(one), place))
+        elif not renamed:
+            for stem, then, now in _numbers(one, other, present[other].stem or other):
+                numbers.setdefault(stem, set()).add((then, now))
     return all(_rise_alike(sorted(found)) for found in numbers.values())
 
 
@@ -123,6 +149,33 @@ def _number(name: str) -> int:
 def _rise_alike(found: list[tuple[int, int]]) -> bool:
     """Whether pairs of numbers, sorted by the first, rise by the second, none of them twice."""
     return all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(found))
+
+
+def former_names(names: Mapping[str, str], present: Mapping[str, Known]) -> dict[str, str]:
+    """Return the present address for each of those that Frostline 0.1 named otherwise than it is done now."""
+    return {
+        one: other
+        for one, other in names.items()
+        if other in present
+        and _has_stems(one, None, present[other].former, True)
+        and not _has_stems(one, None, present[other].stem or other, True)
+    }
+
+
+def warn_of_former_names(what: str, former: Mapping[str, str]) -> None:
+    """Say that weights were told by their order, since Frostline 0.1 had other names for them.
+
+    Args:
+        what: What has the names, for the message.
+        former: From `former_names`.
+    """
+    pairs = listed((f"{one} as {other}" for one, other in former.items()), most=2)
+    warnings.warn(
+        f"{what} was written by Frostline 0.1, which named the tensors of a module as Keras numbers them; "
+        f"they were told by their order: {pairs}",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def stem_of_name(name: str, automatic: str) -> str:

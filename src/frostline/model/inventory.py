@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from frostline._keras.layers import automatic_name, own_statistics, own_weights, sublayers
 from frostline._keras.variables import dtype_of, to_numpy
+from frostline.backends.held_state import Holdings, joined
 from frostline.errors import ModelError, listed, near
 from frostline.model.addresses import (
     FoundVariable,
@@ -26,26 +27,30 @@ from frostline.model.addresses import (
     walk,
 )
 from frostline.model.addresses import Role as Role
-from frostline.model.alignment import stem_of_name
+from frostline.model.alignment import Known, stem_of_name
 from frostline.model.checks import require_built, require_keras_layer
+from frostline.model.held_state import holdings_of, is_held, is_lookup
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One `keras.Variable` of a model.
+    """One `keras.Variable` of a model, or state of it that is none, such as a buffer of a PyTorch module.
 
     Attributes:
         address: The chain of layer names from the model down, then the variable's name. Never begins with
             the model's own name.
         aliases: Further addresses of the same variable, where layers or weights are shared.
         role: `weight` (made to be trained), `statistic` (never was: a moving mean, a fixed table), `seed`
-            (state of a random generator) or `metric`.
+            (state of a random generator), `metric`, or `state` (what a recurrent layer remembers between
+            calls).
         layer: Address of the layer that made it, `""` for the model itself.
         types: Class names, base classes included, of the layers on the way to it.
         shape: Its shape.
         dtype: The dtype of its numbers, such as `float32`.
-        variable: The variable itself.
+        variable: The variable itself, or the `HeldState`, which is read and assigned alike.
         stem: The address with `*` for the number of each name that Keras made by itself (`dense*/kernel`).
+        former: The same as Frostline 0.1 had it, which did not know the names that PyTorch modules and trees
+            of parameters have for what Keras calls `variable_8`; empty where it is the same.
     """
 
     address: str
@@ -57,6 +62,16 @@ class Weight:
     dtype: str
     variable: Any = field(repr=False, compare=False)
     stem: str = field(default="", repr=False, compare=False)
+    former: str = field(default="", repr=False, compare=False)
+
+    def known(self, kind: object) -> Known:
+        """Return what is known of it beside its address, to find it in another copy of the model."""
+        return Known(kind, self.stem, self.former, self.is_held or self.role == "state")
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is state that is no `keras.Variable`."""
+        return is_held(self.variable)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -152,9 +167,37 @@ class LayerNode:
         return 0 if not self.address else self.address.count("/") + 1
 
 
+@dataclass(frozen=True, slots=True)
+class ModuleNode:
+    """A module of the backend's own inside a layer, such as one of PyTorch's.
+
+    Attributes:
+        address: The address of its layer, and the names from there to it.
+        layer: The address of the layer.
+        own: Addresses of the weights and statistics that it holds itself.
+        below: Addresses of all weights and statistics in it.
+        follows: The address of the module whose mode is also its own; None where it decides for itself.
+        handle: The module.
+    """
+
+    address: str
+    layer: str
+    own: tuple[str, ...]
+    below: tuple[str, ...] = field(repr=False)
+    follows: str | None
+    handle: Any = field(repr=False, compare=False)
+
+
 @dataclass(frozen=True)
 class Inventory:
     """All weights and layers of a model, in the model's own order.
+
+    Attributes:
+        model_name: The model's name.
+        weights: All its variables, and its state that is none.
+        layers: Its layers.
+        modules: Modules of the backend's own inside its layers.
+        refused: State that cannot be read and written, by the addresses of the layers that hold it.
 
     Example:
         >>> import keras
@@ -166,6 +209,8 @@ class Inventory:
     model_name: str
     weights: tuple[Weight, ...]
     layers: tuple[LayerNode, ...]
+    modules: tuple[ModuleNode, ...] = ()
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[Weight]:
         return iter(self.weights)
@@ -233,8 +278,35 @@ def inventory(model: Any) -> Inventory:
     require_built(model)
     routes = routes_to_layers(model)
     stems = _layer_stems(model, routes)
-    weights = tuple(_weight(found, stems) for found in find_variables(model, routes))
-    return Inventory(model.name, weights, _layers(model, routes, weights, stems))
+    holdings = {id(layer): holdings_of(layer) for layer in walk(model)}
+    weights = tuple(_weight(found, stems) for found in find_variables(model, routes, holdings))
+    by_address = {"/".join(routes[key][0]): held for key, held in holdings.items()}
+    return Inventory(
+        model.name,
+        weights,
+        _layers(model, routes, weights, stems),
+        _modules(by_address, weights),
+        {address: held.refused for address, held in by_address.items() if held.refused},
+    )
+
+
+def require_holdable(model_inventory: Inventory) -> None:
+    """Check that all state of a model can be read and put back.
+
+    Raises:
+        ModelError: Some cannot; names it.
+    """
+    if not model_inventory.refused:
+        return
+    found = [joined(a, one) for a, phrases in model_inventory.refused.items() for one in phrases]
+    raise ModelError(
+        f"the model {model_inventory.model_name!r} holds state that Frostline cannot read and put back, so "
+        "nothing could be said of what training does to it",
+        received=listed(found, most=8),
+        expected="state in Keras variables, dense buffers of PyTorch modules, or tf.Variables of numbers",
+        remedy="make it with self.add_weight(trainable=False), or train with guard=False and without resume, "
+        "which proves nothing",
+    )
 
 
 def _layer_stems(model: Any, routes: Mapping[int, list[Route]]) -> dict[str, str]:
@@ -262,17 +334,52 @@ def _weight(found: FoundVariable, layer_stems: Mapping[str, str]) -> Weight:
         shape=tuple(int(n) for n in found.variable.shape),
         dtype=dtype_of(found.variable),
         variable=found.variable,
-        stem=_stem(ordered[0], layer_stems),
+        stem=_stem(ordered[0], layer_stems, numbered=found.numbered),
+        former=_former_stem(found, layer_stems),
     )
 
 
-def _stem(address: str, layer_stems: Mapping[str, str]) -> str:
+def _stem(address: str, layer_stems: Mapping[str, str], *, numbered: bool = True) -> str:
     """Return the address of a variable without the numbers that Keras gave to its layers and to itself."""
     names = address.split("/")
     *inner, name = names
     depth = next((n for n in range(len(inner), 0, -1) if "/".join(inner[:n]) in layer_stems), 0)
     layers = (layer_stems["/".join(inner[:depth])],) if depth else ()
-    return "/".join((*layers, *inner[depth:], stem_of_name(name, "variable")))
+    return "/".join((*layers, *inner[depth:], stem_of_name(name, "variable") if numbered else name))
+
+
+def _former_stem(found: FoundVariable, layer_stems: Mapping[str, str]) -> str:
+    if found.numbered or is_held(found.variable):
+        return ""
+    address = f"{found.layer}/{found.variable.name}" if found.layer else found.variable.name
+    return _stem(address, layer_stems)
+
+
+def _modules(holdings: Mapping[str, Holdings], weights: tuple[Weight, ...]) -> tuple[ModuleNode, ...]:
+    """Return the modules inside layers by their addresses, with what stands below these."""
+    if not any(held.modules for held in holdings.values()):
+        return ()
+    own: dict[str, list[str]] = {}
+    below: dict[str, list[str]] = {}
+    for weight in (w for w in weights if w.role in ("weight", "statistic")):
+        holders = {address.rpartition("/")[0] for address in weight.addresses}
+        for address in holders:
+            own.setdefault(address, []).append(weight.address)
+        for prefix in {one for address in holders for one in _prefixes(address)}:
+            below.setdefault(prefix, []).append(weight.address)
+    found = []
+    for layer, held in holdings.items():
+        for one in held.modules:
+            address = joined(layer, one.path)
+            follows = joined(layer, one.follows) if one.follows is not None else None
+            lists = tuple(own.get(address, ())), tuple(below.get(address, ()))
+            found.append(ModuleNode(address, layer, *lists, follows, one.handle))
+    return tuple(found)
+
+
+def _prefixes(address: str) -> list[str]:
+    names = address.split("/")
+    return ["/".join(names[:depth]) for depth in range(1, len(names) + 1)]
 
 
 def _layers(
@@ -285,6 +392,10 @@ def _layers(
     address_of = {key: "/".join(layer_routes[0]) for key, layer_routes in routes.items()}
     by_id = {id(w.variable): w.address for w in weights}
     own = {id(n): tuple(by_id[id(v)] for v in own_weights(n) + own_statistics(n)) for n in layers}
+    for weight in weights:
+        if weight.is_held and weight.role == "statistic":
+            for key in (key for key, address in address_of.items() if address == weight.layer):
+                own[key] += (weight.address,)
     below = {
         id(layer): tuple(dict.fromkeys(address for inner in walk(layer) for address in own[id(inner)]))
         for layer in layers
@@ -310,7 +421,7 @@ def _layers(
             fed_by=tuple(address_of[i] for i in nearest(key, before, with_weights)),
             layer=layer,
             quantized=getattr(layer, "quantization_mode", None) is not None,
-            constant=getattr(layer, "statistics_are_constant", False) is True,
+            constant=getattr(layer, "statistics_are_constant", False) is True or is_lookup(layer),
             stem=stems.get(address_of[key], ""),
         )
         nodes.append(node)

@@ -44,6 +44,8 @@ class Resolution(Rendered):
         statistics: One for each statistic.
         modes: One for each layer inside a frozen part that has a `training` argument.
         notes: What the plan cannot see but the user should know.
+        module_modes: One for each frozen module of the backend's own inside a layer, such as a BatchNorm of
+            PyTorch's.
     """
 
     plan: Plan
@@ -53,6 +55,7 @@ class Resolution(Rendered):
     modes: tuple[LayerMode, ...]
     notes: tuple[str, ...]
     _optimizer: Any = field(default=None, repr=False, compare=False)
+    module_modes: tuple[LayerMode, ...] = ()
 
     @cached_property
     def _by_address(self) -> dict[str, Decision]:
@@ -133,7 +136,9 @@ class Resolution(Rendered):
             "frozen_elements": self.frozen_elements,
             **({"assigned_elements": self.assigned_elements} if self.assigned else {}),
             "weights": [d.to_data() for d in (*self.decisions, *self.statistics)],
-            "inference": [mode.address for mode in self.modes if mode.forced],
+            "inference": list(
+                dict.fromkeys(m.address for m in (*self.modes, *self.module_modes) if m.forced)
+            ),
             "notes": list(self.notes),
         }
 
@@ -176,6 +181,7 @@ class Resolution(Rendered):
             outermost.sort(key=list(self.inventory.layer_by_address).index)
             names = listed((address or "the whole model" for address in outermost), most=3)
             lines.append(f"run in inference mode: {names} ({count(len(forced), 'layer')} in all)")
+        lines += self._modules_summary(forced)
         if self._optimizer is not None:
             name = type(self._optimizer).__name__
             every = [d.weight.storage for d in self.decisions]
@@ -184,6 +190,17 @@ class Resolution(Rendered):
                 f"against {bytes_text(memory.slot_bytes(self._optimizer, every))} if all trained"
             )
         return lines
+
+    def _modules_summary(self, forced_layers: set[str]) -> list[str]:
+        """Name the modules that run in inference mode inside layers that do not."""
+        node_of = {node.address: node for node in self.inventory.modules}
+        forced = {m.address for m in self.module_modes if m.forced}
+        inside = [a for a in forced if node_of[a].layer not in forced_layers]
+        outermost = sorted((a for a in inside if a.rpartition("/")[0] not in forced), key=list(node_of).index)
+        if not outermost:
+            return []
+        names = listed(outermost, most=3)
+        return [f"run in inference mode inside their layer: {names} ({count(len(inside), 'module')} in all)"]
 
 
 def _groups(resolution: Resolution, full: bool) -> Iterator[list[Decision]]:

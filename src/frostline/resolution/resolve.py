@@ -14,6 +14,7 @@ from frostline.plan.schedule import Schedule
 from frostline.plan.schema import Action
 from frostline.resolution import notes
 from frostline.resolution.decision import Decision, decide, notes_on_parts
+from frostline.resolution.modules import held_by_modules, modes_of_modules
 from frostline.resolution.resolution import LayerMode, Resolution
 from frostline.resolution.rules import Verdict, verdict
 
@@ -52,9 +53,14 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
     by_address = {d.weight.address: d for d in decisions}
     frozen = _frozen_parts(model_inventory, plan, by_address, picks)
     modes = _modes(model_inventory, plan, frozen)
+    module_modes = modes_of_modules(
+        model_inventory, plan, frozen, by_address, lambda address: _last_rule(address, plan, picks)[1]
+    )
     moving = _moving_layers(model_inventory, frozen, modes)
+    held = held_by_modules(model_inventory, module_modes)
     statistics = tuple(
-        _statistic(w, model_inventory, plan, picks, moving) for w in model_inventory.of_role("statistic")
+        _statistic(w, model_inventory, plan, picks, moving, held)
+        for w in model_inventory.of_role("statistic")
     )
     trained = frozenset(d.weight.address for d in decisions if d.trains)
     return Resolution(
@@ -65,6 +71,7 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
         modes,
         (*notes.notes(model_inventory, trained), *notes_on_parts(plan, decisions, verdicts)),
         memory.find_optimizer(optimizer) if optimizer else compiled_optimizer(model),
+        module_modes,
     )
 
 
@@ -181,15 +188,19 @@ def _statistic(
     plan: Plan,
     picks: list[frozenset[str]],
     moving: frozenset[str],
+    held: frozenset[str],
 ) -> Decision:
     number, action, rule = _last_rule(weight.address, plan, picks)
     if action == "assigned":
         return Decision(weight, True, number, 1.0, 1.0, f"rule {number}: {rule}", assigned=True)
-    moves = weight.layer in moving
+    moves = weight.layer in moving and weight.address not in held
     if moves:
         why = "its layer is not frozen"
     elif model_inventory.layer_by_address[weight.layer].constant:
         why = "a constant of its layer"
     else:
-        why = f"rule {number}: {rule}" if rule and action == "freeze" else "its layer runs in inference mode"
+        what = "module" if weight.address in held else "layer"
+        why = (
+            f"rule {number}: {rule}" if rule and action == "freeze" else f"its {what} runs in inference mode"
+        )
     return Decision(weight, moves, number, 1.0, 1.0, why)

@@ -16,6 +16,7 @@ from rich.console import ConsoleRenderable
 from frostline._keras.variables import to_numpy
 from frostline.data.batches import Batches
 from frostline.data.samples import Samples
+from frostline.model.inventory import inventory
 from frostline.plan.phase import Phase
 from frostline.plan.schedule import Schedule
 from frostline.render import Rendered, bytes_text, count, stacked, table
@@ -279,7 +280,8 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no 
 @contextmanager
 def _values_put_back(model: Any) -> Iterator[None]:
     """Give every variable of the model and the optimizer's counter the value they had."""
-    before = [(v, to_numpy(v)) for v in (*model.variables, model.optimizer.iterations)]
+    held = [weight.variable for weight in inventory(model) if weight.is_held or weight.role == "state"]
+    before = [(v, to_numpy(v)) for v in (*model.variables, *held, model.optimizer.iterations)]
     try:
         yield
     finally:

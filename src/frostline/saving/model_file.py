@@ -23,6 +23,8 @@ from frostline.files.tensor_file import Array, packed, unpacked
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import inventory
 from frostline.model.loading import load_archive, require_archive
+from frostline.saving.held_values import held_weights
+from frostline.saving.native_lora import layers_with_lora, require_writable
 from frostline.saving.optimizer_state import (
     built_optimizer,
     is_built_alike_by_keras,
@@ -44,6 +46,11 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
     Keras: the plan that is on the model, the flag of every weight and layer (inside custom layers and
     MultiHeadAttention too, where Keras loses them), parametrizations with the values of their parts, and
     the state of the optimizer by address. The model stays as it is.
+
+    What Keras does not bring back as it was is in Frostline's members, too: state that is no Keras variable
+    (buffers of PyTorch modules, a `tf.Variable` of a layer, what a stateful recurrent layer remembers), and
+    the kernel, the factors and `lora_alpha` of Keras's own LoRA. Plain Keras finds LoRA merged into the
+    kernel, which rounds where that is quantized, and factors of zeros, which then do not train.
 
     Plain Keras gets the optimizer as well where it would build it for the same weights. Where it would not,
     since it does not know the flags of single weights or the parts of a parametrized one, or where there was
@@ -77,6 +84,7 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
     _require_possible(model, path, overwrite=overwrite)
     sync_values(model)
     model_inventory = inventory(model)
+    require_writable(model_inventory)
     decisions = decisions_of(model, model_inventory)
     data: dict[str, Any] = {**decisions.data, "compile": None, "optimizer": None}
     arrays = dict(decisions.arrays)
@@ -105,7 +113,8 @@ def load_model(
 ) -> Any:
     """Read a model that `save_model` wrote, with every decision in place.
 
-    Training goes on from there with the numbers that it would have had. A `.keras` file that Keras itself
+    Training goes on from there with the numbers that it would have had: the digest of every weight is in the
+    file, and what a layer brings back otherwise is an error that names it. A `.keras` file that Keras itself
     wrote is opened as Keras opens it.
 
     Args:
@@ -163,11 +172,18 @@ def load_model(
 def save_plainly(model: Any, path: str | os.PathLike[str]) -> None:
     """Write a model as Keras does, whole or not at all, and without its optimizer.
 
+    A model that Keras's own file does not hold as it is, since Keras merges its LoRA or does not know of some
+    of its state, is written as `save_model` does it.
+
     Raises:
         ModelFileError: The file cannot be written, or the model cannot be saved by Keras.
     """
     path = Path(path)
     _require_possible(model, path, overwrite=True)
+    model_inventory = inventory(model)
+    if layers_with_lora(model_inventory) or held_weights(model_inventory):
+        save_model(model, path)
+        return
     with replaced_atomically(path, ModelFileError) as temporary:
         _save(model, temporary, path, {})
 

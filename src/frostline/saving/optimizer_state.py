@@ -22,10 +22,11 @@ from frostline._keras.trainers import own_buffers
 from frostline._keras.variables import to_numpy
 from frostline.errors import OptimizerError, listed
 from frostline.files.tensor_file import Array
-from frostline.model.alignment import Known, align, renamed
+from frostline.model.alignment import align, renamed
 from frostline.model.inventory import Inventory, inventory
 from frostline.optimizers.rebuild import restore_history, set_targets
 from frostline.optimizers.state import SlotHistory, Target, history_of, named_variables, targets_of
+from frostline.saving.native_lora import layers_with_lora
 
 _VARIABLES, _PARKED = "optimizer/", "parked/"
 
@@ -155,6 +156,8 @@ def is_built_alike_by_keras(model: Any, model_inventory: Inventory, targets: tup
     """
     if any(weight.combination is not None for weight in model_inventory):
         return False
+    if layers_with_lora(model_inventory):
+        return False  # Keras merges the factors and would put their slots on new ones.
     weights = model_inventory.of_role("weight")
     trained = [target.address for target in targets]
     flags = [layer_flag(node.layer) for node in model_inventory.layers]
@@ -166,8 +169,8 @@ def is_built_alike_by_keras(model: Any, model_inventory: Inventory, targets: tup
         return False
     copied = inventory(copy)
     names = align(
-        {w.address: Known((w.shape, w.dtype), w.stem) for w in weights},
-        {w.address: Known((w.shape, w.dtype), w.stem) for w in copied.of_role("weight")},
+        {w.address: w.known((w.shape, w.dtype)) for w in weights},
+        {w.address: w.known((w.shape, w.dtype)) for w in copied.of_role("weight")},
     ).names
     addresses = {id(weight.variable): weight.address for weight in copied}
     return [addresses.get(id(v)) for v in copy.trainable_variables] == renamed(names, trained)

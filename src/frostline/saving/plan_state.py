@@ -11,10 +11,10 @@ from typing import Any
 import keras
 
 from frostline._keras.layers import layer_flag, set_layer_flag
-from frostline._keras.variables import dtype_of, to_numpy
+from frostline._keras.variables import dtype_of, read_value, to_numpy
 from frostline.errors import ModelFileError, PlanError, listed
 from frostline.files.tensor_file import Array
-from frostline.model.alignment import Known, align, renamed
+from frostline.model.alignment import Known, align, former_names, renamed, warn_of_former_names
 from frostline.model.inventory import Inventory, Weight, inventory
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.install import parametrize
@@ -23,9 +23,13 @@ from frostline.parametrization.serialization import deserialize, serialize
 from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 from frostline.plan.selectors import Selector, selector
+from frostline.render import count
 from frostline.resolution.resolution import Resolution
+from frostline.saving.held_values import held_state, names_of_held, restore_held
+from frostline.saving.native_lora import enable_lora, lora_state, restore_exactly
 from frostline.trainability.apply import apply
 from frostline.trainability.plan_on_model import resolution_on
+from frostline.verification.digest import digest_array
 
 _BASE, _PART, _HOW = "base/", "part/", "how/"
 
@@ -56,21 +60,31 @@ def decisions_of(model: Any, model_inventory: Inventory) -> Decisions:
         if weight.combination is not None:
             parametrized[weight.address], own = _parametrized_state(weight, resolution)
             arrays |= own
+    states, held = held_state(model_inventory)
+    lora, exact = lora_state(model_inventory)
+    arrays |= held | exact
     data = {
-        "weights": {
-            w.address: {
-                "shape": list(w.shape),
-                "dtype": w.dtype,
-                "trains": bool(w.variable.trainable),
-            }
-            for w in model_inventory
-            if w.role != "metric"
-        },
+        "weights": {w.address: _weight_data(w) for w in _in_keras(model_inventory)},
+        "states": states,
+        "lora": lora,
         "layers": {node.address: layer_flag(node.layer) for node in model_inventory.layers},
         "parametrized": parametrized,
         "plan": _plan(resolution) if resolution is not None else None,
     }
     return Decisions(data, arrays)
+
+
+def _in_keras(model_inventory: Inventory) -> list[Weight]:
+    """Return the variables that Keras's own files hold."""
+    return [w for w in model_inventory if w.role not in ("metric", "state") and not w.is_held]
+
+
+def _weight_data(weight: Weight) -> dict[str, Any]:
+    data = {"shape": list(weight.shape), "dtype": weight.dtype, "trains": bool(weight.variable.trainable)}
+    # Parts are put together in another order on other backends, and seeds have other dtypes there.
+    if weight.combination is None and weight.role != "seed":
+        data["blake3"] = digest_array(read_value(weight.variable))
+    return data
 
 
 def _plan(resolution: Resolution) -> dict[str, Any]:
@@ -147,7 +161,17 @@ def restore_decisions(
         ParametrizationError: A parametrization is of a class that is not known here.
     """
     data, model_inventory = decisions.data, inventory(model)
+    # What Frostline 0.1 wrote has neither of the two.
+    states, lora = data.get("states", {}), data.get("lora", {})
+    if enable_lora(model_inventory, lora, _present_layers(model_inventory, data["layers"])):
+        model_inventory = inventory(model)
     names, parametrized = _present_names(model_inventory, data["weights"]), data["parametrized"]
+    restore_exactly(model_inventory, names, decisions.arrays)
+    if "states" in data:
+        held_names = names_of_held(model_inventory, states)
+        restore_held(model_inventory, states, held_names, decisions.arrays)
+        names |= held_names
+    _require_same_values(model_inventory, data["weights"], names)
     own = {address: _arrays_of(decisions.arrays, address) for address in parametrized}
     hows = {address: _how(about, own[address], custom_objects) for address, about in parametrized.items()}
     for address, how in hows.items():
@@ -176,12 +200,36 @@ def _set_flags(model_inventory: Inventory, data: Mapping[str, Any], names: Mappi
             variable.trainable = about["trains"]
     for address, about in data["parametrized"].items():
         model_inventory.by_address[names[address]].combination.flag = about["flag"]
-    saved = dict.fromkeys(data["layers"], Known(None))
-    present = {node.address: Known(None, node.stem) for node in model_inventory.layers}
-    nodes = align(saved, present, renamed=True).names
+    nodes = _present_layers(model_inventory, data["layers"])
     for address, flag in data["layers"].items():
         if (node := model_inventory.layer_by_address.get(nodes[address])) is not None:
             set_layer_flag(node.layer, flag)
+
+
+def _present_layers(model_inventory: Inventory, saved: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the address in a model for that of each layer in its file."""
+    present = {node.address: Known(None, node.stem) for node in model_inventory.layers}
+    return align(dict.fromkeys(saved, Known(None)), present, renamed=True).names
+
+
+def _require_same_values(
+    model_inventory: Inventory, saved: Mapping[str, Any], names: Mapping[str, str]
+) -> None:
+    """Check that Keras brought back the very numbers: a layer writes and reads its own as it likes."""
+    differ = [
+        names[address]
+        for address, about in saved.items()
+        if "blake3" in about
+        and digest_array(read_value(model_inventory.by_address[names[address]].storage)) != about["blake3"]
+    ]
+    if differ:
+        raise ModelFileError(
+            f"{count(len(differ), 'weight')} came back with other values than were saved",
+            received=listed(differ),
+            expected="the same bits: Keras, or a layer of your own, does not write or read them as they are",
+            remedy="see save_own_variables and load_own_variables of the layer; keras.models.load_model "
+            "opens the model as it is in the file",
+        )
 
 
 def _arrays_of(arrays: Mapping[str, Array], address: str) -> dict[str, Array]:
@@ -271,13 +319,15 @@ def _require_shapes(weight: Weight, values: Mapping[str, Array]) -> None:
 
 def _present_names(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict[str, str]:
     """Return the address in a model for each one in its file."""
-    weights = [w for w in model_inventory if w.role != "metric"]
-    present = {w.address: Known(_kind(w.address, w.shape, w.dtype), w.stem) for w in weights}
+    weights = _in_keras(model_inventory)
+    present = {w.address: w.known(_kind(w.address, w.shape, w.dtype)) for w in weights}
     wanted = {a: Known(_kind(a, about["shape"], about["dtype"])) for a, about in saved.items()}
     names = dict(align(wanted, present, renamed=True).names)
     here = {address: known.kind for address, known in present.items()}
     there = {names[address]: known.kind for address, known in wanted.items()}
     if here == there:
+        if former := former_names(names, present):
+            warn_of_former_names("the model file", former)
         return names
     differ = [a for a in dict.fromkeys((*there, *here)) if here.get(a) != there.get(a)]
     raise ModelFileError(

@@ -212,7 +212,8 @@ def _parts_of(resolution: Resolution) -> dict[str, Parametrization]:
 
 
 def _require_same_model(model: Any, resolution: Resolution) -> None:
-    decided = {id(w.variable) for w in resolution.inventory.of_role("weight", "statistic")}
+    own = resolution.inventory.of_role("weight", "statistic")
+    decided = {id(w.variable) for w in own if not w.is_held}
     if decided == {id(whole_weight(v)) for v in model.weights}:
         return
     raise PlanError(

@@ -18,7 +18,7 @@ class FlagSnapshot:
 
     layers: tuple[tuple[Any, bool], ...]
     variables: tuple[tuple[Any, bool], ...]
-    calls: tuple[tuple[Any, Any], ...]
+    calls: tuple[tuple[Any, str, Any], ...]
 
     @classmethod
     def of(cls, inventory: Inventory) -> FlagSnapshot:
@@ -26,7 +26,7 @@ class FlagSnapshot:
         layers = [node.layer for node in inventory.layers]
         return cls(
             tuple((layer, layer_flag(layer)) for layer in layers),
-            tuple((w.variable, w.variable.trainable) for w in inventory if w.role != "metric"),
+            tuple((w.variable, w.variable.trainable) for w in inventory if w.role not in ("metric", "state")),
             tuple(calls_of(layers)),
         )
 
@@ -47,7 +47,7 @@ def set_flags(resolution: Resolution) -> list[str]:
     for weight in resolution.inventory:
         # `for v in model.weights: v.trainable = True` makes Keras train statistics too.
         trains = weight.address in trained
-        if weight.role != "metric" and weight.variable.trainable != trains:
+        if weight.role not in ("metric", "state") and weight.variable.trainable != trains:
             weight.variable.trainable = trains
             changed.append(weight.address)
     for node, flag in _layer_flags(resolution, trained):

@@ -30,17 +30,46 @@ def set_modes(resolution: Resolution) -> None:
             restore_method(node.layer, "call")
         else:
             replace_method(node.layer, "call", functools.partial(_wrapped, mode=mode))
+    _set_modes_of_modules(resolution)
 
 
-def calls_of(layers: Iterable[Any]) -> list[tuple[Any, Any]]:
-    """Return what stands in the place of each layer's `call` now, for `restore_calls`."""
-    return [(layer, vars(layer).get("call")) for layer in layers]
+def _set_modes_of_modules(resolution: Resolution) -> None:
+    """Make modules inside layers run as the policies say, also when their layer is put into training."""
+    forced = {mode.address for mode in resolution.module_modes if mode.forced}
+    for address in dict.fromkeys(node.layer for node in resolution.inventory.modules):
+        layer = resolution.inventory.layer_by_address[address].layer
+        inside = [node for node in resolution.inventory.modules if node.layer == address]
+        held = [node.handle for node in inside if node.address in forced]
+        if held:
+            replace_method(layer, "train", functools.partial(_training_but, held=held))
+        else:
+            restore_method(layer, "train")
 
 
-def restore_calls(calls: Iterable[tuple[Any, Any]]) -> None:
+def _training_but(train: Callable[..., Any], held: Iterable[Any]) -> Callable[..., Any]:
+    @functools.wraps(train)
+    def train_but(mode: bool = True) -> Any:
+        layer = train(mode)
+        for module in held:
+            module.training = False
+        return layer
+
+    return train_but
+
+
+_METHODS = ("call", "train")
+"""What plans replace on layers; only layers on PyTorch have a `train`."""
+
+
+def calls_of(layers: Iterable[Any]) -> list[tuple[Any, str, Any]]:
+    """Return what stands in the place of each layer's methods now, for `restore_calls`."""
+    return [(layer, name, vars(layer).get(name)) for layer in layers for name in _METHODS]
+
+
+def restore_calls(calls: Iterable[tuple[Any, str, Any]]) -> None:
     """Put back what `calls_of` returned; what somebody other than a plan replaced since then stays."""
-    for layer, call in calls:
-        roll_back_method(layer, "call", call)
+    for layer, name, method in calls:
+        roll_back_method(layer, name, method)
 
 
 def _wrapped(call: Callable[..., Any], mode: LayerMode) -> Callable[..., Any]:

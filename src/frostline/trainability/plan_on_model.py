@@ -41,6 +41,8 @@ class PlanOnModel:
         """Whether layers run in the same modes under another resolution, and are the same layers."""
         if self.resolution is None or self.resolution.modes != resolution.modes:
             return False
+        if self.resolution.module_modes != resolution.module_modes:
+            return False
         return same_weights(self.resolution, resolution)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from frostline._keras.methods import replace_method, restore_method
+from frostline._keras.variables import to_numpy
 from frostline.diagnostics.custom_step import has_custom_step
 from frostline.diagnostics.preflight import first_samples
 from frostline.errors import NoGradientError
@@ -86,8 +87,8 @@ def _take_back(progress: Progress, before: Sequence[tuple[Any, Any]]) -> None:
 
 def _state(job: Job) -> list[tuple[Any, Any]]:
     """What a forward pass in training changes, and its values."""
-    moving = job.resolutions[0].inventory.of_role("statistic", "seed")
-    return [(w.variable, keras.ops.copy(w.variable.value)) for w in moving]
+    moving = job.resolutions[0].inventory.of_role("statistic", "seed", "state")
+    return [(w.variable, to_numpy(w.variable)) for w in moving]
 
 
 def _has_penalties(job: Job) -> bool:

@@ -12,6 +12,7 @@ import keras
 
 from frostline.errors import PlanError, ResumeError, UncompiledModelError, listed, near
 from frostline.model.checks import require_keras_model
+from frostline.model.inventory import require_holdable
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
@@ -78,6 +79,7 @@ def fit(
     Raises:
         UncompiledModelError: The model has no optimizer and loss.
         UnbuiltModelError: Its weights do not exist yet.
+        ModelError: It holds state that cannot be read and put back (with `guard` or `resume`).
         PlanError: The plan, or a phase, trains nothing, does not fit the model, or monitors a value that
             this training does not report.
         OptimizerError: The optimizer cannot be used with a plan.
@@ -118,6 +120,8 @@ def fit(
     if isinstance(plan, Schedule):
         _refuse_epochs(arguments)
     job = Job(model, plan, _resolutions(model, plan), x, y, arguments, guard, keep_state, stop_on_nan)
+    if guard or resume is not None:
+        require_holdable(job.resolutions[0].inventory)
     _refuse_best_of_other_parts(job)
     seen_before = GRADIENTS_SEEN.get(model) is True and functions_kept(model, job.resolutions[0])
     checking = preflight and not seen_before

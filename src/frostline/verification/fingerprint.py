@@ -39,6 +39,8 @@ class Digest:
             was not recorded.
         stem: Its address with `*` for the number of each name that Keras made by itself; None where that was
             not recorded.
+        former: The same as Frostline 0.1 had it, where that was another. Not written to files.
+        is_held: Whether it is of state that is no Keras variable. Not written to files.
     """
 
     role: Role
@@ -50,6 +52,8 @@ class Digest:
     rests: Mapping[str, str] = field(default_factory=dict, hash=False)
     stem: str | None = field(default=None, compare=False)
     not_finite: str | None = field(default=None, compare=False)
+    former: str = field(default="", compare=False)
+    is_held: bool = field(default=False, compare=False)
 
     def rest(self, part: str) -> str | None:
         """Return the digest of all but a part, where it was taken."""
@@ -137,6 +141,12 @@ class Fingerprint(Mapping[str, Digest]):
         """
         return align(known(self), known(other), strict=strict)
 
+    def not_in_0_1(self, present: Mapping[str, Known]) -> set[str]:
+        """Return what this lacks of another one since Frostline 0.1 took it, which told no stems either."""
+        if any(digest.stem is not None for digest in self.digests.values()):
+            return set()
+        return {a for a, one in present.items() if one.unknown_to_0_1 and a not in self.digests}
+
     def renamed(self, names: Mapping[str, str]) -> Fingerprint:
         """Return the same by other addresses."""
         return Fingerprint({names.get(address, address): one for address, one in self.digests.items()})
@@ -154,7 +164,7 @@ class Fingerprint(Mapping[str, Digest]):
 def known(variables: Mapping[str, Digest] | Mapping[str, Weight]) -> dict[str, Known]:
     """Return role, shape and dtype of each weight and statistic, by address, in the order of the model."""
     return {
-        address: Known((one.role, tuple(one.shape), one.dtype), one.stem)
+        address: Known((one.role, tuple(one.shape), one.dtype), one.stem, one.former, one.is_held)
         for address, one in variables.items()
         if one.role in ("weight", "statistic")
     }
@@ -224,7 +234,8 @@ def _digest(weight: Weight, parts: Mapping[str, Parametrization]) -> Digest:
     rests = {part: _rest(weight, how) for part, how in parts.items()}
     plain = weight.role, weight.shape, weight.dtype, _whole(weight)
     if weight.combination is None:
-        return Digest(*plain, rests=rests, stem=weight.stem, not_finite=_not_finite(weight))
+        told = {"stem": weight.stem, "former": weight.former, "is_held": weight.is_held}
+        return Digest(*plain, rests=rests, not_finite=_not_finite(weight), **told)
     part = part_text(weight.combination.how, weight.shape)
     frozen = rests.get(part) or _rest(weight, weight.combination.how)
     return Digest(*plain, frozen, part, rests, weight.stem, _not_finite(weight))

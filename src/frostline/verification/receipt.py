@@ -287,6 +287,7 @@ class Receipt(Rendered):
         present = known({w.address: w for w in inventory(model)})
         names = align(known(self.before), present, strict=strict).names
         planned = {d.weight.address for r in resolutions for d in r.changing}
+        planned -= self.before.not_in_0_1(present)
         listed_in = {names.get(a, a): a for a in (*self.trained, *self.moving, *self.assigned)}
         problems = []
         if strange := [own for address, own in listed_in.items() if address not in planned]:
@@ -372,7 +373,8 @@ def _differences(name: str, claimed: Fingerprint, found: Fingerprint, *, strict:
     problems = []
     if missing := [a for a in said if a not in here]:
         problems.append(f"the model {name} training lacks {listed(missing)}")
-    if extra := [a for a in here if a not in said]:
+    unrecorded = claimed.not_in_0_1(known(here))
+    if extra := [a for a in here if a not in said and a not in unrecorded]:
         problems.append(f"the model {name} training has {listed(extra)}, which the receipt does not know")
     if other := [a for a in said if a in here and not said[a].same_values(here[a])]:
         problems.append(

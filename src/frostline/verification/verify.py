@@ -15,7 +15,7 @@ from frostline.render import Rendered, count, stacked, table
 from frostline.resolution.parts import Parts
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
-from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint, fingerprint_of
+from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint, fingerprint_of, known
 
 Outcome = Literal[
     "intact",
@@ -30,6 +30,7 @@ Outcome = Literal[
     "state",
     "missing",
     "not finite",
+    "unrecorded",
 ]
 
 _OUTCOMES: dict[tuple[bool, bool, bool], Outcome] = {
@@ -54,9 +55,10 @@ _MEANING: dict[Outcome, str] = {
     "assigned": "left to code that assigns, and moved",
     "moved": "statistic of a layer in training mode, and moved",
     "held": "statistic, every bit as before",
-    "state": "random-seed or metric state, never trained",
+    "state": "seed, metric or layer state, never trained",
     "missing": "in one of the two models only",
     "not finite": "allowed to move, and holds NaN or infinity where it held numbers",
+    "unrecorded": "no Keras variable, and not in a fingerprint by Frostline 0.1: not compared",
 }
 
 
@@ -97,7 +99,7 @@ class VariableFinding:
         address: Its address.
         role: What it is.
         outcome: `intact`, `changed`, `trained`, `partial`, `decay alone`, `unmoved`, `assigned`, `moved`,
-            `held`, `state`, `missing` or `not finite`.
+            `held`, `state`, `missing`, `not finite` or `unrecorded`.
         violation: Whether this breaks the plan.
         part: What of it was to train, in words, where that was not the whole.
         why: Why it did not move, in words, where it was to and that is known.
@@ -176,7 +178,8 @@ class Verification(Rendered):
     def verdict(self) -> str:
         """What was found of all numbers together, in a few words."""
         if self.ok:
-            return "every frozen number is bit-identical"
+            recorded = " that was recorded" if self.of("unrecorded") else ""
+            return f"every frozen number{recorded} is bit-identical"
         frozen = any(f.violation and f.outcome != "not finite" for f in self.findings)
         wrong = ["frozen numbers changed"] if frozen else []
         return " and ".join([*wrong, *(["numbers became NaN or infinite"] if self.of("not finite") else [])])
@@ -357,7 +360,13 @@ def compare(
         frozenset(trained), frozenset(moving), frozenset(assigned), parts, evidence or Evidence()
     )
     addresses = dict.fromkeys((*before, *after))
-    findings = tuple(_finding(a, before.get(a), after.get(a), expected) for a in addresses)
+    unrecorded = before.not_in_0_1(known(after))
+    findings = tuple(
+        VariableFinding(a, after[a].role, "unrecorded", False)
+        if a in unrecorded
+        else _finding(a, before.get(a), after.get(a), expected)
+        for a in addresses
+    )
     return Verification(findings, expected.evidence, alignment.by_order)
 
 
@@ -399,7 +408,7 @@ def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
 
 def _finding(address: str, old: Digest | None, new: Digest | None, expected: _Expected) -> VariableFinding:
     role = (new or old).role  # type: ignore[union-attr]
-    if role in ("seed", "metric"):
+    if role in ("seed", "metric", "state"):
         return VariableFinding(address, role, "state", False)
     if old is None or new is None:
         return VariableFinding(address, role, "missing", True)

@@ -14,6 +14,7 @@ from frostline._keras.variables import (
     dtype_of,
     has_parts,
     has_value,
+    held_tensor,
     hold,
     let_go,
     owns,
@@ -128,6 +129,7 @@ def test_two_variables_hold_one_tensor() -> None:
     assert (two.path, tuple(two.shape), two.dtype) == (one.path, (2,), "float32")
     two.assign([3.0, 4.0])
     assert has_value(one)
+    assert held_tensor(one) is held_tensor(two)
     let_go(one)
     assert not has_value(one)
     hold(one, two)

@@ -18,7 +18,7 @@ def test_verify(run: Runner) -> None:
         "count  outcome  meaning                                     variables",
         "    2  intact   frozen, every bit as before                 a/kernel, a/bias",
         "    2  trained  planned to train, and moved                 head/kernel, head/bias",
-        "    2  state    random-seed or metric state, never trained  metrics/loss/total, metrics/loss/count",
+        "    2  state    seed, metric or layer state, never trained  metrics/loss/total, metrics/loss/count",
     ]
     assert done.lines[6:] == [
         "",

@@ -13,7 +13,7 @@ import numpy as np
 
 from frostline._keras.optimizers import optimizer_chain
 from frostline.errors import ResumeError, listed
-from frostline.model.alignment import Known, align
+from frostline.model.alignment import Known, align, former_names, warn_of_former_names
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
@@ -65,13 +65,15 @@ def identity(
         made_of: The configuration and the code of all of it, from `configuration`.
     """
     may_change = set(changing)
-    kept = {a: d for a, d in before.items() if d.role in ("weight", "statistic", "seed")}
+    kept = {a: d for a, d in before.items() if d.role in ("weight", "statistic", "seed", "state")}
     settings = {k: plain(v) for k, v in arguments.items() if k not in _NO_PART | _DATA}
     validation = {"validation_data": arguments.get("validation_data")}
     found = {
         "backend": keras.backend.backend(),
         "model": {a: [d.role, list(d.shape), d.dtype, parts.get(a, "")] for a, d in kept.items()},
         "stems": {a: d.stem for a, d in kept.items()},
+        "former stems": {a: d.former for a, d in kept.items() if d.former},
+        "no Keras variables": [a for a, d in kept.items() if d.is_held or d.role == "state"],
         "frozen": {a: _frozen(d, parts.get(a)) for a, d in kept.items() if a in parts or a not in may_change},
         "plan": plan_data(plan),
         "optimizer": [_settings(part) for part in optimizer_chain(model.optimizer)],
@@ -136,8 +138,23 @@ def with_addresses(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
     """Return the present address of each weight of a checkpoint: Keras may have numbered layers otherwise."""
     stems = then.get("stems", {})
     saved = {address: Known(kind, stems.get(address)) for address, kind in then["model"].items()}
-    present = {address: Known(kind, now["stems"][address]) for address, kind in now["model"].items()}
-    return dict(align(saved, present).names)
+    former, since = now["former stems"], set(now["no Keras variables"])
+    present = {
+        address: Known(kind, now["stems"][address], former.get(address, ""), address in since)
+        for address, kind in now["model"].items()
+    }
+    names = dict(align(saved, present).names)
+    if told := former_names(names, present):
+        warn_of_former_names("the checkpoint", told)
+    return names
+
+
+def _model_in_0_1(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint could know of the model: 0.1 told of no state that is no Keras variable."""
+    if "stems" in then:
+        return dict(now["model"])
+    left_out = {a for a in now["no Keras variables"] if a not in then["model"] and a in now["frozen"]}
+    return {address: kind for address, kind in now["model"].items() if address not in left_out}
 
 
 def require_at_its_beginning(x: Any) -> None:
@@ -168,8 +185,9 @@ def _forbidding(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str
     """Yield what no checkpoint can be put on: other weights, and what would break the proof of the run."""
     if then["backend"] != now["backend"]:
         yield f"backend: {now['backend']} now, {then['backend']} before"
-    if then["model"] != now["model"]:
-        yield f"another model: {_named(then['model'], now['model'])}"
+    model = _model_in_0_1(then, now)
+    if then["model"] != model:
+        yield f"another model: {_named(then['model'], model)}"
     elif moved := [a for a, value in then["frozen"].items() if now["frozen"].get(a, value) != value]:
         yield f"other values of frozen weights: {listed(moved)}"
     if then["plan"] != now["plan"] and not _trains_the_same(then, now):
@@ -225,7 +243,11 @@ def _gaps(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
 def _trains_the_same(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether two plans without phases train the same, and differ in rates alone."""
     phased = any(isinstance(one["plan"], Mapping) and "phases" in one["plan"] for one in (then, now))
-    return not phased and then["model"] == now["model"] and then["frozen"].keys() == now["frozen"].keys()
+    return (
+        not phased
+        and then["model"] == _model_in_0_1(then, now)
+        and then["frozen"].keys() == now["frozen"].keys()
+    )
 
 
 def _classes(one: Mapping[str, Any]) -> list[str]:

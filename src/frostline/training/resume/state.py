@@ -36,12 +36,12 @@ class RunState:
 
     @cached_property
     def moving(self) -> tuple[Weight, ...]:
-        """What may change in the run: what trains, moves or is assigned in any phase, and seeds."""
+        """What may change in the run: what trains, moves or is assigned in any phase, and state of layers."""
         inventory = self.job.resolutions[0].inventory
         moves = {
             decision.weight.address for resolution in self.job.resolutions for decision in resolution.changing
         }
-        return tuple(w for w in inventory if w.address in moves or w.role == "seed")
+        return tuple(w for w in inventory if w.address in moves or w.role in ("seed", "state"))
 
     @cached_property
     def parts(self) -> Parts:

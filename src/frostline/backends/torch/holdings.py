@@ -1,0 +1,167 @@
+"""What a Keras layer holds on PyTorch beside its variables: buffers of modules, and random generators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.utils.parametrize import ParametrizationList
+
+from frostline.backends.held_state import (
+    NOTHING,
+    HeldState,
+    Holdings,
+    InnerModule,
+    class_names_of,
+    joined,
+)
+
+
+class Buffer(HeldState):
+    """A buffer of a PyTorch module, also where the module puts another tensor in its place."""
+
+    @property
+    def value(self) -> torch.Tensor:
+        """The tensor; complex numbers as pairs."""
+        tensor = self._tensor.detach()
+        return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+    @property
+    def _tensor(self) -> torch.Tensor:
+        return self.holder.get_buffer(self.name)  # type: ignore[no-any-return]
+
+    @property
+    def key(self) -> int:
+        """The tensor's id."""
+        return id(self._tensor)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.value.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Its dtype."""
+        return str(self.value.dtype).removeprefix("torch.")
+
+    def read_array(self) -> npt.NDArray[Any]:
+        """Return the values."""
+        value = self.value
+        if value.dtype in _WITHOUT_NUMPY:
+            array: npt.NDArray[Any] = keras.ops.convert_to_numpy(value)
+            return array
+        return value.cpu().numpy()
+
+    def assign(self, value: Any) -> None:
+        """Copy a value into the tensor, whoever else holds it."""
+        with torch.no_grad():
+            self.value.copy_(_tensor_of(value))
+
+
+class GeneratorState(HeldState):
+    """The state of a `torch.Generator` that a layer holds."""
+
+    def __init__(self, holder: Any, name: str) -> None:
+        super().__init__(holder, name, "seed")
+
+    @property
+    def value(self) -> torch.Tensor:
+        """The state, as bytes."""
+        return self.holder.get_state()  # type: ignore[no-any-return]
+
+    def read_array(self) -> npt.NDArray[Any]:
+        """Return the bytes."""
+        return self.value.numpy()
+
+    def assign(self, value: Any) -> None:
+        """Put a state back."""
+        self.holder.set_state(_tensor_of(value).cpu().to(torch.uint8))
+
+
+_WITHOUT_NUMPY = (torch.bfloat16,)
+_FOUR_BITS_AND_FLOAT8 = tuple(
+    getattr(torch, name)
+    for name in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+    if hasattr(torch, name)
+)
+
+
+def of_layer(layer: Any) -> Holdings:
+    """Return what a layer holds."""
+    modules = list(_modules(layer))
+    generators = [
+        (name, GeneratorState(value, name))
+        for name, value in vars(layer).items()
+        if isinstance(value, torch.Generator)
+    ]
+    everything = [("", layer), *((module.path, module.handle) for module in modules)]
+    states: list[tuple[str, HeldState]] = list(generators)
+    refused: list[str] = []
+    for path, holder in everything:
+        for name, tensor in holder.named_buffers(recurse=False, remove_duplicate=False):
+            if why := _unreadable(tensor):
+                refused.append(f"{joined(path, name)} ({why})")
+            else:
+                states.append((joined(path, name), Buffer(holder, name)))
+    refused += [f"{m.path or 'the module'} ({_EXTRA})" for m in modules if _has_extra_state(m.handle)]
+    names = _names(modules)
+    trainable = frozenset(
+        id(p) for module in modules for p in module.handle.parameters(recurse=False) if p.is_floating_point()
+    )
+    found = Holdings(tuple(states), names, tuple(modules), tuple(refused), trainable)
+    return found if modules or states or refused else NOTHING
+
+
+_EXTRA = "a module with get_extra_state, whose state is not only tensors"
+
+
+def _modules(layer: Any) -> Iterator[InnerModule]:
+    """Yield the PyTorch modules in a layer that are no Keras layers, from the outermost in."""
+    wrapped = getattr(layer, "module", None) if isinstance(layer, keras.layers.TorchModuleWrapper) else None
+    for name, child in layer.named_children():
+        if name != "_torch_params" and not isinstance(child, keras.Layer):
+            yield from _from(child, "" if child is wrapped else name, None)
+
+
+def _from(module: Any, path: str, follows: str | None) -> Iterator[InnerModule]:
+    yield InnerModule(path, class_names_of(type(module), (torch.nn.Module,)), follows, module)
+    # What a parametrization computes with belongs to the weight that it makes.
+    inside = path if isinstance(module, ParametrizationList) else follows
+    for name, child in module.named_children():
+        if not isinstance(child, keras.Layer):
+            yield from _from(child, joined(path, name), inside)
+
+
+def _names(modules: Sequence[InnerModule]) -> dict[int, tuple[str, ...]]:
+    """Return the names of parameters by the tensor: Keras calls them `variable_8`."""
+    found: dict[int, list[str]] = {}
+    for module in modules:
+        for name, parameter in module.handle.named_parameters(recurse=False, remove_duplicate=False):
+            found.setdefault(id(parameter), []).append(joined(module.path, name))
+    return {key: tuple(names) for key, names in found.items()}
+
+
+def _unreadable(tensor: torch.Tensor) -> str:
+    """Say why the numbers of a tensor cannot be read and written; empty where they can."""
+    if tensor.is_meta or isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+        return "a buffer without values"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return "a sparse or nested buffer"
+    if tensor.is_quantized or tensor.dtype in _FOUR_BITS_AND_FLOAT8:
+        return f"a buffer of dtype {str(tensor.dtype).removeprefix('torch.')}"
+    return ""
+
+
+def _has_extra_state(module: Any) -> bool:
+    return type(module).get_extra_state is not torch.nn.Module.get_extra_state
+
+
+def _tensor_of(value: Any) -> torch.Tensor:
+    if isinstance(value, np.ndarray) and value.dtype.name == "bfloat16":
+        return torch.from_numpy(value.astype(np.float32))
+    return value if isinstance(value, torch.Tensor) else torch.as_tensor(np.array(value))
