@@ -56,7 +56,7 @@ def load_data(config: RunConfig, model: Any) -> tuple[Samples | Stream, Samples 
 
 
 def _with_features_of(config: RunConfig, source: CsvData) -> CsvData:
-    """Return a second table with the features of the first, by name: its columns may stand in another order."""
+    """Return a second table with the features of the first: its columns may stand in another order."""
     first = config.data.data
     if not isinstance(first, CsvData) or source.header is False:
         return source
