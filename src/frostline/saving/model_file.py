@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +160,15 @@ def load_model(
     return model
 
 
-def save_plainly(model: Any, path: str | os.PathLike[str]) -> None:
+def save_plainly(
+    model: Any, path: str | os.PathLike[str], *, check: Callable[[Path], None] | None = None
+) -> None:
     """Write a model as Keras does, whole or not at all, and without its optimizer.
+
+    Args:
+        model: The model.
+        path: The file.
+        check: Looks at the whole file before it takes its name; where that raises, it does not.
 
     Raises:
         ModelFileError: The file cannot be written, or the model cannot be saved by Keras.
@@ -170,6 +177,8 @@ def save_plainly(model: Any, path: str | os.PathLike[str]) -> None:
     _require_possible(model, path, overwrite=True)
     with replaced_atomically(path, ModelFileError) as temporary:
         _save(model, temporary, path, {})
+        if check is not None:
+            check(temporary)
 
 
 def has_decisions(path: Path) -> bool:
@@ -196,9 +205,11 @@ def _save(model: Any, temporary: Path, path: Path, settings: Mapping[str, Any]) 
     try:
         with saved_compiled_as(model, settings):
             model.save(temporary)
-    except (OSError, FrostlineError):
+    except FrostlineError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # A lambda without source raises one too, with no number.
         lines = str(error).strip().splitlines() or [""]
         raise ModelFileError(
             f"Keras cannot save the model {model.name!r} to {str(path)!r}",
