@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import keras
 
-from frostline.backends.protocols import CustomLoop, GradientCheck, RowLookup, TrainStep
+from frostline.backends.protocols import CustomLoop, FiniteCheck, GradientCheck, RowLookup, TrainStep
 from frostline.graph.reader import Computation, Measured, Reader, Trace
 
 
@@ -40,6 +40,11 @@ def train_step() -> TrainStep:
 def gradient_check() -> GradientCheck:
     """Return what makes repeated evaluations of a loss comparable."""
     return cast(GradientCheck, of_backend("gradient_check"))
+
+
+def finite_check() -> FiniteCheck:
+    """Return what finds NaN and infinity on the device."""
+    return cast(FiniteCheck, of_backend("finite_check"))
 
 
 def custom_loop() -> CustomLoop:
