@@ -204,7 +204,11 @@ def structures(draw: st.DrawFn, spec: Spec) -> Mutation:
         names[0], names[1] = names[1], names[0]
         return "two names swapped", replace(spec, names=tuple(names)), "first|second"
     if kind == "units":
-        return "units", replace(spec, units=draw(st.sampled_from([2, 4]))), "first/|second/|third/|head/|units"
+        return (
+            "units",
+            replace(spec, units=draw(st.sampled_from([2, 4]))),
+            "first/|second/|third/|head/|units",
+        )
     if kind == "dtype":
         dtype = draw(st.sampled_from(["float16", "bfloat16"]))
         return f"dtype {dtype}", replace(spec, dtype=dtype), "first"

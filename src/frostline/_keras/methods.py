@@ -46,7 +46,7 @@ def patched(owner: Any, **attributes: Any) -> Iterator[None]:
                 delattr(owner, name)
 
 
-_INNERMOST_FIRST = ("weights", "", "first step", "outputs")
+_INNERMOST_FIRST = ("weights", "", "first step", "outputs", "watched steps")
 """Who may replace one method at the same time, and in which order their replacements are nested."""
 
 _Make = Callable[[Callable[..., Any]], Any]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 
+from frostline._keras.methods import replace_method, restore_method
 from frostline._keras.optimizers import compiled_optimizer, optimizer_chain, optimizer_counters
 
 _FUNCTIONS = ("train_function", "test_function", "predict_function")
@@ -39,7 +40,82 @@ def training_done(model: Any) -> tuple[Any, int] | None:
     function, optimizer = getattr(model, "train_function", None), compiled_optimizer(model)
     if function is None or optimizer is None or not optimizer.built:
         return None
-    return function, int(keras.ops.convert_to_numpy(optimizer_counters(optimizer_chain(optimizer)[-1])[0]))
+    return _unwatched(function), int(
+        keras.ops.convert_to_numpy(optimizer_counters(optimizer_chain(optimizer)[-1])[0])
+    )
+
+
+@contextmanager
+def steps_watched(model: Any, begin: Callable[[], Callable[[Any], None]]) -> Iterator[None]:
+    """Look at what the training function returned, after each of its calls inside the block.
+
+    Every training function is watched that `fit` finds or makes there; afterwards the model has it plain.
+
+    Args:
+        model: The model.
+        begin: Called for each training function; returns what gets the logs after each step, on JAX a pair of
+            logs and state. It must not wait for the device.
+    """
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def make_train_function(*arguments: Any, **named: Any) -> Any:
+            made = original(*arguments, **named)
+            model.train_function = _watched(_unwatched(model.train_function), begin())
+            return made
+
+        return make_train_function
+
+    replace_method(model, "make_train_function", make, by=_WATCHING)
+    try:
+        yield
+    finally:
+        restore_method(model, "make_train_function", by=_WATCHING)
+        model.train_function = _unwatched(model.train_function)
+
+
+_WATCHING = "watched steps"
+
+
+def _watched(function: Callable[..., Any], look: Callable[[Any], None]) -> Callable[..., Any]:
+    def step(*arguments: Any, **named: Any) -> Any:
+        result = function(*arguments, **named)
+        look(result)
+        return result
+
+    step.frostline_unwatched = function  # type: ignore[attr-defined]
+    return step
+
+
+def _unwatched(function: Any) -> Any:
+    return getattr(function, "frostline_unwatched", function)
+
+
+def reader_of_steps(model: Any, variables: Iterable[Any]) -> Callable[[Any], list[Any] | None]:
+    """Return what reads the backend's values of some variables after a step, without waiting for them.
+
+    Args:
+        model: The model.
+        variables: Variables of the model or its optimizer that the training function may change.
+
+    Returns:
+        A function of what the training function returned, since on JAX the variables are empty meanwhile. It
+        returns None where that function is one of the user's own that returns something else.
+    """
+    chosen = list(variables)
+    if keras.backend.backend() != "jax":
+        return lambda result: [variable.value for variable in chosen]
+    groups = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    lengths = [len(group) for group in groups]
+    at = {id(v): (number, place) for number, group in enumerate(groups) for place, v in enumerate(group)}
+    places = [at[id(variable)] for variable in chosen if id(variable) in at]
+
+    def read(result: Any) -> list[Any] | None:
+        state = result[1] if isinstance(result, tuple) and len(result) == 2 else ()
+        if [len(group) for group in state[:3]] != lengths:
+            return None
+        return [state[number][place] for number, place in places]
+
+    return read
 
 
 def sync_values(model: Any) -> None:

@@ -13,7 +13,14 @@ from typing import Any, cast
 import keras
 
 from frostline.backends.private import failures_named
-from frostline.backends.protocols import CustomLoop, GradientCheck, LayerHoldings, RowLookup, TrainStep
+from frostline.backends.protocols import (
+    CustomLoop,
+    FiniteCheck,
+    GradientCheck,
+    LayerHoldings,
+    RowLookup,
+    TrainStep,
+)
 from frostline.graph.reader import Computation, Measured, Reader, Trace
 
 
@@ -42,6 +49,11 @@ def train_step() -> TrainStep:
 def gradient_check() -> GradientCheck:
     """Return what makes repeated evaluations of a loss comparable."""
     return cast(GradientCheck, of_backend("gradient_check"))
+
+
+def finite_check() -> FiniteCheck:
+    """Return what finds NaN and infinity on the device."""
+    return cast(FiniteCheck, of_backend("finite_check"))
 
 
 def custom_loop() -> CustomLoop:

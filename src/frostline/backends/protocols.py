@@ -5,7 +5,7 @@ The protocol of `reader` is `frostline.graph.reader.Reader`, beside the records 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -51,6 +51,16 @@ class CustomLoop(Protocol):
 
     def compiled_steps(self) -> CompiledSteps:
         """Return what guards the steps of one loop."""
+
+
+class FiniteCheck(Protocol):
+    """A module `finite_check`: whether values hold NaN or infinity, found without waiting for the device."""
+
+    def all_finite(self, values: Sequence[Any]) -> Any:
+        """Return a boolean on the device; the values are the backend's own, floating, one at least."""
+
+    def read(self, flags: Sequence[Any]) -> list[bool]:
+        """Wait for what `all_finite` returned, and return it."""
 
 
 class RowLookup(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,11 +106,20 @@ def apply(
     # These import Keras, on the backend that was chosen.
     from frostline.delta.load import load_delta
     from frostline.saving.model_file import save_plainly
+    from frostline.saving.reopened import require_opens
 
     with options.working(f"putting {' and '.join(map(str, deltas))} on {base}", quiet=json):
         for path in deltas:
             load_delta(model, path, name=str(path), force=on_another)
-        save_plainly(model, out)
+        opens = partial(
+            require_opens,
+            model=model,
+            safe_mode=not loading.unsafe,
+            custom_objects=loading.own_classes(),
+            compiled=False,
+            place=out,
+        )
+        save_plainly(model, out, check=opens)
     _report(loaded, out, json)
 
 

@@ -74,6 +74,12 @@ class Loading:
                 compiled=compiled,
             )
 
+    def own_classes(self) -> dict[str, Any]:
+        """Return the classes and functions of the modules that were imported first."""
+        from frostline.model.user_code import defined_in, imported
+
+        return defined_in(imported(self.imports or ()))
+
 
 @dataclass(frozen=True)
 class AuditOptions:

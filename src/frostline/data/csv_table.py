@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import math
+import unicodedata
+import warnings
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from frostline.data.ranges import misfit, most_exact
 from frostline.data.samples import Samples, one_hot, require_samples
 from frostline.data.sources import CsvData
 from frostline.errors import DataError, listed, near
+from frostline.files.text import SAVE_AS_UTF8, invisible_ends, other_encoding, shown_invisible
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +34,24 @@ class CsvColumns:
     features: tuple[int, ...]
     target: tuple[int, ...]
     weight: int | None
+    named: bool = True
+    """Whether the first line has the names, and is no sample."""
 
 
 def check_csv(path: Path, source: CsvData) -> CsvColumns:
     """Find the columns that a config names; reads the first line only.
 
     Raises:
-        DataError: The file cannot be read, or has no such column.
+        DataError: The file cannot be read, has no such column, or seems to have no line of names.
     """
     with _opened(path, source) as rows:
-        names = tuple(name.strip() for name in next(rows, []))
-    if not names:
+        first = [name.strip() for name in next(rows, [])]
+    if not first:
         raise DataError(
             f"{str(path)!r} is empty", expected="a line of column names, then one line per sample"
         )
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(
-                f"{str(path)!r}, line 1: the column {name!r} stands twice", received=listed(names, most=8)
-            )
+    named = source.header is not False
+    names = _names(path, source, first) if named else tuple(str(place + 1) for place in range(len(first)))
     targets = [source.target] if isinstance(source.target, str) else list(source.target)
     number = {name: n for n, name in enumerate(names)}
 
@@ -60,7 +63,8 @@ def check_csv(path: Path, source: CsvData) -> CsvColumns:
 
     others = [n for n in names if n not in (*targets, source.sample_weight)]
     weight = numbers([source.sample_weight])[0] if source.sample_weight else None
-    columns = CsvColumns(names, numbers(source.features or others), numbers(targets), weight)
+    columns = CsvColumns(names, numbers(source.features or others), numbers(targets), weight, named)
+    _require_named(path, columns)
     twice = [names[n] for n in columns.features if n in (*columns.target, columns.weight)]
     if twice:
         raise DataError(f"{listed(twice)} of {str(path)!r} cannot be a feature and the target at once")
@@ -81,15 +85,20 @@ def load_csv(path: Path, source: CsvData, *, dtype: str = "float32") -> Samples:
         source: What the config says of it; its `classes` settle the numbers of the labels.
         dtype: Of the features, which have the shape `(samples, features)`.
 
+    Warns where whole numbers are rounded by the dtype, or leading zeros are lost, as those of ids are.
+
     Raises:
-        DataError: A line has too few or too many values, or a value is not a number; says the line.
+        DataError: A line has too few or too many values, or a value is not a number or does not fit the
+            dtype; says the line.
     """
     columns = check_csv(path, source)
     features, weights, rows = array("d"), array("d"), array("q")
     targets: list[list[str]] = []
     width, chosen = len(columns.names), columns.features
+    ids = _Ids(path, columns)
     with _opened(path, source) as lines:
-        next(lines)
+        if columns.named:
+            next(lines)
         for row in lines:
             if not row:
                 continue
@@ -98,26 +107,155 @@ def load_csv(path: Path, source: CsvData, *, dtype: str = "float32") -> Samples:
             rows.append(lines.line_num)
             numbers = [_number(row[n], path, lines.line_num, columns.names[n]) for n in chosen]
             features.extend(numbers)
+            ids.look(row)
             targets.append([row[n].strip() for n in columns.target])
             if columns.weight is not None:
                 name = columns.names[columns.weight]
                 weights.append(_number(row[columns.weight], path, lines.line_num, name))
     y, classes = _targets(path, source, columns, targets, rows)
+    x = np.frombuffer(features).reshape(len(rows), len(chosen)) if rows else np.empty(0)
+    _require_fitting(path, x, dtype, [columns.names[n] for n in chosen], rows)
+    weight = np.array(weights)
+    _require_fitting(path, weight, "float32", [source.sample_weight or ""], rows)
+    ids.warn(x, dtype)
     return require_samples(
         Samples(
-            x=np.frombuffer(features).reshape(len(rows), len(chosen)).astype(dtype) if rows else np.empty(0),
+            x=x.astype(dtype),
             y=y,
-            weight=np.array(weights, "float32") if columns.weight is not None else None,
+            weight=weight.astype("float32") if columns.weight is not None else None,
             classes=classes,
             source=str(path),
             rows=np.array(rows),
+            row_noun="line",
+            about=_about(columns, classes),
         )
     )
+
+
+def _names(path: Path, source: CsvData, first: Sequence[str]) -> tuple[str, ...]:
+    """Return the names in the first line; refuse one that looks like the first sample."""
+    numbers = [name for name in first if _is_number(name)]
+    if numbers and source.header is not True:
+        raise DataError(
+            f"{str(path)!r}, line 1: this looks like a sample, and not like the names of columns",
+            received=listed(first, most=8),
+            expected="a line of column names, then one line per sample",
+            remedy="if the table has no names, add header: false, which names the columns '1', '2' and so "
+            "on; if these are names, add header: true",
+        )
+    for name in first:
+        if (hidden := invisible_ends(name)) and source.header is not True:
+            raise DataError(
+                f"{str(path)!r}, line 1: the name {_visible(name)!r} has invisible characters at its ends",
+                received=shown_invisible(hidden),
+                remedy="take them out; they come where files are put together or copied from web pages",
+            )
+        if name and first.count(name) > 1:
+            raise DataError(
+                f"{str(path)!r}, line 1: the column {name!r} stands twice", received=listed(first, most=8)
+            )
+    return tuple(first)
+
+
+def _require_named(path: Path, columns: CsvColumns) -> None:
+    """Refuse a column without a name as a feature: pandas writes its row numbers so."""
+    for place in columns.features:
+        if not columns.names[place]:
+            raise DataError(
+                f"{str(path)!r}, line 1: column {place + 1} has no name, so it is not clear what it holds",
+                received=listed((name or "''" for name in columns.names), most=8),
+                expected="a name for each column; pandas writes row numbers without one",
+                remedy="give it a name, write the table with index=False, or name the columns to use under "
+                "data: features:",
+            )
+
+
+def _about(columns: CsvColumns, classes: Sequence[str]) -> tuple[str, ...]:
+    """Say what was assumed of a table."""
+    features = listed((columns.names[n] for n in columns.features), most=8)
+    target = listed((columns.names[n] for n in columns.target), most=8)
+    kind = f"labels ({listed(classes, most=8)})" if classes else "numbers"
+    head = (
+        "line 1 has the names of the columns"
+        if columns.named
+        else "line 1 is a sample, as header: false says"
+    )
+    weight = f"; weights {columns.names[columns.weight]}" if columns.weight is not None else ""
+    return (f"{head}; target {target}, read as {kind}; features {features}{weight}",)
+
+
+class _Ids:
+    """Notices columns that seem to hold ids, whose digits are lost where they are read as numbers.
+
+    Args:
+        path: The file.
+        columns: Its columns; those of features are looked at.
+    """
+
+    def __init__(self, path: Path, columns: CsvColumns) -> None:
+        self._path, self._columns = path, columns
+        self._padded: dict[int, str] = {}
+
+    def look(self, row: Sequence[str]) -> None:
+        """Look at a line for numbers that begin with a zero before other digits."""
+        for place in self._columns.features:
+            text = row[place]
+            if text[:1] == "0" and text[1:2].isdigit():
+                self._padded.setdefault(place, text.strip())
+
+    def warn(self, x: Any, dtype: str) -> None:
+        """Say what was lost."""
+        for place, text in self._padded.items():
+            self._say(place, f"such as {text}, with zeros before it, which are lost")
+        if "float" not in dtype or not x.size:
+            return
+        most = most_exact(dtype)
+        for number, place in enumerate(self._columns.features):
+            column = x[:, number]
+            large = column[(np.abs(column) > most) & (np.floor(column) == column)]
+            lost = large[large.astype(dtype).astype("float64") != large]
+            if lost.size:
+                self._say(
+                    place,
+                    f"such as {int(lost[0])}, which {dtype} rounds to {int(np.asarray(lost[0], dtype))}",
+                )
+
+    def _say(self, place: int, what: str) -> None:
+        name = self._columns.names[place]
+        warnings.warn(
+            f"the column {name!r} of {str(self._path)!r} holds numbers {what}; if they are ids and not "
+            "quantities, leave the column out by naming the others under data: features:",
+            stacklevel=2,
+        )
+
+
+def _require_fitting(path: Path, values: Any, dtype: str, names: Sequence[str], lines: Sequence[int]) -> None:
+    """Refuse a number that becomes another one in the dtype that the model takes."""
+    if (found := misfit(values, dtype)) is None:
+        return
+    (place, why), width = found, len(names)
+    raise DataError(
+        f"{str(path)!r}, line {lines[place // width]}: the column {names[place % width]!r} holds a number "
+        f"that does not fit {dtype}",
+        received=f"{values.reshape(-1)[place]:g}",
+        expected=why,
+        remedy="scale the column, or leave it out by naming the others under data: features:",
+    )
+
+
+def _visible(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 @contextmanager
 def _opened(path: Path, source: CsvData) -> Iterator[Any]:
     try:
+        with path.open("rb") as raw:
+            encoding = other_encoding(raw.read(4096))
+        if encoding is not None:
+            raise DataError(
+                f"{str(path)!r} is not text in UTF-8", received=f"text in {encoding}", remedy=SAVE_AS_UTF8
+            )
         with path.open(encoding="utf-8-sig", newline="") as stream:
             yield csv.reader(stream, delimiter=source.delimiter, strict=True)
     except UnicodeDecodeError as error:
@@ -132,7 +270,7 @@ def _opened(path: Path, source: CsvData) -> Iterator[Any]:
 
 def _number(text: str, path: Path, line: int, column: str) -> float:
     try:
-        value = float(text)
+        value = _plain_float(text)
         if math.isfinite(value):
             return value
     except ValueError:
@@ -140,8 +278,24 @@ def _number(text: str, path: Path, line: int, column: str) -> float:
     raise DataError(
         f"{str(path)!r}, line {line}: the column {column!r} holds no finite number",
         received=repr(text) if text.strip() else "an empty value",
-        remedy="leave the line out, fill the value in, or name the columns to use under data: features:",
+        expected="digits with a point: 1234.5" if _grouped(text) else None,
+        remedy="write numbers with a point and without signs between thousands"
+        if _grouped(text)
+        else "leave the line out, fill the value in, or name the columns to use under data: features:",
     )
+
+
+def _plain_float(text: str) -> float:
+    """Return a number as tables write it; Python also takes `1_000` and digits of other scripts."""
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return float(text)
+
+
+def _grouped(text: str) -> bool:
+    """Whether a text is a number with a decimal comma, or with signs between its thousands."""
+    bare = text.strip().lstrip("+-")
+    return bare[:1].isdigit() and bare[-1:].isdigit() and not set(bare) - set("0123456789.,'_ \u00a0\u202f")
 
 
 def _ragged(path: Path, line: int, row: Sequence[str], names: Sequence[str]) -> DataError:
@@ -176,7 +330,9 @@ def _targets(
         [_number(text, path, line, columns.names[n]) for text, n in zip(row, columns.target, strict=True)]
         for row, line in zip(targets, lines, strict=True)
     ]
-    y = np.array(values, "float32").reshape(len(values), len(columns.target))
+    y = np.array(values, "float64").reshape(len(values), len(columns.target))
+    _require_fitting(path, y, "float32", [columns.names[n] for n in columns.target], lines)
+    y = y.astype("float32")
     return (y[:, 0] if single else y), ()
 
 
@@ -184,6 +340,8 @@ def _labels(
     path: Path, source: CsvData, column: str, labels: list[str], lines: Sequence[int]
 ) -> tuple[Any, tuple[str, ...]]:
     classes = tuple(source.classes or sorted(set(labels)))
+    if source.classes is None:
+        _require_told_apart(path, column, classes)
     number = {label: n for n, label in enumerate(classes)}
     for label, line in zip(labels, lines, strict=True):
         if not label or label not in number:
@@ -198,9 +356,26 @@ def _labels(
     return (one_hot(y, len(classes)) if source.labels == "one_hot" else y), classes
 
 
+def _require_told_apart(path: Path, column: str, classes: Iterable[str]) -> None:
+    """Refuse labels that look the same and are not: by invisible characters, or written in two ways."""
+    seen: dict[str, str] = {}
+    for label in classes:
+        hidden = invisible_ends(label)
+        plain = unicodedata.normalize("NFKC", label.replace(hidden, "") if hidden else label)
+        other = seen.setdefault(plain, label)
+        if hidden or other != label:
+            raise DataError(
+                f"{str(path)!r}: the column {column!r} has labels that look the same and are not",
+                received=f"{_visible(other)!r} and {_visible(label)!r}"
+                if other != label
+                else f"{_visible(label)!r}, with {shown_invisible(hidden)} at its ends",
+                remedy="write each label in one way",
+            )
+
+
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        _plain_float(text)
     except ValueError:
         return False
     return True

@@ -1,14 +1,16 @@
 """Data in a folder of images, with one folder for each class.
 
 Keras has `image_dataset_from_directory`, which reads by TensorFlow or Grain whatever the backend is. Here
-images are read with Pillow, by Keras's own `load_img`, so the same numbers come on every backend, and each
-batch can be read again after an interruption.
+images are read with Pillow (`pixels`), so the same numbers come on every backend, and each batch can be read
+again after an interruption.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,52 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from frostline.data.pixels import CHANNELS, UnreadablePixelsError, read_pixels, require_readable
 from frostline.data.samples import Samples, one_hot, require_samples
 from frostline.data.sources import ImagesData
 from frostline.errors import DataError, RunError, listed, near
+from frostline.files.text import invisible_ends, shown_invisible
 
 FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
-_COLORS = {1: "grayscale", 3: "rgb", 4: "rgba"}
+_OTHER_FORMATS = (
+    *(".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jfif", ".jpe", ".dcm", ".exr"),
+    *(
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".tga",
+        ".ico",
+        ".svg",
+        ".psd",
+        ".raw",
+        ".dng",
+        ".cr2",
+        ".nef",
+        ".apng",
+        ".npy",
+    ),
+)
+"""Files that somebody put there as images, and that are not read."""
+
+_OF_PROGRAMS = (
+    "__macosx",
+    "__pycache__",
+    "@eadir",
+    "lost+found",
+    "$recycle.bin",
+    "system volume information",
+)
+"""Folders, beside hidden ones, that systems and programs leave behind."""
+
+_SPLITS = {
+    "training": ("train", "training", "trn"),
+    "validation": ("val", "valid", "validation", "dev", "eval", "evaluation", "holdout"),
+    "test": ("test", "testing", "tst"),
+    "prediction": ("pred", "predict", "unlabeled", "unlabelled", "unsup"),
+}
+"""Names of folders that hold a part of the samples, of whatever class."""
+
+_WITH_A_SPLIT = ("", "set", "data", "images", "image", "imgs", "img", "split", "samples", "dataset")
 
 
 @dataclass(frozen=True)
@@ -61,20 +103,8 @@ class ImageFiles:
         return ImageFiles(self.paths[chosen], self.size, self.channels, self.range, self.channels_first)
 
     def _read(self, path: Path) -> npt.NDArray[np.float32]:
-        import keras
-
-        try:
-            image = keras.utils.load_img(
-                path, color_mode=_COLORS[self.channels], target_size=self.size, interpolation="bilinear"
-            )
-        except Exception as error:
-            raise DataError(
-                f"the image {str(path)!r} cannot be read",
-                received=f"{type(error).__name__}: {error}",
-                expected=f"a whole file, one of {', '.join(FORMATS)}",
-                remedy="repair it or take it out of its folder",
-            ) from None
-        values = np.asarray(image, "float32").reshape(*self.size, self.channels)
+        with _named(path):
+            values = read_pixels(path, self.size, self.channels)
         low, high = self.range
         if (low, high) != (0.0, 255.0):
             values = low + values * ((high - low) / 255)
@@ -84,14 +114,17 @@ class ImageFiles:
 def check_images(folder: Path, source: ImagesData) -> tuple[str, ...]:
     """Return the classes of a folder: those of the config, or the names of its folders, sorted.
 
+    Hidden folders are left aside, and those that programs leave behind, such as `__MACOSX`.
+
     Raises:
-        DataError: It is not a folder, or has fewer than two folders, or lacks one that the config names.
+        DataError: It is not a folder, or has fewer than two folders, or lacks one that the config names, or
+            its folders are parts of a data set, such as `train` and `test`, and not classes.
     """
     if not folder.is_dir():
         raise DataError(
             f"{str(folder)!r} is not a folder", expected="a folder with one folder for each class"
         )
-    found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not _is_aside(p.name))
     for name in source.classes or ():
         if name not in found:
             close = near(name, found)
@@ -100,6 +133,8 @@ def check_images(folder: Path, source: ImagesData) -> tuple[str, ...]:
                 received=f"it has {listed(found, most=8) or 'no folders'}",
                 remedy=f"did you mean {listed(close)}?" if close else None,
             )
+    if source.classes is None:
+        _require_classes(folder, found)
     if len(found) < 2:
         raise DataError(
             f"{str(folder)!r} has {'no folders' if not found else 'one folder only'}",
@@ -125,13 +160,14 @@ def load_images(folder: Path, source: ImagesData, input_shape: Sequence[int | No
         input_shape: Of one sample, as the model takes it; None where it takes any.
 
     Raises:
-        DataError: A class has no images, or the size is settled nowhere.
+        DataError: A class has no images, or some that are not read, or the size is settled nowhere.
     """
     classes = check_images(folder, source)
     paths: list[Path] = []
     labels: list[int] = []
     for number, name in enumerate(classes):
-        own = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in FORMATS and p.is_file())
+        own = sorted(p for p in _files_in(folder / name) if p.suffix.lower() in FORMATS)
+        _require_known_formats(folder / name)
         if not own:
             raise DataError(
                 f"the folder {str(folder / name)!r} has no images",
@@ -143,16 +179,131 @@ def load_images(folder: Path, source: ImagesData, input_shape: Sequence[int | No
     y = np.array(labels, "int32")
     files = np.empty(len(paths), object)
     files[:] = paths
+    x = _files(files, folder, source, tuple(input_shape))
+    for path in paths:
+        with _named(path):
+            require_readable(path, x.channels)
     return require_samples(
         Samples(
-            x=_files(files, folder, source, tuple(input_shape)),
+            x=x,
             y=one_hot(y, len(classes)) if source.labels == "one_hot" else y,
             classes=classes,
             source=str(folder),
             rows=files,
+            row_noun="file",
             digest=_digest(folder, paths),
+            about=(f"each folder is a class: {listed(classes, most=8)}", *_left_out(folder, classes, paths)),
         )
     )
+
+
+def _is_aside(name: str) -> bool:
+    """Whether a file or a folder is hidden, or one that a program left behind."""
+    return name.startswith(".") or name.lower() in _OF_PROGRAMS
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of those within it, without what is hidden."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not any(_is_aside(part) for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _require_classes(folder: Path, found: Sequence[str]) -> None:
+    """Refuse folders that are parts of a data set, or whose names look the same."""
+    for name in found:
+        if hidden := invisible_ends(name):
+            raise DataError(
+                f"the folder {name!r} in {str(folder)!r} has invisible characters at the ends of its name",
+                received=shown_invisible(hidden),
+                remedy="rename it",
+            )
+    parts = {name: kind for name in found if (kind := _split_of(name)) is not None}
+    nested = [name for name in parts if _has_classes(folder / name)]
+    if len(set(parts.values())) < 2 and not nested:
+        return
+    first = next((name for name, kind in parts.items() if kind == "training"), next(iter(parts)))
+    within = folder / first
+    raise DataError(
+        f"{str(folder)!r} has a folder for each part of a data set, not for each class",
+        received=listed(parts),
+        expected="one folder of images for each class: cats/1.png, dogs/1.png",
+        remedy=f"name one part of it, images: {within}, and another under validation:; if these are the "
+        f"classes, say so: classes: [{', '.join(found)}]",
+    )
+
+
+def _split_of(name: str) -> str | None:
+    """Return which part of a data set a folder's name tells of: `train_images` of training."""
+    words = [word for word in re.split(r"[\W_\d]+", name.lower()) if word not in _WITH_A_SPLIT]
+    joined = "".join(words)
+    for kind, names in _SPLITS.items():
+        if joined in names or any(joined == known + more for known in names for more in _WITH_A_SPLIT):
+            return kind
+    return None
+
+
+def _has_classes(folder: Path) -> bool:
+    """Whether the images of a folder stand in several folders within it."""
+    inner = [p for p in folder.iterdir() if p.is_dir() and not _is_aside(p.name)]
+    return sum(any(f.suffix.lower() in FORMATS for f in _files_in(p)) for p in inner) > 1
+
+
+def _require_known_formats(folder: Path) -> None:
+    """Refuse images that would be left out without a word."""
+    others = sorted(p.name for p in _files_in(folder) if p.suffix.lower() in _OTHER_FORMATS)
+    if others:
+        raise DataError(
+            f"the folder {str(folder)!r} has images of kinds that are not read",
+            received=listed(others, most=6),
+            expected=f"files that end in {', '.join(FORMATS)}",
+            remedy="convert them to .png, or take them out of the folder",
+        )
+
+
+def _left_out(folder: Path, classes: Sequence[str], paths: Sequence[Path]) -> Iterator[str]:
+    """Say what in a folder is not read, and what is read from deeper folders."""
+    read = set(paths)
+    every = [p for p in folder.rglob("*") if p.is_file() and p not in read]
+    hidden = [p for p in every if any(_is_aside(part) for part in p.relative_to(folder).parts)]
+    if shown := [p for p in every if p not in set(hidden) and p.suffix.lower() in FORMATS]:
+        names = listed((p.relative_to(folder).as_posix() for p in sorted(shown)), most=4)
+        yield f"left out, since they are in no folder of these classes: {names}"
+    if others := [p for p in every if p not in set(hidden) and p.suffix.lower() not in FORMATS]:
+        names = listed((p.relative_to(folder).as_posix() for p in sorted(others)), most=4)
+        yield f"left out, since they are no images: {names}"
+    if images := [p for p in hidden if p.suffix.lower() in FORMATS]:
+        names = listed((p.relative_to(folder).as_posix() for p in sorted(images)), most=4)
+        yield f"left out, since they are hidden or a program left them: {names}"
+    deeper = {
+        name
+        for name in classes
+        for p in paths
+        if p.is_relative_to(folder / name) and p.parent != folder / name
+    }
+    if deeper:
+        yield f"images in folders within a folder belong to its class: {listed(sorted(deeper), most=8)}"
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which image cannot be read."""
+    try:
+        yield
+    except UnreadablePixelsError as problem:
+        raise DataError(
+            f"the image {str(path)!r} cannot be read as one image of the kind that the model takes",
+            received=problem.received,
+            expected=problem.expected,
+            remedy=problem.remedy,
+        ) from None
+    except Exception as error:  # Pillow's readers raise what their format makes them
+        raise DataError(
+            f"the image {str(path)!r} cannot be read",
+            received=f"{type(error).__name__}: {error}",
+            expected=f"a whole file, one of {', '.join(FORMATS)}",
+            remedy="repair it or take it out of its folder",
+        ) from None
 
 
 def _digest(folder: Path, paths: Sequence[Path]) -> str:
@@ -165,9 +316,9 @@ def _digest(folder: Path, paths: Sequence[Path]) -> str:
 def _files(
     paths: npt.NDArray[np.object_], folder: Path, source: ImagesData, shape: tuple[int | None, ...]
 ) -> ImageFiles:
-    first = len(shape) == 3 and shape[0] in _COLORS and shape[-1] not in _COLORS
+    first = len(shape) == 3 and shape[0] in CHANNELS and shape[-1] not in CHANNELS
     channels = shape[0 if first else -1] if len(shape) == 3 else None
-    if channels not in _COLORS:
+    if channels not in CHANNELS:
         raise DataError(
             f"the model takes no images, so {str(folder)!r} does not fit it",
             received=f"an input of shape {shown_shape(shape)} per sample",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from frostline.data.samples import Samples, leaves, mapped, require_samples
 from frostline.data.sources import NpzData
@@ -43,7 +44,7 @@ def load_npz(path: Path, source: NpzData) -> Samples:
 
     def read(name: str) -> Any:
         try:
-            return archive[name]
+            array = archive[name]
         except (ValueError, OSError, zipfile.BadZipFile) as error:
             pickled = "pickle" in str(error).lower()
             raise DataError(
@@ -52,6 +53,7 @@ def load_npz(path: Path, source: NpzData) -> Samples:
                 expected="an array of numbers",
                 remedy="save it with one type and one shape for all samples" if pickled else None,
             ) from None
+        return native(array)
 
     with np.load(path, allow_pickle=False) as archive:
         samples = Samples(
@@ -61,3 +63,8 @@ def load_npz(path: Path, source: NpzData) -> Samples:
             source=str(path),
         )
     return require_samples(samples)
+
+
+def native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array in the byte order of the machine, the only one that backends take."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

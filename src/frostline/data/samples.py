@@ -27,6 +27,8 @@ class Samples:
         digest: Of the files, where the samples are read from them batch by batch.
         rows: What each sample is in its source: the line of a table, the file of an image; None where it is
             its number.
+        row_noun: What an entry of `rows` is.
+        about: What was assumed in reading them, a sentence each, for the output of a run.
     """
 
     x: Any
@@ -36,6 +38,8 @@ class Samples:
     source: str = "the data"
     digest: str = ""
     rows: Any = None
+    row_noun: str = "sample"
+    about: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(leaves(self.x)[0][1])

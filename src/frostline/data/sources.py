@@ -69,6 +69,11 @@ class CsvData(StrictData):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field(
         ",", description="What stands between two values."
     )
+    header: bool = Field(
+        ABSENT,
+        description="Whether the first line has the names of the columns. Without it, it must not look like "
+        "numbers; with false the columns are named by their places: '1', '2', and so on.",
+    )
 
     @field_validator("target")
     @classmethod

@@ -16,7 +16,7 @@ from rich.console import ConsoleRenderable
 from frostline._version import __version__
 from frostline.delta.tensor_checks import require_fitting
 from frostline.errors import DeltaError, FrostlineError
-from frostline.files.atomic import write_atomically
+from frostline.files.atomic import replaced_atomically
 from frostline.files.sealed import SEAL, BrokenSealError
 from frostline.files.similar import similar_files
 from frostline.files.tensor_file import Array, metadata_of, packed_and_sealed, require_seal, unpacked
@@ -174,13 +174,18 @@ class Delta(Rendered):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the delta as one safetensors file, whole or not at all.
 
+        It takes its name once it was read again.
+
         Raises:
-            DeltaError: The file cannot be written.
+            DeltaError: The file cannot be written, or not be read again.
         """
+        path = Path(path)
         arrays = {name: a for entry in self.entries.values() for name, a in entry.tensors.items()}
         contents = _json(self.to_data())
         sealed = packed_and_sealed(arrays, {_KEY: SCHEMA, _CONTENTS: contents})
-        write_atomically(Path(path), sealed, DeltaError)
+        with replaced_atomically(path, DeltaError) as temporary:
+            temporary.write_bytes(sealed)
+            _require_read_again(temporary, path, sealed)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Delta:
@@ -252,6 +257,22 @@ _NOT_SEALED_WHOLE = (
     "; its digest leaves out dtypes and shapes of tensors, so these were checked against what it says of its "
     "base"
 )
+
+
+def _require_read_again(temporary: Path, path: Path, sealed: bytes) -> None:
+    try:
+        again = temporary.read_bytes()
+        Delta.load(temporary)
+    except DeltaError as problem:
+        received: str | None = problem.received or problem.what
+    else:
+        received = None if again == sealed else "other bytes than were written"
+    if received is not None:
+        raise DeltaError(
+            f"the delta {str(path)!r} could not be read again after it was written, so it was not kept",
+            received=received,
+            remedy="write it to another disk; if it happens there too, report it",
+        )
 
 
 def _entry(address: str, about: Mapping[str, Any], arrays: Mapping[str, Array]) -> Entry:

@@ -18,6 +18,7 @@ from frostline.delta.base_check import (
 )
 from frostline.delta.change import LoadedDelta, change_for
 from frostline.delta.contents import Delta
+from frostline.delta.finite import require_finite_load
 from frostline.errors import DeltaError, listed, near
 from frostline.model.attached import Key
 from frostline.model.inventory import inventory
@@ -52,8 +53,9 @@ def load_delta(
         A `LoadedDelta`, also listed by `deltas(model)`.
 
     Raises:
-        DeltaError: The file is damaged or was altered, the model is another or not the base, or another delta
-            changes the same elements; the message names the addresses. The model is as before.
+        DeltaError: The file is damaged or was altered, the model is another or not the base, another delta
+            changes the same elements, or it holds NaN or infinity where the model has numbers; the message
+            names the addresses. The model is as before.
         ParametrizationError: It has a parametrization of your own whose class is not known here.
 
     Example:
@@ -82,6 +84,7 @@ def load_delta(
     if not force:
         require_same_lora(delta, model_inventory, path)
         require_base(match, delta, model_inventory, path)
+    require_finite_load(delta, model_inventory, path)
     changes = tuple(
         change_for(
             model_inventory.by_address[address],

@@ -20,6 +20,7 @@ import numpy as np
 from frostline._keras.variables import to_numpy
 from frostline.delta import peft_file
 from frostline.delta.contents import Delta
+from frostline.delta.finite import require_finite_parts
 from frostline.delta.low_rank import Matrix, matrix_of, matrix_of_shape
 from frostline.errors import DeltaError, listed, near
 from frostline.files.tensor_file import Array
@@ -75,6 +76,8 @@ def export_peft(
             "there is no low-rank adapter to export",
             expected="a weight with fl.parametrize(model, address, fl.LowRank(rank=8))",
         )
+    named = source.model if isinstance(source, Delta) else source.name
+    require_finite_parts(named, ((one.address, part) for one in adapters for part in (one.a, one.b)))
     modules = [_module(names, adapter.address) or _by_default(adapter.address) for adapter in adapters]
     doubled = [name for name, n in Counter(modules).items() if n > 1]
     if doubled:

@@ -16,6 +16,7 @@ from frostline._keras.trainers import sync_values
 from frostline._keras.variables import read_value, to_numpy
 from frostline.delta.base_check import lora_alphas
 from frostline.delta.contents import BaseWeight, Delta, Entry
+from frostline.delta.finite import require_finite_change
 from frostline.errors import DeltaError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import Known, align
@@ -60,7 +61,8 @@ def save_delta(model: Any, path: str | os.PathLike[str], *, base: Any = None, ch
         The `Delta` that was written.
 
     Raises:
-        DeltaError: The base is of another model, or the file cannot be written.
+        DeltaError: The base is of another model, the file cannot be written, or a number is not finite that
+            was finite in the base.
         ParametrizationError: A parametrization of your own is not registered with Keras.
 
     Example:
@@ -84,7 +86,7 @@ def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
     sync_values(model)
     model_inventory = inventory(model)
     weights = model_inventory.of_role(*_ROLES)
-    known = _known_base(base, check=check)
+    known, now = _known_base(base, check=check), None
     if known is not None:
         known = known.with_addresses_of(model_inventory)
         _require_same_weights(model_inventory, known.before)
@@ -100,6 +102,9 @@ def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
     if plan is None and resolution is not None:
         plan = plan_data(resolution)
     entries = {address: entry for address, (entry, _) in found.items() if entry is not None}
+    require_finite_change(
+        model_inventory.model_name, entries, known.before if known is not None else None, now
+    )
     base_weights = {address: base_weight for address, (_, base_weight) in found.items()}
     return Delta(model_inventory.model_name, entries, base_weights, plan, lora=lora_alphas(model_inventory))
 

@@ -10,12 +10,24 @@ from pathlib import Path
 
 from frostline.errors import FrostlineError
 from frostline.files.similar import similar_files
+from frostline.files.text import SAVE_AS_UTF8, other_encoding, without_mark
 
 
 def read_text(path: Path, error: type[FrostlineError], kind: str) -> str:
-    """Return the text of a UTF-8 file, or raise `error` with the reason and the remedy."""
+    """Return the text of a UTF-8 file, or raise `error` with the reason and the remedy.
+
+    A byte order mark at its beginning is left out, and line breaks of other systems become plain ones.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
+        if (encoding := other_encoding(raw)) is not None:
+            raise error(
+                f"the {kind} {str(path)!r} is not text in UTF-8",
+                received=f"text in {encoding}",
+                remedy=SAVE_AS_UTF8,
+            )
+        text = without_mark(raw).decode("utf-8")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise error(
             f"there is no {kind} {str(path)!r}",

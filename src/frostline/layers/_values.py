@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline._keras.variables import to_numpy
+from frostline.data.ranges import misfit
 from frostline.errors import LayerError
 from frostline.initializers import recommended_initializer
 
@@ -43,12 +44,25 @@ def starting_at(values: Array | float | None) -> Callable[..., Any]:
         given = values
         if given is None:
             given = math.nan if "float" in keras.backend.standardize_dtype(dtype) else 0
+        if isinstance(given, np.ndarray):
+            _require_fitting(given, keras.backend.standardize_dtype(dtype))
         if isinstance(given, np.ndarray) and given.shape == tuple(shape):
             # A copy: PyTorch would train the array of the caller in its place.
             return keras.ops.convert_to_tensor(np.array(given, order="C"), dtype=dtype)
         return keras.ops.full(shape, given, dtype=dtype)
 
     return initializer
+
+
+def _require_fitting(values: Array, dtype: str) -> None:
+    if (found := misfit(values, dtype)) is not None:
+        place, why = found
+        raise LayerError(
+            f"a number that a layer is given does not fit its dtype {dtype}",
+            received=f"{values.reshape(-1)[place]:g}, number {place:,} of an array of shape {values.shape}",
+            expected=f"{why}",
+            remedy="scale the numbers, or give the layer a dtype that holds them",
+        )
 
 
 def real_array(values: Any, *, what: str, expected: str) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.errors import LayerError, MatrixFileError, listed
+from frostline.files.text import SAVE_AS_UTF8, other_encoding, without_mark
 from frostline.layers._matrices import require_file
 
 _BLANKS = re.compile(r"[ \t]+")
@@ -42,7 +43,8 @@ def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None)
     r"""Read word vectors from a text file: on each line a word and its numbers, with blanks between.
 
     A first line `count dimension`, as word2vec and fastText write it, is compared with what follows. Words
-    may have blanks in them, as some of GloVe do. The numbers go into one float32 array, line by line.
+    may have blanks in them, as some of GloVe do. The numbers go into one float32 array, line by line. A byte
+    order mark at the beginning of the file is no part of the first word.
 
     Args:
         path: A `.txt` or `.vec` file in UTF-8.
@@ -54,9 +56,9 @@ def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None)
 
     Raises:
         MatrixFileError: A line has too many numbers or too few, something that is not a number, or a word
-            that stood before; the message names file and line. Or the file is not there, is empty, or ends
-            early.
-        LayerError: The vocabulary has a word twice.
+            that stood before; the message names file and line. Or the file is not there, is empty, ends
+            early, or is in another encoding.
+        LayerError: The vocabulary has a word twice, or begins with a byte order mark.
 
     Source:
         Formats: Pennington, Socher and Manning, "GloVe", EMNLP 2014; Mikolov, Chen, Corrado and Dean,
@@ -95,6 +97,13 @@ def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None)
 def _rows_of(vocabulary: Sequence[str] | None) -> dict[str, int] | None:
     if vocabulary is None:
         return None
+    if len(vocabulary) and str(vocabulary[0]).startswith("\ufeff"):
+        raise LayerError(
+            "the first word of the vocabulary begins with a byte order mark",
+            received=ascii(str(vocabulary[0])),
+            expected="words as they stand in the file of vectors",
+            remedy="read the file of the vocabulary with encoding='utf-8-sig'",
+        )
     rows = {str(word): row for row, word in enumerate(vocabulary)}
     if len(rows) == len(vocabulary) and rows:
         return rows
@@ -117,8 +126,12 @@ class _Layout:
 
 
 def _layout(path: Path, file: BinaryIO) -> _Layout:
-    header = _HEADER.match(first := file.readline())
-    second = file.readline()
+    first, second = without_mark(file.readline()), file.readline()
+    if (encoding := other_encoding(first)) is not None:
+        raise MatrixFileError(
+            f"{str(path)!r} is not text in UTF-8", received=f"text in {encoding}", remedy=SAVE_AS_UTF8
+        )
+    header = _HEADER.match(first)
     file.seek(0)
     lines = _count_lines(file)
     file.seek(0)
@@ -171,7 +184,7 @@ def _lines(path: Path, file: BinaryIO, layout: _Layout) -> Iterator[tuple[int, s
         if line >= layout.first + layout.count:
             return
         try:
-            text = raw.decode("utf-8").strip(" \t\r\n")
+            text = (without_mark(raw) if line == 1 else raw).decode("utf-8").strip(" \t\r\n")
         except UnicodeDecodeError as error:
             raise MatrixFileError(
                 f"{str(path)!r}, line {line}: this is not text in UTF-8",

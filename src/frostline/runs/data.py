@@ -10,9 +10,9 @@ import numpy as np
 from blake3 import blake3
 
 from frostline._keras.variables import to_numpy
-from frostline.data.csv_table import load_csv
+from frostline.data.csv_table import check_csv, load_csv
 from frostline.data.image_folder import load_images
-from frostline.data.npz import load_npz
+from frostline.data.npz import load_npz, native
 from frostline.data.samples import Samples, Stream, mapped, require_samples
 from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import DataError, ModelFileError
@@ -50,7 +50,18 @@ def load_data(config: RunConfig, model: Any) -> tuple[Samples | Stream, Samples 
     if classes and isinstance(source, CsvData | ImagesData) and source.classes is None:
         # A second file may lack a class; its labels must have the same numbers all the same.
         source = source.model_copy(update={"classes": list(classes)})
+    if isinstance(source, CsvData) and source.features is None:
+        source = _with_features_of(config, source)
     return train, _loaded(config, source, "validation", model)
+
+
+def _with_features_of(config: RunConfig, source: CsvData) -> CsvData:
+    """Return a second table with the features of the first: its columns may stand in another order."""
+    first = config.data.data
+    if not isinstance(first, CsvData) or source.header is False:
+        return source
+    columns = check_csv(config.file(first.csv), first)
+    return source.model_copy(update={"features": [columns.names[n] for n in columns.features]})
 
 
 def _loaded(config: RunConfig, source: Source, key: str, model: Any) -> Samples | Stream:
@@ -130,11 +141,12 @@ def _array(name: str) -> Any:
     def convert(value: Any) -> Any:
         tensor = keras.ops.is_tensor(value)
         try:
-            return to_numpy(value) if tensor else np.asarray(value)
+            array = to_numpy(value) if tensor else np.asarray(value)
         except ValueError as error:
             raise DataError(
                 f"what {name} returned is not an array", received=str(error), expected="an array of numbers"
             ) from None
+        return native(array)
 
     return convert
 

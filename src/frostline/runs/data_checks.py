@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline.data.image_folder import shown_shape
+from frostline.data.ranges import misfit
 from frostline.data.samples import Samples, leaves
 from frostline.errors import DataError, listed, near
 from frostline.runs.config import RunConfig, monitored
@@ -93,6 +95,34 @@ def check_inputs(model: Any, samples: Samples) -> None:
                 received=f"samples of shape {_per_sample(value)}",
                 expected=f"samples of shape {shown_shape(wanted)}",
             )
+        for dtype in _dtypes(model, str(tensor.dtype)):
+            _require_fitting(samples, f"x {name!r}" if name else "x", value, dtype)
+
+
+def _dtypes(model: Any, dtype: str) -> list[str]:
+    """Return what the numbers of an input are stored in on their way: its dtype, and that of the layers."""
+    computes = str(getattr(model, "compute_dtype", None) or dtype)
+    return [dtype, *([computes] if "float" in dtype and "float" in computes and computes != dtype else [])]
+
+
+def _require_fitting(samples: Samples, part: str, values: Any, dtype: str) -> None:
+    """Refuse numbers that become others in the dtype that the model takes."""
+    if not isinstance(values, np.ndarray) or (found := misfit(values, dtype)) is None:
+        return
+    place, why = found
+    sample = place // max(int(np.prod(values.shape[1:])), 1)
+    raise DataError(
+        f"{samples.source}{_row(samples, sample)}: {part} holds a number that does not fit {dtype}, "
+        "which the model takes",
+        received=f"{values.reshape(-1)[place]:.17g}" if values.dtype.kind == "f" else f"{values.flat[place]}",
+        expected=why,
+        remedy="scale the data, or give the model an input that holds such numbers",
+    )
+
+
+def _row(samples: Samples, sample: int) -> str:
+    row = samples.rows[sample] if samples.rows is not None else f"{sample:,}"
+    return f", {samples.row_noun} {row}"
 
 
 def _outputs(model: Any, samples: Samples) -> list[tuple[str, Shape, Any, Any]]:
@@ -161,6 +191,7 @@ def _check_output(model: Any, samples: Samples, name: str, output: Shape, target
             else None,
         )
     values = np.asarray(target)
+    _require_fitting(samples, f"y{which}", values, str(keras.config.floatx()))
     if is_binary(loss) and values.size and (np.nanmin(values) < 0 or np.nanmax(values) > 1):
         raise DataError(
             f"y of {samples.source} does not fit the loss binary_crossentropy",
@@ -180,7 +211,7 @@ def _check_labels(samples: Samples, labels: Any, classes: int | None, which: str
         return
     first = int(np.argmax(wrong.any(axis=1)))
     value = flat[first][np.argmax(wrong[first])]
-    row = f", line {samples.rows[first]}" if samples.rows is not None else f", sample {first:,}"
+    row = _row(samples, first)
     known = f" ({listed(samples.classes)})" if samples.classes else ""
     raise DataError(
         f"{samples.source}{row}: the target {value:g} is not a class of the model",

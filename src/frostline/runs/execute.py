@@ -17,17 +17,21 @@ import keras
 from rich.console import Console
 from rich.markup import escape
 
+from frostline.delta.contents import Delta
 from frostline.delta.save import save_delta
-from frostline.errors import FrostlineError, OutputFolderError, RunError
-from frostline.model.user_code import names_function
+from frostline.errors import FrostlineError, ModelFileError, OutputFolderError, RunError, listed
+from frostline.model.user_code import defined_in, imported, names_function
 from frostline.plan.schedule import Schedule
 from frostline.runs.config import RunConfig
-from frostline.runs.folder import OutputFolder, output_folder
+from frostline.runs.folder import WEIGHTS, OutputFolder, output_folder
 from frostline.runs.prepare import Prepared, describe, prepare
 from frostline.runs.progress_bar import TrainingBar
 from frostline.runs.run_log import EpochRecords, RunLog, write_rows
+from frostline.saving.reopened import classes_in, require_opens, save_with_optimizer
 from frostline.training.fit import fit
 from frostline.training.run import Run
+from frostline.verification.digest import digest_array
+from frostline.verification.receipt import Receipt
 
 
 @dataclass(frozen=True)
@@ -145,20 +149,98 @@ def _write(prepared: Prepared, folder: OutputFolder, run: Run, rows: list[dict[s
         folder.write("classes.json", json.dumps(list(classes), indent=2, ensure_ascii=False) + "\n")
     if rows:
         write_rows(folder / "history.csv", rows)
-    temporary = folder / ".run.model.keras"
-    try:
-        prepared.model.save(temporary)
-        temporary.replace(folder / "model.keras")
-    except OSError as error:
-        raise OutputFolderError(
-            f"cannot write {str(folder / 'model.keras')!r}: {error.strerror or error}",
-            remedy="make room, then run the same command again: it continues at the end of the training",
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    _require_verified(run)
+    problem = _write_model(prepared, folder)
     if run.receipt is not None:
         save_delta(prepared.model, folder / "delta.safetensors", base=run, check=False)
         run.receipt.save(folder / "receipt.json")
+    if problem is not None:
+        _write_weights(prepared, folder)
+        raise RunError(
+            f"the training is over, but {problem.what}",
+            received=problem.received,
+            expected=problem.expected,
+            remedy=f"nothing is lost: model.load_weights reads the weights from {str(folder / WEIGHTS)!r}, "
+            "and delta.safetensors beside it has what changed; to have a file that opens: "
+            f"{problem.remedy}",
+        ) from problem
+    _require_whole(folder, run)
+
+
+def _require_verified(run: Run) -> None:
+    """Refuse to call a run finished that ended with NaN, where a callback of the user's let it end."""
+    if run.verification is not None:
+        run.verification.require_ok()
+
+
+def _write_model(prepared: Prepared, folder: OutputFolder) -> ModelFileError | None:
+    """Write the model and open it again; return why that does not work, where it is the model's fault."""
+    temporary, place = folder / ".run.model.keras", folder / "model.keras"
+    try:
+        save_with_optimizer(prepared.model, temporary, place)
+        temporary.replace(place)
+        _require_opens(prepared, place)
+    except OSError as error:
+        raise _unwritten(place, error) from None
+    except ModelFileError as problem:
+        return problem
+    finally:
+        temporary.unlink(missing_ok=True)
+    return None
+
+
+def _require_opens(prepared: Prepared, place: Path) -> None:
+    """Open the model as whoever has the config will, with the modules that it names imported first."""
+    data = prepared.config.data
+    objects = defined_in(imported(modules_of(prepared.config), prepared.config.folder))
+    require_opens(place, prepared.model, safe_mode=not data.unsafe, custom_objects=objects)
+
+
+def _write_weights(prepared: Prepared, folder: OutputFolder) -> None:
+    """Write the weights alone, which any model of the same layers takes."""
+    temporary = folder / f".run.{WEIGHTS}"
+    try:
+        prepared.model.save_weights(temporary)
+        temporary.replace(folder / WEIGHTS)
+    except OSError as error:
+        raise _unwritten(folder / WEIGHTS, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unwritten(path: Path, error: OSError) -> OutputFolderError:
+    return OutputFolderError(
+        f"cannot write {str(path)!r}: {error.strerror or error}",
+        remedy="make room, then run the same command again: it continues at the end of the training",
+    )
+
+
+def _require_whole(folder: OutputFolder, run: Run) -> None:
+    """Open what stands in the folder, as whoever checks it will."""
+    if run.receipt is None:
+        return
+    receipt, delta = Receipt.load(folder / "receipt.json"), Delta.load(folder / "delta.safetensors")
+    problems = receipt.check()
+    if receipt.to_data() != run.receipt.to_data():
+        problems.append("the receipt says something else than the run")
+    problems += [
+        f"the delta changes {a} to something else than the run" for a in _other_values(delta, receipt)
+    ]
+    if problems:
+        raise RunError(
+            f"what was written to {str(folder.path)!r} does not hold what the run came to",
+            received=listed(problems),
+            remedy="run the same command again: it continues at the end of the training",
+        )
+
+
+def _other_values(delta: Delta, receipt: Receipt) -> list[str]:
+    """Return the addresses at which a delta and a receipt disagree on the base, or on what came out."""
+    digests = {
+        a: digest_array(entry.values[""]) for a, entry in delta.entries.items() if entry.kind == "whole"
+    }
+    other = [a for a, one in delta.base.items() if one.blake3 and one.blake3 != receipt.before[a].blake3]
+    return other + [a for a, digest in digests.items() if digest != receipt.after[a].blake3]
 
 
 def _conclude(log: RunLog, config: RunConfig, outcome: Outcome) -> None:
@@ -169,7 +251,30 @@ def _conclude(log: RunLog, config: RunConfig, outcome: Outcome) -> None:
     log.say(f"written to {folder}: model.keras, delta.safetensors, receipt.json, history.csv, log.txt")
     before = [] if names_function(config.data.model) else ["--before", str(config.model)]
     words = ["frostline", "verify", str(folder / "receipt.json"), *before]
-    log.say(f"check it: {shlex.join([*words, '--after', str(folder / 'model.keras')])}")
+    words += ["--after", str(folder / "model.keras")]
+    if needed := _needed_modules(config, folder / "model.keras"):
+        imports = [word for module in needed for word in ("--import", module)]
+        log.say(f"model.keras opens with {shlex.join(imports)}, or with the module imported in Python")
+        words += imports
+    words += ["--unsafe"] if config.data.unsafe else []
+    log.say(f"check it: {shlex.join(words)}")
+
+
+def modules_of(config: RunConfig) -> list[str]:
+    """Return the modules that a config names: those to import first, and that of the model's function."""
+    own = [config.model.partition(":")[0]] if names_function(config.model) else []
+    return list(dict.fromkeys([*config.data.imports, *own]))
+
+
+def _needed_modules(config: RunConfig, model: Path) -> list[str]:
+    """Return the modules of a config whose classes the saved model has."""
+    written = classes_in(model)
+    return [
+        name
+        for name in modules_of(config)
+        for module in imported([name], config.folder)
+        if written & set(defined_in([module]))
+    ]
 
 
 def _duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ log.txt            everything that was said
 history.csv        one line for each epoch
 checkpoints/       where an interrupted run goes on; removed at the end
 model.keras        the trained model
+model.weights.h5   its weights alone; only where model.keras cannot be opened again
 delta.safetensors  only what of it changed
 receipt.json       what moved, for `frostline verify`
 classes.json       the label behind each output, where the data has labels
@@ -39,10 +40,11 @@ _CALLED = ("output folder", "name another folder under output:")
 Status = Literal["running", "finished"]
 
 _RECORD = "run.json"
+WEIGHTS = "model.weights.h5"
 _CHECKPOINTS = "checkpoints"
 _FILES = (
     *("run.yaml", "plan.yaml", "log.txt", "history.csv"),
-    *("model.keras", "delta.safetensors", "receipt.json", "classes.json", _RECORD),
+    *("model.keras", WEIGHTS, "delta.safetensors", "receipt.json", "classes.json", _RECORD),
 )
 """In the order in which they are removed: a kill before the record goes leaves an unfinished run."""
 

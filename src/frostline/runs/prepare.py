@@ -144,12 +144,23 @@ def describe(prepared: Prepared) -> list[tuple[str, str]]:
     of = first.elements
     lines = [("model", f"{prepared.model.name} from {data.model}: {count(of, 'element')}")]
     lines.append(("data", _described(prepared)))
+    sources = (("read as", prepared.train), ("validation", prepared.validation))
+    lines += [(head, text) for head, samples in sources for text in _assumed(head, samples, prepared.train)]
     for phase, resolution in zip(prepared.phases, prepared.resolutions, strict=True):
         trained = resolution.trained_elements
         trains = f"trains {trained:,} elements ({share(trained, of)})"
         text = f"{phase}; {trains}" if isinstance(config.plan, Schedule) else f"{trains}, {_epochs(phase)}"
         lines.append(("phase" if isinstance(config.plan, Schedule) else "plan", text))
     return lines
+
+
+def _assumed(head: str, samples: Samples | Stream | None, first: Samples | Stream) -> tuple[str, ...]:
+    """Return what was assumed in reading data; a share of the first source says nothing of its own."""
+    if not isinstance(samples, Samples) or (
+        head != "read as" and samples.about == getattr(first, "about", ())
+    ):
+        return ()
+    return samples.about
 
 
 def _epochs(phase: Phase) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,11 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
     """
     path = Path(path)
     _require_possible(model, path, overwrite=overwrite)
+    _save_whole(model, path)
+
+
+def _save_whole(model: Any, path: Path, check: Callable[[Path], None] | None = None) -> None:
+    """Write a model with every decision; `check` as for `save_plainly`."""
     sync_values(model)
     model_inventory = inventory(model)
     require_writable(model_inventory)
@@ -102,6 +107,8 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
         with zipfile.ZipFile(temporary, "a") as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
+        if check is not None:
+            check(temporary)
 
 
 def load_model(
@@ -169,11 +176,18 @@ def load_model(
     return model
 
 
-def save_plainly(model: Any, path: str | os.PathLike[str]) -> None:
+def save_plainly(
+    model: Any, path: str | os.PathLike[str], *, check: Callable[[Path], None] | None = None
+) -> None:
     """Write a model as Keras does, whole or not at all, and without its optimizer.
 
     A model that Keras's own file does not hold as it is, since Keras merges its LoRA or does not know of some
     of its state, is written as `save_model` does it.
+
+    Args:
+        model: The model.
+        path: The file.
+        check: Looks at the whole file before it takes its name; where that raises, it does not.
 
     Raises:
         ModelFileError: The file cannot be written, or the model cannot be saved by Keras.
@@ -182,10 +196,12 @@ def save_plainly(model: Any, path: str | os.PathLike[str]) -> None:
     _require_possible(model, path, overwrite=True)
     model_inventory = inventory(model)
     if layers_with_lora(model_inventory) or held_weights(model_inventory):
-        save_model(model, path)
+        _save_whole(model, path, check)
         return
     with replaced_atomically(path, ModelFileError) as temporary:
         _save(model, temporary, path, {})
+        if check is not None:
+            check(temporary)
 
 
 def has_decisions(path: Path) -> bool:
@@ -212,9 +228,11 @@ def _save(model: Any, temporary: Path, path: Path, settings: Mapping[str, Any]) 
     try:
         with saved_compiled_as(model, settings):
             model.save(temporary)
-    except (OSError, FrostlineError):
+    except FrostlineError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # A lambda without source raises one too, with no number.
         lines = str(error).strip().splitlines() or [""]
         raise ModelFileError(
             f"Keras cannot save the model {model.name!r} to {str(path)!r}",

@@ -73,6 +73,8 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._resolutions = resolutions
         self._ledger = ledger
         self.listeners: tuple[Any, ...] = ()
+        self.spoilt: Callable[[], list[str]] | None = None
+        """What is NaN now and was not: such values are never the best. None where others see to that."""
         self.phase_of_epoch: list[str] = []
         self._ended_in_epoch: list[str] = []
         self._last_batch = -1
@@ -176,7 +178,7 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         if phase.until.monitor not in logs:
             return False  # an epoch without validation: it counts for nothing here
         place, value = self._place, float(logs[phase.until.monitor])
-        if phase.until.improves(value, place.best):
+        if phase.until.improves(value, place.best) and not (self.spoilt is not None and self.spoilt()):
             place.best, place.waited = value, 0
             if phase.restore_best:
                 self._best_values = {a: to_numpy(v) for a, v in self._changing().items()}

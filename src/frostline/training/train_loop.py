@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from frostline._keras.calls import outputs_known
-from frostline._keras.trainers import own_buffers, sync_values, values_kept
+from frostline._keras.trainers import own_buffers, steps_watched, sync_values, values_kept
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
 from frostline.trainability.plan_on_model import keep_functions
+from frostline.training.finite_state import FiniteState
+from frostline.training.good_values import GoodValues, keeps_values
 from frostline.training.guards import guarded, layers_made_in_call
 from frostline.training.job import GRADIENTS_SEEN, Job, Progress
 from frostline.training.missing_gradients import no_gradient
@@ -28,13 +30,17 @@ class FitCall:
     Attributes:
         arguments: All that `model.fit` takes beside data and callbacks.
         callbacks: The user's and Frostline's, in order; or a `keras.callbacks.CallbackList` of them.
+        finite: Knows what was finite at the start.
         before_restoring: The one among them that sees the model before others put earlier values back; None
             where nobody does.
+        begin_steps: What `steps_watched` calls; None where steps are not watched.
     """
 
     arguments: Mapping[str, Any]
     callbacks: Any
+    finite: FiniteState
     before_restoring: BeforeRestoring | None = None
+    begin_steps: Callable[[], Callable[[Any], None]] | None = None
 
 
 def fit_call(job: Job, progress: Progress, *, after_nan: str = SPOILT) -> FitCall:
@@ -48,20 +54,26 @@ def fit_call(job: Job, progress: Progress, *, after_nan: str = SPOILT) -> FitCal
     arguments, switch = dict(job.arguments), progress.switch
     callbacks = guarded(arguments.pop("callbacks", None))
     progress.ledger.finite = job.stop_on_nan and not stops_already(callbacks)
+    finite, begin_steps = FiniteState(job.model), None
     if progress.ledger.finite:
         # First, so that no callback saves what training has spoilt.
         each_step = save_between_steps(callbacks)
-        callbacks.insert(0, FiniteGuard(job.x, job.y, after_nan=after_nan, each_step=each_step))
+        nan_guard = FiniteGuard(job.x, job.y, finite, after_nan=after_nan, each_step=each_step)
+        callbacks.insert(0, nan_guard)
+        begin_steps = nan_guard.begin_steps
+    elif switch is not None or keeps_values(callbacks):
+        callbacks.insert(0, GoodValues(finite, callbacks))
     before_restoring = None
     if switch is not None:
         if job.guard and restores_values(callbacks):
             before_restoring = BeforeRestoring(progress.ledger.now)
             callbacks.insert(0, before_restoring)
+        switch.spoilt = finite.spoilt if not progress.ledger.finite else None
         switch.listeners = tuple(c for c in callbacks if hasattr(c, "on_phase_begin"))
         # Last, so that all others see an epoch under the plan that it was trained under.
         callbacks.append(switch)
         arguments["epochs"] = switch.most_epochs
-    return FitCall(arguments, callbacks, before_restoring)
+    return FitCall(arguments, callbacks, finite, before_restoring, begin_steps)
 
 
 def train(job: Job, progress: Progress, call: FitCall) -> Any:
@@ -145,7 +157,8 @@ def _fit(job: Job, resolution: Resolution, call: FitCall) -> Any:
     model, arguments = job.model, dict(call.arguments)
     if call.callbacks:
         arguments["callbacks"] = call.callbacks
-    with _explained(model, resolution), outputs_known(model):
+    watched = steps_watched(model, call.begin_steps) if call.begin_steps is not None else nullcontext()
+    with _explained(model, resolution), outputs_known(model), watched:
         history = model.fit(job.x, job.y, **arguments)
     sync_values(model)
     own_buffers(model)

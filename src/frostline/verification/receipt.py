@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import ConsoleRenderable
 
 from frostline.errors import FrostlineError, ModelFileError, listed
-from frostline.files.atomic import read_text, write_atomically
+from frostline.files.atomic import read_text, replaced_atomically
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.model.alignment import align
 from frostline.model.inventory import inventory
@@ -177,13 +177,15 @@ class Receipt(Rendered):
         return sealed(data)
 
     def save(self, path: str | Path) -> None:
-        """Write the receipt as JSON, atomically.
+        """Write the receipt as JSON, atomically. It takes its name once it can be read.
 
         Raises:
-            ModelFileError: The file cannot be written.
+            ModelFileError: The file cannot be written, or not be read again.
         """
         text = json.dumps(self.to_data(), indent=1) + "\n"
-        write_atomically(Path(path), text.encode(), ModelFileError)
+        with replaced_atomically(Path(path), ModelFileError) as temporary:
+            temporary.write_bytes(text.encode())
+            Receipt.load(temporary)
 
     @classmethod
     def load(cls, path: str | Path) -> Receipt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -174,3 +175,37 @@ def test_vocabularies_that_do_not_fit(tmp_path: Path) -> None:
         "  received: 2 words, such as 'The'\n"
         "  expected: words spelt as in the file, upper and lower case alike"
     )
+
+
+# Encodings --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["the 0.5 1.0\nsea 0.0 -2.0\n", "2 2\nthe 0.5 1.0\nsea 0.0 -2.0\n"])
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "v.txt"
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_bytes(text.encode(encoding))
+        assert read_word_vectors(path).words == ("the", "sea")
+        found = read_word_vectors(path, vocabulary=["sea", "the"])
+        assert (found.missing, found.matrix.tolist()) == ((), [[0.0, -2.0], [0.5, 1.0]])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be"])
+def test_word_vectors_in_another_encoding_are_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "v.txt").write_bytes("the 0.5 1.0\n".encode(encoding))
+    with pytest.raises(MatrixFileError, match="is not text in UTF-8") as caught:
+        read_word_vectors(tmp_path / "v.txt")
+    assert "UTF-" in str(caught.value.received)
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_a_vocabulary_read_with_its_mark_is_refused(tmp_path: Path, kind: Any) -> None:
+    (tmp_path / "v.txt").write_text("the 0.5 1.0\n")
+    with pytest.raises(LayerError, match="begins with a byte order mark"):
+        read_word_vectors(tmp_path / "v.txt", vocabulary=kind(["\ufeffthe"]))
+
+
+def test_a_matrix_that_the_dtype_does_not_hold_is_refused() -> None:
+    matrix = np.array([[1.0, 1e39]])
+    with pytest.raises(LayerError, match="does not fit its dtype float32"):
+        PretrainedEmbedding(matrix)(np.array([[0]]))

@@ -20,13 +20,15 @@ from blake3 import blake3
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from frostline.errors import ResumeError
+from frostline.errors import ResumeError, listed
 from frostline.files.atomic import write_atomically
 from frostline.files.lock import LOCK, locked
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.files.tensor_file import Array, numpy_dtype
 from frostline.training.resume import ours
 from frostline.training.resume.ours import ARRAYS, EPOCH, FINISHED, KEY, MANIFEST, STATE, errors_named
+from frostline.verification.digest import is_finite, not_finite
+from frostline.verification.fingerprint import Fingerprint
 
 SCHEMA = 1
 KEPT = 2
@@ -124,7 +126,7 @@ def read(place: Path) -> Checkpoint:
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """Return the last checkpoint of a folder that is whole, or None; warn of each that is damaged.
+    """Return the last checkpoint of a folder that is whole and finite, or None; warn of each that is not.
 
     These stay until newer ones stand in their place.
 
@@ -133,7 +135,9 @@ def latest(folder: Path) -> Checkpoint | None:
     """
     for place in ours.checkpoints_in(folder):
         try:
-            return read(place)
+            found = read(place)
+            require_finite(found)
+            return found
         except ValueError as problem:
             warnings.warn(
                 f"the checkpoint {str(place)!r} is discarded: {problem}; the one before it is used, or the "
@@ -141,6 +145,31 @@ def latest(folder: Path) -> Checkpoint | None:
                 stacklevel=2,
             )
     return None
+
+
+def require_finite(checkpoint: Checkpoint) -> None:
+    """Raise `ValueError` where a checkpoint holds NaN or infinity that was not there when its run began.
+
+    Without fingerprints (`guard=False`) nobody knows what was there, and infinity is taken for a mask.
+    """
+    data = checkpoint.state.get("ledger", {}).get("before")
+    before = Fingerprint.from_data(data) if data is not None else None
+    spoilt = [name for name, value in checkpoint.arrays.items() if _is_spoilt(name, value, before)]
+    if spoilt:
+        raise ValueError(f"it holds NaN or infinity in {listed(spoilt)}")
+
+
+def _is_spoilt(name: str, value: Array, before: Fingerprint | None) -> bool:
+    kind, _, rest = name.partition("/")
+    if kind not in ("model", "optimizer", "parked", "best", "callbacks") or is_finite(value):
+        return False
+    if before is None:
+        return bool(np.isnan(value).any())
+    address = rest.partition("/")[2] if kind == "callbacks" else rest
+    whole = address if address in before else address.removesuffix(":elements").removesuffix(":base")
+    known = before[whole].not_finite if whole in before else ""
+    # Where something was not finite already, or nobody knows, infinity may be a mask's; NaN is not.
+    return known == "" or (known != not_finite(value) and bool(np.isnan(value).any()))
 
 
 @contextlib.contextmanager

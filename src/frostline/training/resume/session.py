@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import keras
 
 from frostline._keras.optimizers import optimizer_chain, optimizer_counters
 from frostline._keras.variables import to_numpy
-from frostline.errors import NotFiniteError, ResumeError
+from frostline.errors import NotFiniteError, ResumeError, listed
 from frostline.optimizers.state import steps_made
 from frostline.resolution.parts import Parts
 from frostline.training.job import Job, Progress
@@ -99,6 +99,7 @@ class _Session:
         progress: How far the run is; the plan of its phase is on the model.
         start: The random state that the run began with.
         saved: The checkpoint that it goes on from; None where it begins here.
+        said: What was said of checkpoints that were not written.
     """
 
     state: RunState
@@ -107,6 +108,7 @@ class _Session:
     progress: Progress
     start: RandomState
     saved: Checkpoint | None = None
+    said: list[str] = field(default_factory=list)
 
     @property
     def job(self) -> Job:
@@ -141,14 +143,39 @@ class _Session:
         state |= random | {**self.about, "rate now": _rate(self.job.model), **remembered, **more}
         return Checkpoint(epoch, state, arrays, finished)
 
-    def write(self, taken: Checkpoint) -> None:
-        """Write a checkpoint, or warn: a full disk must not cost the run as well."""
+    def write(self, taken: Checkpoint, spoilt: Sequence[str] = ()) -> None:
+        """Write a checkpoint, or warn: a full disk must not cost the run as well.
+
+        Args:
+            taken: The checkpoint.
+            spoilt: What is NaN or infinite now and was not when the run began: then none is written.
+        """
+        if found := _not_finite(taken, spoilt):
+            if not self.said:
+                self.said.append(found)
+                warnings.warn(
+                    f"no checkpoint is written from epoch {taken.epoch} on, since numbers became NaN or "
+                    f"infinite: {found}; the one before is kept, and the training continues",
+                    stacklevel=2,
+                )
+            return
         try:
             checkpoint.write(self.folder, taken)
         except ResumeError as problem:
             warnings.warn(
                 f"{problem.what}; the training continues, and the previous checkpoint is kept", stacklevel=2
             )
+
+
+def _not_finite(taken: Checkpoint, spoilt: Sequence[str]) -> str:
+    """Say what of a checkpoint holds NaN or infinity that training brought; empty where nothing does."""
+    if spoilt:
+        return listed(spoilt)
+    try:
+        checkpoint.require_finite(taken)
+    except ValueError as problem:
+        return str(problem)
+    return ""
 
 
 def _begun(state: RunState, folder: Path, about: Mapping[str, Any]) -> _Session:
@@ -215,7 +242,7 @@ def _train(session: _Session) -> Run:
     }
     run = run_of(job, progress, history, **told, **differed, resumed=resumed)
     last = history.epoch[-1] + 1 if history.epoch else session.first_epoch
-    session.write(session.checkpoint(last, callbacks, finished=True, **told))
+    session.write(session.checkpoint(last, callbacks, finished=True, **told), plain_call.finite.spoilt())
     return run
 
 
@@ -238,7 +265,7 @@ def _recording(session: _Session, call: FitCall, callbacks: CallbackStates) -> I
             random_state_in(saved, "now").restore()
 
     def record(epoch: int, stopped: bool) -> None:
-        session.write(session.checkpoint(epoch, callbacks, stopped=stopped))
+        session.write(session.checkpoint(epoch, callbacks, stopped=stopped), call.finite.spoilt())
 
     call = replace(call, callbacks=[*callbacks.with_history, CheckpointCallback(begin, record)])
     if saved is None:

@@ -1,0 +1,101 @@
+"""Which numbers of a training were finite at its start, and which of them are not any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from frostline._keras.layers import whole_weight
+from frostline._keras.optimizers import compiled_optimizer
+from frostline._keras.trainers import sync_values
+from frostline._keras.variables import read_value
+from frostline.backends.dispatch import finite_check
+from frostline.files.tensor_file import Array
+from frostline.model.inventory import inventory
+from frostline.optimizers.state import named_variables
+from frostline.trainability.plan_on_model import resolution_on
+from frostline.verification.digest import is_finite
+
+
+class FiniteState:
+    """What of a model and its optimizer may move, and where that was finite before it could.
+
+    Elements that held NaN or infinity from the beginning, as masks do, are not looked at.
+
+    Args:
+        model: The compiled model, under a plan.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._start: dict[int, Array | None] = {}
+        """Where each variable was finite, by its `id`; None for everywhere. `_known` keeps them alive."""
+        self._known: list[Any] = []
+
+    def note_start(self) -> None:
+        """Note where what may move from now on is finite; what was noted earlier stays."""
+        for variable in self.moving().values():
+            if id(variable) not in self._start:
+                value = read_value(variable)
+                self._start[id(variable)] = None if is_finite(value) else np.isfinite(value)
+                self._known.append(variable)
+
+    def moving(self) -> dict[str, Any]:
+        """Return the variables of floating numbers that a step may change now, by address."""
+        trained = {id(whole_weight(variable)) for variable in self._model.trainable_variables}
+        resolution = resolution_on(self._model)
+        free = {d.weight.address for d in resolution.statistics if d.trains} if resolution else None
+        found = {
+            address: variable
+            for weight in inventory(self._model).of_role("weight", "statistic")
+            if (
+                id(weight.variable) in trained
+                if weight.role == "weight"
+                else free is None or weight.address in free
+            )
+            for address, variable in weight.targets
+        }
+        return {address: variable for address, variable in found.items() if _is_floating(variable)}
+
+    def watched(self) -> list[Any]:
+        """Return what to look at after each step: what was finite throughout, and sums of gradients."""
+        optimizer = compiled_optimizer(self._model)
+        chosen = [v for v in self.moving().values() if self._start.get(id(v)) is None]
+        if getattr(optimizer, "gradient_accumulation_steps", None):
+            chosen += [v for v in optimizer.variables if _is_floating(v)]
+        return chosen
+
+    def spoilt(self) -> list[str]:
+        """Return the addresses of what is not finite any more: weights, statistics and slots."""
+        sync_values(self._model)
+        moving = {a: v for a, v in self.moving().items() if self._is_spoilt(v)}
+        return [*moving, *map(_slot_text, self._spoilt_slots())]
+
+    def _is_spoilt(self, variable: Any) -> bool:
+        value, start = read_value(variable), self._start.get(id(variable))
+        return not is_finite(value if start is None else np.where(start, value, np.zeros_like(value)))
+
+    def _spoilt_slots(self) -> Iterable[str]:
+        optimizer = compiled_optimizer(self._model)
+        if optimizer is None or not optimizer.built:
+            return ()
+        floating = [v for v in optimizer.variables if _is_floating(v)]
+        check = finite_check()
+        if not floating or all(check.read([check.all_finite([v.value for v in floating])])):
+            return ()
+        names = {id(v): name for name, v in named_variables(optimizer).items()}
+        return [names.get(id(v), v.name) for v in floating if not is_finite(read_value(v))]
+
+
+def _slot_text(name: str) -> str:
+    """Say `0/head/kernel/_velocities` in words."""
+    address, _, slot = name.partition("/")[2].rpartition("/")
+    return (
+        f"{slot.lstrip('_') or name} of {address} in the optimizer" if address else f"{name} of the optimizer"
+    )
+
+
+def _is_floating(variable: Any) -> bool:
+    return "float" in str(variable.dtype)
