@@ -268,7 +268,7 @@ def code(draw: st.DrawFn, spec: Spec) -> Mutation:
     name = draw(st.sampled_from(sorted(EDITS)))
     old, new = EDITS[name]
     assert old in spec.code
-    return name, replace(spec, code=spec.code.replace(old, new)), "loss|scaled|POWER|TABLE|Shift|floor"
+    return name, replace(spec, code=spec.code.replace(old, new)), "loss|scaled|POWER|TABLE|shift|floor"
 
 
 @st.composite
