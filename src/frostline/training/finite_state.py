@@ -46,15 +46,13 @@ class FiniteState:
         """Return the variables of floating numbers that a step may change now, by address."""
         trained = {id(whole_weight(variable)) for variable in self._model.trainable_variables}
         resolution = resolution_on(self._model)
-        free = {d.weight.address for d in resolution.statistics if d.trains} if resolution else None
+        # What trains, what layers move, and what code assigns.
+        free = {d.weight.address for d in resolution.changing} if resolution else None
         found = {
             address: variable
             for weight in inventory(self._model).of_role("weight", "statistic")
-            if (
-                id(weight.variable) in trained
-                if weight.role == "weight"
-                else free is None or weight.address in free
-            )
+            if id(weight.variable) in trained
+            or (weight.role == "statistic" if free is None else weight.address in free)
             for address, variable in weight.targets
         }
         return {address: variable for address, variable in found.items() if _is_floating(variable)}

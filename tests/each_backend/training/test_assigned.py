@@ -11,7 +11,7 @@ import pytest
 from keras import layers, ops
 
 import frostline as fl
-from frostline.errors import FrostlineError, PlanError, VerificationError
+from frostline.errors import FrostlineError, NotFiniteError, PlanError, VerificationError
 
 PLAN = fl.Plan().train("online/**").assigned("target/**")
 
@@ -211,3 +211,22 @@ def test_elements_of_what_code_assigns_are_refused() -> None:
 def test_a_plan_of_assignments_alone_trains_nothing() -> None:
     with pytest.raises(FrostlineError, match="trains nothing"):
         fit(quantized(), fl.Plan().assigned("book/**"))
+
+
+class Spoilt(layers.Layer):
+    """Assigns NaN to a number that nothing reads."""
+
+    def build(self, shape: Any) -> None:
+        self.seen = self.add_weight(shape=(), name="seen", initializer="zeros")
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if training:
+            self.seen.assign(ops.sqrt(self.seen - 1.0))
+        return x
+
+
+def test_what_code_makes_nan_is_not_verified() -> None:
+    model = keras.Sequential([keras.Input((4,)), Spoilt(name="spoilt"), layers.Dense(1, name="head")])
+    model.compile("sgd", "mse")
+    with pytest.raises(NotFiniteError, match="spoilt/seen"):
+        fit(model, fl.Plan().train("head/**").assigned("spoilt/**"))
