@@ -42,8 +42,9 @@ SCHEDULE = Schedule(
         Phase("all", epochs=2).train("**"),
     ),
 )
-SPANS = {"head": (0, 18), "middle": (18, 33), "all": (33, 48)}
-"""Which steps a phase has; the rest of an epoch that begins in one phase belongs to the next."""
+SPANS = {"head": (0, 18), "middle": (18, 33), "all": (33, 48), "end": (48, 49)}
+"""Which steps a phase has; the rest of an epoch that begins in one phase belongs to the next. Behind the last
+step models, receipts and what else a run leaves are written."""
 
 
 def build() -> keras.Model:
@@ -71,6 +72,10 @@ class KillAt(keras.callbacks.Callback):
             threading.Thread(target=self._kill, daemon=True).start()
         self._left -= 1
 
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._left == 0:
+            threading.Thread(target=self._kill, daemon=True).start()
+
     def _kill(self) -> None:
         time.sleep(self.delay)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -93,7 +98,8 @@ def fit(folder: Path, result: Path, kill: KillAt | None = None) -> None:
     callbacks = [plateau(), *([kill] if kill else [])]
     run = fl.fit(model, SCHEDULE, x, y, batch_size=8, verbose=0, resume=folder, callbacks=callbacks)
     problems = run.receipt.check(after=fl.fingerprint(model))
-    write(result, (*model.variables, *model.optimizer.variables), run.history.history, problems)
+    variables = (*model.variables, *model.optimizer.variables)
+    write(result, variables, run.history.history, problems, run.receipt.to_data(), folder)
 
 
 CONFIG = {
@@ -105,6 +111,8 @@ CONFIG = {
     "callbacks": ["killing:plateau", "killing:kill_at"],
     "output": "out",
 }
+FOREIGN = ("notes.txt", "runs/epoch-best/weights.bin", "finished/receipt.json", ".hidden/plan.yaml")
+"""Files of somebody else's beside a run, with names that a run might take for its own."""
 
 
 def kill_at() -> keras.callbacks.Callback:
@@ -125,6 +133,10 @@ def command(folder: Path, result: Path, kill: KillAt | None = None) -> None:
     os.chdir(folder)
     shutil.copy(__file__, "killing.py")
     Path("run.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
+    for name in FOREIGN:
+        Path(name).parent.mkdir(exist_ok=True, parents=True)
+        if not Path(name).exists():
+            Path(name).write_text(f"{name} is mine")
     if kill:
         Path("kill_at.json").write_text(json.dumps([kill.step, kill.delay]))
     sys.path.insert(0, str(folder))
@@ -138,14 +150,30 @@ def command(folder: Path, result: Path, kill: KillAt | None = None) -> None:
     with Path("out/history.csv").open(newline="") as stream:
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
     model = keras.saving.load_model("out/model.keras")
-    write(result, (*model.variables, *model.optimizer.variables), rows, [])
+    altered = [f"{name} was altered" for name in FOREIGN if Path(name).read_text() != f"{name} is mine"]
+    receipt = json.loads(Path("out/receipt.json").read_text())
+    write(result, (*model.variables, *model.optimizer.variables), rows, altered, receipt, folder)
 
 
-def write(result: Path, variables: Iterable[Any], history: Any, problems: Sequence[str]) -> None:
+def write(
+    result: Path,
+    variables: Iterable[Any],
+    history: Any,
+    problems: Sequence[str],
+    receipt: dict[str, Any],
+    folder: Path,
+) -> None:
     """Write down what came out of a run."""
+    times = ("started", "seconds", "digest")
+    told = {
+        "history": history,
+        "problems": list(problems),
+        "receipt": {key: value for key, value in receipt.items() if key not in times},
+        "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
+    }
     values = {f"{n}": np.asarray(keras.ops.convert_to_numpy(v)) for n, v in enumerate(variables)}
     np.savez(result, **values)
-    result.with_suffix(".json").write_text(json.dumps({"history": history, "problems": list(problems)}))
+    result.with_suffix(".json").write_text(json.dumps(told))
 
 
 def in_a_process(work: Callable[[], None]) -> bool:
@@ -179,7 +207,7 @@ def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> Non
     dice = random.Random(seed)
     whole = folder / "whole.npz"
     assert in_a_process(partial(train, folder / "whole", whole))
-    history = json.loads(whole.with_suffix(".json").read_text())["history"]
+    undisturbed = json.loads(whole.with_suffix(".json").read_text())
     report = []
     for phase, (first, end) in SPANS.items():
         for number in range(kills):
@@ -188,7 +216,8 @@ def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> Non
                 attempt += 1
                 run = folder / f"{phase}{number}-{attempt}"
                 step, result = dice.randrange(first, end), run.with_suffix(".npz")
-                kill: KillAt | None = KillAt(step, dice.uniform(0, 0.02))
+                # What is written at the end takes longer than a step.
+                kill: KillAt | None = KillAt(step, dice.uniform(0, 0.5 if phase == "end" else 0.02))
                 while not in_a_process(partial(train, run, result, kill)):
                     deaths += 1
                     # Some die again after they were resumed.
@@ -200,7 +229,9 @@ def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> Non
                     "step": step,
                     "deaths": deaths,
                     "difference": difference(result, whole),
-                    "same history": told["history"] == history,
+                    "same history": told["history"] == undisturbed["history"],
+                    "same receipt": told["receipt"] == undisturbed["receipt"],
+                    "same files": told["files"] == undisturbed["files"],
                     "problems": told["problems"],
                 }
             )

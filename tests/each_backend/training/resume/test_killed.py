@@ -29,12 +29,13 @@ def require_undisturbed(report: list[dict[str, Any]]) -> None:
     assert all(one["deaths"] for one in report)
     assert [one for one in report if one["difference"] > 1e-6] == []
     assert [one for one in report if one["problems"] or not one["same history"]] == []
+    assert [one for one in report if not (one["same receipt"] and one["same files"])] == []
 
 
 def test_killed_by_the_system_in_each_phase(tmp_path: Path) -> None:
     report = killed(tmp_path / "runs", "fit", 1, 0)
     require_undisturbed(report)
-    assert len(report) == 3
+    assert len(report) == 4
 
 
 @pytest.mark.slow
@@ -42,4 +43,4 @@ def test_killed_by_the_system_in_each_phase(tmp_path: Path) -> None:
 def test_killed_by_the_system_twenty_times_in_each_phase(tmp_path: Path, way: str) -> None:
     report = killed(tmp_path / "runs", way, 20, 1)
     require_undisturbed(report)
-    assert len(report) == 60
+    assert len(report) == 80
