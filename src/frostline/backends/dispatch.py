@@ -13,7 +13,7 @@ from typing import Any, cast
 import keras
 
 from frostline.backends.private import failures_named
-from frostline.backends.protocols import CustomLoop, GradientCheck, RowLookup, TrainStep
+from frostline.backends.protocols import CustomLoop, GradientCheck, Machines, RowLookup, TrainStep
 from frostline.graph.reader import Computation, Measured, Reader, Trace
 
 
@@ -47,6 +47,11 @@ def gradient_check() -> GradientCheck:
 def custom_loop() -> CustomLoop:
     """Return what guards training loops of the user's own."""
     return cast(CustomLoop, of_backend("custom_loop"))
+
+
+def machines() -> Machines:
+    """Return what knows how a model is spread over machines."""
+    return cast(Machines, of_backend("machines"))
 
 
 def row_lookup() -> RowLookup | None:

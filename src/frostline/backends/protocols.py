@@ -5,8 +5,9 @@ The protocol of `reader` is `frostline.graph.reader.Reader`, beside the records 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from frostline.elements.sets import Ids
@@ -50,6 +51,31 @@ class CustomLoop(Protocol):
 
     def compiled_steps(self) -> CompiledSteps:
         """Return what guards the steps of one loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """That a model is spread over devices, processes or machines.
+
+    Attributes:
+        refuses: The verbs that cannot answer for it: `fit`, `apply`, `verify`, `fingerprint`, and
+            `unfreeze` and `schedule` for applying a plan that trains more, and several plans in one run.
+        what: What happened, from its verb on: "is wrapped in ...".
+        received: What was found.
+        remedy: What to do instead.
+    """
+
+    refuses: frozenset[str]
+    what: str
+    received: str
+    remedy: str
+
+
+class Machines(Protocol):
+    """A module `machines`: how a model is spread over devices, processes and machines."""
+
+    def spread(self, model: Any) -> Iterable[Spread]:
+        """Return what of that Frostline cannot answer for."""
 
 
 class RowLookup(Protocol):

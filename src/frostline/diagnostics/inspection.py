@@ -210,6 +210,10 @@ class Inspection:
         status = self.diagnosis.status(self._deciding_part(weight))
         return "partial" if status == "trains" and weight.part else status
 
+    def reach_of(self, address: str) -> Status:
+        """Return what the graph says of a weight that was asked about, whether or not it is to train."""
+        return self.diagnosis.status(self._deciding_part(self.inventory.by_address[address]))
+
     def explain(self, address: str) -> Explanation:
         """Explain a weight that was asked about."""
         weight = self.inventory.by_address[address]

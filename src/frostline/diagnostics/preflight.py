@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 import frostline
+from frostline.backends import dispatch
 from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons
 from frostline.diagnostics.inspection import inspect_model
@@ -50,6 +51,8 @@ def preflight(
     batch = first_samples(x, y, sample_weight)
     if batch is None:
         return f"{type(x).__name__} gives its samples to training alone"
+    if any(True for _ in dispatch.machines().spread(model)):
+        return "the model is computed on several devices, where it cannot be followed"
     try:
         explained, unchecked = _looked_at(model, resolutions, batch)
     except Exception as error:
@@ -86,10 +89,10 @@ def _looked_at(
         if trace.unknown_layers:
             # Of which training has more to say.
             return [], f"the model makes the layer {trace.unknown_layers[0].address!r} while it is called"
-        dead = [a for a in asked if inspection.diagnosis.status(a) in ("cut", "unused")]
+        dead = [a for a in asked if inspection.reach_of(a) in ("cut", "unused")]
         if dead and stopped:
             return [], f"the training step ended early, and took no gradient of {listed(dead)}: {stopped[0]}"
-        explained = [inspection.diagnosis.explain(address) for address in dead]
+        explained = [inspection.explain(address) for address in dead]
         return explained, "" if explained else "; ".join(trace.unasked)
 
 

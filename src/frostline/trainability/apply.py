@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,12 +11,14 @@ from typing import Any
 from frostline._keras.layers import whole_weight
 from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.trainers import renew_functions, sync_values, training_done
-from frostline.errors import PlanError
+from frostline.backends.machines import require_one_machine
+from frostline.errors import DistributionError, PlanError
 from frostline.optimizers.rebuild import release
-from frostline.optimizers.state import Target, forget_parked, targets_of
+from frostline.optimizers.state import Target, forget_parked, steps_made, targets_of
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.switch import Planned, planned_on, switch
 from frostline.plan.plan import Plan
+from frostline.resolution.decision import Decision
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.trainability.flags import FlagSnapshot, set_flags
@@ -54,6 +57,7 @@ class Applied:
         place = undoable.index(self)
         for later in undoable[place:]:
             later._before = None
+        _warn_of_wrappers(model)
         sync_values(model)
         # Taken before the switch, which takes parts off that the optimizer still holds slots of.
         known = addresses_by_id(self.resolution)
@@ -123,6 +127,10 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
         UnmatchedRuleError: A rule picks nothing and is not optional.
         PlanError: The resolution belongs to another model.
         OptimizerError: The optimizer cannot be used with a plan. The model is as before.
+        DistributionError: The model is spread in a way that no answer can be given for: a tf.distribute
+            strategy outside its scope or over several processes; a DistributedDataParallel wrapper, under
+            which more would train than it knows of; FSDP; a model axis over several JAX processes. Nothing
+            is changed.
 
     Example:
         >>> import keras
@@ -134,8 +142,10 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
         >>> [v.name for v in model.trainable_variables]
         ['kernel', 'bias']
     """
+    require_one_machine(model, "apply")
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
     _require_same_model(model, resolution)
+    _require_possible_here(model, resolution)
     sync_values(model)
     before, earlier = _Before.of(model, resolution), plan_on(model)
     known = addresses_by_id(resolution)
@@ -205,6 +215,30 @@ def flags_applied(model: Any, resolution: Resolution) -> Iterator[None]:
     finally:
         switched.back()
         before.restore()
+
+
+def _require_possible_here(model: Any, resolution: Resolution) -> None:
+    """Refuse what wrappers and strategies around the model would not see, or could not compute."""
+    if any(_joins(decision) for decision in resolution.trained):
+        require_one_machine(model, "unfreeze")
+    optimizer = compiled_optimizer(model)
+    late = optimizer is not None and optimizer.built and steps_made(optimizer) > 0
+    if any((d.lr, d.decay) != (1.0, 1.0) or d.how or (late and _joins(d)) for d in resolution.trained):
+        require_one_machine(model, "schedule")
+
+
+def _warn_of_wrappers(model: Any) -> None:
+    """Say what goes on without the weights that train again. Undoing must work, also behind an error."""
+    try:
+        require_one_machine(model, "unfreeze")
+    except DistributionError as error:
+        warnings.warn(f"a plan was undone, and {error.what}: {error.remedy}", stacklevel=3)
+
+
+def _joins(decision: Decision) -> bool:
+    """Whether a weight that does not train now will."""
+    planned_part = decision.how is not None and decision.weight.combination is None
+    return planned_part or not all(variable.trainable for _, variable in decision.weight.targets)
 
 
 def _parts_of(resolution: Resolution) -> dict[str, Parametrization]:

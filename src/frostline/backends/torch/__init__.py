@@ -13,5 +13,6 @@
 - `custom_loop`: lets every step through, since nothing is compiled.
 - `random_state`: keeps and puts back the state of PyTorch's random generators.
 - `row_lookup`: looks up rows of a table of which a part trains, faster than by Keras's operations.
+- `machines`: finds models that are wrapped for several processes, or sharded.
 - `internals`: every private name of PyTorch that these need.
 """
