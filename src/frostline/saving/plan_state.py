@@ -24,7 +24,7 @@ from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 from frostline.plan.selectors import selector
 from frostline.resolution.resolution import Resolution
-from frostline.trainability.apply import apply
+from frostline.trainability.apply import put_plan_on
 from frostline.trainability.plan_on_model import resolution_on
 
 _BASE, _PART, _HOW = "base/", "part/", "how/"
@@ -149,7 +149,7 @@ def restore_decisions(
             parametrize(model, names[address], how)
     if data["plan"] is not None:
         planned = {address: how for address, how in hows.items() if parametrized[address]["by_plan"]}
-        apply(model, _plan_for(data["plan"], names, planned))
+        put_plan_on(model, _plan_for(data["plan"], names, planned))
     for address in parametrized:
         _assign(model_inventory.by_address[names[address]], own[address])
     _set_flags(model_inventory, data, names)

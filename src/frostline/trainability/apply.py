@@ -12,7 +12,7 @@ from frostline._keras.layers import whole_weight
 from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.trainers import renew_functions, sync_values, training_done
 from frostline.backends.machines import require_one_machine
-from frostline.errors import DistributionError, PlanError
+from frostline.errors import DistributionError, PlanError, listed
 from frostline.optimizers.rebuild import release
 from frostline.optimizers.state import Target, forget_parked, steps_made, targets_of
 from frostline.parametrization.base import Parametrization
@@ -21,6 +21,7 @@ from frostline.plan.plan import Plan
 from frostline.resolution.decision import Decision
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
+from frostline.trainability.assignments import unheld
 from frostline.trainability.flags import FlagSnapshot, set_flags
 from frostline.trainability.inference_mode import set_modes
 from frostline.trainability.optimizer_targets import (
@@ -38,11 +39,14 @@ class Applied:
 
     Attributes:
         resolution: What the plan decided.
+        unheld: The variables that it freezes and that code of the model assigns to all the same, in words.
+            `frostline.fit` finds out where they move; plain `model.fit` moves them without a word.
     """
 
     resolution: Resolution
     _model: Any = field(repr=False)
     _before: _Before | None = field(repr=False)
+    unheld: tuple[str, ...] = ()
 
     def undo(self) -> None:
         """Put back every flag of every layer and weight as it was; a second call does nothing.
@@ -110,6 +114,10 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
     slots of those that it has. After that `model.fit`, `train_on_batch` and
     `fl.fit` obey, on every backend; in a callback too, from the next step on.
 
+    What code of a layer or of a training step assigns to frozen weights (`SpectralNormalization` to its
+    kernel, where its layer trains in part) no flag holds back: `apply` warns of it, and names it in
+    `Applied.unheld`.
+
     Compile the model first: a later `compile` brings an optimizer that does not know the plan's multipliers.
     Apply a plan to the whole model that is trained, not to a part of it: `apply` renews what it is given.
 
@@ -141,6 +149,30 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
         >>> applied.undo()
         >>> [v.name for v in model.trainable_variables]
         ['kernel', 'bias']
+    """
+    done = put_plan_on(model, plan, keep_state=keep_state)
+    done.unheld = tuple(map(str, unheld(done.resolution)))
+    if done.unheld:
+        warnings.warn(
+            f"the plan for {model.name!r} freezes what plain fit moves all the same: "
+            f"{listed(done.unheld, most=4)}. No flag holds it, and nothing is said when it moves; "
+            "frostline.fit finds it out. Freeze all of that layer, so that it runs in inference mode, "
+            "train the weight as well, or assign in a callback",
+            stacklevel=2,
+        )
+    return done
+
+
+def put_plan_on(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Applied:
+    """Do what `apply` does, for callers that find out by themselves what moves: nothing is warned of.
+
+    Args:
+        model: As for `apply`.
+        plan: As for `apply`.
+        keep_state: As for `apply`.
+
+    Raises:
+        FrostlineError: As `apply`.
     """
     require_one_machine(model, "apply")
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
