@@ -107,7 +107,7 @@ def test_neither_keras_nor_a_backend_is_imported(code: str) -> None:
 
 
 def private_names(file: str) -> Iterator[tuple[str, int]]:
-    """Yield the private attributes of others that a file reads or sets, by dot, by `getattr` or by `private`."""
+    """Yield the private attributes of others that a file touches, by dot, by `getattr` or by `private`."""
     for node in ast.walk(TREES[file]):
         name, owner = "", None
         if isinstance(node, ast.Attribute):
