@@ -14,6 +14,7 @@ FrostlineError
 ├── DeltaError              a delta that cannot be read, or that does not fit the model
 ├── GrowingError            a vocabulary that cannot be enlarged as asked
 ├── OptimizerError          an optimizer that cannot be used with a plan
+├── DistributionError       a model on several devices or machines that no answer can be given for
 ├── TrainingError           training that could not do what the plan says
 │   ├── NoGradientError     nothing that should train received a gradient
 │   ├── NotFiniteError      the loss is NaN or infinite
@@ -134,6 +135,10 @@ class OptimizerError(FrostlineError):
     """An optimizer that cannot be used with a plan."""
 
 
+class DistributionError(FrostlineError):
+    """A model on several devices, processes or machines, for which Frostline cannot answer."""
+
+
 class TrainingError(FrostlineError):
     """Training that could not do what the plan says."""
 
@@ -203,6 +208,12 @@ def near(word: str, known: Iterable[str], *, most: int = 3) -> list[str]:
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), list(by_lower), n=most, cutoff=0.5)
     return [by_lower[name] for name in close]
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says, in one line that is never empty."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first[:300]}" if first else type(error).__name__
 
 
 def listed(items: Iterable[str], *, most: int = 5) -> str:

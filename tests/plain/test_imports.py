@@ -31,7 +31,10 @@ PRIVATE = {
         "of TensorFlow, which names no other way",
     ),
     "backends/torch/internals.py": dict.fromkeys(
-        ("_base", "_input_metadata", "_saved_rounding_mode", "_saved_self", "_version"),
+        (
+            *("_base", "_input_metadata", "_saved_rounding_mode", "_saved_self", "_version"),
+            *("_DisableTorchDispatch", "_functorch", "_len_torch_dispatch_stack"),
+        ),
         "of PyTorch, which names no other way",
     ),
     "resolution/notes.py": {"_parameters": "of torch.nn.Module, which Keras layers are on PyTorch"},
@@ -104,7 +107,7 @@ def test_neither_keras_nor_a_backend_is_imported(code: str) -> None:
 
 
 def private_names(file: str) -> Iterator[tuple[str, int]]:
-    """Yield the private attributes of others that a file reads or sets, by dot or by `getattr`."""
+    """Yield the private attributes of others that a file touches, by dot, by `getattr` or by `private`."""
     for node in ast.walk(TREES[file]):
         name, owner = "", None
         if isinstance(node, ast.Attribute):
@@ -114,6 +117,7 @@ def private_names(file: str) -> Iterator[tuple[str, int]]:
             "setattr",
             "hasattr",
             "delattr",
+            "private",
         ):
             name, owner = getattr(node.args[1], "value", ""), node.args[0]
         own = isinstance(owner, ast.Name) and owner.id in ("self", "cls")

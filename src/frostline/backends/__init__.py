@@ -2,5 +2,6 @@
 
 - `dispatch`: picks the module of the backend that Keras runs on.
 - `protocols`: what a module of each name has to offer.
+- `machines`: refuses models on many machines, before anything is changed.
 - `private`: the guard for what is read behind a backend's public names.
 """

@@ -18,6 +18,7 @@ from frostline.backends.protocols import (
     FiniteCheck,
     GradientCheck,
     LayerHoldings,
+    Machines,
     RowLookup,
     TrainStep,
 )
@@ -59,6 +60,11 @@ def finite_check() -> FiniteCheck:
 def custom_loop() -> CustomLoop:
     """Return what guards training loops of the user's own."""
     return cast(CustomLoop, of_backend("custom_loop"))
+
+
+def machines() -> Machines:
+    """Return what knows how a model is spread over machines."""
+    return cast(Machines, of_backend("machines"))
 
 
 def row_lookup() -> RowLookup | None:

@@ -5,8 +5,9 @@ The protocol of `reader` is `frostline.graph.reader.Reader`, beside the records 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from frostline.backends.held_state import Holdings
@@ -61,6 +62,31 @@ class FiniteCheck(Protocol):
 
     def read(self, flags: Sequence[Any]) -> list[bool]:
         """Wait for what `all_finite` returned, and return it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """That a model is spread over devices, processes or machines.
+
+    Attributes:
+        refuses: The verbs that cannot answer for it: `fit`, `apply`, `verify`, `fingerprint`, and
+            `unfreeze` and `schedule` for applying a plan that trains more, and several plans in one run.
+        what: What happened, from its verb on: "is wrapped in ...".
+        received: What was found.
+        remedy: What to do instead.
+    """
+
+    refuses: frozenset[str]
+    what: str
+    received: str
+    remedy: str
+
+
+class Machines(Protocol):
+    """A module `machines`: how a model is spread over devices, processes and machines."""
+
+    def spread(self, model: Any) -> Iterable[Spread]:
+        """Return what of that Frostline cannot answer for."""
 
 
 class RowLookup(Protocol):

@@ -10,8 +10,7 @@ import keras
 
 from frostline._keras.methods import patched
 from frostline.backends import dispatch
-from frostline.errors import AuditError, UnsupportedVersionError
-from frostline.graph.reader import said
+from frostline.errors import AuditError, UnsupportedVersionError, said
 
 
 def has_custom_step(model: Any) -> bool:

@@ -216,6 +216,10 @@ class Inspection:
             return "assigned"
         return "leaks" if address in self.written else "frozen"
 
+    def reach_of(self, address: str) -> Status:
+        """Return what the graph says of a weight that was asked about, whether or not it is to train."""
+        return self.diagnosis.status(self._deciding_part(self.inventory.by_address[address]))
+
     def explain(self, address: str) -> Explanation:
         """Explain a weight that was asked about."""
         weight = self.inventory.by_address[address]

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 import frostline
+from frostline.backends import dispatch
 from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons
 from frostline.diagnostics.inspection import Inspection, inspect_model
@@ -51,6 +52,8 @@ def preflight(
     batch = first_samples(x, y, sample_weight)
     if batch is None:
         return f"{type(x).__name__} gives its samples to training alone"
+    if any(True for _ in dispatch.machines().spread(model)):
+        return "the model is computed on several devices, where it cannot be followed"
     try:
         explained, unchecked = _looked_at(model, resolutions, batch)
     except Exception as error:
@@ -71,7 +74,7 @@ def preflight(
 
 def _with_penalty(inspection: Inspection, address: str) -> Explanation:
     """Explain why no gradient of the loss reaches a weight, and say where a penalty moves it all the same."""
-    explanation = inspection.diagnosis.explain(address)
+    explanation = inspection.explain(address)
     variables = [variable for _, variable in inspection.inventory.by_address[address].targets]
     if all(getattr(variable, "regularizer", None) is None for variable in variables):
         return explanation
@@ -97,7 +100,7 @@ def _looked_at(
         if trace.unknown_layers:
             # Of which training has more to say.
             return [], f"the model makes the layer {trace.unknown_layers[0].address!r} while it is called"
-        dead = [a for a in asked if inspection.diagnosis.status(a) in ("cut", "unused")]
+        dead = [a for a in asked if inspection.reach_of(a) in ("cut", "unused")]
         if dead and stopped:
             return [], f"the training step ended early, and took no gradient of {listed(dead)}: {stopped[0]}"
         explained = [_with_penalty(inspection, address) for address in dead]

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from frostline.errors import FrostlineError
+from frostline.errors import FrostlineError, said
 from frostline.graph.ir import Builder, Graph, Kind, Where
 
 
@@ -146,12 +146,6 @@ class Reader(Protocol):
 def unasked(what: str, error: Exception) -> str:
     """Say what could not be asked of the framework, and what it raised."""
     return f"{what} could not be asked for ({said(error)})"
-
-
-def said(error: BaseException) -> str:
-    """Return what an error says, in one line that is never empty."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first[:300]}" if first else type(error).__name__
 
 
 def require_loss(value: Any) -> Any:

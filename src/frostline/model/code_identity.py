@@ -262,7 +262,8 @@ def attribute(value: Any, name: str) -> Any:
     try:
         return getattr(value, name, None)
     except Exception:
-        # A `__getattr__` of anybody's may raise anything for a name that it does not expect.
+        # A `__getattr__` of anybody's may raise anything for a name that it does not expect. Attributes are
+        # asked for to tell what kind of object it is; one that fails is described as any other object.
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from frostline._keras.optimizers import (
 )
 from frostline._keras.trainers import own_buffers
 from frostline._keras.variables import to_numpy
-from frostline.errors import OptimizerError, listed
+from frostline.errors import OptimizerError, UnsupportedVersionError, listed, said
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import align, renamed
 from frostline.model.inventory import Inventory, inventory
@@ -183,8 +184,14 @@ def _copy_from_config(model: Any, model_inventory: Inventory) -> Any:
         with _randomness_kept(), keras.saving.custom_object_scope(classes):
             data = keras.saving.serialize_keras_object(model)
             copy = keras.saving.deserialize_keras_object({**data, "compile_config": None})
-    except Exception:
-        # Then Keras will say why when it loads the file; no optimizer comes into that.
+    except UnsupportedVersionError:
+        raise
+    except Exception as error:
+        warnings.warn(
+            f"the model {model.name!r} cannot be made again from its configuration, so plain Keras opens the "
+            f"file without optimizer and loss, if at all: {said(error)}",
+            stacklevel=5,
+        )
         return None
     return copy if copy.built else None
 

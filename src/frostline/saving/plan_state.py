@@ -27,7 +27,7 @@ from frostline.render import count
 from frostline.resolution.resolution import Resolution
 from frostline.saving.held_values import held_state, names_of_held, restore_held
 from frostline.saving.native_lora import enable_lora, lora_state, restore_exactly
-from frostline.trainability.apply import apply
+from frostline.trainability.apply import put_plan_on
 from frostline.trainability.plan_on_model import resolution_on
 from frostline.verification.digest import digest_array
 
@@ -179,7 +179,7 @@ def restore_decisions(
             parametrize(model, names[address], how)
     if data["plan"] is not None:
         planned = {address: how for address, how in hows.items() if parametrized[address]["by_plan"]}
-        apply(model, _plan_for(data["plan"], names, planned))
+        put_plan_on(model, _plan_for(data["plan"], names, planned))
     for address in parametrized:
         _assign(model_inventory.by_address[names[address]], own[address])
     _set_flags(model_inventory, data, names)

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 
 from frostline._keras.files import config_of, made_of_config
-from frostline.errors import FrostlineError, GrowingError, listed
+from frostline.errors import FrostlineError, GrowingError, UnsupportedVersionError, listed
 from frostline.model.inventory import Inventory, LayerNode, Weight, inventory
 
 ConfigPath = tuple[Any, ...]
@@ -86,6 +86,8 @@ def rebuilt(model: Any, original: Inventory, growth: Growth) -> tuple[Any, tuple
             made = made_of_config(trial, custom)
             there = inventory(made)
             pairs = matched(original, there, growth)
+        except UnsupportedVersionError:
+            raise  # no setting is to blame
         except Exception as error:  # Keras and constructors of users raise what they like
             refused = refused or error
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,14 +11,17 @@ from typing import Any
 from frostline._keras.layers import whole_weight
 from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.trainers import renew_functions, sync_values, training_done
-from frostline.errors import PlanError
+from frostline.backends.machines import require_one_machine
+from frostline.errors import DistributionError, PlanError, listed
 from frostline.optimizers.rebuild import release
-from frostline.optimizers.state import Target, forget_parked, targets_of
+from frostline.optimizers.state import Target, forget_parked, steps_made, targets_of
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.switch import Planned, planned_on, switch
 from frostline.plan.plan import Plan
+from frostline.resolution.decision import Decision
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
+from frostline.trainability.assignments import unheld
 from frostline.trainability.flags import FlagSnapshot, set_flags
 from frostline.trainability.inference_mode import set_modes
 from frostline.trainability.optimizer_targets import (
@@ -35,11 +39,14 @@ class Applied:
 
     Attributes:
         resolution: What the plan decided.
+        unheld: The variables that it freezes and that code of the model assigns to all the same, in words.
+            `frostline.fit` finds out where they move; plain `model.fit` moves them without a word.
     """
 
     resolution: Resolution
     _model: Any = field(repr=False)
     _before: _Before | None = field(repr=False)
+    unheld: tuple[str, ...] = ()
 
     def undo(self) -> None:
         """Put back every flag of every layer and weight as it was; a second call does nothing.
@@ -54,6 +61,7 @@ class Applied:
         place = undoable.index(self)
         for later in undoable[place:]:
             later._before = None
+        _warn_of_wrappers(model)
         sync_values(model)
         # Taken before the switch, which takes parts off that the optimizer still holds slots of.
         known = addresses_by_id(self.resolution)
@@ -106,6 +114,10 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
     slots of those that it has. After that `model.fit`, `train_on_batch` and
     `fl.fit` obey, on every backend; in a callback too, from the next step on.
 
+    What code of a layer or of a training step assigns to frozen weights (`SpectralNormalization` to its
+    kernel, where its layer trains in part) no flag holds back: `apply` warns of it, and names it in
+    `Applied.unheld`.
+
     Compile the model first: a later `compile` brings an optimizer that does not know the plan's multipliers.
     Apply a plan to the whole model that is trained, not to a part of it: `apply` renews what it is given.
 
@@ -123,6 +135,10 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
         UnmatchedRuleError: A rule picks nothing and is not optional.
         PlanError: The resolution belongs to another model.
         OptimizerError: The optimizer cannot be used with a plan. The model is as before.
+        DistributionError: The model is spread in a way that no answer can be given for: a tf.distribute
+            strategy outside its scope or over several processes; a DistributedDataParallel wrapper, under
+            which more would train than it knows of; FSDP; a model axis over several JAX processes. Nothing
+            is changed.
 
     Example:
         >>> import keras
@@ -134,8 +150,34 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
         >>> [v.name for v in model.trainable_variables]
         ['kernel', 'bias']
     """
+    done = put_plan_on(model, plan, keep_state=keep_state)
+    done.unheld = tuple(map(str, unheld(done.resolution)))
+    if done.unheld:
+        warnings.warn(
+            f"the plan for {model.name!r} freezes what plain fit moves all the same: "
+            f"{listed(done.unheld, most=4)}. No flag holds it, and nothing is said when it moves; "
+            "frostline.fit finds it out. Freeze all of that layer, so that it runs in inference mode, "
+            "train the weight as well, or assign in a callback",
+            stacklevel=2,
+        )
+    return done
+
+
+def put_plan_on(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Applied:
+    """Do what `apply` does, for callers that find out by themselves what moves: nothing is warned of.
+
+    Args:
+        model: As for `apply`.
+        plan: As for `apply`.
+        keep_state: As for `apply`.
+
+    Raises:
+        FrostlineError: As `apply`.
+    """
+    require_one_machine(model, "apply")
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
     _require_same_model(model, resolution)
+    _require_possible_here(model, resolution)
     sync_values(model)
     before, earlier = _Before.of(model, resolution), plan_on(model)
     known = addresses_by_id(resolution)
@@ -205,6 +247,30 @@ def flags_applied(model: Any, resolution: Resolution) -> Iterator[None]:
     finally:
         switched.back()
         before.restore()
+
+
+def _require_possible_here(model: Any, resolution: Resolution) -> None:
+    """Refuse what wrappers and strategies around the model would not see, or could not compute."""
+    if any(_joins(decision) for decision in resolution.trained):
+        require_one_machine(model, "unfreeze")
+    optimizer = compiled_optimizer(model)
+    late = optimizer is not None and optimizer.built and steps_made(optimizer) > 0
+    if any((d.lr, d.decay) != (1.0, 1.0) or d.how or (late and _joins(d)) for d in resolution.trained):
+        require_one_machine(model, "schedule")
+
+
+def _warn_of_wrappers(model: Any) -> None:
+    """Say what goes on without the weights that train again. Undoing must work, also behind an error."""
+    try:
+        require_one_machine(model, "unfreeze")
+    except DistributionError as error:
+        warnings.warn(f"a plan was undone, and {error.what}: {error.remedy}", stacklevel=3)
+
+
+def _joins(decision: Decision) -> bool:
+    """Whether a weight that does not train now will."""
+    planned_part = decision.how is not None and decision.weight.combination is None
+    return planned_part or not all(variable.trainable for _, variable in decision.weight.targets)
 
 
 def _parts_of(resolution: Resolution) -> dict[str, Parametrization]:

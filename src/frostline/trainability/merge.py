@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from frostline.model.inventory import inventory
-from frostline.trainability.apply import apply
+from frostline.trainability.apply import put_plan_on
 from frostline.trainability.plan_on_model import resolution_on
 
 
@@ -42,7 +42,7 @@ def merge(model: Any) -> Any:
         plan = resolution.plan
         for address in planned:
             plan = plan.freeze(f"re:{re.escape(address)}")
-        apply(model, plan)
+        put_plan_on(model, plan)
     for weight in combined:
         if weight.address not in planned or resolution is None:
             weight.variable.frostline_placed.remove(keep=True)

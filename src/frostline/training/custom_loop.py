@@ -11,6 +11,7 @@ from frostline._keras.methods import replace_method
 from frostline._keras.optimizers import optimizer_chain, variable_key
 from frostline._keras.trainers import own_buffers
 from frostline.backends import dispatch
+from frostline.backends.machines import require_one_machine
 from frostline.errors import OptimizerError, PlanError, listed
 from frostline.model.attached import Key
 from frostline.optimizers.memory import find_optimizer
@@ -82,6 +83,7 @@ def optimizer_for(
             expected="a Plan",
             remedy="call optimizer_for(model, schedule.plan_of(phase), optimizer) where each phase begins",
         )
+    require_one_machine(model, "apply")
     optimizer = _found(optimizer)
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)
     if not resolution.trained:

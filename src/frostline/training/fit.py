@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import keras
 
+from frostline.backends.machines import require_one_machine
 from frostline.errors import PlanError, ResumeError, UncompiledModelError, listed, near
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import require_holdable
@@ -80,6 +81,8 @@ def fit(
         UncompiledModelError: The model has no optimizer and loss.
         UnbuiltModelError: Its weights do not exist yet.
         ModelError: It holds state that cannot be read and put back (with `guard` or `resume`).
+        DistributionError: The model is spread over devices or processes in a way that no answer can be given
+            for; see `frostline.apply`.
         PlanError: The plan, or a phase, trains nothing, does not fit the model, or monitors a value that
             this training does not report.
         OptimizerError: The optimizer cannot be used with a plan.
@@ -115,6 +118,7 @@ def fit(
         >>> run.verification.of("trained"), run.verification.of("intact")
         (('head/kernel',), ('head/bias',))
     """
+    require_one_machine(model, "fit", *(["schedule"] if isinstance(plan, Schedule) else []))
     _require_compiled(model)
     _require_known(resume_changed)
     if isinstance(plan, Schedule):

@@ -16,7 +16,7 @@ from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.parts import Parts
 from frostline.resolution.resolution import Resolution
-from frostline.trainability.apply import Applied, apply
+from frostline.trainability.apply import Applied, put_plan_on
 from frostline.training.ledger import Ledger
 from frostline.training.phases import PhaseSwitch, phase_switch
 from frostline.training.receipt_of_run import data_digests
@@ -68,7 +68,7 @@ class Job:
     def begin(self) -> Progress:
         """Put the first plan on the model and open the books."""
         said = len(renewals_of(self.model.optimizer))
-        applied = apply(self.model, self.resolutions[0], keep_state=self.keep_state)
+        applied = put_plan_on(self.model, self.resolutions[0], keep_state=self.keep_state)
         notes = renewals_of(self.model.optimizer)[said:]
         parts = Parts.of(self.resolutions)
         before = fingerprint_of(self.resolutions[0].inventory, parts) if self.guard else None

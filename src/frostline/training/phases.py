@@ -19,7 +19,7 @@ from frostline.errors import PlanError, listed, near
 from frostline.plan.phase import Phase
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
-from frostline.trainability.apply import apply
+from frostline.trainability.apply import put_plan_on
 from frostline.training.ledger import Ledger
 from frostline.verification.fingerprint import Fingerprint
 
@@ -205,7 +205,7 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         # A phase that begins within an epoch counts its own from the next one on.
         self._place = _Place(number + 1, counts=not within_epoch)
         self._best_values = {}
-        apply(self.model, self.resolution, keep_state=self._keep_state)
+        put_plan_on(self.model, self.resolution, keep_state=self._keep_state)
         self._tell()
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -192,6 +192,9 @@ def fingerprint(model: Any, plan: Plan | Resolution | None = None) -> Fingerprin
     """
     if isinstance(model, Mapping):
         return _fingerprint_of_raw(model)
+    from frostline.backends.machines import require_one_machine  # receipts are read without a backend
+
+    require_one_machine(model, "fingerprint")
     if plan is None:
         return fingerprint_of(inventory(model))
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)

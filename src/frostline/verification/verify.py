@@ -268,6 +268,7 @@ def verify(
         FrostlineError: The fingerprint is of a model with other weights altogether, or a name is of none of
             the variables.
         UnmatchedRuleError: The plan does not fit the model.
+        DistributionError: Other processes hold numbers of the model, or may: it is wrapped or sharded.
 
     Example:
         >>> import keras
@@ -292,6 +293,9 @@ def verify(
         )
     if isinstance(model, Mapping):
         return compare(before, fingerprint(model), _names_of(plan, model), (), strict=strict)
+    from frostline.backends.machines import require_one_machine  # receipts are read without a backend
+
+    require_one_machine(model, "verify")
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)  # type: ignore[arg-type]
     trained = [d.weight.address for d in resolution.trained]
     moving = [d.weight.address for d in resolution.moving]

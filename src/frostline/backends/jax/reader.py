@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from frostline.backends.jax.jaxpr import JaxprTranslation, is_inexact, scope_name
+from frostline.errors import said
 from frostline.graph.ir import Kind, Leaf
-from frostline.graph.reader import Computation, Measured, Trace, require_loss, said, trace_of_host_read
+from frostline.graph.reader import Computation, Measured, Trace, require_loss, trace_of_host_read
 from frostline.graph.source_lines import is_own_class, run_user_code, users_line_of_error
 from frostline.graph.watch import Watch
 

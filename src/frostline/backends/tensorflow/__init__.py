@@ -10,5 +10,6 @@
 - `train_step`: runs a training step written by hand up to its gradients.
 - `gradient_check`: computes in float64, and draws the same random numbers again.
 - `custom_loop`: stops steps that `tf.function` traced under an earlier plan.
+- `machines`: finds models of a distribution strategy.
 - `internals`: every private name of TensorFlow that these need.
 """

@@ -12,8 +12,8 @@ import tensorflow as tf
 from frostline.backends.tensorflow import internals
 from frostline.backends.tensorflow.host_reads import methods_replaced
 from frostline.backends.tensorflow.tracing import functions_inlined, native, placed
-from frostline.errors import UnsupportedVersionError
-from frostline.graph.reader import Computation, Measured, ReadVariable, said
+from frostline.errors import UnsupportedVersionError, said
+from frostline.graph.reader import Computation, Measured, ReadVariable
 from frostline.graph.source_lines import run_user_code
 from frostline.graph.watch import Watch
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ import keras
 from frostline._keras.optimizers import optimizer_chain, rate_schedule
 from frostline._keras.trainers import compile_arguments
 from frostline._keras.variables import to_numpy
+from frostline.errors import said
 from frostline.model.code_identity import Description, array_data, digest_of, is_own, own_attributes
 from frostline.model.inventory import Inventory
 from frostline.training.resume.pipelines import pipeline_data
@@ -142,7 +143,7 @@ class _Configurations:
         """Describe an object of Keras: its class, its configuration, and what a class of the user's adds."""
         kind, known = type(part), self.known
         found: dict[str, Any] = {"class": known.of(kind, at)}
-        config = _config(part)
+        config = _config(part, lambda why: known.gap(at, why))
         if config is None:
             config = {n: one for n, one in vars(part).items() if not n.startswith("_")}
             config = {n: one for n, one in config.items() if self._is_setting(n, one)}
@@ -187,7 +188,11 @@ class _Configurations:
 
     def _graph(self, model: Any, at: str) -> dict[str, Any]:
         """Describe how the operations of a graph are connected, and those of them that are no layers."""
-        config = _config(model) if getattr(model, "operations", None) else None
+        config = (
+            _config(model, lambda why: self.known.gap(at, why))
+            if getattr(model, "operations", None)
+            else None
+        )
         if not config or "layers" not in config:
             return {}
         numbers = {one.get("name"): number for number, one in enumerate(config["layers"])}
@@ -203,8 +208,13 @@ class _Configurations:
         return {**found, "inputs and outputs": ends}
 
 
-def _config(part: Any) -> dict[str, Any] | None:
-    """Return the configuration of a part; None where it has none, or fails to give it."""
+def _config(part: Any, gap: Callable[[str], Any]) -> dict[str, Any] | None:
+    """Return the configuration of a part; None where it has none, or fails to give it.
+
+    Args:
+        part: The part.
+        gap: Is told why there is none, where a method failed.
+    """
     get = getattr(part, "get_config", None)
     if get is None:
         return None
@@ -213,8 +223,11 @@ def _config(part: Any) -> dict[str, Any] | None:
             # Keras warns of each lambda.
             warnings.simplefilter("ignore")
             config = get()
-    except Exception:
-        # A method of the user's, or Keras's on what is the user's, may fail in any way: attributes tell.
+    except NotImplementedError:
+        return None  # what Keras says of a class that gives none: its attributes tell
+    except Exception as error:
+        # A method of the user's may fail in any way. Attributes tell what they can.
+        gap(f"the configuration of {type(part).__name__}: get_config raises {said(error)}")
         return None
     return dict(config) if isinstance(config, Mapping) else None
 

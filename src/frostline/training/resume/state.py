@@ -17,7 +17,7 @@ from frostline.model.inventory import Weight
 from frostline.optimizers.rebuild import restore_history
 from frostline.optimizers.state import SlotHistory, history_of, named_variables
 from frostline.resolution.parts import Parts
-from frostline.trainability.apply import apply
+from frostline.trainability.apply import put_plan_on
 from frostline.training.job import Job, Progress
 from frostline.training.ledger import Ledger
 from frostline.training.resume.checkpoint import Checkpoint
@@ -130,7 +130,7 @@ class RunState:
         if progress.switch is not None:
             progress.switch.go_to(state["schedule"], arrays_under(saved.arrays, "best/"))
             number = progress.switch.number
-        apply(job.model, job.resolutions[number], keep_state=job.keep_state)
+        put_plan_on(job.model, job.resolutions[number], keep_state=job.keep_state)
         self._restore_values(arrays_under(saved.arrays, "model/"))
         self._restore_optimizer(saved)
         # They may have been traced before `restore_history`, with other groups of weights.

@@ -1,0 +1,198 @@
+"""Which frozen variables the code of layers assigns to, whatever their flags say.
+
+`apply` sets flags, modes and an optimizer, and none of these has a say in what `call` or `train_step` writes.
+`fit` holds fingerprints against that; under plain `model.fit` it goes unseen. So the code is read: the
+methods that a training step runs, and what stands before `.assign(...)` in them.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import keras
+
+from frostline.graph.source_lines import is_own_class
+from frostline.model.code_identity import attribute
+from frostline.resolution.resolution import Resolution
+
+_ROOTS = ("call", "train_step", "compute_loss")
+_ASSIGNING = frozenset({"assign", "assign_add", "assign_sub"})
+_IN_PLACE = frozenset({"copy_", "add_", "sub_", "mul_", "div_", "fill_", "zero_", "lerp_"})
+"""Methods of PyTorch's tensors: they count where a variable stands before them, and say nothing otherwise."""
+
+_SAME = frozenset({"value", "_value", "data"})
+"""Attributes of a variable that are its own memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """A frozen variable that code assigns to.
+
+    Attributes:
+        address: Its address; empty where the code does not show which variable it is.
+        layer: The class of the layer whose code does it.
+        method: The method.
+    """
+
+    address: str
+    layer: str
+    method: str
+
+    def __str__(self) -> str:
+        what = self.address or "variables that its code does not show by name"
+        return f"{what} ({self.layer}.{self.method} assigns to it)"
+
+
+def unheld(resolution: Resolution) -> tuple[Unheld, ...]:
+    """Return the variables that a resolution holds fixed and that a training step assigns to all the same.
+
+    Layers that run in inference mode are left out. Of code that does not show what it assigns to, only that
+    of the user's own classes counts.
+    """
+    forced = {mode.address for mode in resolution.modes if mode.forced}
+    decisions = (*resolution.decisions, *resolution.statistics)
+    held = {id(d.weight.variable): d.weight.address for d in decisions if not d.trains}
+    found: dict[Unheld, None] = {}
+    for node in resolution.inventory.layers:
+        if node.address in forced:
+            continue
+        for method, written in _writes_of(node.layer):
+            kind = type(node.layer).__name__
+            if written is None:
+                if is_own_class(type(node.layer)) and held:
+                    found[Unheld("", kind, method)] = None
+                continue
+            named = (held[id(one)] for one in written if id(one) in held)
+            found |= dict.fromkeys(Unheld(address, kind, method) for address in named)
+    return tuple(found)
+
+
+def _writes_of(layer: Any) -> Iterator[tuple[str, list[Any] | None]]:
+    """Yield each method that assigns, with the variables; None where the code does not show them."""
+    waiting = [(name, type(layer).__mro__) for name in _ROOTS if hasattr(type(layer), name)]
+    met = set()
+    while waiting:
+        name, bases = waiting.pop()
+        owner = next((base for base in bases if name in vars(base)), None)
+        if owner is None or owner in (keras.Layer, keras.Model) or (owner, name) in met:
+            continue
+        met.add((owner, name))
+        tree = _syntax(vars(owner)[name])
+        if tree is None:
+            continue
+        method = _Method(layer, tree)
+        yield from ((name, written) for written in method.writes())
+        rest = type(layer).__mro__[type(layer).__mro__.index(owner) + 1 :]
+        waiting += [(called, rest if above else type(layer).__mro__) for called, above in method.calls()]
+
+
+@cache
+def _syntax(function: Any) -> ast.FunctionDef | None:
+    """Return the syntax of a function; None where its source is not there, or it is no function."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return None
+    return tree.body[0] if isinstance(tree.body[0], ast.FunctionDef) else None
+
+
+class _Method:
+    """A method of a layer, with the objects that names in its code stand for."""
+
+    def __init__(self, layer: Any, tree: ast.FunctionDef) -> None:
+        self._tree = tree
+        self._self = tree.args.args[0].arg if tree.args.args else ""
+        self._layer = layer
+        self._names: dict[str, list[ast.expr]] = {}
+        self._elements: dict[str, list[ast.expr]] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and len(node.targets) == 1:
+                self._bind(node.targets[0], node.value, self._names)
+            elif isinstance(node, ast.For | ast.comprehension):
+                self._bind(node.target, node.iter, self._elements)
+
+    def _bind(self, target: ast.expr, value: ast.expr, table: dict[str, list[ast.expr]]) -> None:
+        if isinstance(target, ast.Name):
+            table.setdefault(target.id, []).append(value)
+        elif isinstance(target, ast.Tuple):
+            called = ast.unparse(value.func) if isinstance(value, ast.Call) else ""
+            parts: list[ast.expr] = getattr(value, "elts", [])
+            if isinstance(value, ast.Call) and called in ("zip", "enumerate"):
+                parts = value.args if called == "zip" else [value, *value.args]
+            for one, part in zip(target.elts, parts, strict=False):
+                self._bind(one, part, table)
+
+    def writes(self) -> Iterator[list[Any] | None]:
+        """Yield what each assignment writes to; None where that does not show."""
+        for node in ast.walk(self._tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr in _ASSIGNING | _IN_PLACE:
+                objects = self._objects(node.func.value, 0)
+                if objects is not None:
+                    yield [one for one in objects if isinstance(one, keras.Variable)]
+                elif node.func.attr in _ASSIGNING:
+                    yield None
+
+    def calls(self) -> Iterator[tuple[str, bool]]:
+        """Yield the names of methods of its own that are called, and whether those of the class above."""
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = ast.unparse(node.func.value)
+                if owner == self._self or owner.startswith("super("):
+                    yield node.func.attr, owner != self._self
+
+    def _objects(self, expression: ast.expr, depth: int) -> list[Any] | None:
+        """Return all objects that an expression may stand for; None where that does not show."""
+        if depth > 8:
+            return None
+        if isinstance(expression, ast.Name):
+            return self._named(expression.id, depth)
+        if isinstance(expression, ast.List | ast.Tuple):
+            parts = [self._objects(one, depth + 1) for one in expression.elts]
+            return None if None in parts else [[one for part in parts for one in part or ()]]
+        if isinstance(expression, ast.Subscript):
+            return _members(self._objects(expression.value, depth + 1))
+        if isinstance(expression, ast.Attribute):
+            owners = self._objects(expression.value, depth + 1)
+            if owners is None:
+                return None
+            return [_part(owner, expression.attr) for owner in owners]
+        return None
+
+    def _named(self, name: str, depth: int) -> list[Any] | None:
+        if name == self._self:
+            return [self._layer]
+        found: list[Any] = []
+        for table, inside in ((self._names, False), (self._elements, True)):
+            for expression in table.get(name, ()):
+                objects = self._objects(expression, depth + 1)
+                objects = _members(objects) if inside else objects
+                if objects is None:
+                    return None
+                found += objects
+        return found or None
+
+
+def _part(owner: Any, name: str) -> Any:
+    return owner if isinstance(owner, keras.Variable) and name in _SAME else attribute(owner, name)
+
+
+def _members(objects: list[Any] | None) -> list[Any] | None:
+    if objects is None:
+        return None
+    found: list[Any] = []
+    for one in objects:
+        if isinstance(one, dict):
+            found += one.values()
+        elif isinstance(one, list | tuple):
+            found += one
+        else:
+            return None
+    return found
