@@ -14,6 +14,9 @@ from frostline.backends.held_state import NOTHING, HeldRole, HeldState, Holdings
 
 _TABLES = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
+_PLAIN = frozenset({type(None), bool, int, float, str, keras.Variable})
+"""What most attributes are, and hold nothing of TensorFlow's own."""
+
 
 class RawVariable(HeldState):
     """A `tf.Variable` that a layer holds by itself."""
@@ -68,7 +71,7 @@ def _attributes(owner: Any) -> Iterator[tuple[str, Any]]:
 
 def _in(value: Any, path: str, above: set[int]) -> Iterator[tuple[str, Any, HeldRole]]:
     """Yield the variables and tables in a value, by the names on the way to them."""
-    if id(value) in above or isinstance(value, keras.Variable | keras.Layer):
+    if type(value) in _PLAIN or id(value) in above or isinstance(value, keras.Variable | keras.Layer):
         return
     above = above | {id(value)}
     if isinstance(value, tf.Variable | _TABLES[0] | _TABLES[1]):
