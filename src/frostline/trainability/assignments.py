@@ -57,7 +57,7 @@ def unheld(resolution: Resolution) -> tuple[Unheld, ...]:
     """
     forced = {mode.address for mode in resolution.modes if mode.forced}
     decisions = (*resolution.decisions, *resolution.statistics)
-    held = {id(d.weight.variable): d.weight.address for d in decisions if not d.trains}
+    held = {id(d.weight.variable): d.weight.address for d in decisions if not d.may_move}
     found: dict[Unheld, None] = {}
     for node in resolution.inventory.layers:
         if node.address in forced:
