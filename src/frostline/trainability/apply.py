@@ -156,8 +156,8 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
         warnings.warn(
             f"the plan for {model.name!r} freezes what plain fit moves all the same: "
             f"{listed(done.unheld, most=4)}. No flag holds it, and nothing is said when it moves; "
-            "frostline.fit finds it out. Where code is meant to move it, say so: plan.assigned(...); else freeze "
-            "all of that layer, so that it runs in inference mode, or train the weight as well",
+            "frostline.fit finds it out. Where that is meant, say so: plan.assigned(...); else freeze all of "
+            "that layer, so that it runs in inference mode, or train the weight as well",
             stacklevel=2,
         )
     return done
