@@ -66,10 +66,10 @@ class FiniteState:
         return chosen
 
     def spoilt(self) -> list[str]:
-        """Return the addresses of what is not finite any more: weights, statistics and slots."""
+        """Return the addresses of what is not finite any more; slots where these alone are not."""
         sync_values(self._model)
-        moving = {a: v for a, v in self.moving().items() if self._is_spoilt(v)}
-        return [*moving, *map(_slot_text, self._spoilt_slots())]
+        moving = [address for address, variable in self.moving().items() if self._is_spoilt(variable)]
+        return moving or [*map(_slot_text, self._spoilt_slots())]
 
     def _is_spoilt(self, variable: Any) -> bool:
         value, start = read_value(variable), self._start.get(id(variable))

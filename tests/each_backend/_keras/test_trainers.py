@@ -15,7 +15,9 @@ from frostline._keras.trainers import (
     compile_arguments,
     finish_averages,
     own_buffers,
+    reader_of_steps,
     renew_functions,
+    steps_watched,
     sync_values,
     training_done,
     values_kept,
@@ -41,6 +43,20 @@ def test_functions_are_renewed() -> None:
     assert predicted is not None
     assert model.predict_function is not predicted
     fit(model)
+
+
+def test_steps_are_watched_and_the_function_is_plain_again() -> None:
+    model = compiled(small_models.two_dense())
+    kernel, seen = model.get_layer("b").kernel, []
+
+    def begin() -> Any:
+        read = reader_of_steps(model, [kernel])
+        return lambda result: seen.append(np.array(keras.ops.convert_to_numpy(read(result)[0])))
+
+    with steps_watched(model, begin):
+        fit(model)
+    assert not hasattr(model.train_function, "frostline_unwatched")
+    assert np.array_equal(seen[-1], keras.ops.convert_to_numpy(kernel))
 
 
 def test_functions_that_never_were_are_not_made() -> None:
