@@ -26,7 +26,8 @@ class AssignedInCall(AuditRule):
         its student by moving average is one finding, however many weights it has.
 
     Why it matters:
-        No flag and no optimizer has a say in it: the weight changes whenever the layer is called.
+        No flag and no optimizer has a say in it: the weight changes whenever the layer is called. Where that
+        is meant, a rule of the plan says so: `fl.Plan().assigned("scaled/**")`.
 
     Example:
         def call(self, x):
@@ -38,7 +39,6 @@ class AssignedInCall(AuditRule):
             if training and self.trainable:
                 self.scale.assign(ops.mean(x))
             return x * self.scale
-        # or, where it is meant to move: fl.Plan().assigned("scaled/**")
     """
 
     code, name, severity = "FL202", "assigned-in-call", "error"
