@@ -13,9 +13,13 @@ _PIECE = 1 << 20
 """How many numbers are looked at together: a copy of all of them could double the memory."""
 
 
+def _finfo(dtype: str) -> Any:
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+
+
 def most_exact(dtype: str) -> int:
     """Return up to which size a dtype of floating numbers holds every whole number."""
-    return int(2 ** (ml_dtypes.finfo(dtype).nmant + 1))
+    return int(2 ** (_finfo(dtype).nmant + 1))
 
 
 def misfit(values: npt.NDArray[Any], dtype: str) -> tuple[int, str] | None:
@@ -45,7 +49,7 @@ def _pieces(flat: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
 
 
 def _too_large(piece: npt.NDArray[Any], dtype: str) -> tuple[npt.NDArray[np.bool_], str]:
-    most = float(ml_dtypes.finfo(dtype).max)
+    most = float(_finfo(dtype).max)
     with np.errstate(over="ignore", invalid="ignore"):
         wrong = np.isfinite(piece) & (np.abs(piece.astype("float64")) > most)
     return wrong, f"{dtype} ends at {most:.4g}, and beyond it a number becomes infinite"

@@ -16,7 +16,7 @@ _ALL = frozenset({"fit", "schedule", "apply", "unfreeze", "verify", "fingerprint
 
 def process_count() -> int:
     """Return how many processes JAX computes in."""
-    return jax.process_count()
+    return int(jax.process_count())
 
 
 def spread(model: Any) -> Iterable[Spread]:

@@ -149,7 +149,7 @@ def _names(modules: Sequence[InnerModule]) -> dict[int, tuple[str, ...]]:
 
 def _unreadable(tensor: torch.Tensor) -> str:
     """Say why the numbers of a tensor cannot be read and written; empty where they can."""
-    if tensor.is_meta or isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+    if tensor.is_meta or torch.nn.parameter.is_lazy(tensor):
         return "a buffer without values"
     if tensor.layout != torch.strided or tensor.is_nested:
         return "a sparse or nested buffer"
