@@ -60,7 +60,8 @@ class FiniteGuard(ModelCallback):
         self._bad_batch: int | None = None
         self._checked, self._last_batch = False, 0
         self._flags: list[Any] = []
-        self._steps, self._bad_step = 0, None  # executions of the training function in this epoch
+        self._steps = 0  # executions of the training function in this epoch
+        self._bad_step: int | None = None
         self._unseen_steps = False
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -137,7 +137,7 @@ def run_of(
     differed = {"changed": tuple(changed), "not_compared": tuple(not_compared)}
     unchecked = progress.ledger.unchecked
     GRADIENTS_SEEN.attach(job.model, not unchecked)
-    said = {"notes": progress.notes, "gradients_not_checked": unchecked, **differed}
+    said: dict[str, Any] = {"notes": progress.notes, "gradients_not_checked": unchecked, **differed}
     if progress.ledger.before is None:
         return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run, **said)
     receipt = receipt_of(

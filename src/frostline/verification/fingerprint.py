@@ -237,7 +237,7 @@ def _digest(weight: Weight, parts: Mapping[str, Parametrization]) -> Digest:
     rests = {part: _rest(weight, how) for part, how in parts.items()}
     plain = weight.role, weight.shape, weight.dtype, _whole(weight)
     if weight.combination is None:
-        told = {"stem": weight.stem, "former": weight.former, "is_held": weight.is_held}
+        told: dict[str, Any] = {"stem": weight.stem, "former": weight.former, "is_held": weight.is_held}
         return Digest(*plain, rests=rests, not_finite=_not_finite(weight), **told)
     part = part_text(weight.combination.how, weight.shape)
     frozen = rests.get(part) or _rest(weight, weight.combination.how)
