@@ -127,9 +127,9 @@ def test_two_variables_hold_one_tensor() -> None:
     two = same_storage(one, Twin)
     assert type(two) is Twin
     assert (two.path, tuple(two.shape), two.dtype) == (one.path, (2,), "float32")
+    assert held_tensor(one) is held_tensor(two)
     two.assign([3.0, 4.0])
     assert has_value(one)
-    assert held_tensor(one) is held_tensor(two)
     let_go(one)
     assert not has_value(one)
     hold(one, two)
