@@ -183,7 +183,8 @@ def _copy_from_config(model: Any, model_inventory: Inventory) -> Any:
     try:
         with _randomness_kept(), keras.saving.custom_object_scope(classes):
             data = keras.saving.serialize_keras_object(model)
-            copy = keras.saving.deserialize_keras_object({**data, "compile_config": None})
+            # Code in it (Lambda layers, PyTorch modules) is that of the model at hand.
+            copy = keras.saving.deserialize_keras_object({**data, "compile_config": None}, safe_mode=False)
     except UnsupportedVersionError:
         raise
     except Exception as error:
