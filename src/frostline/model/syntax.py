@@ -107,7 +107,7 @@ def globals_read(code: CodeType) -> set[str]:
 
 
 def attributes_read(code: CodeType) -> set[str]:
-    """Return all names that code, or code within it, uses of globals and of objects; texts too, for `getattr`."""
+    """Return all names that code, or code within it, uses of globals and of objects; texts too: `getattr`."""
     texts = {one for part in nested(code) for one in part.co_consts if isinstance(one, str)}
     return texts | {name for part in nested(code) for name in part.co_names}
 
