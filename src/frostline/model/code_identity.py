@@ -18,6 +18,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -32,7 +33,14 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
-from frostline.model.syntax import attributes_read, attributes_set, code_data, globals_read, module_data
+from frostline.model.syntax import (
+    attributes_read,
+    attributes_set,
+    code_data,
+    globals_read,
+    imports_made,
+    module_data,
+)
 
 LIBRARIES = {
     *("keras", "tensorflow", "jax", "jaxlib", "torch", "numpy", "scipy", "ml_dtypes", "optree", "frostline"),
@@ -205,10 +213,25 @@ class Description:
         builtin = builtins if isinstance(builtins, dict) else vars(builtins)
         wanted = sorted(name for name in globals_read(code) if name in names or name not in builtin)
         pairs = [(f"global {name}", names.get(name, missing)) for name in wanted]
-        for name, module in [pair for pair in pairs if _is_own_module(pair[1])]:
-            held = vars(module)
-            pairs += [(f"{name}.{one}", held[one]) for one in sorted(attributes_read(code)) if one in held]
-        return {"code": code_data(code), **self.items(pairs, at)}
+        read = sorted(attributes_read(code))
+        # A module may stand in another one, or in itself.
+        modules, met = deque(pair for pair in pairs if _is_own_module(pair[1])), set[int]()
+        while modules:
+            name, module = modules.popleft()
+            if id(module) in met:
+                continue
+            met.add(id(module))
+            inside = [(f"{name}.{one}", vars(module)[one]) for one in read if one in vars(module)]
+            modules += [pair for pair in inside if _is_own_module(pair[1])]
+            pairs += inside
+        imported: dict[str, Any] = {}
+        for name, file in _own_imports(code, str(names.get("__package__") or "")):
+            tree = module_data(file)
+            told = (
+                self.gap(at, f"the code of {name}, imported when it runs") if tree is None else {"tree": tree}
+            )
+            imported[f"import {name}"] = {"code": told}
+        return {"code": code_data(code), **self.items(pairs, at), **imported}
 
     def _generator(self, generator: GeneratorType[Any, Any, Any], at: str) -> Any:
         frame = generator.gi_frame
@@ -226,10 +249,35 @@ class Description:
 
     def _object(self, value: Any, at: str) -> Any:
         kind = type(value)
+        if is_torch_module(value):
+            return self.torch_module(value, at)
         if not is_own(kind.__module__):
             return self._library_object(value, at)
         described = self.of(kind, at)
         return {"class": described, **self.items(own_attributes(value), at)}
+
+    def torch_module(self, module: Any, at: str, *, values: bool = True) -> dict[str, Any]:
+        """Describe a module of PyTorch and all within it.
+
+        Args:
+            module: The module.
+            at: Where it was found, in words.
+            values: Whether its tensors count, and whether it is in training mode.
+        """
+        found: dict[str, Any] = {}
+        for name, one in module.named_modules():
+            settings = [(n, v) for n, v in sorted(_held(one).items()) if not n.startswith("_")]
+            if is_own(type(one).__module__):
+                settings = own_attributes(one)
+            settings = [(n, v) for n, v in settings if n != "training" and _is_no_module(v)]
+            place = "/".join((at, *name.split("."))) if name else at
+            found[name or "module"] = {"class": self.of(type(one), place), **self.items(settings, place)}
+            if values:
+                found[name or "module"]["training"] = bool(one.training)
+        if values:
+            tensors = [*module.named_parameters(), *module.named_buffers()]
+            found["tensors"] = self.items(tensors, at)
+        return found
 
     def _library_object(self, value: Any, at: str) -> Any:
         kind = type(value)
@@ -407,6 +455,43 @@ def _held(value: Any) -> dict[str, Any]:
 def _safe_repr(value: Any) -> str | None:
     text = repr(value)
     return None if " at 0x" in text or len(text) > 2_000 else text
+
+
+def is_torch_module(value: Any) -> bool:
+    """Whether an object is a `torch.nn.Module`; nothing is imported for it."""
+    kinds = {(kind.__module__, kind.__name__) for kind in type(value).__mro__}
+    return ("torch.nn.modules.module", "Module") in kinds
+
+
+def _is_no_module(value: Any) -> bool:
+    """Whether no module of PyTorch is in a value: those within a module are described beside it."""
+    values = (
+        value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    )
+    return not any(map(is_torch_module, (value, *values)))
+
+
+def _own_imports(code: CodeType, package: str) -> list[tuple[str, str]]:
+    """Return the user's modules that code imports when it runs, each with its file."""
+    found = {}
+    for name in sorted(imports_made(code, package)):
+        file = None if is_library(name) else _file_of(name) or _file_to_import(name)
+        if file is not None and not _INSTALLED.search(file):
+            found[name] = file
+    return list(found.items())
+
+
+def _file_to_import(name: str) -> str | None:
+    """Return the file of a module that is not imported yet, and do not import it."""
+    path: Any = None
+    parts = name.split(".")
+    spec = None
+    for number in range(len(parts)):
+        spec = PathFinder.find_spec(".".join(parts[: number + 1]), path)
+        if spec is None:
+            return None
+        path = spec.submodule_search_locations or ()
+    return spec.origin if spec is not None and spec.has_location else None
 
 
 def _is_own_module(value: Any) -> bool:

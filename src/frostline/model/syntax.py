@@ -50,10 +50,15 @@ def syntax_of(code: CodeType) -> Any:
     return nodes[0] if nodes else None
 
 
-@lru_cache(maxsize=64)
 def module_data(filename: str) -> str | None:
     """Return a digest of all code of a file, without remarks; None where it cannot be read."""
-    _, tree = _parsed(filename, "".join(linecache.getlines(filename)))
+    linecache.checkcache(filename)
+    return _source_data(filename, "".join(linecache.getlines(filename)))
+
+
+@lru_cache(maxsize=64)
+def _source_data(filename: str, source: str) -> str | None:
+    _, tree = _parsed(filename, source)
     return None if tree is None or not tree.body else _digest(tree_data(tree))
 
 
@@ -102,8 +107,30 @@ def globals_read(code: CodeType) -> set[str]:
 
 
 def attributes_read(code: CodeType) -> set[str]:
-    """Return all names that code, or code within it, uses of globals and of objects."""
-    return {name for part in nested(code) for name in part.co_names}
+    """Return all names that code, or code within it, uses of globals and of objects; texts too: `getattr`."""
+    texts = {one for part in nested(code) for one in part.co_consts if isinstance(one, str)}
+    return texts | {name for part in nested(code) for name in part.co_names}
+
+
+def imports_made(code: CodeType, package: str) -> set[str]:
+    """Return the full names of the modules that code, or code within it, imports when it runs.
+
+    Args:
+        code: Of a function.
+        package: The package that its module is in, for relative imports.
+    """
+    found = set()
+    for part in nested(code):
+        steps = [one for one in dis.get_instructions(part) if one.opname != "EXTENDED_ARG"]
+        for place, one in enumerate(steps):
+            if one.opname != "IMPORT_NAME":
+                continue
+            # The level of a relative import and what is taken from the module come right before it.
+            level, names = (before.argval for before in steps[place - 2 : place])
+            parents = package.split(".")[: 1 - level or None] if level else []
+            module = ".".join((*parents, *([one.argval] if one.argval else [])))
+            found |= {module, *(f"{module}.{name}" for name in names or () if name != "*")}
+    return found - {""}
 
 
 def attributes_set(code: CodeType) -> set[str]:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import keras
 
 from frostline.graph.source_lines import is_own_class
-from frostline.model.code_identity import attribute
+from frostline.model.code_identity import attribute, is_own
 from frostline.resolution.resolution import Resolution
 
 _ROOTS = ("call", "train_step", "compute_loss")
@@ -28,6 +29,9 @@ _IN_PLACE = frozenset({"copy_", "add_", "sub_", "mul_", "div_", "fill_", "zero_"
 
 _SAME = frozenset({"value", "_value", "data"})
 """Attributes of a variable that are its own memory."""
+
+_WHOLE = frozenset({"set_weights", "load_own_variables", "load_weights"})
+"""Methods of a layer that assign to its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,12 @@ def _writes_of(layer: Any) -> Iterator[tuple[str, list[Any] | None]]:
         tree = _syntax(vars(owner)[name])
         if tree is None:
             continue
-        method = _Method(layer, tree)
+        method = _Method(tree, {tree.args.args[0].arg: [layer]} if tree.args.args else {})
         yield from ((name, written) for written in method.writes())
+        names = getattr(inspect.unwrap(vars(owner)[name]), "__globals__", {})
+        for helper in method.helpers(names):
+            # Of a function that is not the layer's own, only what shows itself.
+            yield from ((name, written) for written in helper.writes() if written is not None)
         rest = type(layer).__mro__[type(layer).__mro__.index(owner) + 1 :]
         waiting += [(called, rest if above else type(layer).__mro__) for called, above in method.calls()]
 
@@ -105,10 +113,10 @@ def _syntax(function: Any) -> ast.FunctionDef | None:
 class _Method:
     """A method of a layer, with the objects that names in its code stand for."""
 
-    def __init__(self, layer: Any, tree: ast.FunctionDef) -> None:
+    def __init__(self, tree: ast.FunctionDef, given: Mapping[str, list[Any] | None]) -> None:
         self._tree = tree
         self._self = tree.args.args[0].arg if tree.args.args else ""
-        self._layer = layer
+        self._given = given
         self._names: dict[str, list[ast.expr]] = {}
         self._elements: dict[str, list[ast.expr]] = {}
         for node in ast.walk(tree):
@@ -133,7 +141,10 @@ class _Method:
         for node in ast.walk(self._tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
-            if node.func.attr in _ASSIGNING | _IN_PLACE:
+            if node.func.attr in _WHOLE:
+                layers = self._objects(node.func.value, 0) or []
+                yield [v for one in layers if isinstance(one, keras.Layer) for v in one.weights]
+            elif node.func.attr in _ASSIGNING | _IN_PLACE:
                 objects = self._objects(node.func.value, 0)
                 if objects is not None:
                     yield [one for one in objects if isinstance(one, keras.Variable)]
@@ -147,6 +158,25 @@ class _Method:
                 owner = ast.unparse(node.func.value)
                 if owner == self._self or owner.startswith("super("):
                     yield node.func.attr, owner != self._self
+
+    def helpers(self, names: Mapping[str, Any], depth: int = 3) -> Iterator[_Method]:
+        """Yield the functions of the user's own that are called by name, with what they are given.
+
+        Args:
+            names: The globals that the code runs with.
+            depth: So many calls within calls are followed.
+        """
+        for node in ast.walk(self._tree) if depth else ():
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+                continue
+            function = names.get(node.func.id)
+            tree = _syntax(function) if _is_own_function(function) else None
+            if tree is not None:
+                places = zip(tree.args.args, node.args, strict=False)
+                given = {one.arg: self._objects(value, 0) for one, value in places}
+                given |= {one.arg: self._objects(one.value, 0) for one in node.keywords if one.arg}
+                yield (helper := _Method(tree, given))
+                yield from helper.helpers(function.__globals__, depth - 1)
 
     def _objects(self, expression: ast.expr, depth: int) -> list[Any] | None:
         """Return all objects that an expression may stand for; None where that does not show."""
@@ -167,8 +197,8 @@ class _Method:
         return None
 
     def _named(self, name: str, depth: int) -> list[Any] | None:
-        if name == self._self:
-            return [self._layer]
+        if name in self._given:
+            return self._given[name]
         found: list[Any] = []
         for table, inside in ((self._names, False), (self._elements, True)):
             for expression in table.get(name, ()):
@@ -178,6 +208,10 @@ class _Method:
                     return None
                 found += objects
         return found or None
+
+
+def _is_own_function(value: Any) -> bool:
+    return isinstance(value, FunctionType) and is_own(value.__module__)
 
 
 def _part(owner: Any, name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from frostline.diagnostics.preflight import preflight
 from frostline.diagnostics.second_look import SecondLook, second_look
 from frostline.model.attached import Key
-from frostline.optimizers.state import renewals_of
+from frostline.optimizers.state import renewals_of, steps_made
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.parts import Parts
@@ -73,7 +73,7 @@ class Job:
         parts = Parts.of(self.resolutions)
         before = fingerprint_of(self.resolutions[0].inventory, parts) if self.guard else None
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        ledger = Ledger(self.model, before, parts)
+        ledger = Ledger(self.model, before, parts, steps_at_begin=steps_made(self.model.optimizer))
         return replace(Progress.of(self, ledger, started, applied=applied), notes=notes)
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from frostline.diagnostics.second_look import SecondLook
 from frostline.model.inventory import inventory
+from frostline.optimizers.state import steps_made
 from frostline.resolution.parts import Parts
 from frostline.resolution.resolution import Resolution
 from frostline.training.missing_gradients import (
     NOT_KNOWN,
     Look,
+    Steps,
     evidence_over,
     gradient_evidence,
     no_gradient,
@@ -57,6 +59,8 @@ class Ledger:
             sign that they cannot: the rate may have been 0, or the loss.
         look: Looks at the loss once more, where what training left behind does not tell.
         unchecked: Why that was not looked at before training; empty where it was.
+        steps_at_begin: How many steps the optimizer had made when the phase that runs began; None where that
+            is not known.
         finite: Whether a run that leaves NaN or infinity fails. Otherwise it is not verified, no more.
     """
 
@@ -67,6 +71,7 @@ class Ledger:
     records: list[PhaseRecord] = field(default_factory=list)
     reachable: bool = False
     unchecked: str = ""
+    steps_at_begin: int | None = None
     finite: bool = True
     look: Look = field(default=lambda *_: SecondLook(failure="its data are not at hand"))
 
@@ -108,13 +113,14 @@ class Ledger:
         verification.require_ok(finite=self.finite)
         if stepped:
             record = replace(record, evidence=self._evidence(resolution, verification))
+        self.steps_at_begin = steps_made(self.model.optimizer)
         self.records.append(record)
         self.runs.append(PhaseRun(name, resolution, epochs, record.verification(earlier)))
 
     def _evidence(self, resolution: Resolution, verification: Verification) -> Evidence:
         """Say what a phase shows of gradients; raise where nothing that was to train had one."""
-        optimizer = self.model.optimizer
-        evidence = gradient_evidence(optimizer, resolution, verification, self.look, reachable=self.reachable)
+        steps = Steps(self.model.optimizer, self.steps_at_begin)
+        evidence = gradient_evidence(steps, resolution, verification, self.look, reachable=self.reachable)
         # Where gradients are known to arrive, a weight that did not move had a rate of 0, steps lost in
         # rounding, or a loss that was 0 already. None of these is a fault of the model.
         if not self.reachable:

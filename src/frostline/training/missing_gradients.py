@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import keras
 import numpy as np
 
-from frostline._keras.optimizers import decay_of, optimizer_chain, optimizer_targets
+from frostline._keras.optimizers import decay_of, optimizer_chain, optimizer_targets, rate_schedule
 from frostline._keras.variables import to_numpy
 from frostline.diagnostics.second_look import SecondLook
 from frostline.errors import NoGradientError, listed
 from frostline.optimizers.slots import slots_of
+from frostline.optimizers.state import steps_made
 from frostline.resolution.decision import Decision
 from frostline.resolution.resolution import Resolution
 from frostline.verification.verify import Evidence, Verification
@@ -25,8 +28,52 @@ Look = Callable[[Resolution, Sequence[str], bool], SecondLook]
 _Seen = Literal["some", "none", "not told"]
 
 
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of an optimizer in a phase of a training, as its counter has them.
+
+    Attributes:
+        optimizer: The optimizer.
+        begin: How many it had made when the phase began; None where that is not known.
+    """
+
+    optimizer: Any
+    begin: int | None
+
+    @property
+    def made(self) -> bool:
+        """Whether it may have updated anything: gradients may still be summed, or every step left out."""
+        every = getattr(optimizer_chain(self.optimizer)[-1], "gradient_accumulation_steps", None) or 1
+        return self.begin is None or self.begin // every < steps_made(self.optimizer) // every
+
+    def why_none(self) -> str:
+        """Say why it has updated nothing."""
+        every = getattr(optimizer_chain(self.optimizer)[-1], "gradient_accumulation_steps", None)
+        if self.begin is not None and self.begin < steps_made(self.optimizer):
+            return (
+                f"its gradients are still being summed: fewer steps than gradient_accumulation_steps={every}"
+            )
+        if len(optimizer_chain(self.optimizer)) > 1:
+            return "loss scaling left out every step, since gradients were not finite"
+        return "the optimizer of the model made no step"
+
+    def rate(self) -> float:
+        """Return the highest learning rate among its steps; of one that is a number, that number as it is."""
+        inner = optimizer_chain(self.optimizer)[-1]
+        schedule = rate_schedule(inner)
+        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            return float(to_numpy(inner.learning_rate))
+        first, end = self.begin or 0, steps_made(self.optimizer)
+        looked_at = np.unique(np.linspace(first, max(first, end - 1), _MOST_RATES).astype(int))
+        return max(float(to_numpy(keras.ops.convert_to_tensor(schedule(int(n))))) for n in looked_at)
+
+
+_MOST_RATES = 200
+"""At so many steps, evenly spread, the rate that a schedule gave is looked at."""
+
+
 def gradient_evidence(
-    optimizer: Any, resolution: Resolution, verification: Verification, look: Look, *, reachable: bool
+    steps: Steps, resolution: Resolution, verification: Verification, look: Look, *, reachable: bool
 ) -> Evidence:
     """Say which trained weights got no gradient, and why some did not move.
 
@@ -35,25 +82,35 @@ def gradient_evidence(
     penalty fills them, too, the loss is looked at once more, without penalties.
 
     Args:
-        optimizer: The optimizer that trained.
+        steps: Those that the optimizer made.
         resolution: What was to train.
         verification: What moved.
         look: Looks at the loss once more.
         reachable: Whether it is known that gradients can reach all that trains.
     """
-    unmoved = set(verification.of("unmoved"))
-    # Where gradients are known to arrive, what moved was moved by them.
-    asked = [d for d in resolution.trained if not reachable or d.weight.address in unmoved]
-    seen = _seen_by_slots(optimizer, asked)
+    optimizer, unmoved = steps.optimizer, set(verification.of("unmoved"))
+    if not steps.made:
+        # Slots are as they were, whatever gradients there were.
+        return Evidence(why_unmoved=dict.fromkeys(verification.of("unmoved"), steps.why_none()))
+    # Where gradients can arrive, what moved was moved by them, or by decay where none did at any step.
+    asked = [
+        d for d in resolution.trained if not reachable or d.weight.address in unmoved or _decays(optimizer, d)
+    ]
+    seen, rate = _seen_by_slots(optimizer, asked), steps.rate() if unmoved else None
+    if rate == 0:
+        # Some optimizers keep gradients times the rate.
+        seen = {a: "not told" if a in unmoved and told == "none" else told for a, told in seen.items()}
     still = [a for a, told in seen.items() if a in unmoved and told == "not told"]
-    doubtful = [d.weight.address for d in asked if _is_doubtful(optimizer, d, seen, unmoved)]
+    doubtful = [
+        d.weight.address for d in asked if not reachable and _is_doubtful(optimizer, d, seen, unmoved)
+    ]
     looked = look(resolution, (*still, *doubtful), bool(still)) if still or doubtful else SecondLook()
     dead = {a for a, status in looked.statuses.items() if status in ("cut", "unused")}
     dead |= {a for a in still if looked.statuses.get(a) == "zero"}
     return Evidence(
         tuple(a for a, told in seen.items() if told == "none" or a in dead),
         {
-            d.weight.address: _why_unmoved(optimizer, d, seen[d.weight.address], looked)
+            d.weight.address: _why_unmoved(d, seen[d.weight.address], looked, rate)
             for d in asked
             if d.weight.address in unmoved
         },
@@ -107,23 +164,31 @@ def _is_doubtful(
     optimizer: Any, decision: Decision, seen: Mapping[str, _Seen], unmoved: Iterable[str]
 ) -> bool:
     """Whether a weight that moved may have been moved by decay or a penalty alone."""
-    address, inner = decision.weight.address, optimizer_chain(optimizer)[-1]
+    address = decision.weight.address
     if address in unmoved or seen[address] == "none":
         return False
     variables = [variable for _, variable in decision.weight.targets]
     if any(getattr(variable, "regularizer", None) is not None for variable in variables):
         return True
-    return seen[address] == "not told" and any(decay_of(inner, variable) for variable in variables)
+    return seen[address] == "not told" and _decays(optimizer, decision)
+
+
+def _decays(optimizer: Any, decision: Decision) -> bool:
+    inner = optimizer_chain(optimizer)[-1]
+    return any(decay_of(inner, variable) for _, variable in decision.weight.targets)
 
 
 NOT_KNOWN = "it is not known why"
 
 
-def _why_unmoved(optimizer: Any, decision: Decision, seen: _Seen, looked: SecondLook) -> str:
+def _why_unmoved(decision: Decision, seen: _Seen, looked: SecondLook, rate: float | None) -> str:
     if seen == "none":
         return "no gradient, or one of zeros at every step"
-    rate = float(to_numpy(optimizer_chain(optimizer)[-1].learning_rate)) * decision.lr
+    assert rate is not None
+    rate *= decision.lr
     status = looked.statuses.get(decision.weight.address)
+    if rate == 0 and status is None:
+        return "its learning rate is 0"
     if seen == "not told" and status is None:
         return f"{NOT_KNOWN}: no gradient, or steps too small ({looked.failure})"
     if status in ("cut", "unused"):
@@ -175,6 +240,8 @@ def _telling(slots: Mapping[str, Any]) -> dict[str, Any]:
 
 def _are_as_begun(optimizer: Any, variable: Any, slots_now: Mapping[str, Any]) -> bool:
     """Whether no gradient went into the slots of a variable."""
+    if slots_now and not any(_may_be_uniform(slot) for slot in slots_now.values()):
+        return False
     values = {name: to_numpy(slot) for name, slot in slots_now.items()}
     if not any(np.any(value) for value in values.values()):
         return True
@@ -186,6 +253,15 @@ def _are_as_begun(optimizer: Any, variable: Any, slots_now: Mapping[str, Any]) -
         return False
     first = _first_slots(optimizer, variable)
     return bool(first) and all(np.array_equal(values[name], value) for name, value in first.items())
+
+
+def _may_be_uniform(slot: Any) -> bool:
+    """Whether a slot may be one number all over, by its first elements: slots are large."""
+    head = to_numpy(keras.ops.reshape(slot.value, (-1,))[:_HEAD])
+    return bool(np.all(head == head[:1]))
+
+
+_HEAD = 1_000
 
 
 def _first_slots(optimizer: Any, variable: Any) -> dict[str, Any]:

@@ -97,6 +97,39 @@ class Teacher(keras.Model):
         return logs
 
 
+def follow(slow: Any, fast: Any) -> None:
+    for one, other in zip(slow.weights, fast.weights, strict=True):
+        one.assign(other)
+
+
+def follow_all(*, student: Any, target: Any) -> None:
+    follow(target, student)
+
+
+class ByFunction(Teacher):
+    def train_step(self, *arguments: Any) -> Any:
+        logs = keras.Model.train_step(self, *arguments)
+        follow_all(student=self.student, target=self.target)
+        return logs
+
+
+class ByWeights(Teacher):
+    def train_step(self, *arguments: Any) -> Any:
+        logs = keras.Model.train_step(self, *arguments)
+        self.target.set_weights(self.student.get_weights())
+        return logs
+
+
+class Backwards(Teacher):
+    """Writes to what trains."""
+
+    def train_step(self, *arguments: Any) -> Any:
+        logs = keras.Model.train_step(self, *arguments)
+        follow(self.student, self.target)
+        self.student.set_weights(self.target.get_weights())
+        return logs
+
+
 def around(layer: Any) -> keras.Model:
     keras.utils.set_random_seed(1)
     return compiled(keras.Sequential([keras.Input((INPUTS,)), layer, layers.Dense(OUTPUTS, name="head")]))
@@ -153,6 +186,22 @@ def test_a_training_step_that_moves_a_teacher() -> None:
     model.build((None, INPUTS))
     found = said(compiled(model), fl.Plan().train("student/**"))
     assert found == tuple(f"target/{n} (Teacher.train_step assigns to it)" for n in ("kernel", "bias"))
+
+
+@pytest.mark.parametrize("kind", [ByFunction, ByWeights])
+def test_a_teacher_that_is_moved_by_a_function_or_as_a_whole(kind: type) -> None:
+    (model := kind()).build((None, INPUTS))
+    found = said(compiled(model), fl.Plan().train("student/**"))
+    assert found == tuple(
+        f"target/{n} ({kind.__name__}.train_step assigns to it)" for n in ("kernel", "bias")
+    )
+
+
+def test_a_function_that_writes_to_what_trains_is_not_warned_of() -> None:
+    (model := Backwards()).build((None, INPUTS))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*plain fit")
+        assert fl.apply(compiled(model), fl.Plan().train("student/**")).unheld == ()
 
 
 @pytest.mark.parametrize(

@@ -160,3 +160,58 @@ def test_a_dead_unit_beside_living_ones() -> None:
         run = fit(model)
         assert run.verification.of("unmoved") == ("dead/kernel", "dead/bias")
         assert run.verification.no_gradient == ("dead/kernel", "dead/bias")
+
+
+ALL = fl.Plan(default="train")
+
+
+@pytest.mark.parametrize("preflight", [True, False])
+def test_slots_that_keep_gradients_times_a_rate_of_zero_do_not_say_no_gradient(preflight: bool) -> None:
+    model = vanishing(1.0, keras.optimizers.SGD(0.0, momentum=0.9))
+    run = fl.fit(model, fl.Plan().train("fc/kernel"), *classes(), verbose=0, preflight=preflight)
+    assert run.verification.remarks == ["did not move: fc/kernel: its learning rate is 0"]
+
+
+@pytest.mark.parametrize("preflight", [True, False])
+def test_gradients_that_are_still_summed_are_no_missing_ones(preflight: bool) -> None:
+    model = vanishing(1.0, keras.optimizers.Adam(gradient_accumulation_steps=3))
+    more = {"verbose": 0, "preflight": preflight, "batch_size": 4}
+    run = fl.fit(model, fl.Plan().train("fc/kernel"), *classes(), **more)
+    why = "its gradients are still being summed: fewer steps than gradient_accumulation_steps=3"
+    assert run.verification.remarks == [f"did not move: fc/kernel: {why}"]
+    run = fl.fit(model, fl.Plan().train("fc/kernel"), *classes(), **more)
+    assert run.verification.of("trained") == ("fc/kernel",)
+
+
+@pytest.mark.parametrize("preflight", [True, False])
+def test_steps_that_loss_scaling_left_out_are_named(preflight: bool) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="top", dtype="mixed_float16")])
+    inner = keras.optimizers.SGD(0.1, momentum=0.9)
+    model.compile(keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**30), "mse")
+    x, y = data()
+    run = fl.fit(model, ALL, x * 100, y + 1000, verbose=0, preflight=preflight)
+    assert run.verification.of("unmoved") == ("top/kernel", "top/bias")
+    assert run.verification.no_gradient == ()
+    assert "loss scaling left out every step, since gradients were not finite" in str(run)
+
+
+def test_the_rate_that_a_schedule_ends_with_is_not_the_rate_that_was() -> None:
+    falling = keras.optimizers.schedules.PolynomialDecay(0.1, 2, end_learning_rate=0.0)
+    plan = fl.Plan().train("fc/kernel")
+    run = fl.fit(vanishing(1e-10, keras.optimizers.SGD(falling)), plan, *classes(), verbose=0, batch_size=4)
+    assert "its steps are lost in rounding" in str(run)
+    rising = keras.optimizers.schedules.PolynomialDecay(0.0, 2, end_learning_rate=0.1)
+    run = fl.fit(vanishing(1.0, keras.optimizers.SGD(rising)), plan, *classes(), verbose=0)
+    assert run.verification.remarks == ["did not move: fc/kernel: its learning rate is 0"]
+
+
+def test_a_gradient_that_could_arrive_and_never_did_is_no_training() -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="top")])
+    model.compile(keras.optimizers.AdamW(0.1, weight_decay=0.1), "mse")
+    x, y = data()
+    run = fl.fit(model, ALL, x * 0, y + 1, verbose=0)
+    assert run.verification.of("trained") == ("top/bias",)
+    assert run.verification.of("decay alone") == ("top/kernel",)
+    run = fl.fit(model, ALL, x, y, verbose=0)
+    assert run.verification.of("trained") == ("top/kernel", "top/bias")

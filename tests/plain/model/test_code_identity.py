@@ -336,3 +336,39 @@ def test_a_module_of_the_users_is_followed(tmp_path: Path, monkeypatch: pytest.M
         importlib.invalidate_caches()
         found.append(made("import helpers_of_mine as h\ndef loss(t): return h.half(t)"))
     assert changes(*found) == ["loss/global h.half: its code differs"]
+
+
+def test_modules_in_modules_and_names_as_text_are_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "settings_of_mine").mkdir()
+    (tmp_path / "settings_of_mine" / "__init__.py").write_text("from . import inner")
+    found = []
+    for rate in (2.0, 3.0):
+        for name in ("settings_of_mine", "settings_of_mine.inner"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        (tmp_path / "settings_of_mine" / "inner.py").write_text(f"RATE = {rate}  # {'x' * len(found)}\n")
+        importlib.invalidate_caches()
+        begin = "import settings_of_mine as s\nimport settings_of_mine.inner as i\n"
+        both = "def loss(t): return t * s.inner.RATE\ndef text(t): return t * getattr(i, 'RATE')\n"
+        found.append([made(begin + both, name) for name in ("loss", "text")])
+    (loss, text), (other_loss, other_text) = found
+    assert changes(loss, other_loss) == ["loss/global s.inner.RATE: 3.0, was 2.0"]
+    assert changes(text, other_text) == ["loss/global i.RATE: 3.0, was 2.0"]
+
+
+@pytest.mark.parametrize("line", ["from late_of_mine import RATE", "import late_of_mine"])
+def test_a_module_that_is_imported_when_a_function_runs_is_compared(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = f"def loss(t):\n    {line}\n    import json\n    return t"
+    told = []
+    for text in ("RATE = 1.0", "RATE = 1.0  # as before", "RATE = 22.0"):
+        (tmp_path / "late_of_mine.py").write_text(text)
+        importlib.invalidate_caches()
+        told.append({"loss": Description().of(made(source), "loss")})
+    assert "late_of_mine" not in sys.modules
+    assert differences(told[0], told[1]) == []
+    assert differences(told[0], told[2]) == ["loss/import late_of_mine: its code differs"]

@@ -13,11 +13,19 @@ from typing import Any
 
 import keras
 
+from frostline._keras.layers import sublayers
 from frostline._keras.optimizers import optimizer_chain, rate_schedule
 from frostline._keras.trainers import compile_arguments
 from frostline._keras.variables import to_numpy
 from frostline.errors import said
-from frostline.model.code_identity import Description, array_data, digest_of, is_own, own_attributes
+from frostline.model.code_identity import (
+    Description,
+    array_data,
+    digest_of,
+    is_own,
+    is_torch_module,
+    own_attributes,
+)
 from frostline.model.inventory import Inventory
 from frostline.training.resume.pipelines import pipeline_data
 
@@ -82,6 +90,8 @@ class _Configurations:
         self._model = model
         self._nodes = {node.address: node.layer for node in inventory.layers}
         self._addresses = {id(layer): address for address, layer in self._nodes.items()} | {id(model): ""}
+        held = (getattr(layer, "module", None) for layer in self._nodes.values())
+        self._wrapped = {id(m) for one in held if is_torch_module(one) for m in one.modules()}
         self._inside = {id(one) for layer in self._nodes.values() for one in _operations(layer)}
         self.known = Description(self._special)
 
@@ -132,12 +142,24 @@ class _Configurations:
         if isinstance(value, keras.random.SeedGenerator):
             return {"class": "SeedGenerator"}
         if isinstance(value, keras.layers.Layer):
-            values = [array_data(to_numpy(one)) for one in value.weights]
-            return {**self._of_keras(value, at), "weights": digest_of(values)}
+            return self._beside_the_model(value, at)
+        if id(value) in self._wrapped:
+            return known.torch_module(value, at, values=False)
         if isinstance(value, _PARTS):
             return self._of_keras(value, at)
         pipeline = pipeline_data(value, known, at)
         return NotImplemented if pipeline is None else pipeline
+
+    def _beside_the_model(self, layer: Any, at: str) -> dict[str, Any]:
+        """Describe a layer that is no part of the model, such as a teacher that a loss calls."""
+        within = {f"layer {n} {_NUMBER.sub('', one.name)}": one for n, one in enumerate(_within(layer))}
+        values = [array_data(to_numpy(one)) for one in layer.weights]
+        return {
+            **self._of_keras(layer, at),
+            **self._graph(layer, at),
+            **{name: self._of_keras(one, f"{at}/{name}") for name, one in within.items()},
+            "weights": digest_of(values),
+        }
 
     def _of_keras(self, part: Any, at: str) -> dict[str, Any]:
         """Describe an object of Keras: its class, its configuration, and what a class of the user's adds."""
@@ -149,6 +171,8 @@ class _Configurations:
             config = {n: one for n, one in config.items() if self._is_setting(n, one)}
             if not is_own(kind.__module__) and not config:
                 known.gap(at, f"the settings of {kind.__name__}, which has no configuration")
+        if id(module := getattr(part, "module", None)) in self._wrapped:
+            config["module"] = module  # where Keras has a text of all that it holds, the weights among it
         optimizer = isinstance(part, keras.optimizers.Optimizer)
         for name, value in sorted(config.items()):
             if name in _UNTOLD or (optimizer and name in ("learning_rate", "inner_optimizer")):
@@ -247,6 +271,18 @@ def _behind(part: Any, name: str, value: Any) -> Any:
         if (told and is_own(module)) or is_own(type(part).__module__):
             return held
     return value
+
+
+def _within(layer: Any) -> list[Any]:
+    """Return all layers in a layer, each once."""
+    found: dict[int, Any] = {}
+    waiting = sublayers(layer)
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) not in found:
+            found[id(one)] = one
+            waiting += sublayers(one)
+    return list(found.values())
 
 
 def _operations(layer: Any) -> Iterable[Any]:

@@ -49,6 +49,9 @@ def _loader(source: Any, known: Description, at: str) -> dict[str, Any]:
     sampler = getattr(source, "sampler", None)
     public = [(n, one) for n, one in sorted(vars(sampler).items()) if n not in ("data_source", "generator")]
     generator = getattr(source, "generator", None)
+    batches = getattr(source, "batch_sampler", None)
+    if source.batch_size is None and batches is not None:
+        settings["batch_sampler"] = batches  # one that was given; the loader makes its own otherwise
     return {
         **known.items(settings.items(), at),
         "sampler": {"class": known.of(type(sampler), at), **known.items(public, f"{at}/sampler")},

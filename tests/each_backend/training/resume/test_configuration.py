@@ -307,6 +307,23 @@ def loader(size: int, scale: float = 1.0) -> Any:
     return torch.utils.data.DataLoader(samples, batch_size=size)
 
 
+class Chosen:
+    """Says which samples are in which batch."""
+
+    def __init__(self, *batches: list[int]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Any:
+        return iter(self.batches)
+
+
+def chosen(first: int) -> Any:
+    import torch
+
+    samples = torch.utils.data.TensorDataset(torch.ones((4, 3)))
+    return torch.utils.data.DataLoader(samples, batch_sampler=Chosen([first, 0], [1]))
+
+
 def stream(size: int) -> Any:
     while True:
         yield X[:size], np.zeros((size, 1))
@@ -324,6 +341,7 @@ def sources(tell: Callable[[Any], list[str]]) -> None:
     if keras.backend.backend() == "torch":
         assert tell(loader) == ["y/batch_size: 3, was 2"]
         assert any("dataset/tensors" in one for one in tell(lambda n: loader(2, float(n))))
+        assert tell(chosen) == ["y/batch_sampler/batches/0/0: 3, was 2"]
     if keras.backend.backend() == "tensorflow":
         assert tell(tf_dataset) == ["y/batch_size: 3, was 2"]
         assert tell(lambda n: tf_dataset(2, float(n))) == ["y/of/0/map_func/closure scale: 3.0, was 2.0"]
@@ -362,3 +380,67 @@ def test_another_teacher_is_named() -> None:
     first = told(distilled(0.0))
     assert changes(first, told(distilled(0.0))) == []
     assert any("closure teacher/weights" in one for one in changes(first, told(distilled(1.0))))
+
+
+def test_another_layer_within_a_teacher_is_named() -> None:
+    def distilled(activation: str) -> keras.Model:
+        inner = [keras.Input((3,)), layers.Dense(1, activation, kernel_initializer="zeros", name="top")]
+        teacher = keras.Sequential([keras.Input((3,)), keras.Sequential(inner)])
+        model = stepped()
+        model.compile("sgd", lambda y, p: keras.ops.mean(p - teacher(y)))
+        return model
+
+    first = told(distilled("relu"))
+    assert changes(first, told(distilled("relu"))) == []
+    (named,) = changes(first, told(distilled("tanh")))
+    assert "closure teacher/layer" in named
+    assert named.endswith("top/activation: 'tanh', was 'relu'")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="modules of PyTorch")
+def test_modules_of_pytorch_in_a_loss_are_compared() -> None:
+    import torch
+
+    class Own(torch.nn.Module):
+        def __init__(self, slope: float) -> None:
+            super().__init__()
+            self.parts = torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.LeakyReLU(slope))
+
+    def distilled(seed: int = 0, slope: float = 0.1, weight: float = 1.0, *, train: bool = False) -> Any:
+        torch.manual_seed(seed)
+        teacher = Own(slope).train(train)
+        entropy = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([weight]))
+        model = stepped()
+        model.compile("sgd", lambda y, p: entropy(teacher(y), p))
+        return told(model)
+
+    first = distilled()
+    assert changes(first, distilled()) == []
+    assert first["not compared"] == []
+    named = changes(first, distilled(seed=1))
+    assert [one.partition(":")[0] for one in named] == [
+        "loss/closure teacher/tensors/parts.0.weight",
+        "loss/closure teacher/tensors/parts.0.bias",
+    ]
+    (named,) = changes(first, distilled(weight=2.0))
+    assert "closure entropy/tensors/pos_weight" in named
+    assert changes(first, distilled(slope=0.3)) == [
+        "loss/closure teacher/parts.1/negative_slope: 0.3, was 0.1"
+    ]
+    assert "loss/closure teacher/module/training: True, was False" in changes(first, distilled(train=True))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="modules of PyTorch")
+def test_a_wrapped_module_is_named_by_its_settings_and_not_by_values_that_train() -> None:
+    import torch
+
+    def wrapped(seed: int = 0, rate: float = 0.1) -> dict[str, Any]:
+        torch.manual_seed(seed)
+        module = torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Dropout(rate))
+        model = keras.Sequential([layers.TorchModuleWrapper(module, name="inside")])
+        model(np.zeros((2, 3), "float32"))
+        model.compile("sgd", "mse")
+        return told(model)
+
+    assert changes(wrapped(), wrapped(seed=1)) == []
+    assert changes(wrapped(), wrapped(rate=0.5)) == ["inside/module/1/p: 0.5, was 0.1"]
