@@ -23,6 +23,8 @@ from frostline.resolution.resolution import Resolution
 _SAMPLES = 2
 """How many samples are looked at: the structure of a computation does not depend on how many there are."""
 
+_MAKES_LAYERS = "the model makes the layer"
+
 _HERE = str(Path(frostline.__file__).parent)
 
 
@@ -49,7 +51,7 @@ def preflight(
     Raises:
         NoGradientError: With the explanation.
     """
-    batch = first_samples(x, y, sample_weight)
+    batch = first_samples(x, y, sample_weight, most=fixed_batch_size(model) or _SAMPLES)
     if batch is None:
         return f"{type(x).__name__} gives its samples to training alone"
     if any(True for _ in dispatch.machines().spread(model)):
@@ -59,7 +61,8 @@ def preflight(
     except Exception as error:
         return _failed(error)
     if unchecked:
-        return _warned(unchecked)
+        # Of layers made in `call` training itself has more to say.
+        return unchecked if unchecked.startswith(_MAKES_LAYERS) else _warned(unchecked)
     if not explained:
         return ""
     raise NoGradientError(
@@ -98,8 +101,7 @@ def _looked_at(
     ) as inspection:
         trace, stopped = inspection.trace, inspection.loss.stopped
         if trace.unknown_layers:
-            # Of which training has more to say.
-            return [], f"the model makes the layer {trace.unknown_layers[0].address!r} while it is called"
+            return [], f"{_MAKES_LAYERS} {trace.unknown_layers[0].address!r} while it is called"
         dead = [a for a in asked if inspection.reach_of(a) in ("cut", "unused")]
         if dead and stopped:
             return [], f"the training step ended early, and took no gradient of {listed(dead)}: {stopped[0]}"
@@ -125,6 +127,15 @@ def _warned(reason: str) -> str:
         stacklevel=4,
     )
     return reason
+
+
+def fixed_batch_size(model: Any) -> int | None:
+    """Return the batch size that a model was made for, as stateful recurrent layers ask for; None for any."""
+    try:
+        inputs = keras.tree.flatten(model.inputs)
+    except (AttributeError, ValueError):  # not a graph of layers, or not built yet
+        return None
+    return next((int(one.shape[0]) for one in inputs if len(one.shape) and one.shape[0] is not None), None)
 
 
 def first_samples(x: Any, y: Any, sample_weight: Any, *, most: int = _SAMPLES) -> tuple[Any, Any, Any] | None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from frostline.diagnostics.explanation import Status
 from frostline.diagnostics.inspection import inspect_model
-from frostline.diagnostics.preflight import first_samples
+from frostline.diagnostics.preflight import first_samples, fixed_batch_size
 from frostline.resolution.resolution import Resolution
 
 _SAMPLES = 32
@@ -54,7 +54,7 @@ def second_look(
         sample_weight: Weights of the samples.
         measured: Whether to compute gradients, too.
     """
-    batch = first_samples(x, y, sample_weight, most=_SAMPLES)
+    batch = first_samples(x, y, sample_weight, most=fixed_batch_size(model) or _SAMPLES)
     if batch is None:
         return SecondLook(failure=f"data as {type(x).__name__} are not read again")
     try:

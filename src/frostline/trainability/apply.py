@@ -251,12 +251,21 @@ def flags_applied(model: Any, resolution: Resolution) -> Iterator[None]:
 
 def _require_possible_here(model: Any, resolution: Resolution) -> None:
     """Refuse what wrappers and strategies around the model would not see, or could not compute."""
-    if any(_joins(decision) for decision in resolution.trained):
+    joining = any(_joins(decision) for decision in resolution.trained)
+    if joining:
         require_one_machine(model, "unfreeze")
-    optimizer = compiled_optimizer(model)
-    late = optimizer is not None and optimizer.built and steps_made(optimizer) > 0
-    if any((d.lr, d.decay) != (1.0, 1.0) or d.how or (late and _joins(d)) for d in resolution.trained):
+    try:
         require_one_machine(model, "schedule")
+    except DistributionError:
+        # Steps are counted only then: on JAX their number cannot be read within a step.
+        rates = any((d.lr, d.decay) != (1.0, 1.0) or d.how for d in resolution.trained)
+        if rates or (joining and _has_trained(model)):
+            raise
+
+
+def _has_trained(model: Any) -> bool:
+    optimizer = compiled_optimizer(model)
+    return optimizer is not None and optimizer.built and steps_made(optimizer) > 0
 
 
 def _warn_of_wrappers(model: Any) -> None:

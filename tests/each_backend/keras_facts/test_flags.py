@@ -140,6 +140,7 @@ def fails_at_once(batch: int, logs: object) -> None:
     raise RuntimeError("stop here")
 
 
+@pytest.mark.filterwarnings("ignore:gradients were not checked before training")
 def test_frostline_failed_fit_keeps_values() -> None:
     """Where `fl.fit` ends in an error before a step, every value is there, and as it was."""
     model = fitted_with_frozen_a()
