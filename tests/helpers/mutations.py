@@ -56,7 +56,7 @@ EDITS: dict[str, tuple[str, str]] = {
     "a comparison": ("gap > floor", "gap >= floor"),
     "a function": ("keras.ops.abs(y - p)", "keras.ops.square(y - p)"),
     "the order of operands": ("y - p", "p - y"),
-    "a statement more": ("    return loss\n", "    loss.__doc__ = None\n    return loss\n"),
+    "a statement more": ("        gap = keras.ops.abs", "        y = y + 0.0\n        gap = keras.ops.abs"),
     "a body of a layer": ("x + 0.5", "x + 0.25"),
 }
 """Edits that change what the code does, or may."""
