@@ -149,7 +149,8 @@ class Verification(Rendered):
 
     def _named(self, outcome: Outcome) -> list[str]:
         found = [f for f in self.findings if f.outcome == outcome]
-        return [f"{f.address} [{f.part}]" if f.part and outcome == "partial" else f.address for f in found]
+        parts = outcome in ("partial", "decay alone")
+        return [f"{f.address} [{f.part}]" if f.part and parts else f.address for f in found]
 
     def require_ok(self, *, finite: bool = True) -> None:
         """Raise `VerificationError` that names what breaks the plan, if anything does.
@@ -210,7 +211,7 @@ class Verification(Rendered):
             if finding.outcome == "unmoved":
                 reasons.setdefault(finding.why, []).append(finding.address)
         lines += [f"did not move: {listed(who)}{f': {why}' if why else ''}" for why, who in reasons.items()]
-        if alone := self.of("decay alone"):
+        if alone := self._named("decay alone"):
             lines.append(f"moved without a gradient of the loss: {listed(alone)}")
         if untold := self.evidence.untold:
             lines.append(f"not known: whether more than decay or a penalty moved {listed(untold)}")
