@@ -169,7 +169,7 @@ class _Method:
         for node in ast.walk(self._tree) if depth else ():
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue
-            function = names.get(node.func.id)
+            function: Any = names.get(node.func.id)
             tree = _syntax(function) if _is_own_function(function) else None
             if tree is not None:
                 places = zip(tree.args.args, node.args, strict=False)

@@ -90,7 +90,7 @@ class _Configurations:
         self._model = model
         self._nodes = {node.address: node.layer for node in inventory.layers}
         self._addresses = {id(layer): address for address, layer in self._nodes.items()} | {id(model): ""}
-        held = (getattr(layer, "module", None) for layer in self._nodes.values())
+        held: list[Any] = [getattr(layer, "module", None) for layer in self._nodes.values()]
         self._wrapped = {id(m) for one in held if is_torch_module(one) for m in one.modules()}
         self._inside = {id(one) for layer in self._nodes.values() for one in _operations(layer)}
         self.known = Description(self._special)
