@@ -168,7 +168,7 @@ def write(
     told = {
         "history": history,
         "problems": list(problems),
-        "receipt": {key: value for key, value in receipt.items() if key not in times},
+        "receipt": without_metrics({key: value for key, value in receipt.items() if key not in times}),
         "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
     }
     values = {f"{n}": np.asarray(keras.ops.convert_to_numpy(v)) for n, v in enumerate(variables)}
@@ -196,6 +196,14 @@ def in_a_process(work: Callable[[], None]) -> bool:
     return True
 
 
+def without_metrics(data: Any) -> Any:
+    """Leave the state of metrics out: what went on behind the last epoch begins them anew."""
+    if isinstance(data, dict):
+        kept = {k: v for k, v in data.items() if not (isinstance(v, dict) and v.get("role") == "metric")}
+        return {key: without_metrics(value) for key, value in kept.items()}
+    return [without_metrics(value) for value in data] if isinstance(data, list) else data
+
+
 def difference(one: Path, other: Path) -> float:
     """The largest difference between two results, which must be of the same shape."""
     a, b = np.load(one), np.load(other)
@@ -205,6 +213,7 @@ def difference(one: Path, other: Path) -> float:
 
 def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> None:
     dice = random.Random(seed)
+    writing = 0.5 if train is command else 0.02
     whole = folder / "whole.npz"
     assert in_a_process(partial(train, folder / "whole", whole))
     undisturbed = json.loads(whole.with_suffix(".json").read_text())
@@ -217,7 +226,7 @@ def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> Non
                 run = folder / f"{phase}{number}-{attempt}"
                 step, result = dice.randrange(first, end), run.with_suffix(".npz")
                 # What is written at the end takes longer than a step.
-                kill: KillAt | None = KillAt(step, dice.uniform(0, 0.5 if phase == "end" else 0.02))
+                kill: KillAt | None = KillAt(step, dice.uniform(0, writing if phase == "end" else 0.02))
                 while not in_a_process(partial(train, run, result, kill)):
                     deaths += 1
                     # Some die again after they were resumed.

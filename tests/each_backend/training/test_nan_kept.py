@@ -168,7 +168,8 @@ def test_slots_that_overflow_end_the_epoch() -> None:
     trained = two_dense()
     trained.compile(keras.optimizers.Adam(1e-3), "mae")
     x, y = data()
-    with pytest.raises(NotFiniteError, match="velocities of b/kernel in the optimizer"):
+    # On JAX the step that an infinite slot gives is NaN at once.
+    with pytest.raises(NotFiniteError, match=r"velocities of b/kernel in the optimizer|and b/kernel in the"):
         fl.fit(trained, PLAN, x * 1e25, y, **SETTINGS)
 
 
