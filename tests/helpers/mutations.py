@@ -246,7 +246,7 @@ def settings(draw: st.DrawFn, spec: Spec) -> Mutation:
         more = draw(
             st.sampled_from(
                 [
-                    ("learning_rate", 0.02),
+                    ("beta_2", 0.99),
                     ("beta_1", 0.9),
                     ("clipnorm", 1.0),
                     ("weight_decay", 0.1),

@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, event, given, settings
 import frostline as fl
 from frostline.errors import FrostlineError, ResumeError
 from helpers import mutations
-from helpers.checks import examples
+from helpers.checks import THOROUGH, examples
 from helpers.mutations import MEANINGLESS, Mutation, Spec
 
 SPEC = Spec()
 SOME = settings(
     max_examples=examples(12, 6, 6),
     deadline=None,
+    derandomize=not THOROUGH,  # the same few in `make test`; others each time in `make test-all`
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
