@@ -12,7 +12,6 @@ from frostline.optimizers.state import steps_made
 from frostline.resolution.parts import Parts
 from frostline.resolution.resolution import Resolution
 from frostline.training.missing_gradients import (
-    NOT_KNOWN,
     Look,
     Steps,
     evidence_over,
@@ -126,9 +125,9 @@ class Ledger:
         if not self.reachable:
             if len(evidence.no_gradient) == len(resolution.trained):
                 raise no_gradient(self.model, evidence.no_gradient)
-            unknown = {a: why for a, why in evidence.why_unmoved.items() if why.startswith(NOT_KNOWN)}
-            if len({*unknown, *evidence.no_gradient}) == len(resolution.trained):
-                raise nothing_moved(self.model, unknown)
+            unexplained = {*evidence.no_gradient, *evidence.untold} & evidence.why_unmoved.keys()
+            if len(unexplained) == len(resolution.trained):
+                raise nothing_moved(self.model, evidence.why_unmoved)
         return evidence
 
     @property

@@ -17,7 +17,7 @@ from frostline.optimizers.slots import slots_of
 from frostline.optimizers.state import steps_made
 from frostline.resolution.decision import Decision
 from frostline.resolution.resolution import Resolution
-from frostline.verification.verify import Evidence, Verification
+from frostline.verification.verify import Evidence, Verification, by_reason
 
 _NO_EVIDENCE = ("_model_variables_moving_average", "_accumulated_gradients")
 """Slots that tell nothing: averages follow the weight, accumulated gradients are zero after each update."""
@@ -106,7 +106,8 @@ def gradient_evidence(
     ]
     looked = look(resolution, (*still, *doubtful), bool(still)) if still or doubtful else SecondLook()
     dead = {a for a, status in looked.statuses.items() if status in ("cut", "unused")}
-    dead |= {a for a in still if looked.statuses.get(a) == "zero"}
+    # A gradient of zeros on a few samples, now, tells nothing of the steps that were made.
+    untold = [a for a in still if looked.statuses.get(a) in (None, "zero")]
     return Evidence(
         tuple(a for a, told in seen.items() if told == "none" or a in dead),
         {
@@ -114,7 +115,7 @@ def gradient_evidence(
             for d in asked
             if d.weight.address in unmoved
         },
-        tuple(a for a in doubtful if a not in looked.statuses),
+        (*untold, *(a for a in doubtful if a not in looked.statuses)),
     )
 
 
@@ -178,25 +179,20 @@ def _decays(optimizer: Any, decision: Decision) -> bool:
     return any(decay_of(inner, variable) for _, variable in decision.weight.targets)
 
 
-NOT_KNOWN = "it is not known why"
-
-
 def _why_unmoved(decision: Decision, seen: _Seen, looked: SecondLook, rate: float | None) -> str:
     if seen == "none":
         return "no gradient, or one of zeros at every step"
     assert rate is not None
     rate *= decision.lr
     status = looked.statuses.get(decision.weight.address)
-    if rate == 0 and status is None:
-        return "its learning rate is 0"
-    if seen == "not told" and status is None:
-        return f"{NOT_KNOWN}: no gradient, or steps too small ({looked.failure})"
     if status in ("cut", "unused"):
         return f"no gradient of the loss can reach it ({status})"
     if status == "zero":
         return "its gradient is zero on the samples looked at"
     if rate == 0:
         return "its learning rate is 0"
+    if seen == "not told" and status is None:
+        return f"it is not known why: no gradient, or steps too small ({looked.failure})"
     if seen == "not told" and _lost_in_rounding(decision, rate, looked):
         return "its steps are lost in rounding, smaller than the last bit of its numbers"
     return "its steps are smaller than the last bit of its numbers, or something put these back"
@@ -225,10 +221,10 @@ def no_gradient(model: Any, missing: Iterable[str]) -> NoGradientError:
 
 
 def nothing_moved(model: Any, unmoved: Mapping[str, str]) -> NoGradientError:
-    """Return the error for a training in which nothing moved, and nobody could see why."""
+    """Return the error for a training in which nothing moved, and it is not known that steps were lost."""
     return NoGradientError(
         f"nothing that the plan trains in the model {model.name!r} moved",
-        received=f"{listed(unmoved)}: {next(iter(unmoved.values()))}",
+        received="; ".join(by_reason(unmoved)),
         expected="a loss that depends on these weights, and steps that their numbers can show",
         remedy="see which of them it is, with a batch as arrays: fl.audit(model, x, y, plan=plan)",
     )

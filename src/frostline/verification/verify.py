@@ -69,7 +69,7 @@ class Evidence:
     Attributes:
         no_gradient: Addresses of weights planned to train that no gradient of the loss reached.
         why_unmoved: Why a weight that was planned to train did not move, in words, by its address.
-        untold: Addresses of weights that moved, by the loss or by decay or a penalty alone: it is not known.
+        untold: Addresses of weights of which it is not known whether a gradient of the loss reached them.
     """
 
     no_gradient: tuple[str, ...] = ()
@@ -205,15 +205,11 @@ class Verification(Rendered):
     @property
     def remarks(self) -> list[str]:
         """What else is to be said of what was to train, one line each."""
-        lines = []
-        reasons: dict[str, list[str]] = {}
-        for finding in self.findings:
-            if finding.outcome == "unmoved":
-                reasons.setdefault(finding.why, []).append(finding.address)
-        lines += [f"did not move: {listed(who)}{f': {why}' if why else ''}" for why, who in reasons.items()]
+        why = {f.address: f.why for f in self.findings if f.outcome == "unmoved"}
+        lines = [f"did not move: {text}" for text in by_reason(why)]
         if alone := self._named("decay alone"):
             lines.append(f"moved without a gradient of the loss: {listed(alone)}")
-        if untold := self.evidence.untold:
+        if untold := [a for a in self.evidence.untold if a not in self.of("unmoved")]:
             lines.append(f"not known: whether more than decay or a penalty moved {listed(untold)}")
         return lines
 
@@ -237,6 +233,14 @@ class Verification(Rendered):
         if self.by_order:
             parts.append(by_order_text(self.by_order))
         return stacked(*parts)
+
+
+def by_reason(why: Mapping[str, str]) -> list[str]:
+    """Say of weights, by address, why each is as it is; those with the same reason together."""
+    groups: dict[str, list[str]] = {}
+    for address, reason in why.items():
+        groups.setdefault(reason, []).append(address)
+    return [f"{listed(who)}{f': {reason}' if reason else ''}" for reason, who in groups.items()]
 
 
 def by_order_text(by_order: Mapping[str, str]) -> str:

@@ -158,8 +158,21 @@ def test_a_dead_unit_beside_living_ones() -> None:
     for optimizer in ("sgd", "adam"):
         model.compile(optimizer, "mse")
         run = fit(model)
-        assert run.verification.of("unmoved") == ("dead/kernel", "dead/bias")
-        assert run.verification.no_gradient == ("dead/kernel", "dead/bias")
+        dead = ("dead/kernel", "dead/bias")
+        assert run.verification.of("unmoved") == dead
+        # Slots tell of every step; without slots there is a look at some samples, and no more is claimed.
+        assert run.verification.no_gradient == (dead if optimizer == "adam" else ())
+        reason = {"adam": "zeros at every step", "sgd": "zero on the samples looked at"}[optimizer]
+        assert all(reason in run.verification.evidence.why_unmoved[address] for address in dead)
+
+
+def test_a_dead_layer_alone_is_an_error_that_claims_no_more_than_was_seen() -> None:
+    dead = layers.Dense(2, "relu", name="dead", bias_initializer=keras.initializers.Constant(-99.0))
+    for optimizer, said in (("sgd", "zero on the samples looked at"), ("adam", "zero at every step")):
+        model = keras.Sequential([keras.Input((3,)), dead], name="dead")
+        model.compile(optimizer, "mse")
+        with pytest.raises(NoGradientError, match=said):
+            fit(model)
 
 
 ALL = fl.Plan(default="train")
