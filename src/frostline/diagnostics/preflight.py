@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from frostline.resolution.resolution import Resolution
 
 _SAMPLES = 2
 """How many samples are looked at: the structure of a computation does not depend on how many there are."""
-
-_MAKES_LAYERS = "the model makes the layer"
 
 _HERE = str(Path(frostline.__file__).parent)
 
@@ -57,18 +55,17 @@ def preflight(
     if any(True for _ in dispatch.machines().spread(model)):
         return "the model is computed on several devices, where it cannot be followed"
     try:
-        explained, unchecked = _looked_at(model, resolutions, batch)
+        seen = _looked_at(model, resolutions, batch)
     except Exception as error:
         return _failed(error)
-    if unchecked:
-        # Of layers made in `call` training itself has more to say.
-        return unchecked if unchecked.startswith(_MAKES_LAYERS) else _warned(unchecked)
-    if not explained:
+    if seen.unchecked:
+        return seen.unchecked if seen.training_says else _warned(seen.unchecked)
+    if not seen.explained:
         return ""
     raise NoGradientError(
         f"the plan trains weights of the model {model.name!r} that can receive no gradient:\n"
-        f"{to_text(stacked(*reasons(explained)))}",
-        received=f"a plan that trains {listed((one.address for one in explained), most=6)}",
+        f"{to_text(stacked(*reasons(seen.explained)))}",
+        received=f"a plan that trains {listed((one.address for one in seen.explained), most=6)}",
         expected="a differentiable path from each trained weight to the loss",
         remedy="change the model there, or leave these weights out of the plan; preflight=False trains "
         "anyway",
@@ -84,10 +81,23 @@ def _with_penalty(inspection: Inspection, address: str) -> Explanation:
     return replace(explanation, note="; ".join(filter(None, (explanation.note, "only its penalty moves it"))))
 
 
-def _looked_at(
-    model: Any, resolutions: Sequence[Resolution], batch: tuple[Any, Any, Any]
-) -> tuple[list[Explanation], str]:
-    """Return explanations of the weights that no gradient can reach, and why that is not known."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the look showed.
+
+    Attributes:
+        explained: The weights that no gradient can reach.
+        unchecked: Why that is not known; empty where it is.
+        training_says: Whether training itself ends in an error that says more of it.
+    """
+
+    explained: Sequence[Explanation] = ()
+    unchecked: str = ""
+    training_says: bool = False
+
+
+def _looked_at(model: Any, resolutions: Sequence[Resolution], batch: tuple[Any, Any, Any]) -> _Seen:
+    """Look for weights that no gradient can reach."""
     asked = tuple(dict.fromkeys(d.weight.address for r in resolutions for d in r.trained))
     with inspect_model(
         model,
@@ -101,12 +111,14 @@ def _looked_at(
     ) as inspection:
         trace, stopped = inspection.trace, inspection.loss.stopped
         if trace.unknown_layers:
-            return [], f"{_MAKES_LAYERS} {trace.unknown_layers[0].address!r} while it is called"
+            made = trace.unknown_layers[0].address
+            return _Seen((), f"the model makes the layer {made!r} while it is called", training_says=True)
         dead = [a for a in asked if inspection.reach_of(a) in ("cut", "unused")]
         if dead and stopped:
-            return [], f"the training step ended early, and took no gradient of {listed(dead)}: {stopped[0]}"
+            early = f"the training step ended early, and took no gradient of {listed(dead)}: {stopped[0]}"
+            return _Seen((), early)
         explained = [_with_penalty(inspection, address) for address in dead]
-        return explained, "" if explained else "; ".join(trace.unasked)
+        return _Seen(explained, "" if explained else "; ".join(trace.unasked))
 
 
 def _failed(error: Exception) -> str:
