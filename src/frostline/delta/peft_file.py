@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from frostline.errors import DeltaError, listed
 from frostline.files.atomic import read_text, write_atomically
 from frostline.files.sealed import SEAL, BrokenSealError
 from frostline.files.tensor_file import Array, metadata_of, packed_and_sealed, require_seal, unpacked
+from frostline.verification.digest import is_finite
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -169,7 +168,7 @@ def _require_numbers(tensors: Mapping[str, Array], path: Path) -> None:
     """Check what a file without a digest cannot hide: factors are finite floating-point numbers."""
     other = [f"{name}: {a.dtype.name}" for name, a in tensors.items() if a.dtype.name not in _DTYPES]
     if not other:
-        other = [f"{name}: not finite" for name, a in tensors.items() if not _finite(a)]
+        other = [f"{name}: not finite" for name, a in tensors.items() if not is_finite(a)]
     if other:
         raise DeltaError(
             f"{str(path)!r} holds numbers that no adapter has, so it is damaged or was altered",
@@ -177,11 +176,6 @@ def _require_numbers(tensors: Mapping[str, Array], path: Path) -> None:
             expected=f"finite numbers of dtype {', '.join(_DTYPES)}",
             remedy="copy it again, or export it again",
         )
-
-
-def _finite(array: Array) -> bool:
-    # NumPy knows the dtypes of `ml_dtypes` only in part.
-    return bool(np.isfinite(array.astype("float64") if array.dtype.name == "bfloat16" else array).all())
 
 
 def _require_scales(config: Mapping[str, Any], place: Path) -> None:
