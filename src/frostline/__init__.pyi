@@ -159,10 +159,8 @@ from .verification.fingerprint import (
 from .verification.fingerprint import (
     fingerprint as fingerprint,
 )
+from .verification.outcomes import Verification as Verification
 from .verification.receipt import Receipt as Receipt
-from .verification.verify import (
-    Verification as Verification,
-)
 from .verification.verify import (
     verify as verify,
 )

@@ -39,8 +39,8 @@ def run(
     By itself, and against the models before and after training. Exit code 1 where something does not hold.
     """
     from frostline.verification.fingerprint import fingerprint
+    from frostline.verification.outcomes import by_order_text
     from frostline.verification.receipt import Receipt
-    from frostline.verification.verify import by_order_text
 
     found = Receipt.load(receipt)
 

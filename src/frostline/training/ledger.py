@@ -20,8 +20,9 @@ from frostline.training.missing_gradients import (
     nothing_moved,
 )
 from frostline.verification.fingerprint import Fingerprint, fingerprint_of
+from frostline.verification.outcomes import Evidence, Verification
 from frostline.verification.receipt import PhaseRecord
-from frostline.verification.verify import Evidence, Verification, compare
+from frostline.verification.verify import compare
 
 RESTORED = "best weights restored"
 """The name of what a callback put back behind the last phase."""

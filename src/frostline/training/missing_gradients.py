@@ -17,7 +17,7 @@ from frostline.optimizers.slots import slots_of
 from frostline.optimizers.state import steps_made
 from frostline.resolution.decision import Decision
 from frostline.resolution.resolution import Resolution
-from frostline.verification.verify import Evidence, Verification, by_reason
+from frostline.verification.outcomes import Evidence, Verification, by_reason
 
 _NO_EVIDENCE = ("_model_variables_moving_average", "_accumulated_gradients")
 """Slots that tell nothing: averages follow the weight, accumulated gradients are zero after each update."""

@@ -8,8 +8,8 @@ from typing import Any
 from frostline.render import count, share
 from frostline.resolution.resolution import Resolution
 from frostline.training.ledger import PhaseRun
+from frostline.verification.outcomes import Outcome, Verification
 from frostline.verification.receipt import Receipt
-from frostline.verification.verify import Outcome, Verification
 
 _LOSSES = ("loss", "val_loss")
 _COUNTED: dict[Outcome, str] = {

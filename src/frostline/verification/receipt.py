@@ -21,7 +21,8 @@ from frostline.render import Rendered, count, stacked
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.verification.fingerprint import Fingerprint, known
-from frostline.verification.verify import Evidence, Verification, compare
+from frostline.verification.outcomes import Evidence, Verification
+from frostline.verification.verify import compare
 
 SCHEMA = 1
 

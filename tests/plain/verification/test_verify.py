@@ -10,7 +10,8 @@ from frostline import Fingerprint, Plan, verify
 from frostline.errors import FrostlineError, VerificationError
 from frostline.model.inventory import Role
 from frostline.verification.fingerprint import Digest
-from frostline.verification.verify import Evidence, compare
+from frostline.verification.outcomes import Evidence
+from frostline.verification.verify import compare
 
 
 def fingerprint(values: dict[str, str], role: Role = "weight") -> Fingerprint:
