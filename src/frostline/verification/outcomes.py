@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -142,12 +143,14 @@ class Verification(Rendered):
             finite: Whether numbers that became NaN or infinite count.
         """
         if broken := [f for f in self.findings if f.violation and f.outcome != "not finite"]:
+            changed = [f.address for f in broken if f.outcome == "changed"]
+            meant = f"; where that is meant, say so in the plan: {_rules_for(changed)}" if changed else ""
             raise VerificationError(
                 f"{count(len(broken), 'frozen variable')} changed or went missing",
                 received=listed(f"{f.address} ({f.outcome})" for f in broken),
                 expected="bits identical to those before training",
-                remedy="see what assigns to them: a callback, an assign in `call`, an optimizer of your own; "
-                f"where that is meant, say so in the plan: .assigned({broken[0].address!r})",
+                remedy="see what assigns to them: a callback, an assign in `call`, an optimizer of your own"
+                + meant,
             )
         if finite and (spoilt := self.of("not finite")):
             raise VerificationError(
@@ -216,6 +219,17 @@ class Verification(Rendered):
         if self.by_order:
             parts.append(by_order_text(self.by_order))
         return stacked(*parts)
+
+
+def _rules_for(addresses: list[str]) -> str:
+    """Return the rules of a plan that leave these to code: one for the layer around all of them, if any."""
+    parts = [address.split("/")[:-1] for address in addresses]
+    shared = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False))]
+    if len(addresses) == 1 or not shared:
+        return "".join(f".assigned({address!r})" for address in addresses[:3]) + (
+            f" and {len(addresses) - 3} more" if len(addresses) > 3 else ""
+        )
+    return f".assigned({'/'.join((*shared, '**'))!r})"
 
 
 def by_reason(why: Mapping[str, str]) -> list[str]:

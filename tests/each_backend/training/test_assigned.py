@@ -137,8 +137,10 @@ def test_without_it_the_run_fails_and_one_finding_says_how_to_declare_it() -> No
     findings = [f for f in fl.audit(model, *data()).findings if f.code in ("FL201", "FL202")]
     assert [(f.code, f.address) for f in findings] == [("FL202", "target")]
     assert "plan.assigned('target/**')" in findings[0].remedy
-    with pytest.raises(VerificationError, match=r"target/d/kernel(.|\n)*\.assigned\("):
+    with pytest.raises(VerificationError, match=r"target/d/kernel(.|\n)*\.assigned\('target/\*\*'\)"):
         fit(pair(), fl.Plan().train("online/**"))
+    # As it is advised.
+    assert fit(pair(), fl.Plan().train("online/**").assigned("target/**")).verification.ok
 
 
 def test_what_moves_beside_it_still_fails() -> None:

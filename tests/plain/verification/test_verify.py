@@ -198,3 +198,23 @@ def test_plain_data_and_back() -> None:
     assert Fingerprint.from_data(OLD.to_data()) == OLD
     with pytest.raises(ValueError, match="unknown role 'wait'"):
         Digest.from_data({"role": "wait", "shape": [], "dtype": "float32", "blake3": ""})
+
+
+@pytest.mark.parametrize(
+    ("changed", "rules"),
+    [
+        (["t/a"], ".assigned('t/a')"),
+        (["t/a", "t/b"], ".assigned('t/**')"),
+        (["t/in/a", "t/in/b"], ".assigned('t/in/**')"),
+        (["t/in/a", "u/in/b"], ".assigned('t/in/a').assigned('u/in/b')"),
+        (["a", "b", "c", "d"], ".assigned('a').assigned('b').assigned('c') and 1 more"),
+    ],
+)
+def test_the_remedy_names_rules_for_all_that_changed(changed: list[str], rules: str) -> None:
+    found = compare(
+        fingerprint(dict.fromkeys(changed, "0")), fingerprint(dict.fromkeys(changed, "1")), [], []
+    )
+    with pytest.raises(VerificationError) as caught:
+        found.require_ok()
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.endswith(f"say so in the plan: {rules}")
