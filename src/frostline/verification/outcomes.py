@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import takewhile
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Literal
 
 from rich.console import ConsoleRenderable
