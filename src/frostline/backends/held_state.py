@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ class HeldState(ABC):
         name: Its name in that object.
         role: What it is for.
     """
+
+    may_change_shape: ClassVar[bool] = False
+    """Whether a value of another shape may come in its place, and whether it may be missing."""
 
     trainable = property(lambda self: False, lambda self, flag: None, doc="False: no optimizer updates it.")
 

@@ -101,3 +101,6 @@ class LayerHoldings(Protocol):
 
     def of_layer(self, layer: Any) -> Holdings:
         """Return it."""
+
+    def keep(self, layer: Any) -> Callable[[], None]:
+        """Return a function that puts back all of it, as it is now; also what is there as a number."""

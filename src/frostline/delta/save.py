@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +106,7 @@ def delta_of(model: Any, base: Any = None, *, check: bool = True) -> Delta:
     require_finite_change(
         model_inventory.model_name, entries, known.before if known is not None else None, now
     )
+    _warn_of_memory(model_inventory, known.before if known is not None else None)
     base_weights = {address: base_weight for address, (_, base_weight) in found.items()}
     return Delta(model_inventory.model_name, entries, base_weights, plan, lora=lora_alphas(model_inventory))
 
@@ -176,6 +178,24 @@ def _known_base(base: Any, *, check: bool) -> _KnownBase | None:
         return _KnownBase(base) if base is not None else None
     weights = {w.address: w for w in inventory(base).of_role(*_ROLES)}
     return _KnownBase(fingerprint_of(weights.values()), values=lambda address: weights[address].numpy())
+
+
+def _warn_of_memory(model_inventory: Inventory, before: Fingerprint | None) -> None:
+    """Say which memory of layers is not as it was in the base: no delta has it."""
+    now = {w.address: w for w in model_inventory.of_role("state")}
+    moved = [
+        a
+        for a, w in now.items()
+        if before is None or a not in before or _digest_of(w.variable) != before[a].blake3
+    ]
+    if moved:
+        warnings.warn(
+            f"the delta leaves out memory of layers that {'may have' if before is None else 'has'} moved: "
+            f"{listed(moved)}; fix: where predictions depend on it, keep the model with fl.save_model, or make "
+            "the memory a buffer or a variable that does not train",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _require_same_weights(model_inventory: Inventory, before: Fingerprint) -> None:

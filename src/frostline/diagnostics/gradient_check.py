@@ -141,12 +141,13 @@ def check_gradients(
         )
     computation = _computation(model, parts, weights, x, y, loss)
     with _in_float64(model, parts) as dtype:
-        measured = dispatch.measure(computation)
+        with parts.held_state_kept():
+            measured = dispatch.measure(computation)
         if measured.error:
             raise AuditError(
                 f"the gradients of {model.name!r} cannot be computed", received=measured.error.splitlines()[0]
             )
-        evaluate = _evaluated(computation)
+        evaluate = _evaluated(computation, parts)
         generator = np.random.default_rng(seed)
         checks = []
         for weight in weights:
@@ -184,11 +185,12 @@ def _computation(
     return Computation(loss_fn, sources)
 
 
-def _evaluated(computation: Computation) -> Callable[[], float]:
+def _evaluated(computation: Computation, parts: Inventory) -> Callable[[], float]:
     """Return a function that computes the loss at the present values, writing nothing."""
 
     def evaluate() -> float:
-        with keras.StatelessScope(collect_losses=True), dispatch.gradient_check().same_randomness():
+        same = dispatch.gradient_check().same_randomness()
+        with keras.StatelessScope(collect_losses=True), same, parts.held_state_kept():
             value = computation.loss(*(argument.value for argument in computation.arguments))
             total = keras.ops.sum(value)
             # TensorFlow cannot turn these into NumPy arrays.

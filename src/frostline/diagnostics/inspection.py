@@ -275,7 +275,7 @@ def inspect_model(
         penalties: Whether the regularizers of weights are part of the loss.
     """
     require_model(model)
-    with _random_state_kept(), under_plan(model, plan) as planned:
+    with _random_state_kept(), under_plan(model, plan) as planned, planned.inventory.held_state_kept():
         model_loss = ModelLoss(model, planned.inventory, x, y, sample_weight, loss, penalties)
         wanted = planned.trained if asked is None else asked
         computation = model_loss.computation(wanted, routes_only=routes_only)

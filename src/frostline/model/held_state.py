@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,20 @@ def holdings_of(layer: Any) -> Holdings:
         found = room.of_layer(layer) if room is not None else Holdings()
     names = {**found.names, **_names_in_trees(layer)}
     return replace(found, states=_known_again(layer, found.states), names=names)
+
+
+@contextmanager
+def held_state_kept(layers: Iterable[Any]) -> Iterator[None]:
+    """Put back what layers hold beside their Keras variables: to look at a model is to call it."""
+    from frostline.backends import dispatch
+
+    room = dispatch.holdings()
+    kept = [room.keep(layer) for layer in layers] if room is not None else []
+    try:
+        yield
+    finally:
+        for put_back in kept:
+            put_back()
 
 
 def _known_again(layer: Any, states: tuple[tuple[str, HeldState], ...]) -> tuple[tuple[str, HeldState], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,7 +30,7 @@ from frostline.model.addresses import (
 from frostline.model.addresses import Role as Role
 from frostline.model.alignment import Known, stem_of_name
 from frostline.model.checks import require_built, require_keras_layer
-from frostline.model.held_state import holdings_of, is_held, is_lookup
+from frostline.model.held_state import held_state_kept, holdings_of, is_held, is_lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +225,10 @@ class Inventory:
     def layer_by_address(self) -> dict[str, LayerNode]:
         """Layers by each of their addresses."""
         return {a: node for node in self.layers for a in (node.address, *node.aliases)}
+
+    def held_state_kept(self) -> AbstractContextManager[None]:
+        """Put back, at the end of a block, what the layers hold beside their Keras variables."""
+        return held_state_kept(node.layer for node in self.layers)
 
     def of_role(self, *roles: Role) -> tuple[Weight, ...]:
         """Return the weights with one of these roles."""

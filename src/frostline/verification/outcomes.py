@@ -46,6 +46,10 @@ _MEANING: dict[Outcome, str] = {
 }
 
 
+MOVED = "its values are others"
+"""What `VariableFinding.why` says of a seed, a metric or layer state that is not as it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What training saw of the gradients, which values before and after cannot tell.
@@ -86,7 +90,7 @@ class VariableFinding:
             `held`, `state`, `missing`, `not finite` or `unrecorded`.
         violation: Whether this breaks the plan.
         part: What of it was to train, in words, where that was not the whole.
-        why: Why it did not move, in words, where it was to and that is known.
+        why: Why it did not move, in words, where it was to and that is known; of state, whether it moved.
     """
 
     address: str
@@ -193,6 +197,8 @@ class Verification(Rendered):
         """What else is to be said of what was to train, one line each."""
         why = {f.address: f.why for f in self.findings if f.outcome == "unmoved"}
         lines = [f"did not move: {text}" for text in by_reason(why)]
+        if moving := [f.address for f in self.findings if f.role == "state" and f.why == MOVED]:
+            lines.append(f"moved, and no plan holds it, since it is a layer's own memory: {listed(moving)}")
         if alone := self._named("decay alone"):
             lines.append(f"moved without a gradient of the loss: {listed(alone)}")
         if untold := [a for a in self.evidence.untold if a not in self.of("unmoved")]:

@@ -13,7 +13,7 @@ from frostline.resolution.parts import Parts
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.verification.fingerprint import Digest, Fingerprint, fingerprint, fingerprint_of, known
-from frostline.verification.outcomes import Evidence, Outcome, VariableFinding, Verification
+from frostline.verification.outcomes import MOVED, Evidence, Outcome, VariableFinding, Verification
 
 _OUTCOMES: dict[tuple[bool, bool, bool], Outcome] = {
     (True, True, True): "unmoved",
@@ -197,7 +197,8 @@ def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
 def _finding(address: str, old: Digest | None, new: Digest | None, expected: _Expected) -> VariableFinding:
     role = (new or old).role  # type: ignore[union-attr]
     if role in ("seed", "metric", "state"):
-        return VariableFinding(address, role, "state", False)
+        unlike = old is None or new is None or not old.same_values(new)
+        return VariableFinding(address, role, "state", False, why=MOVED if unlike else "")
     if old is None or new is None:
         return VariableFinding(address, role, "missing", True)
     same, part = old.same_values(new), expected.part(address, old, new)

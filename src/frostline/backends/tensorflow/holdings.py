@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -60,6 +60,18 @@ def of_layer(layer: Any) -> Holdings:
             elif not isinstance(one, _TABLES):
                 found.append((path, RawVariable(one, path, role)))
     return Holdings(tuple(found), refused=tuple(refused)) if found or refused else NOTHING
+
+
+def keep(layer: Any) -> Callable[[], None]:
+    """Return a function that gives back to what a layer holds the values of now."""
+    kept = [(state, state.read_array().copy()) for _, state in of_layer(layer).states]
+
+    def put_back() -> None:
+        for state, value in kept:
+            if not np.array_equal(state.read_array(), value):
+                state.assign(value)
+
+    return put_back
 
 
 def _attributes(owner: Any) -> Iterator[tuple[str, Any]]:

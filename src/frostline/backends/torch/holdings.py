@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -51,11 +51,7 @@ class Buffer(HeldState):
 
     def read_array(self) -> npt.NDArray[Any]:
         """Return the values."""
-        value = self.value
-        if value.dtype in _WITHOUT_NUMPY:
-            array: npt.NDArray[Any] = keras.ops.convert_to_numpy(value)
-            return array
-        return value.cpu().numpy()
+        return _array_of(self.value)
 
     def assign(self, value: Any) -> None:
         """Copy a value into the tensor, whoever else holds it."""
@@ -63,8 +59,40 @@ class Buffer(HeldState):
             self.value.copy_(_tensor_of(value))
 
 
+class PlainTensor(HeldState):
+    """A tensor that a module keeps as an attribute, neither a parameter nor a buffer: memory of its own.
+
+    Nobody can tell whether it counts (a running mean) or is scratch (the last output). So it is kept and put
+    back as any state is, and nothing is claimed of whether it moves.
+    """
+
+    may_change_shape = True
+
+    def __init__(self, holder: Any, name: str) -> None:
+        super().__init__(holder, name, "state")
+
+    @property
+    def value(self) -> torch.Tensor:
+        """The tensor, empty where the module has put something else in its place."""
+        value = vars(self.holder).get(self.name)
+        return value.detach() if _is_plain(value) and not _unreadable(value) else torch.empty(0)
+
+    def read_array(self) -> npt.NDArray[Any]:
+        """Return the values."""
+        return _array_of(self.value)
+
+    def assign(self, value: Any) -> None:
+        """Copy a value into the tensor, or put a new one in its place if its shape is another."""
+        tensor, now = _tensor_of(value), self.value
+        if now.shape == tensor.shape:
+            with torch.no_grad():
+                now.copy_(tensor)
+        else:
+            setattr(self.holder, self.name, tensor.to(now.device, now.dtype, copy=True))
+
+
 class GeneratorState(HeldState):
-    """The state of a `torch.Generator` that a layer holds."""
+    """The state of a `torch.Generator` that a layer or a module in it holds."""
 
     def __init__(self, holder: Any, name: str) -> None:
         super().__init__(holder, name, "seed")
@@ -94,13 +122,8 @@ _FOUR_BITS_AND_FLOAT8 = tuple(
 def of_layer(layer: Any) -> Holdings:
     """Return what a layer holds."""
     modules = list(_modules(layer))
-    generators = [
-        (name, GeneratorState(value, name))
-        for name, value in vars(layer).items()
-        if type(value) is torch.Generator  # its `isinstance` takes as long as all else here
-    ]
     everything = [("", layer), *((module.path, module.handle) for module in modules)]
-    states: list[tuple[str, HeldState]] = list(generators)
+    states = [(joined(path, name), one) for path, holder in everything for name, one in _memory(holder)]
     refused: list[str] = []
     for path, holder in everything:
         for name, tensor in holder.named_buffers(recurse=False, remove_duplicate=False):
@@ -116,6 +139,69 @@ def of_layer(layer: Any) -> Holdings:
         id(p) for module in modules for p in module.handle.parameters(recurse=False) if p.is_floating_point()
     )
     return Holdings(tuple(states), names, tuple(modules), tuple(refused), trainable)
+
+
+def _memory(holder: Any) -> Iterator[tuple[str, HeldState]]:
+    """Yield the generators and the plain tensors among the attributes of a layer or a module."""
+    for name, value in vars(holder).items():
+        if _is_generator(value):
+            yield name, GeneratorState(value, name)
+        elif _is_plain(value) and not _unreadable(value):
+            yield name, PlainTensor(holder, name)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether this is a tensor that no operation under autograd made: an output kept for a look is none."""
+    return type(value) is torch.Tensor and value.grad_fn is None and not value.requires_grad
+
+
+def keep(layer: Any) -> Callable[[], None]:
+    """Return a function that gives a layer and its modules back what they hold now.
+
+    That is the tensors and what is in them, generators, and attributes such as a counter or a tensor that is
+    made at the first call.
+    """
+    modules = [module.handle for module in _modules(layer)]
+    everything = [layer, *modules]
+    attributes = [(vars(one), dict(vars(one))) for one in modules]
+    attributes.append((vars(layer), {n: v for n, v in vars(layer).items() if _is_memory(n, v)}))
+    buffers = [(one._buffers, dict(one._buffers)) for one in everything]
+    generators = [
+        (one, one.get_state()) for held in everything for one in vars(held).values() if _is_generator(one)
+    ]
+    tensors = [one for _, held in (*attributes, *buffers) for one in held.values() if _is_written(one)]
+    values = [(tensor, tensor.detach().clone()) for tensor in {id(one): one for one in tensors}.values()]
+
+    def put_back() -> None:
+        for now, before in (*attributes, *buffers):
+            now.update(before)
+        for now, before in attributes[:-1]:
+            for added in now.keys() - before.keys():
+                del now[added]
+        with torch.no_grad():
+            for tensor, value in values:
+                tensor.copy_(value)
+        for generator, state in generators:
+            generator.set_state(state)
+
+    return put_back
+
+
+def _is_memory(name: str, value: Any) -> bool:
+    """Whether an attribute of a Keras layer may be memory of the user's: Keras has its own, and changes it."""
+    return name != "built" and not name.startswith("_") and isinstance(value, _NUMBERS | torch.Tensor)
+
+
+_NUMBERS = bool | int | float | None
+
+
+def _is_generator(value: Any) -> bool:
+    return type(value) is torch.Generator  # its `isinstance` takes as long as all else here
+
+
+def _is_written(value: Any) -> bool:
+    """Whether this is a tensor that code may write into."""
+    return isinstance(value, torch.Tensor) and not value.requires_grad and not _unreadable(value)
 
 
 _EXTRA = "a module with get_extra_state, whose state is not only tensors"
@@ -160,6 +246,13 @@ def _unreadable(tensor: torch.Tensor) -> str:
 
 def _has_extra_state(module: Any) -> bool:
     return type(module).get_extra_state is not torch.nn.Module.get_extra_state
+
+
+def _array_of(value: torch.Tensor) -> npt.NDArray[Any]:
+    if value.dtype in _WITHOUT_NUMPY:
+        array: npt.NDArray[Any] = keras.ops.convert_to_numpy(value)
+        return array
+    return (torch.view_as_real(value.resolve_conj()) if value.is_complex() else value).cpu().numpy()
 
 
 def _tensor_of(value: Any) -> torch.Tensor:

@@ -65,7 +65,12 @@ def identity(
         made_of: The configuration and the code of all of it, from `configuration`.
     """
     may_change = set(changing)
-    kept = {a: d for a, d in before.items() if d.role in ("weight", "statistic", "seed", "state")}
+    # Tensors that a module keeps as attributes may be there at one time and not at another.
+    kept = {
+        a: d
+        for a, d in before.items()
+        if d.role in ("weight", "statistic", "seed") or (d.role == "state" and not d.is_held)
+    }
     settings = {k: plain(v) for k, v in arguments.items() if k not in _NO_PART | _DATA}
     validation = {"validation_data": arguments.get("validation_data")}
     found = {
