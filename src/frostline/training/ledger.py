@@ -61,6 +61,7 @@ class Ledger:
         unchecked: Why that was not looked at before training; empty where it was.
         steps_at_begin: How many steps the optimizer had made when the phase that runs began; None where that
             is not known.
+        used_before: Whether the optimizer had made steps before this training, or nobody knows.
         finite: Whether a run that leaves NaN or infinity fails. Otherwise it is not verified, no more.
     """
 
@@ -73,7 +74,11 @@ class Ledger:
     unchecked: str = ""
     steps_at_begin: int | None = None
     finite: bool = True
+    used_before: bool = field(init=False)
     look: Look = field(default=lambda *_: SecondLook(failure="its data are not at hand"))
+
+    def __post_init__(self) -> None:
+        self.used_before = self.steps_at_begin != 0
 
     def close(
         self,
@@ -120,7 +125,14 @@ class Ledger:
     def _evidence(self, resolution: Resolution, verification: Verification) -> Evidence:
         """Say what a phase shows of gradients; raise where nothing that was to train had one."""
         steps = Steps(self.model.optimizer, self.steps_at_begin)
-        evidence = gradient_evidence(steps, resolution, verification, self.look, reachable=self.reachable)
+        evidence = gradient_evidence(
+            steps,
+            resolution,
+            verification,
+            self.look,
+            reachable=self.reachable,
+            filled=self._filled(resolution),
+        )
         # Where gradients are known to arrive, a weight that did not move had a rate of 0, steps lost in
         # rounding, or a loss that was 0 already. None of these is a fault of the model.
         if not self.reachable:
@@ -130,6 +142,15 @@ class Ledger:
             if len(unexplained) == len(resolution.trained):
                 raise nothing_moved(self.model, evidence.why_unmoved)
         return evidence
+
+    def _filled(self, resolution: Resolution) -> frozenset[str]:
+        """Return the addresses whose slots may hold gradients from before the phase that ends now.
+
+        An optimizer that had made steps when training began may have made them with any weight.
+        """
+        if self.used_before:
+            return frozenset(decision.weight.address for decision in resolution.trained)
+        return frozenset(address for record in self.records for address in record.trained)
 
     @property
     def evidence(self) -> Evidence:
@@ -174,6 +195,7 @@ class Ledger:
             "before": self.before.to_data() if self.before is not None else None,
             "records": [record.to_data() for record in self.records],
             "closed": closed,
+            "used_before": self.used_before,
         }
 
     @classmethod
@@ -182,6 +204,7 @@ class Ledger:
         before = Fingerprint.from_data(data["before"]) if data["before"] is not None else None
         parts = Parts.of(resolutions)
         ledger = cls(model, before, parts, records=[PhaseRecord.from_data(one) for one in data["records"]])
+        ledger.used_before = bool(data.get("used_before", False))  # 0.1 did not record it
         starts = (before, *(record.after for record in ledger.records))
         # A third entry, in checkpoints of 0.1: what got no gradient.
         for number, (name, epochs, *older) in enumerate(data["closed"]):

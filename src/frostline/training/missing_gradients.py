@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,7 +73,13 @@ _MOST_RATES = 200
 
 
 def gradient_evidence(
-    steps: Steps, resolution: Resolution, verification: Verification, look: Look, *, reachable: bool
+    steps: Steps,
+    resolution: Resolution,
+    verification: Verification,
+    look: Look,
+    *,
+    reachable: bool,
+    filled: Container[str] = (),
 ) -> Evidence:
     """Say which trained weights got no gradient, and why some did not move.
 
@@ -87,6 +93,7 @@ def gradient_evidence(
         verification: What moved.
         look: Looks at the loss once more.
         reachable: Whether it is known that gradients can reach all that trains.
+        filled: Addresses of weights whose slots may hold gradients of earlier steps: they tell nothing.
     """
     optimizer, unmoved = steps.optimizer, set(verification.of("unmoved"))
     if not steps.made:
@@ -97,12 +104,15 @@ def gradient_evidence(
         d for d in resolution.trained if not reachable or d.weight.address in unmoved or _decays(optimizer, d)
     ]
     seen, rate = _seen_by_slots(optimizer, asked), steps.rate() if unmoved else None
+    seen = {a: "not told" if told == "some" and a in filled else told for a, told in seen.items()}
     if rate == 0:
         # Some optimizers keep gradients times the rate.
         seen = {a: "not told" if a in unmoved and told == "none" else told for a, told in seen.items()}
     still = [a for a, told in seen.items() if a in unmoved and told == "not told"]
     doubtful = [
-        d.weight.address for d in asked if not reachable and _is_doubtful(optimizer, d, seen, unmoved)
+        d.weight.address
+        for d in asked
+        if not reachable and _is_doubtful(optimizer, d, seen, unmoved, filled)
     ]
     looked = look(resolution, (*still, *doubtful), bool(still)) if still or doubtful else SecondLook()
     dead = {a for a, status in looked.statuses.items() if status in ("cut", "unused")}
@@ -162,16 +172,20 @@ def _seen_by_slots(optimizer: Any, asked: Sequence[Decision]) -> dict[str, _Seen
 
 
 def _is_doubtful(
-    optimizer: Any, decision: Decision, seen: Mapping[str, _Seen], unmoved: Iterable[str]
+    optimizer: Any,
+    decision: Decision,
+    seen: Mapping[str, _Seen],
+    unmoved: Iterable[str],
+    filled: Container[str],
 ) -> bool:
-    """Whether a weight that moved may have been moved by decay or a penalty alone."""
+    """Whether a weight that moved may have been moved by decay, a penalty or an old momentum alone."""
     address = decision.weight.address
     if address in unmoved or seen[address] == "none":
         return False
     variables = [variable for _, variable in decision.weight.targets]
     if any(getattr(variable, "regularizer", None) is not None for variable in variables):
         return True
-    return seen[address] == "not told" and _decays(optimizer, decision)
+    return seen[address] == "not told" and (address in filled or _decays(optimizer, decision))
 
 
 def _decays(optimizer: Any, decision: Decision) -> bool:

@@ -202,7 +202,7 @@ class Verification(Rendered):
         if alone := self._named("decay alone"):
             lines.append(f"moved without a gradient of the loss: {listed(alone)}")
         if untold := [a for a in self.evidence.untold if a not in self.of("unmoved")]:
-            lines.append(f"not known: whether more than decay or a penalty moved {listed(untold)}")
+            lines.append(f"not known: whether a gradient of the loss moved {listed(untold)}")
         return lines
 
     def renderable(self, verdict: str) -> ConsoleRenderable:

@@ -73,7 +73,7 @@ def test_what_moved_without_a_gradient_is_not_called_trained() -> None:
     assert found.remarks == [
         "did not move: b: no gradient",
         "moved without a gradient of the loss: a",
-        "not known: whether more than decay or a penalty moved c",
+        "not known: whether a gradient of the loss moved c",
     ]
     stuck = fingerprint({"a": "1", "b": "0", "c": "0"})
     assert compare(before, stuck, ["a", "b"], [], evidence=evidence).nothing_trained
