@@ -26,10 +26,10 @@ timed = @began=$$(date +%s); $(1); code=$$?; echo "$@ took $$(( $$(date +%s) - b
 
 test-plain: $(VENV)/.dev
 	$(call timed,$(BIN)/pytest -q tests/plain)
-test-jax test-tensorflow: LEFT_OUT := not slow and not one_backend
-test-torch: LEFT_OUT := not slow
+test-jax test-tensorflow: CHOSEN := every_backend and not slow
+test-torch: CHOSEN := not slow
 test-jax test-torch test-tensorflow: test-%: $(VENV)/.dev
-	$(call timed,$(QUIET) KERAS_BACKEND=$* $(BIN)/pytest -q tests/each_backend -m "$(LEFT_OUT)")
+	$(call timed,$(QUIET) KERAS_BACKEND=$* $(BIN)/pytest -q tests/each_backend -m "$(CHOSEN)")
 
 # The same with 1,000 random examples for each property, all on each backend, what Keras does, the slow sweeps, and
 # KerasHub's architectures.

@@ -38,9 +38,9 @@ def quick_first(names: Iterable[str], quick: Iterable[str]) -> list[Any]:
 
 
 def first_on_each(values: Iterable[Any]) -> list[Any]:
-    """Parameters for a test: the first on each backend; the others, where no backend has a part, on one."""
+    """Parameters for a test: `make test` runs it with the first on each backend, with the others on one."""
     first, *others = values
-    return [first, *(pytest.param(value, marks=pytest.mark.one_backend) for value in others)]
+    return [pytest.param(first, marks=pytest.mark.every_backend), *others]
 
 
 @contextmanager

@@ -191,8 +191,8 @@ def _warn_of_memory(model_inventory: Inventory, before: Fingerprint | None) -> N
     if moved:
         warnings.warn(
             f"the delta leaves out memory of layers that {'may have' if before is None else 'has'} moved: "
-            f"{listed(moved)}; fix: where predictions depend on it, keep the model with fl.save_model, or make "
-            "the memory a buffer or a variable that does not train",
+            f"{listed(moved)}; fix: where predictions depend on it, keep the model with fl.save_model, or "
+            "make the memory a buffer or a variable that does not train",
             UserWarning,
             stacklevel=4,
         )

@@ -47,8 +47,8 @@ def names_of_held(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict[
     nowhere = {a for a, is_now in names.items() if is_now not in present and saved[a].get("loose")}
     if nowhere:
         warnings.warn(
-            f"the model has no place for tensors that were attributes of its modules: {listed(sorted(nowhere))}; "
-            "fix: make them in the constructor, or register them as buffers",
+            "the model has no place for tensors that were attributes of its modules: "
+            f"{listed(sorted(nowhere))}; fix: make them in the constructor, or register them as buffers",
             UserWarning,
             stacklevel=3,
         )

@@ -110,9 +110,7 @@ def gradient_evidence(
         seen = {a: "not told" if a in unmoved and told == "none" else told for a, told in seen.items()}
     still = [a for a, told in seen.items() if a in unmoved and told == "not told"]
     doubtful = [
-        d.weight.address
-        for d in asked
-        if not reachable and _is_doubtful(optimizer, d, seen, unmoved, filled)
+        d.weight.address for d in asked if not reachable and _is_doubtful(optimizer, d, seen, unmoved, filled)
     ]
     looked = look(resolution, (*still, *doubtful), bool(still)) if still or doubtful else SecondLook()
     dead = {a for a, status in looked.statuses.items() if status in ("cut", "unused")}

@@ -29,6 +29,8 @@ from frostline._keras.calls import (
 from helpers import small_models
 from helpers.small_models import compiled
 
+pytestmark = pytest.mark.every_backend
+
 # Layers inside layers -----------------------------------------------------------------------------
 
 

@@ -26,6 +26,8 @@ from frostline.errors import UnsupportedKerasError
 from helpers import small_models
 from helpers.checks import names
 
+pytestmark = pytest.mark.every_backend
+
 # What a layer holds -------------------------------------------------------------------------------
 
 

@@ -29,6 +29,8 @@ from frostline._keras.optimizers import (
 )
 from helpers.small_models import value_of, variable
 
+pytestmark = pytest.mark.every_backend
+
 
 def built_adam(*variables: Any) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.Adam(0.1, weight_decay=0.5)

@@ -26,6 +26,8 @@ from helpers import small_models
 from helpers.checks import names
 from helpers.small_models import compiled, fit, value_of
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 
 

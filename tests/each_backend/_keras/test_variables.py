@@ -28,6 +28,8 @@ from frostline._keras.variables import (
 )
 from helpers.small_models import value_of, variable
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 
 

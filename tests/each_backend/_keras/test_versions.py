@@ -38,12 +38,13 @@ from frostline._keras.optimizers import (
 )
 from frostline.errors import UnsupportedKerasError
 
+pytestmark = pytest.mark.every_backend
+
 
 def test_the_installed_keras_is_one_that_was_tried() -> None:
     assert keras.__version__ in TRIED_ON
 
 
-@pytest.mark.one_backend
 def test_every_function_has_its_test() -> None:
     modules = [
         importlib.import_module(f"{_keras.__name__}.{m.name}") for m in pkgutil.iter_modules(_keras.__path__)
@@ -78,7 +79,6 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_missing_name_is_named_with_the_version(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(keras, "__version__", "9.9.9")
@@ -92,7 +92,6 @@ def test_a_missing_name_is_named_with_the_version(monkeypatch: pytest.MonkeyPatc
     )
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "call",
     [

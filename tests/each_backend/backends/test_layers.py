@@ -15,6 +15,8 @@ from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.graph.reader import Computation, ReadVariable
 from frostline.model.inventory import inventory
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 COMPILED = ("batch_normalization", "gru", "multi_head_attention", "prelu")
 """Measured on JAX too, where the step of each is compiled first."""

@@ -15,6 +15,8 @@ from frostline.errors import DistributionError
 from helpers.checks import changed, values
 from helpers.small_models import compiled, data_for, two_dense
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 PLAN = fl.Plan().train("b/**")
 ALL = fl.Plan(default="train")

@@ -17,6 +17,8 @@ from frostline.backends.dispatch import of_backend
 from frostline.errors import UnsupportedBackendError, UnsupportedVersionError
 from helpers.small_models import compiled, data_for, two_dense
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 NAME = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}[BACKEND]
 VERSION = importlib.import_module(BACKEND).__version__

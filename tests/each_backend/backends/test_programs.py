@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -17,6 +18,8 @@ from frostline.graph.flow import Flow
 from frostline.graph.ir import Builder, Graph, Reason, Where
 from frostline.graph.reader import Computation, ReadVariable
 from helpers.checks import examples
+
+pytestmark = pytest.mark.every_backend
 
 EXAMPLES = examples(100) // 4
 WEIGHTS = 3

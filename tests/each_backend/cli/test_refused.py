@@ -122,7 +122,6 @@ def test_a_model_that_cannot_be_had(
     assert run.fails(*words_for(verb, model)) == text
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
 def test_an_unknown_backend(run: Runner, verb: tuple[str, ...]) -> None:
     assert run.fails(*words_for(verb, "base.keras"), "--backend", "jaxx") == (
@@ -141,7 +140,6 @@ def test_another_backend_than_the_one_that_runs(run: Runner) -> None:
     )
 
 
-@pytest.mark.one_backend
 def test_an_unknown_module_to_import(run: Runner, folder: Path) -> None:
     assert run.fails("show", "plain.keras", "--import", "my_layer") == (
         "there is no module 'my_layer'.\n"
@@ -200,7 +198,6 @@ def test_a_plan_that_does_not_fit(run: Runner, plan: str, message: str, as_json:
     assert run.fails("plan", "base.keras", plan, *(["--json"] if as_json else [])) == message
 
 
-@pytest.mark.one_backend
 def test_a_rule_for_statistics(run: Runner) -> None:
     assert run.fails("plan", "bn.keras", "statistics.yaml") == (
         "rule 1 (train 'bn/moving_*') picks only statistics, which no optimizer trains.\n"
@@ -210,7 +207,6 @@ def test_a_rule_for_statistics(run: Runner) -> None:
     )
 
 
-@pytest.mark.one_backend
 def test_an_unknown_optimizer(run: Runner) -> None:
     assert run.fails("plan", "base.keras", "plan.yaml", "--optimizer", "adm") == (
         "Keras has no optimizer 'adm'.\n  fix:      did you mean adam, nadam, adamw?"

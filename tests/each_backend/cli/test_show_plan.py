@@ -146,7 +146,6 @@ def test_a_plan_that_trains_nothing_says_so(run: Runner) -> None:
 # The command itself -------------------------------------------------------------------------------
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "words", [("shw", "base.keras"), ("show",), ("show", "base.keras", "--ful"), ("plan", "base.keras")]
 )

@@ -261,7 +261,6 @@ def test_what_cannot_be_answered(run: Runner, case: str) -> None:
     assert run.fails("why", "mine:good", *words) == message
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("words", [("mine:good",), ("mine:good", "head/kernel", "--severity", "note")])
 def test_words_that_it_does_not_know(run: Runner, words: tuple[str, ...]) -> None:
     done = run("why", *words)
@@ -270,7 +269,6 @@ def test_words_that_it_does_not_know(run: Runner, words: tuple[str, ...]) -> Non
     assert "Traceback" not in done.err
 
 
-@pytest.mark.one_backend
 def test_help_is_quick() -> None:
     command = Path(sys.executable).with_name("frostline")
     began = os.times().children_user

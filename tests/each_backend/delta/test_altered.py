@@ -29,7 +29,7 @@ from helpers.altered_files import (
 from helpers.folders import SAVED
 from helpers.small_models import compiled, value_of
 
-pytestmark = [pytest.mark.eager, pytest.mark.one_backend]
+pytestmark = pytest.mark.eager
 
 MASK = np.array([[True, False], [False, True]])
 PARTS = {

@@ -184,6 +184,7 @@ def test_a_model_with_bfloat16(tmp_path: Path) -> None:
 # Size ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.every_backend
 def test_ten_rows_of_a_large_table_are_small_and_quick(tmp_path: Path) -> None:
     table = layers.Embedding(50_000, 64, embeddings_initializer="zeros", name="tokens")
     model = keras.Sequential([keras.Input((3,)), table])

@@ -89,6 +89,7 @@ def test_what_stands_in_padded_places_does_not_matter() -> None:
     assert np.abs(numbers(small(unmasked)) - numbers(small(inputs)))[1].max() > 1e-3
 
 
+@pytest.mark.every_backend
 def test_a_text_of_padding_only_gives_finite_numbers() -> None:
     inputs = small_inputs()
     inputs["attention_mask"][2] = 0
@@ -171,6 +172,7 @@ def test_dropout_is_active_only_in_training() -> None:
     assert not np.array_equal(trained, numbers(block(hidden, training=True)))
 
 
+@pytest.mark.every_backend
 def test_half_precision_gives_finite_numbers() -> None:
     block = TransformerBlock(heads=2, intermediate=8, dtype="mixed_float16")
     hidden = np.ones((2, 3, 6), "float32") * np.arange(6, dtype="float32")
@@ -179,6 +181,7 @@ def test_half_precision_gives_finite_numbers() -> None:
     assert np.isfinite(found).all()
 
 
+@pytest.mark.every_backend
 def test_a_few_steps_train_the_head_only() -> None:
     small = encoders.build_encoder(SMALL)
     small.trainable = False

@@ -27,6 +27,8 @@ from helpers.small_models import (
     unused_layer,
 )
 
+pytestmark = pytest.mark.every_backend
+
 # Print and JSON -----------------------------------------------------------------------------------
 
 

@@ -16,6 +16,8 @@ import frostline as fl
 from helpers import architectures
 from helpers.every_layer import every_layer, wanted
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 
 NOT_OFFERED = {("NASNetMobile", "torch"): "Keras does not offer NASNetMobile on PyTorch"}

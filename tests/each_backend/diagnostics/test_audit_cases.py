@@ -13,6 +13,8 @@ from frostline.diagnostics.inspection import inspect_model
 from frostline.model.inventory import inventory
 from helpers import case_files
 
+pytestmark = pytest.mark.every_backend
+
 
 def mean_squared(y: Any, predicted: Any) -> Any:
     return ops.mean((y - predicted) ** 2)

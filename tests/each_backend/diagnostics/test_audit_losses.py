@@ -16,6 +16,8 @@ from helpers.audit_checks import audited, built, rounded
 from helpers.custom_step import Adversaries, CustomStep, Fails, custom_step
 from helpers.small_models import INPUTS, OUTPUTS, compiled, data_for, two_dense
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 
 

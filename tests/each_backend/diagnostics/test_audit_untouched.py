@@ -16,6 +16,8 @@ from helpers.audit_checks import asked, audited, built
 from helpers.custom_step import Adversaries, Fails, custom_step
 from helpers.small_models import INPUTS, OUTPUTS, SEED, compiled, data_for, value_of
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 
 

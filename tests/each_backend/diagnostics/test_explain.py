@@ -15,6 +15,8 @@ from frostline.diagnostics.explanation import Explanation
 from frostline.errors import FrostlineError
 from helpers.small_models import value_of
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 
 

@@ -10,6 +10,8 @@ import pytest
 import frostline as fl
 from helpers import case_files
 
+pytestmark = pytest.mark.every_backend
+
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
 @pytest.mark.parametrize("name", case_files.names())

@@ -14,6 +14,8 @@ from frostline.errors import AuditError
 from helpers.checks import values
 from helpers.small_models import compiled
 
+pytestmark = pytest.mark.every_backend
+
 rng = np.random.default_rng(0)
 
 

@@ -15,6 +15,8 @@ BACKEND = keras.backend.backend()
 if BACKEND == "jax":
     pytest.skip("a layer on JAX holds variables of Keras alone", allow_module_level=True)
 
+pytestmark = pytest.mark.every_backend
+
 DATA = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
 
 if BACKEND == "tensorflow":

@@ -15,6 +15,8 @@ from frostline.errors import NoGradientError
 from helpers.checks import Values, changed, frostline_fit, values
 from helpers.small_models import INPUTS, OUTPUTS, SEED, compiled, data_for, two_dense
 
+pytestmark = pytest.mark.every_backend
+
 TEXT = """\
 the plan trains weights of the model 'rounded' that can receive no gradient:
 

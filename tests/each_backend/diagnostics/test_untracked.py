@@ -15,6 +15,8 @@ from keras import layers, ops
 import frostline as fl
 from helpers.small_models import SEED
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 
 

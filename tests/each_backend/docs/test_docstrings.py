@@ -23,7 +23,7 @@ FENCED = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 def parameters() -> list[Any]:
     """The modules with examples; the demo's models are the same on each backend."""
     return [
-        pytest.param(name, marks=pytest.mark.one_backend if name.startswith("frostline.demo.") else ())
+        pytest.param(name, marks=() if name.startswith("frostline.demo.") else pytest.mark.every_backend)
         for name in docstrings.with_examples()
         if name not in docstrings.WITHOUT_KERAS
     ]
@@ -42,7 +42,6 @@ def test_docstrings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             pytest.skip(f"a package of the extra `demo` is absent: {error}")
 
 
-@pytest.mark.one_backend
 def test_examples_are_found() -> None:
     found = set(docstrings.with_examples())
     assert len(found) >= 15

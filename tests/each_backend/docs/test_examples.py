@@ -29,6 +29,7 @@ def test_there_is_a_loop_for_this_backend() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.every_backend
 def test_an_example_runs(
     script: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -39,6 +40,7 @@ def test_an_example_runs(
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.every_backend
 def test_what_the_custom_loop_prints(capsys: pytest.CaptureFixture[str]) -> None:
     """The same on every backend, but for the losses, which fall."""
     runpy.run_path(str(EXAMPLES / f"custom_loop_{HERE}.py"), run_name="__main__")

@@ -5,11 +5,7 @@ from __future__ import annotations
 import importlib.util
 from types import ModuleType
 
-import pytest
-
 from helpers.folders import DOCS
-
-pytestmark = pytest.mark.one_backend
 
 
 def maker() -> ModuleType:

@@ -37,6 +37,8 @@ from helpers.small_models import (
     two_dense,
 )
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 
 UNKNOWN = "ValueError: Unknown variable"

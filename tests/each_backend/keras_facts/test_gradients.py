@@ -32,6 +32,8 @@ from helpers.small_models import (
     unused_layer,
 )
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 
 

@@ -33,6 +33,8 @@ from helpers.small_models import (
     two_dense,
 )
 
+pytestmark = pytest.mark.every_backend
+
 # --- batch normalization ----------------------------------------------------------------------
 
 

@@ -24,6 +24,8 @@ from helpers.layer_checks import (
     train_beside_twin,
 )
 
+pytestmark = pytest.mark.every_backend
+
 # --- training ---------------------------------------------------------------------------------
 
 

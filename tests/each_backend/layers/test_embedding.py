@@ -28,6 +28,8 @@ from helpers.layer_checks import (
 )
 from helpers.word_vectors import TABLE, WORDS
 
+pytestmark = pytest.mark.every_backend
+
 ROWS, WIDTH = 7, 3
 
 

@@ -29,6 +29,8 @@ from helpers.layer_checks import (
     train_beside_twin,
 )
 
+pytestmark = pytest.mark.every_backend
+
 every_way = pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 SHAPE = (3, 4)
 

@@ -30,7 +30,6 @@ def test_words_of_a_file(tmp_path: Path) -> None:
     assert vectors.matrix.tobytes() == TABLE.tobytes()
 
 
-@pytest.mark.one_backend
 def test_a_header_is_told_from_a_vector_of_one_number(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     for text, words, width in (
@@ -44,7 +43,6 @@ def test_a_header_is_told_from_a_vector_of_one_number(tmp_path: Path) -> None:
         assert (vectors.words, vectors.matrix.shape[1]) == (words, width)
 
 
-@pytest.mark.one_backend
 def test_a_vocabulary_orders_the_rows_and_tells_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text(WORDS, encoding="utf-8")
@@ -58,7 +56,6 @@ def test_a_vocabulary_orders_the_rows_and_tells_what_is_missing(tmp_path: Path) 
     assert [tuple(v.shape) for v in layer.trainable_variables] == [(2, 3)]
 
 
-@pytest.mark.one_backend
 def test_numbers_are_read_without_a_python_object_each(tmp_path: Path) -> None:
     """The most memory that reading takes is little more than that of the matrix."""
     import tracemalloc
@@ -146,7 +143,6 @@ TEXTS: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("name", TEXTS)
 def test_damaged_word_vectors(name: str, tmp_path: Path) -> None:
     content, expected = TEXTS[name]
@@ -157,7 +153,6 @@ def test_damaged_word_vectors(name: str, tmp_path: Path) -> None:
     assert full_text(caught.value) == expected.format(path=repr(str(path)))
 
 
-@pytest.mark.one_backend
 def test_vocabularies_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text(WORDS, encoding="utf-8")

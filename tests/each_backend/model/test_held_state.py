@@ -14,6 +14,8 @@ import frostline as fl
 from frostline.errors import ModelError, ResumeError, VerificationError
 from helpers.interrupted_runs import Interrupt, Interrupted
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="variables of TensorFlow")
 HEAD = fl.Plan().train("head/**")

@@ -27,9 +27,9 @@ each_dtype = pytest.mark.parametrize(
     [
         ("float64", "float64"),
         ("bfloat16", "bfloat16"),
-        pytest.param("float16", "float16", marks=pytest.mark.one_backend),
-        pytest.param("mixed_float16", "float32", marks=pytest.mark.one_backend),
-        pytest.param("mixed_bfloat16", "float32", marks=pytest.mark.one_backend),
+        ("float16", "float16"),
+        ("mixed_float16", "float32"),
+        ("mixed_bfloat16", "float32"),
     ],
 )
 
@@ -82,6 +82,7 @@ def test_parts_train_in_the_dtype_of_their_weight(policy: str, dtype: str, via: 
 
 @each_via
 @each_dtype
+@pytest.mark.every_backend
 def test_every_file_gives_the_bits_back(policy: str, dtype: str, via: Any, tmp_path: Path) -> None:
     with doubles():
         model, run = trained(policy, via)
@@ -130,6 +131,7 @@ def test_parts_that_half_precision_rounds_away_are_in_a_delta_all_the_same(tmp_p
 
 
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+@pytest.mark.every_backend
 def test_a_weight_that_jax_holds_in_32_bits_has_parts_in_32_bits(tmp_path: Path) -> None:
     """Without 64 bits JAX makes float32 of float64, and Keras's variable says float64 all the same."""
     model, run = trained("float64", fl.LowRank(1, seed=1))

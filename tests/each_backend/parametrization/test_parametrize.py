@@ -156,6 +156,7 @@ def test_an_exported_model_predicts_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="writes a TensorFlow checkpoint")
+@pytest.mark.every_backend
 def test_a_checkpoint_of_tensorflow_brings_the_weights_back(tmp_path: Path) -> None:
     import tensorflow as tf
 

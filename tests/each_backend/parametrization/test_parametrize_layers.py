@@ -22,6 +22,7 @@ BACKEND = keras.backend.backend()
 # --- where else a weight can be -----------------------------------------------------------------
 
 
+@pytest.mark.every_backend
 def test_a_tied_table_trains_its_rows_through_both_uses() -> None:
     """Lookup and logits of a ReversibleEmbedding, its mask, its soft cap: as the whole table's step."""
 
@@ -210,6 +211,7 @@ def test_a_mask_holds_its_true_elements_alone() -> None:
     assert fl.inventory(model).by_address["mask/kernel"].targets[0][1].shape == (MASK.sum(),)
 
 
+@pytest.mark.every_backend
 def test_ids_out_of_range_are_not_taken_for_rows() -> None:
     """What a plain table says of them, the parametrized one says: NaN on JAX, an error elsewhere."""
     for rows in ([4], [1, 3]):

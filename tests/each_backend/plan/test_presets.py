@@ -97,7 +97,6 @@ def test_linear_probe() -> None:
     assert trained(model, fl.linear_probe("encoder/block_2/**")) == weights_in(model, "encoder/block_2")
 
 
-@pytest.mark.one_backend
 def test_bitfit() -> None:
     """Every bias, those of attention and the shift of normalizations included, and the head."""
     model = transformer(1)
@@ -145,14 +144,12 @@ FINDS: dict[str, tuple[tuple[str, ...], list[str]]] = {
 }
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("case", FINDS)
 def test_blocks_are_found_by_name(case: str) -> None:
     names, expected = FINDS[case]
     assert find_blocks(inventory(flat(names))) == [f"{name}/**" for name in expected]
 
 
-@pytest.mark.one_backend
 def test_blocks_one_and_ten_are_kept_apart() -> None:
     """Glob `block_1_*` is not of `block_10_...`."""
     model = flat(("block_1_dense", "block_2_dense", "block_10_dense"))
@@ -160,7 +157,6 @@ def test_blocks_one_and_ten_are_kept_apart() -> None:
     assert trained(model, plan) == weights_in(model, "block_2_dense", "block_10_dense", "predictions")
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("prefix", "blocks"), [("part_", "encoder/part_*"), ("b", "**/b[0-9]"), ("b", "encoder/b*")]
 )
@@ -195,7 +191,6 @@ def test_layerwise_decay_has_the_factors_of_timm(count: int, decay: float, least
     assert found == {}
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("lowest", [0.001, 0.1, 1.0])
 def test_discriminative_rates_are_geometric(lowest: float) -> None:
     model = transformer(3)
@@ -226,7 +221,6 @@ def test_rates_hold_in_training() -> None:
 # --- schedules --------------------------------------------------------------------------------
 
 
-@pytest.mark.one_backend
 def test_lp_ft() -> None:
     model = transformer()
     schedule = fl.lp_ft(probe=2, finetune=3, lr=0.01, head="head/**")
@@ -266,7 +260,6 @@ def test_gradual_unfreezing(build: Callable[[], keras.Model]) -> None:
         assert set(phase.verification.of("intact")) == all_weights(model) - allowed
 
 
-@pytest.mark.one_backend
 def test_gradual_unfreezing_is_plain_rules() -> None:
     model = transformer(2, "part_")
     schedule = fl.gradual_unfreezing(model, epochs=2, blocks="encoder/part_*", head="head/**")
@@ -285,7 +278,6 @@ def test_gradual_unfreezing_is_plain_rules() -> None:
 MEND = "  fix:      say which layers are blocks: blocks='encoder/block_*'"
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("preset", [fl.layerwise_lr_decay, fl.discriminative, fl.gradual_unfreezing])
 def test_a_network_without_blocks(preset: Callable[..., Any]) -> None:
     model = flat(("one", "two"))
@@ -297,7 +289,6 @@ def test_a_network_without_blocks(preset: Callable[..., Any]) -> None:
     )
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("count", [0, -1, 4, 1.0, "2"])
 def test_a_count_of_blocks_that_are_not_there(count: Any) -> None:
     assert message_of(PlanError, lambda: fl.last_blocks(transformer(), count)) == (
@@ -307,7 +298,6 @@ def test_a_count_of_blocks_that_are_not_there(count: Any) -> None:
     )
 
 
-@pytest.mark.one_backend
 def test_last_blocks_of_a_network_without_blocks() -> None:
     assert message_of(PlanError, lambda: fl.last_blocks(flat(("one",)), 1)) == (
         "cannot train the last 1 blocks of the model 'flat'.\n"
@@ -316,7 +306,6 @@ def test_last_blocks_of_a_network_without_blocks() -> None:
     )
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("decay", "least"), [(0, 0.0), (1.1, 0.0), (0.5, -0.1), (0.5, 2.0), (float("nan"), 0.0)]
 )
@@ -328,7 +317,6 @@ def test_a_decay_out_of_range(decay: float, least: float) -> None:
     )
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("lowest", [0, -0.1, 1.5, float("nan")])
 def test_a_lowest_rate_out_of_range(lowest: float) -> None:
     assert message_of(PlanError, lambda: fl.discriminative(transformer(1), lowest)) == (
@@ -336,7 +324,6 @@ def test_a_lowest_rate_out_of_range(lowest: float) -> None:
     )
 
 
-@pytest.mark.one_backend
 def test_phases_of_no_epochs() -> None:
     text = "the number of epochs is out of range.\n  received: 0\n  expected: a whole number from 1 up"
     assert message_of(PlanError, lambda: fl.lp_ft(probe=0)) == text

@@ -77,7 +77,6 @@ def rules(draw: st.DrawFn, shape: tuple[int, int]) -> tuple[str, dict[str, Any],
 MODEL = two_dense()
 
 
-@pytest.mark.one_backend
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(rules((4, 3)), min_size=1, max_size=5), st.sampled_from(("train", "freeze")))
 def test_rules_add_and_take_away(drawn: list[tuple[str, dict[str, Any], np.ndarray]], default: Any) -> None:
@@ -120,7 +119,6 @@ def test_every_way_to_say_it_is_a_parametrization_with_a_path(
     assert decision.trained_elements == sum(np.prod(s) for s in trained_shapes(model))
 
 
-@pytest.mark.one_backend
 def test_added_elements_take_the_most_structured_form() -> None:
     model = words()
 
@@ -165,7 +163,6 @@ def test_the_table_and_the_data_say_it() -> None:
     assert resolution.optimizer_memory("adam") == 98 * 8
 
 
-@pytest.mark.one_backend
 def test_a_rule_that_adds_nothing_is_noted() -> None:
     plan = fl.Plan().train("**").train(KERNEL, rows=[1])
     assert plan.resolve(two_dense()).notes == (

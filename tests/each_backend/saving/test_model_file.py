@@ -33,7 +33,7 @@ from helpers.small_models import (
     two_dense,
 )
 
-pytestmark = pytest.mark.eager
+pytestmark = [pytest.mark.every_backend, pytest.mark.eager]
 
 
 class Unregistered(Shift):

@@ -187,6 +187,7 @@ def test_other_dtypes(policy: str) -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.every_backend
 def test_a_reversible_table_grows_with_its_head(tied: bool, tmp_path: Path) -> None:
     model = made(lambda: logits_model(tied))
     larger, plan = fl.grow_embedding(model, "tokens/embeddings", rows=NEW, initializer=[[1], [2, 3], [4]])

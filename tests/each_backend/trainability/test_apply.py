@@ -40,6 +40,8 @@ from helpers.small_models import (
     two_dense,
 )
 
+pytestmark = pytest.mark.every_backend
+
 Build = Callable[[], keras.Model]
 MODELS = [two_dense, sequential, subclassed, custom_block, nested_dropout, batch_norm, attention]
 

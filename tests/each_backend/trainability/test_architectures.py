@@ -77,10 +77,10 @@ def _zeros_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def probed() -> list[Any]:
-    """All of them: three on each backend, and the others on one; one of these PyTorch does not have."""
-    each = {"MobileNetV2", "NASNetMobile", "ResNet50V2", "VGG16"}
+    """All of them; in `make test` two on each backend, of which one PyTorch does not have."""
+    each = {"NASNetMobile", "ResNet50V2"}
     return [
-        pytest.param(name, marks=() if name in each else pytest.mark.one_backend) for name in sorted(SIDES)
+        pytest.param(name, marks=pytest.mark.every_backend if name in each else ()) for name in sorted(SIDES)
     ]
 
 
@@ -128,7 +128,6 @@ def test_addresses_are_these(build: Callable[[], keras.Model]) -> None:
     assert {id(w.variable) for w in inventory(model)} == {id(v) for v in model.variables}
 
 
-@pytest.mark.one_backend
 @structures
 def test_addresses_do_not_depend_on_the_name_of_the_root(build: Callable[[], keras.Model]) -> None:
     first, second = build(), build()  # Keras numbers the second
@@ -137,7 +136,6 @@ def test_addresses_do_not_depend_on_the_name_of_the_root(build: Callable[[], ker
     assert addresses(first) == addresses(second)
 
 
-@pytest.mark.one_backend
 @structures
 def test_every_alias_picks_the_weight(build: Callable[[], keras.Model]) -> None:
     model = build()
@@ -147,7 +145,6 @@ def test_every_alias_picks_the_weight(build: Callable[[], keras.Model]) -> None:
             assert [d.weight.address for d in trained] == [weight.address]
 
 
-@pytest.mark.one_backend
 def test_addresses_are_equal_in_another_process() -> None:
     """Where Keras has counted through other names, and Python hashes by another seed."""
     code = (

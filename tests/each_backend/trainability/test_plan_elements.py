@@ -26,7 +26,7 @@ from helpers.checks import (
 from helpers.element_plans import KERNEL, PLAN, refused, trained_shapes, words
 from helpers.small_models import attention, compiled, data_for, two_dense
 
-pytestmark = pytest.mark.eager
+pytestmark = [pytest.mark.every_backend, pytest.mark.eager]
 
 
 # There and back -----------------------------------------------------------------------------------

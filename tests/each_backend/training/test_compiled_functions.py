@@ -12,6 +12,8 @@ import frostline as fl
 from helpers.checks import frostline_fit
 from helpers.small_models import batch_norm, compiled, fit, two_dense
 
+pytestmark = pytest.mark.every_backend
+
 ONLY_B = fl.Plan().train("b/**")
 
 

@@ -146,6 +146,7 @@ def test_modes_and_flags_follow_the_plan() -> None:
 @pytest.mark.parametrize(
     "given", ["adam", {"class_name": "SGD", "config": {"learning_rate": 0.5}}, keras.optimizers.Lion(0.1)]
 )
+@pytest.mark.every_backend
 def test_an_optimizer_is_found_as_compile_finds_it(given: Any) -> None:
     model = two_dense()
     before = values(model)
@@ -170,6 +171,7 @@ def test_a_model_may_be_compiled_with_it_later() -> None:
     assert set(fl.verify(model, before, PLANS[2]).of("trained")) == {"a/kernel", "b/kernel"}
 
 
+@pytest.mark.every_backend
 def test_the_optimizer_of_a_compiled_model_may_be_given() -> None:
     model = compiled(two_dense(), optimizer=keras.optimizers.Adam(0.05))
     mine = fl.optimizer_for(model, ONLY_B, model.optimizer)
@@ -185,6 +187,7 @@ def test_the_optimizer_of_a_compiled_model_may_be_given() -> None:
 
 @on_tensorflow
 @pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
+@pytest.mark.every_backend
 def test_frostline_a_stale_tf_function_moves_nothing(xla: bool) -> None:
     """One traced under an earlier plan knows the weights of that plan alone; without XLA it says so."""
     model = square_layers()
@@ -234,6 +237,7 @@ def test_frostline_a_jitted_step_follows_the_plan() -> None:
 
 
 @on_jax
+@pytest.mark.every_backend
 def test_a_state_that_was_not_written_back_is_noticed() -> None:
     model, mine = two_dense(), keras.optimizers.Adam(0.05)
     fl.optimizer_for(model, ONLY_B, mine)

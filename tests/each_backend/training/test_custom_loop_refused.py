@@ -24,6 +24,8 @@ from helpers.small_models import (
     two_dense,
 )
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="stateless_apply is JAX's")
 

@@ -37,6 +37,8 @@ from helpers.small_models import (
     two_dense,
 )
 
+pytestmark = pytest.mark.every_backend
+
 ONLY_B = fl.Plan().train("b/**")
 B = {"b/kernel", "b/bias"}
 

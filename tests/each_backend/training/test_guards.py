@@ -174,6 +174,7 @@ def test_statistics_flagged_by_hand_are_seen() -> None:
     assert moved_by(model, lambda: frostline_fit(model, ONLY_B)) == B
 
 
+@pytest.mark.every_backend
 def test_a_schedule_is_guarded_too() -> None:
     model = compiled(square_layers())
     before = values(model)

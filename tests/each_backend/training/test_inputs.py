@@ -22,6 +22,8 @@ from helpers.checks import all_weights, changed, same_arrays, values, weights_in
 from helpers.custom_step import custom_step
 from helpers.small_models import compiled, square_layers, two_dense
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 SCHEDULE = Schedule(
     Plan().train("b/**"), (Phase("head", epochs=1), Phase("all", epochs=2, lr=0.5).train("**"))

@@ -12,6 +12,8 @@ import frostline as fl
 from frostline.errors import NotFiniteError
 from helpers.small_models import compiled, data_for, two_dense
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 ONLY_B = fl.Plan().train("b/**")
 SAMPLES = 24

@@ -14,6 +14,8 @@ from keras import ops
 import frostline as fl
 from frostline.errors import NotFiniteError, VerificationError
 
+pytestmark = pytest.mark.every_backend
+
 STEEP: dict[str, Callable[[Any], Any]] = {
     "sqrt": lambda gap: ops.sqrt(ops.sum(ops.square(gap), axis=-1, keepdims=True)),
     "power": lambda gap: ops.power(ops.sum(ops.square(gap), axis=-1, keepdims=True), 0.25),

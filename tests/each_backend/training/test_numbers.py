@@ -43,7 +43,7 @@ from helpers.numpy_training import (
     values_of,
 )
 
-pytestmark = pytest.mark.optimized
+pytestmark = [pytest.mark.every_backend, pytest.mark.optimized]
 
 BACKEND = keras.backend.backend()
 on_torch = pytest.mark.skipif(BACKEND != "torch", reason="compares with torch.optim")

@@ -13,7 +13,10 @@ from keras import layers, ops
 import frostline as fl
 from frostline.errors import NoGradientError
 
-pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist")  # Keras on TensorFlow and PyTorch
+pytestmark = [
+    pytest.mark.every_backend,
+    pytest.mark.filterwarnings("ignore:Gradients do not exist"),
+]  # Keras on TensorFlow and PyTorch
 
 ON_JAX = keras.backend.backend() == "jax"
 """Only there a weight without a gradient gets one of zeros, so that decay moves it."""
@@ -242,7 +245,9 @@ def test_gradients_of_an_earlier_training_are_no_evidence_for_this_one() -> None
 
 def test_where_nobody_can_look_the_slots_of_an_earlier_training_claim_nothing() -> None:
     model = opened_and_shut()
-    run = fl.fit(model, fl.Plan().train("**"), batches(), epochs=1, steps_per_epoch=2, shuffle=False, verbose=0)
+    run = fl.fit(
+        model, fl.Plan().train("**"), batches(), epochs=1, steps_per_epoch=2, shuffle=False, verbose=0
+    )
     unknown = next(line for line in str(run).splitlines() if line.startswith("not known"))
     assert "b/kernel" in unknown
     assert ("a/kernel" in unknown) is ON_JAX
@@ -254,7 +259,9 @@ def test_what_a_second_phase_begins_to_train_has_slots_of_its_own() -> None:
     model.build((None, 3))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     phases = fl.Phase("head", epochs=1).train("b/**"), fl.Phase("all", epochs=1).train("**")
-    run = fl.fit(model, fl.Schedule(fl.Plan(), phases), batches(), steps_per_epoch=2, shuffle=False, verbose=0)
+    run = fl.fit(
+        model, fl.Schedule(fl.Plan(), phases), batches(), steps_per_epoch=2, shuffle=False, verbose=0
+    )
     assert "not known" not in str(run)
 
 

@@ -27,7 +27,7 @@ from helpers.parametrized_models import (
     train,
 )
 
-pytestmark = pytest.mark.optimized
+pytestmark = [pytest.mark.every_backend, pytest.mark.optimized]
 
 BITS = np.uint32
 

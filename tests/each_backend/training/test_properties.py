@@ -17,7 +17,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -236,7 +235,6 @@ def planned_models(draw: st.DrawFn) -> tuple[Inventory, keras.Model, fl.Plan]:
     return held, model, draw(plans(held, elements=True))
 
 
-@pytest.mark.one_backend
 @every
 @given(planned_models())
 def test_a_plan_survives_yaml_and_json(drawn: tuple[Inventory, keras.Model, fl.Plan]) -> None:

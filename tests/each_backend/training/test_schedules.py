@@ -320,6 +320,7 @@ def test_steps_that_end_with_an_epoch_have_all_of_it() -> None:
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has it on TF and JAX only")
 @pytest.mark.parametrize(("steps", "taken"), [(2, 2), (3, 4), (6, 6)])
+@pytest.mark.every_backend
 def test_steps_executed_at_once(steps: int, taken: int) -> None:
     """A phase ends with the execution that holds its last step, and says so where that is a later one."""
     model, other = square_layers(), square_layers()

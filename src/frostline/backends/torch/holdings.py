@@ -188,7 +188,7 @@ def keep(layer: Any) -> Callable[[], None]:
 
 
 def _is_memory(name: str, value: Any) -> bool:
-    """Whether an attribute of a Keras layer may be memory of the user's: Keras has its own, and changes it."""
+    """Whether an attribute of a Keras layer may be memory of the user's: Keras changes its own."""
     return name != "built" and not name.startswith("_") and isinstance(value, _NUMBERS | torch.Tensor)
 
 

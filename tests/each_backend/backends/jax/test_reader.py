@@ -21,6 +21,8 @@ from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
 from frostline.graph.reader import Argument, Computation, ReadVariable
 
+pytestmark = pytest.mark.every_backend
+
 X = jnp.linspace(0.1, 1.0, 3)
 
 

@@ -18,6 +18,8 @@ from frostline.backends.dispatch import measure, trace
 from frostline.graph.flow import Flow
 from frostline.graph.reader import Computation, ReadVariable
 
+pytestmark = pytest.mark.every_backend
+
 ONE: dict[str, Callable[[Any], Any]] = {
     "abs": tf.abs,
     "argmax": lambda x: tf.argmax(x, axis=1),

@@ -29,6 +29,8 @@ from helpers import small_models
 from helpers.tensorflow_traces import about
 from helpers.traces import leaves, nodes, standings
 
+pytestmark = pytest.mark.every_backend
+
 X = tf.constant(np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3))
 
 

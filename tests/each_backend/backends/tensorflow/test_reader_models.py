@@ -16,6 +16,8 @@ from helpers import small_models
 from helpers.tensorflow_traces import about
 from helpers.traces import leaves, standings
 
+pytestmark = pytest.mark.every_backend
+
 
 def recurrent() -> keras.Model:
     inputs = keras.Input((6,), dtype="int32")

@@ -18,6 +18,8 @@ from frostline.backends.dispatch import measure, trace
 from helpers.torch_traces import asked, parameter
 from helpers.traces import standings
 
+pytestmark = pytest.mark.every_backend
+
 BY_NAME = (
     "abs",
     "acos",

@@ -28,6 +28,8 @@ from helpers import small_models
 from helpers.torch_traces import asked, parameter
 from helpers.traces import leaves, nodes, standings
 
+pytestmark = pytest.mark.every_backend
+
 X = torch.linspace(-1.0, 1.0, 6).reshape(2, 3)
 
 

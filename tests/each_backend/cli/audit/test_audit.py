@@ -25,6 +25,7 @@ BACKEND = keras.backend.backend()
 # What it prints -----------------------------------------------------------------------------------
 
 
+@pytest.mark.every_backend
 def test_a_good_model(run: Runner) -> None:
     done = run("audit", "mine:good", *FROM_MODULE)
     assert (done.code, done.err) == (0, "")
@@ -93,7 +94,6 @@ def test_a_weight_that_does_not_train_fails_whatever_the_severity(run: Runner) -
     assert "  route: features/kernel > features > off > head > loss\n" in done.out
 
 
-@pytest.mark.one_backend
 def test_help_is_quick_and_names_every_option() -> None:
     command = Path(sys.executable).with_name("frostline")
     began = os.times().children_user

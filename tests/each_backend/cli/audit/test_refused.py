@@ -168,6 +168,7 @@ def test_code_of_the_user_that_fails_is_named_with_its_line(run: Runner) -> None
     )
 
 
+@pytest.mark.every_backend
 def test_a_model_that_cannot_take_the_data_is_named_with_its_line(run: Runner) -> None:
     message = run.fails("audit", "mine:odd", *FROM_MODULE)
     assert message.startswith(
@@ -176,7 +177,6 @@ def test_a_model_that_cannot_take_the_data_is_named_with_its_line(run: Runner) -
     assert f"(mine.py:{line_of('return ops.reshape(self.head(x), (7, -1))')})" in message
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "words", [("--severity", "fatal"), ("--samples", "0"), ("--samples", "few"), ("--sverity", "note"), ()]
 )

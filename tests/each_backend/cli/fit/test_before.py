@@ -59,6 +59,7 @@ def test_an_estimate_leaves_the_model_as_it_was(source: str) -> None:
     assert all(one.step > 0 for one in estimated.phases)
 
 
+@pytest.mark.every_backend
 def test_an_estimate_fails_as_the_run_would() -> None:
     write(compile=None)
     with pytest.raises(RunConfigError):

@@ -126,7 +126,6 @@ def test_a_run_without_a_whole_epoch_begins_anew_with_any_settings(run: Runner) 
     assert run("fit", "run.yaml").code == 0
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["run.yaml", "plan.yaml", "log.txt", "plan.mask-mine.npy"])
 def test_files_of_the_users_under_names_of_a_runs_are_not_touched(run: Runner, name: str) -> None:
     write()
@@ -136,7 +135,6 @@ def test_files_of_the_users_under_names_of_a_runs_are_not_touched(run: Runner, n
     assert Path("out", name).read_text() == "mine"
 
 
-@pytest.mark.one_backend
 def test_a_run_does_not_remove_what_it_reads(run: Runner) -> None:
     write()
     assert run("fit", "run.yaml").code == 0
@@ -146,7 +144,6 @@ def test_a_run_does_not_remove_what_it_reads(run: Runner) -> None:
     assert Path("out/model.keras").read_bytes() == model
 
 
-@pytest.mark.one_backend
 def test_what_a_user_put_into_a_runs_folder_stays(run: Runner) -> None:
     write()
     assert run("fit", "run.yaml").code == 0
@@ -158,7 +155,6 @@ def test_what_a_user_put_into_a_runs_folder_stays(run: Runner) -> None:
     assert Path("out/checkpoints/finished/paper.tex").read_text() == "mine"
 
 
-@pytest.mark.one_backend
 def test_a_folder_by_the_name_of_a_result_stays(run: Runner) -> None:
     write()
     assert run("fit", "run.yaml").code == 0

@@ -151,7 +151,6 @@ def test_a_class_in_a_module_of_ones_own_is_found(run: Runner) -> None:
     assert run(*checked).code == 0
 
 
-@pytest.mark.one_backend
 def test_what_was_written_is_held_against_the_model(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
     model.save(tmp_path / "m.keras")
@@ -162,7 +161,6 @@ def test_what_was_written_is_held_against_the_model(tmp_path: Path) -> None:
     assert "head/bias" in str(caught.value.received)
 
 
-@pytest.mark.one_backend
 def test_a_delta_that_cannot_be_read_again_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

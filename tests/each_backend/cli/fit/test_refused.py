@@ -167,6 +167,7 @@ MISUSE: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", first_on_each(MISUSE))
+@pytest.mark.every_backend
 def test_what_cannot_run(run: Runner, folder: Path, case: str) -> None:
     changes, expected = MISUSE[case]
     np.savez("wide.npz", x=np.zeros((4, 4), "float32"), y=np.array([0, 1, 7, 2]))
@@ -188,6 +189,7 @@ def test_numbers_that_are_none_stop_the_run(run: Runner) -> None:
     assert "failed: the loss of the model 'net' is NaN or infinite" in Path("out/log.txt").read_text()
 
 
+@pytest.mark.every_backend
 def test_code_of_the_user_that_fails_is_named_and_kept_in_the_log(run: Runner) -> None:
     write(**compiled(loss="mine:broken"))
     done = run("fit", "run.yaml")

@@ -35,7 +35,6 @@ def test_its_passing_example_passes(rule: AuditRule) -> None:
     assert found(rule, rule.passing()) == []
 
 
-@pytest.mark.one_backend
 def test_it_has_a_code_a_name_a_severity_and_a_file_of_its_own(rule: AuditRule) -> None:
     assert re.fullmatch(r"FL[1-5]\d\d", rule.code)
     assert re.fullmatch(r"[a-z]+(-[a-z]+){1,4}", rule.name)
@@ -44,13 +43,11 @@ def test_it_has_a_code_a_name_a_severity_and_a_file_of_its_own(rule: AuditRule) 
     assert file == f"{rule.code.lower()}_{rule.name.replace('-', '_')}"
 
 
-@pytest.mark.one_backend
 def test_it_says_what_it_does_and_why(rule: AuditRule) -> None:
     lines = rule.text().splitlines()
     assert [line for line in lines if line in HEADINGS] == list(HEADINGS)
 
 
-@pytest.mark.one_backend
 def test_codes_and_names_are_unique() -> None:
     every = all_rules()
     assert len({rule.code for rule in every}) == len({rule.name for rule in every}) == len(every)

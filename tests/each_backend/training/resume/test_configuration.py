@@ -347,6 +347,7 @@ def sources(tell: Callable[[Any], list[str]]) -> None:
         assert tell(lambda n: tf_dataset(2, float(n))) == ["y/of/0/map_func/closure scale: 3.0, was 2.0"]
 
 
+@pytest.mark.every_backend
 def test_sources_of_data_are_told_apart() -> None:
     model = stepped()
 
@@ -359,6 +360,7 @@ def test_sources_of_data_are_told_apart() -> None:
     sources(tell)
 
 
+@pytest.mark.every_backend
 def test_what_cannot_be_told_is_noted() -> None:
     assert told(stepped(), y=iter([1]))["not compared"] == [
         "y: what an object of builtins.list_iterator holds"
@@ -369,6 +371,7 @@ def test_what_cannot_be_told_is_noted() -> None:
     assert told(model)["not compared"] == ["loss/closure beta: the value of a variable"]
 
 
+@pytest.mark.every_backend
 def test_another_teacher_is_named() -> None:
     def distilled(shift: float) -> keras.Model:
         teacher = keras.Sequential([keras.Input((3,)), layers.Dense(1, kernel_initializer="zeros")])

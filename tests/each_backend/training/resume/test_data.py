@@ -26,6 +26,8 @@ from helpers.interrupted_runs import (
 )
 from helpers.small_models import SEED
 
+pytestmark = pytest.mark.every_backend
+
 
 class Shuffled(keras.utils.PyDataset):
     """Draws its order with a generator of its own, and noise with NumPy's."""

@@ -149,6 +149,7 @@ def test_without_a_guard(tmp_path: Path) -> None:
     assert require_interruptible(fit, tmp_path, some_moments(4)).receipt is None
 
 
+@pytest.mark.every_backend
 def test_weights_that_nobody_seeded(tmp_path: Path) -> None:
     """A run killed in its first epoch too begins with the weights and the order it had begun with."""
     runs = []
