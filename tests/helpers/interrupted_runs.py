@@ -163,6 +163,8 @@ def require_interruptible(
         one, other = (r.receipt.to_data() for r in (run, expected))
         for told in (one, other):
             told |= {"started": "", "seconds": 0, "blake3": ""}
+            # Said where a run goes on, and only there.
+            assert all(said.startswith("callbacks: ") for said in told.pop("not_compared", ()))
             for fingerprint in (told["after"], *(phase["after"] for phase in told["phases"])):
                 # Metrics of an epoch that ended in another process.
                 for address in [a for a, digest in fingerprint.items() if digest["role"] == "metric"]:

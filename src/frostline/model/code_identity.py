@@ -12,6 +12,7 @@ import enum
 import functools
 import inspect
 import json
+import os
 import random
 import re
 import sys
@@ -231,6 +232,8 @@ class Description:
                 self.gap(at, f"the code of {name}, imported when it runs") if tree is None else {"tree": tree}
             )
             imported[f"import {name}"] = {"code": told}
+        for what in _read_outside(code, names):
+            self.gap(at, what)
         return {"code": code_data(code), **self.items(pairs, at), **imported}
 
     def _generator(self, generator: GeneratorType[Any, Any, Any], at: str) -> Any:
@@ -479,6 +482,25 @@ def _own_imports(code: CodeType, package: str) -> list[tuple[str, str]]:
         if file is not None and not _INSTALLED.search(file):
             found[name] = file
     return list(found.items())
+
+
+def _read_outside(code: CodeType, names: Mapping[str, Any]) -> list[str]:
+    """Say what code reads that is no part of the program: its environment, files."""
+    wanted, read = globals_read(code), attributes_read(code)
+    used = [names[name] for name in wanted if name in names]
+    through_os = {"environ", "getenv"} & read and any(one is os for one in used)
+    found = []
+    if through_os or any(one is os.environ or one is os.getenv for one in used):
+        found.append("the environment variables that it reads")
+    if ("open" in wanted and "open" not in names) or _READS_FILES & read:
+        found.append("the files that it reads")
+    return found
+
+
+_READS_FILES = frozenset(
+    {"read_text", "read_bytes", "loadtxt", "genfromtxt", "read_csv", "imread", "read_file"}
+)
+"""Methods and functions that read files, by name."""
 
 
 def _file_to_import(name: str) -> str | None:

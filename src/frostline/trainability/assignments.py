@@ -96,8 +96,18 @@ def _writes_of(layer: Any) -> Iterator[tuple[str, list[Any] | None]]:
         for helper in method.helpers(names):
             # Of a function that is not the layer's own, only what shows itself.
             yield from ((name, written) for written in helper.writes() if written is not None)
-        rest = type(layer).__mro__[type(layer).__mro__.index(owner) + 1 :]
-        waiting += [(called, rest if above else type(layer).__mro__) for called, above in method.calls()]
+        waiting += [(called, _classes(type(layer), owner, whose)) for called, whose in method.calls()]
+
+
+def _classes(kind: type, owner: type, whose: str) -> tuple[type, ...]:
+    """Return the classes in which a method is looked up, as `_Method.calls` names them."""
+    order = kind.__mro__
+    if not whose:
+        return order
+    if whose == "super":
+        return order[order.index(owner) + 1 :]
+    named = next((place for place, one in enumerate(order) if one.__name__ == whose), len(order))
+    return order[named:]
 
 
 @cache
@@ -122,8 +132,12 @@ class _Method:
         for node in ast.walk(tree):
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 self._bind(node.targets[0], node.value, self._names)
+            elif isinstance(node, ast.NamedExpr):
+                self._bind(node.target, node.value, self._names)
             elif isinstance(node, ast.For | ast.comprehension):
                 self._bind(node.target, node.iter, self._elements)
+            elif isinstance(node, ast.Call):
+                self._bind_lambda(node)
 
     def _bind(self, target: ast.expr, value: ast.expr, table: dict[str, list[ast.expr]]) -> None:
         if isinstance(target, ast.Name):
@@ -131,10 +145,18 @@ class _Method:
         elif isinstance(target, ast.Tuple):
             called = ast.unparse(value.func) if isinstance(value, ast.Call) else ""
             parts: list[ast.expr] = getattr(value, "elts", [])
+            if called.endswith(".items"):
+                parts = [ast.Constant(None), value]
             if isinstance(value, ast.Call) and called in ("zip", "enumerate"):
                 parts = value.args if called == "zip" else [value, *value.args]
             for one, part in zip(target.elts, parts, strict=False):
                 self._bind(one, part, table)
+
+    def _bind_lambda(self, call: ast.Call) -> None:
+        """Let the arguments of a lambda stand for members of what it is given to map."""
+        if call.args and isinstance(call.args[0], ast.Lambda):
+            for one, value in zip(call.args[0].args.args, call.args[1:], strict=False):
+                self._elements.setdefault(one.arg, []).append(value)
 
     def writes(self) -> Iterator[list[Any] | None]:
         """Yield what each assignment writes to; None where that does not show."""
@@ -148,16 +170,18 @@ class _Method:
                 objects = self._objects(node.func.value, 0)
                 if objects is not None:
                     yield [one for one in objects if isinstance(one, keras.Variable)]
-                elif node.func.attr in _ASSIGNING:
+                elif node.func.attr in _ASSIGNING and node.args:  # a table's takes its columns by name
                     yield None
 
-    def calls(self) -> Iterator[tuple[str, bool]]:
-        """Yield the names of methods of its own that are called, and whether those of the class above."""
+    def calls(self) -> Iterator[tuple[str, str]]:
+        """Yield the methods of its own that are called, with the class: empty, `super`, or its name."""
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner = ast.unparse(node.func.value)
                 if owner == self._self or owner.startswith("super("):
-                    yield node.func.attr, owner != self._self
+                    yield node.func.attr, "" if owner == self._self else "super"
+                elif node.args and ast.unparse(node.args[0]) == self._self:  # `Above.train_step(self, data)`
+                    yield node.func.attr, owner.rpartition(".")[2]
 
     def helpers(self, names: Mapping[str, Any], depth: int = 3) -> Iterator[_Method]:
         """Yield the functions of the user's own that are called by name, with what they are given.
@@ -184,16 +208,40 @@ class _Method:
             return None
         if isinstance(expression, ast.Name):
             return self._named(expression.id, depth)
-        if isinstance(expression, ast.List | ast.Tuple):
-            parts = [self._objects(one, depth + 1) for one in expression.elts]
+        if isinstance(expression, ast.List | ast.Tuple | ast.Dict):
+            held = expression.values if isinstance(expression, ast.Dict) else expression.elts
+            parts = [self._objects(one, depth + 1) for one in held]
             return None if None in parts else [[one for part in parts for one in part or ()]]
         if isinstance(expression, ast.Subscript):
-            return _members(self._objects(expression.value, depth + 1))
+            owners = self._objects(expression.value, depth + 1)
+            return owners if isinstance(expression.slice, ast.Slice) else _members(owners)
+        if isinstance(expression, ast.Call):
+            return self._called(expression, depth)
+        if isinstance(expression, ast.NamedExpr):
+            return self._objects(expression.value, depth + 1)
+        if isinstance(expression, ast.IfExp | ast.BoolOp | ast.BinOp):
+            return self._one_of(_branches(expression), depth)
         if isinstance(expression, ast.Attribute):
             owners = self._objects(expression.value, depth + 1)
             if owners is None:
                 return None
             return [_part(owner, expression.attr) for owner in owners]
+        return None
+
+    def _one_of(self, expressions: list[ast.expr], depth: int) -> list[Any] | None:
+        parts = [self._objects(one, depth + 1) for one in expressions]
+        return None if None in parts else [one for part in parts for one in part or ()]
+
+    def _called(self, call: ast.Call, depth: int) -> list[Any] | None:
+        """Return what a call gives that only passes on what it is given, as `list` does."""
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ("values", "items") and not call.args:
+            return self._objects(call.func.value, depth + 1)
+        name = call.func.id if isinstance(call.func, ast.Name) else ""
+        if name in ("list", "tuple", "reversed", "sorted", "iter", "set") and len(call.args) == 1:
+            return self._objects(call.args[0], depth + 1)
+        if name == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
+            owners = self._objects(call.args[0], depth + 1)
+            return None if owners is None else [_part(owner, str(call.args[1].value)) for owner in owners]
         return None
 
     def _named(self, name: str, depth: int) -> list[Any] | None:
@@ -208,6 +256,13 @@ class _Method:
                     return None
                 found += objects
         return found or None
+
+
+def _branches(expression: ast.IfExp | ast.BoolOp | ast.BinOp) -> list[ast.expr]:
+    """Return the parts of which one, or all, become the value."""
+    if isinstance(expression, ast.IfExp):
+        return [expression.body, expression.orelse]
+    return expression.values if isinstance(expression, ast.BoolOp) else [expression.left, expression.right]
 
 
 def _is_own_function(value: Any) -> bool:

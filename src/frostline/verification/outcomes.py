@@ -47,7 +47,7 @@ _MEANING: dict[Outcome, str] = {
 
 
 MOVED = "its values are others"
-"""What `VariableFinding.why` says of a seed, a metric or layer state that is not as it was."""
+"""What `VariableFinding.why` says of what a layer remembers that is not as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class Verification(Rendered):
         """What else is to be said of what was to train, one line each."""
         why = {f.address: f.why for f in self.findings if f.outcome == "unmoved"}
         lines = [f"did not move: {text}" for text in by_reason(why)]
-        if moving := [f.address for f in self.findings if f.role == "state" and f.why == MOVED]:
+        if moving := [f.address for f in self.findings if f.why == MOVED]:
             lines.append(f"moved, and no plan holds it, since it is a layer's own memory: {listed(moving)}")
         if alone := self._named("decay alone"):
             lines.append(f"moved without a gradient of the loss: {listed(alone)}")

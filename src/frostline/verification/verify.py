@@ -197,8 +197,8 @@ def _rest_intact(address: str, part: str, old: Digest, new: Digest) -> bool:
 def _finding(address: str, old: Digest | None, new: Digest | None, expected: _Expected) -> VariableFinding:
     role = (new or old).role  # type: ignore[union-attr]
     if role in ("seed", "metric", "state"):
-        unlike = old is None or new is None or not old.same_values(new)
-        return VariableFinding(address, role, "state", False, why=MOVED if unlike else "")
+        moved = role == "state" and (old is None or new is None or not old.same_values(new))
+        return VariableFinding(address, role, "state", False, why=MOVED if moved else "")
     if old is None or new is None:
         return VariableFinding(address, role, "missing", True)
     same, part = old.same_values(new), expected.part(address, old, new)

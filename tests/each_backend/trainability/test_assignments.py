@@ -130,6 +130,66 @@ class Backwards(Teacher):
         return logs
 
 
+class ByLists(Teacher):
+    def train_step(self, *arguments: Any) -> Any:
+        logs = super(Teacher, self).train_step(*arguments)
+        for number, slow in enumerate(list(self.target.weights[:])):
+            slow.assign(self.student.weights[number])
+        return logs
+
+
+class ByLambda(Teacher):
+    def train_step(self, *arguments: Any) -> Any:
+        logs = keras.Model.train_step(self, *arguments)
+        keras.tree.map_structure(
+            lambda slow, fast: slow.assign(fast), self.target.weights, self.student.weights
+        )
+        return logs
+
+
+class BySum(Teacher):
+    def train_step(self, *arguments: Any) -> Any:
+        logs = keras.Model.train_step(self, *arguments)
+        for slow in (layer := getattr(self, "target")).trainable_weights + layer.non_trainable_weights:  # noqa: B009
+            slow.assign(slow * 0.5)
+        return logs
+
+
+class ByTable(Teacher):
+    def train_step(self, *arguments: Any) -> Any:
+        logs = keras.Model.train_step(self, *arguments)
+        pairs = {"one": self.target.kernel, "other": self.target.bias}
+        for _, slow in pairs.items():
+            slow.assign(slow * 0.5)
+        return logs
+
+
+class FromAbove(Teacher):
+    def train_step(self, *arguments: Any) -> Any:
+        return Teacher.train_step(self, *arguments)
+
+
+class FromFarAbove(Teacher):
+    def train_step(self, *arguments: Any) -> Any:
+        return super(FromFarAbove, self).train_step(*arguments)  # noqa: UP008
+
+
+class Tables(Base):
+    """Calls what is named as an assignment and is none."""
+
+    def call(self, x: Any) -> Any:
+        frame().assign(column=1)
+        return super().call(x)
+
+
+def frame() -> Any:
+    class Frame:
+        def assign(self, **columns: Any) -> None:
+            """Do nothing."""
+
+    return Frame()
+
+
 def around(layer: Any) -> keras.Model:
     keras.utils.set_random_seed(1)
     return compiled(keras.Sequential([keras.Input((INPUTS,)), layer, layers.Dense(OUTPUTS, name="head")]))
@@ -188,8 +248,17 @@ def test_a_training_step_that_moves_a_teacher() -> None:
     assert found == tuple(f"target/{n} (Teacher.train_step assigns to it)" for n in ("kernel", "bias"))
 
 
-@pytest.mark.parametrize("kind", [ByFunction, ByWeights])
+@pytest.mark.parametrize("kind", [ByFunction, ByWeights, ByLists, ByLambda, BySum, ByTable])
 def test_a_teacher_that_is_moved_by_a_function_or_as_a_whole(kind: type) -> None:
+    (model := kind()).build((None, INPUTS))
+    found = said(compiled(model), fl.Plan().train("student/**"))
+    assert found == tuple(
+        f"target/{n} ({kind.__name__}.train_step assigns to it)" for n in ("kernel", "bias")
+    )
+
+
+@pytest.mark.parametrize("kind", [FromAbove, FromFarAbove])
+def test_a_step_that_a_class_above_has(kind: type) -> None:
     (model := kind()).build((None, INPUTS))
     found = said(compiled(model), fl.Plan().train("student/**"))
     assert found == tuple(
@@ -209,12 +278,13 @@ def test_a_function_that_writes_to_what_trains_is_not_warned_of() -> None:
     [
         (lambda: Base(name="mine"), PLAN),
         (lambda: Counting(name="mine"), PLAN),  # a statistic of a layer in training may move
+        (lambda: Tables(name="mine"), PLAN),  # a method of the same name of something else
         (lambda: Unused(name="mine"), PLAN),  # nothing that training runs
         (lambda: Direct(name="mine"), fl.Plan(default="train")),  # it is not frozen
         (lambda: layers.BatchNormalization(name="mine"), fl.Plan().train("mine/beta").train("head/**")),
         (lambda: layers.Dense(3, name="mine"), fl.Plan().train("mine/bias").train("head/**")),
     ],
-    ids=["plain", "counter", "not called", "trained", "batch norm", "dense"],
+    ids=["plain", "counter", "table", "not called", "trained", "batch norm", "dense"],
 )
 def test_what_is_held_is_not_warned_of(layer: Any, plan: fl.Plan) -> None:
     with warnings.catch_warnings():

@@ -312,7 +312,15 @@ def _identity(state: RunState) -> dict[str, Any]:
     changing = [weight.address for weight in state.moving]
     sources = {name: job.arguments.get(name) for name in ("sample_weight", "validation_data")}
     made_of = configuration(job.model, job.resolutions[0].inventory, {"x": job.x, "y": job.y, **sources})
+    made_of["not compared"] += _callbacks(job.arguments.get("callbacks"))
     return identity(job.model, job.plan, before, parts.over_all, changing, job.data(), arguments, made_of)
+
+
+def _callbacks(given: Any) -> list[str]:
+    """Say that callbacks are not compared: what they hold changes as they work, and some only report."""
+    flat = keras.tree.flatten(getattr(given, "callbacks", given))
+    names = dict.fromkeys(type(one).__name__ for one in flat if one is not None)
+    return [f"callbacks: how {', '.join(names)} are set, and what they do"] if names else []
 
 
 def _rate(model: Any) -> float | None:
