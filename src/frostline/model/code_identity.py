@@ -273,6 +273,8 @@ class Description:
             if is_own(type(one).__module__):
                 settings = own_attributes(one)
             settings = [(n, v) for n, v in settings if n != "training" and _is_no_module(v)]
+            if not values:
+                settings = [(n, v) for n, v in settings if type(v).__name__ not in ("Tensor", "Generator")]
             place = "/".join((at, *name.split("."))) if name else at
             found[name or "module"] = {"class": self.of(type(one), place), **self.items(settings, place)}
             if values:
