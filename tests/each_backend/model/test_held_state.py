@@ -14,8 +14,6 @@ import frostline as fl
 from frostline.errors import ModelError, ResumeError, VerificationError
 from helpers.interrupted_runs import Interrupt, Interrupted
 
-pytestmark = pytest.mark.every_backend
-
 BACKEND = keras.backend.backend()
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="variables of TensorFlow")
 HEAD = fl.Plan().train("head/**")
@@ -110,6 +108,7 @@ def with_vocabulary(terms: list[int]) -> keras.Model:
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras looks up inside a model there alone")
+@pytest.mark.every_backend
 def test_a_vocabulary_is_state_that_nothing_trains(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     model = compiled(with_vocabulary([3, 5, 7]))
@@ -126,6 +125,7 @@ def test_a_vocabulary_is_state_that_nothing_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has JaxLayer on JAX and TensorFlow")
+@pytest.mark.every_backend
 def test_parameters_and_state_in_trees_have_the_names_that_they_have_there(tmp_path: Path) -> None:
     def call(params: Any, state: Any, inputs: Any, training: bool) -> Any:
         moved = {"norm": {"mean": state["norm"]["mean"] * 0.9}} if training else state
@@ -152,6 +152,7 @@ def test_parameters_and_state_in_trees_have_the_names_that_they_have_there(tmp_p
 
 @on_tensorflow
 @pytest.mark.parametrize("where", ["attribute", "module", "list", "mapping"])
+@pytest.mark.every_backend
 def test_a_variable_that_a_layer_holds_is_held_and_proved(where: str, tmp_path: Path) -> None:
     model = compiled(_counting(where))
     (name,) = (w.address for w in fl.inventory(model) if w.is_held)
@@ -213,6 +214,7 @@ def _counting(where: str, *, always: bool = False) -> keras.Model:
 
 
 @on_tensorflow
+@pytest.mark.every_backend
 def test_a_variable_in_a_frozen_layer_is_held_or_ends_the_run() -> None:
     model = compiled(_counting("attribute"))
     run = fl.fit(model, HEAD, *data(3), verbose=0)
@@ -222,6 +224,7 @@ def test_a_variable_in_a_frozen_layer_is_held_or_ends_the_run() -> None:
 
 
 @on_tensorflow
+@pytest.mark.every_backend
 def test_a_killed_run_goes_on_with_such_variables(tmp_path: Path) -> None:
     plan, common = fl.Plan().train("**"), {"epochs": 3, "batch_size": 4, "verbose": 0}
     straight = compiled(_counting("module"))
@@ -240,6 +243,7 @@ def test_a_killed_run_goes_on_with_such_variables(tmp_path: Path) -> None:
 
 @on_tensorflow
 @pytest.mark.parametrize("kind", ["table", "text"])
+@pytest.mark.every_backend
 def test_what_cannot_be_held_is_refused_by_name(kind: str) -> None:
     import tensorflow as tf
 

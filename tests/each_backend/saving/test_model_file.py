@@ -33,7 +33,7 @@ from helpers.small_models import (
     two_dense,
 )
 
-pytestmark = [pytest.mark.every_backend, pytest.mark.eager]
+pytestmark = pytest.mark.eager
 
 
 class Unregistered(Shift):
@@ -109,6 +109,7 @@ def planned(plan: fl.Plan) -> keras.Model:
     return model
 
 
+@pytest.mark.every_backend
 def test_plain_keras_opens_every_file_and_predicts_the_same(tmp_path: Path) -> None:
     """Merged weights; the optimizer where it fits: Keras knows a frozen layer, and not a frozen weight.
 
@@ -134,6 +135,7 @@ def test_plain_keras_opens_every_file_and_predicts_the_same(tmp_path: Path) -> N
             require_alike(model, fl.load_model(path))
 
 
+@pytest.mark.every_backend
 def test_a_file_names_no_backend(tmp_path: Path) -> None:
     """On PyTorch, Keras writes `keras.src.backend.torch`, and no other backend can train with that."""
     for name, plan in (("fits", fl.Plan(default="train")), ("not", fl.Plan().train("*/kernel"))):
@@ -167,6 +169,7 @@ def test_a_model_loaded_uncompiled(tmp_path: Path) -> None:
     assert same(parts(loaded), parts(model))
 
 
+@pytest.mark.every_backend
 def test_a_file_of_keras_itself_is_opened(tmp_path: Path) -> None:
     model = compiled(two_dense(), optimizers.Adam(0.05))
     keras_fit(model)

@@ -22,8 +22,6 @@ from helpers.checks import all_weights, changed, same_arrays, values, weights_in
 from helpers.custom_step import custom_step
 from helpers.small_models import compiled, square_layers, two_dense
 
-pytestmark = pytest.mark.every_backend
-
 BACKEND = keras.backend.backend()
 SCHEDULE = Schedule(
     Plan().train("b/**"), (Phase("head", epochs=1), Phase("all", epochs=2, lr=0.5).train("**"))
@@ -96,6 +94,7 @@ NOISE = (
 
 @pytest.mark.filterwarnings(*NOISE)
 @pytest.mark.parametrize("name", FEEDS)
+@pytest.mark.every_backend
 def test_every_kind_of_data_gives_the_numbers_of_arrays(name: str) -> None:
     given = FEEDS[name]()
     model = compiled(two_dense(), optimizer=keras.optimizers.Adam(0.05))
@@ -231,6 +230,7 @@ MODELS = {"add_loss": with_add_loss, "compute_loss": with_own_loss, "train_step"
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.every_backend
 def test_losses_and_steps_of_ones_own(name: str) -> None:
     """What they give by hand is what a schedule gives: first `b` alone, then all of it."""
     models = [compiled(MODELS[name](), keras.optimizers.SGD(0.05)) for _ in range(2)]
@@ -248,6 +248,7 @@ def test_losses_and_steps_of_ones_own(name: str) -> None:
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="takes minutes; test_training.py compiles there")
+@pytest.mark.every_backend
 def test_a_schedule_with_jit_compile_and_without() -> None:
     model = two_dense()
     # "auto", by which the arrays were trained, compiles on JAX and does not on TensorFlow.

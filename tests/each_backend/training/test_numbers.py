@@ -43,7 +43,7 @@ from helpers.numpy_training import (
     values_of,
 )
 
-pytestmark = [pytest.mark.every_backend, pytest.mark.optimized]
+pytestmark = pytest.mark.optimized
 
 BACKEND = keras.backend.backend()
 on_torch = pytest.mark.skipif(BACKEND != "torch", reason="compares with torch.optim")
@@ -144,6 +144,7 @@ def numpy_fitted(
 
 @settings
 @pytest.mark.parametrize("phases", [TAIL, GROUPS, LATE, AWAY], ids=["tail", "groups", "late", "away"])
+@pytest.mark.every_backend
 def test_training_equals_numpy(setting: Setting, phases: tuple[Phase, ...]) -> None:
     found = fitted(setting, phases)
     assert_frozen_intact(found, phases)
@@ -164,6 +165,7 @@ def test_global_clipnorm_counts_trained_gradients_only(setting: Setting) -> None
 
 
 @settings
+@pytest.mark.every_backend
 def test_training_equals_a_plain_keras_model_of_the_trained_part(setting: Setting) -> None:
     found = fitted(setting, TAIL)
     (x, y), values, whole = data(), start(), network()
@@ -356,6 +358,7 @@ def _optax_group(setting: Setting, group: Group) -> Any:
 @on_jax
 @settings
 @pytest.mark.parametrize("phases", [TAIL, GROUPS], ids=["tail", "groups"])
+@pytest.mark.every_backend
 def test_training_equals_optax(setting: Setting, phases: tuple[Phase, ...]) -> None:
     found, (phase,) = fitted(setting, phases), phases
     assert_frozen_intact(found, phases)
@@ -364,6 +367,7 @@ def test_training_equals_optax(setting: Setting, phases: tuple[Phase, ...]) -> N
 
 @on_jax
 @settings
+@pytest.mark.every_backend
 def test_global_clipnorm_equals_optax(setting: Setting) -> None:
     found = fitted(setting, TAIL, global_clipnorm=0.2)
     assert_equal(found, optax_fitted(setting, TAIL[0], norm=0.2), TOLERANCE_OPTAX[setting.name])

@@ -27,7 +27,7 @@ from helpers.parametrized_models import (
     train,
 )
 
-pytestmark = [pytest.mark.every_backend, pytest.mark.optimized]
+pytestmark = pytest.mark.optimized
 
 BITS = np.uint32
 
@@ -51,6 +51,7 @@ def bits(array: np.ndarray) -> np.ndarray:
 # Against variables of their own -------------------------------------------------------------------
 
 
+@pytest.mark.every_backend
 def test_a_plan_trains_elements_as_variables_of_their_own() -> None:
     """Every kind at once, under decay, clipping and averages; frozen elements keep every bit."""
 
@@ -208,6 +209,7 @@ class Meddles(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(("epoch", "row", "held"), [(0, 0, True), (0, 1, False), (1, 1, True), (1, 4, False)])
+@pytest.mark.every_backend
 def test_the_guard_sees_every_frozen_element_of_each_phase(epoch: int, row: int, held: bool) -> None:
     """A row that only the second phase trains is frozen in the first. What trains does not read the base."""
     model = one_kernel()
