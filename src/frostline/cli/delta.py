@@ -124,6 +124,7 @@ def apply(
 
 
 @app.command("show", epilog="Example: frostline delta show tuned.safetensors")
+@takes_records
 def show(delta: DeltaFile, json: options.Json = False) -> None:
     """Show what a delta changes, its base, and the plan it was trained under. Checks the file."""
     from frostline.delta.contents import Delta
@@ -139,6 +140,7 @@ def show(delta: DeltaFile, json: options.Json = False) -> None:
 
 
 @app.command("diff", epilog="Example: frostline delta diff first.safetensors second.safetensors")
+@takes_records
 def diff(
     a: Annotated[Path, typer.Argument(metavar="A", show_default=False, help="A delta.")],
     b: Annotated[Path, typer.Argument(metavar="B", show_default=False, help="Another one.")],
@@ -183,7 +185,7 @@ def _report(deltas: Collection[Any], out: Path, json: bool) -> None:
         totals = {"weights": len(weights), "numbers": sum(delta.size for delta in deltas)}
         options.show_json({"frostline_delta": 1, "out": str(out), "bytes": size, **totals})
         return
-    from frostline.render import bytes_text
+    from frostline.render.tables import bytes_text
 
     for delta in deltas:
         options.show(delta)

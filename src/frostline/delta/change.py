@@ -22,7 +22,7 @@ from frostline.model.inventory import Weight
 from frostline.parametrization.base import Parametrization, same_settings
 from frostline.parametrization.selections import Selection
 from frostline.parametrization.serialization import deserialize, is_own
-from frostline.render import count
+from frostline.render.tables import count
 
 
 @dataclass(frozen=True, slots=True)

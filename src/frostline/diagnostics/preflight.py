@@ -17,7 +17,7 @@ from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons
 from frostline.diagnostics.inspection import Inspection, inspect_model
 from frostline.errors import NoGradientError, listed
-from frostline.render import stacked, to_text
+from frostline.render.tables import stacked, to_text
 from frostline.resolution.resolution import Resolution
 
 _SAMPLES = 2

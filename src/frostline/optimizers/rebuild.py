@@ -32,7 +32,7 @@ from frostline.optimizers.groups import Group, Membership, set_groups
 from frostline.optimizers.parked_slots import ParkedSlots, Steps, elements_of, fill, one_number
 from frostline.optimizers.slots import assign_by_name, slots_and_scalars
 from frostline.optimizers.state import SlotHistory, State, Target, put_history, states, steps_made
-from frostline.render import count
+from frostline.render.tables import count
 
 WHEN_CHANGED: Key[Callable[[], None]] = Key("when changed")
 """What is called when an optimizer (the innermost) updates other weights, or at other rates, than before."""

@@ -13,11 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 from rich.console import Console
-from rich.text import Text
 
 from frostline.errors import OutputFolderError
 from frostline.files.atomic import write_atomically
 from frostline.plan.phase import Phase
+from frostline.render.foreign import visible
+from frostline.render.tables import plain
 from frostline.runs.progress_bar import learning_rate
 
 
@@ -38,7 +39,7 @@ class RunLog:
 
     def say(self, text: str = "", *, style: str = "") -> None:
         """Print a line and keep it."""
-        self.console.print(Text(text, style=style), soft_wrap=True)
+        self.console.print(plain(text, style), soft_wrap=True)
         self.note(text)
 
     def note(self, text: str) -> None:
@@ -48,7 +49,7 @@ class RunLog:
         clock = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         try:
             with self._path.open("a", encoding="utf-8") as stream:
-                stream.writelines(f"{clock}  {line}\n" for line in text.splitlines())
+                stream.writelines(f"{clock}  {line}\n" for line in visible(text).split("\n"))
         except OSError as error:
             raise OutputFolderError(f"cannot write {str(self._path)!r}: {error.strerror}") from None
 

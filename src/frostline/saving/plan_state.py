@@ -23,7 +23,7 @@ from frostline.parametrization.serialization import deserialize, serialize
 from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 from frostline.plan.selectors import Selector, selector
-from frostline.render import count
+from frostline.render.tables import count
 from frostline.resolution.resolution import Resolution
 from frostline.saving.held_values import held_state, names_of_held, restore_held
 from frostline.saving.native_lora import enable_lora, lora_state, restore_exactly

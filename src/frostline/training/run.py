@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from frostline.render import count, share
+from frostline.render.tables import count, share
 from frostline.resolution.resolution import Resolution
 from frostline.training.ledger import PhaseRun
 from frostline.verification.outcomes import Outcome, Verification

@@ -1,0 +1,81 @@
+"""How a command ends: by its own answer, and never by what code that it runs raises.
+
+Exit code 0 says that nothing is wrong, 1 that something was found. A model or a callback that calls
+`sys.exit(0)`, or that fails where nobody foresaw it, must not say either.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+import typer
+
+from frostline.errors import FrostlineError
+from frostline.render.foreign import visible
+
+COULD_NOT_RUN = 2
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended, as shells have it."""
+
+
+@contextmanager
+def ends_only_itself() -> Iterator[None]:
+    """Turn what the user's code raises to end the program into an error.
+
+    Raises:
+        FrostlineError: The code did so; names its file and line.
+    """
+    try:
+        yield
+    except (FrostlineError, KeyboardInterrupt, BrokenPipeError):
+        raise
+    except BaseException as error:
+        # `typer.Exit` ends commands, but may come out of code that is a command line of its own.
+        from frostline.model.user_code import failure, place_in_users_code
+
+        if isinstance(error, Exception) and not place_in_users_code(error):
+            raise
+        raise failure("the code that the command ran failed", error) from error
+
+
+def exit_code(error: BaseException) -> int:
+    """Say what ended a command, and return its exit code."""
+    if isinstance(error, FrostlineError):
+        sys.stderr.write(f"error: {error}\n")
+    elif isinstance(error, KeyboardInterrupt):
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    else:
+        sys.stderr.write(visible("".join(traceback.format_exception(error))))
+        sys.stderr.write("error: this is a defect of Frostline; please report the lines above.\n")
+    return COULD_NOT_RUN
+
+
+@contextmanager
+def messages_shown() -> Iterator[None]:
+    """Show what is written to the error stream: the parser's messages hold words of the command line."""
+    stream = sys.stderr
+    sys.stderr = cast(TextIO, _ShownStream(stream))
+    try:
+        yield
+    finally:
+        sys.stderr = stream
+
+
+class _ShownStream:
+    """A stream on which nothing of what is written acts."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text as it can be shown."""
+        self.stream.write(visible(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)

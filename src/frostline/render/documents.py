@@ -1,0 +1,85 @@
+"""Text that others wrote inside documents that Frostline writes: as an escaped value, never as structure."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from typing import Any
+
+from frostline.render.foreign import escape, exact, is_shown, one_line
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
+"""What YAML takes for something else than text."""
+
+
+def json_text(data: Any, *, letters: bool = False) -> str:
+    """Return plain data as JSON that every reader takes and every terminal shows.
+
+    A number that JSON does not have (NaN, infinite) is null.
+
+    Args:
+        data: Mappings, lists, and scalars.
+        letters: Whether letters of all alphabets stand as they are, for a file that people read.
+    """
+    text = json.dumps(_finite(data), indent=2, ensure_ascii=not letters, allow_nan=False)
+    return "".join(one if one == "\n" or is_shown(one) else _json_escape(one) for one in text)
+
+
+def yaml_text(text: str) -> str:
+    """Return a text as one value of a YAML file, in quotes where need be.
+
+    Example:
+        >>> yaml_text("data.csv"), yaml_text("on"), yaml_text('a "b"\\n# c')
+        ('data.csv', '"on"', '"a \\\\"b\\\\"\\\\n# c"')
+    """
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    return yaml_quoted(text)
+
+
+def yaml_quoted(text: str) -> str:
+    """Return a text in double quotes, as YAML reads it; JSON's escapes beyond U+FFFF are two there."""
+    inner = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{"".join(one if is_shown(one) else escape(one) for one in inner)}"'
+
+
+def yaml_list(texts: Any) -> str:
+    """Return texts as a list in one line of a YAML file."""
+    return f"[{', '.join(map(yaml_text, texts))}]"
+
+
+def comment(text: str) -> str:
+    """Return a text for a comment: one line, in which nothing acts.
+
+    Example:
+        >>> comment("cat\\nimport: [helper]")
+        'cat\\\\nimport: [helper]'
+    """
+    return exact(text)
+
+
+def shell_line(words: Any) -> str:
+    """Return a command for a shell of the Bourne family, in one line that can be copied."""
+    return " ".join(_shell_word(word) for word in words)
+
+
+def _shell_word(word: str) -> str:
+    if all(map(is_shown, word)):
+        return shlex.quote(word)
+    raw = word.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{one_line(raw)}'"
+
+
+def _json_escape(character: str) -> str:
+    return json.dumps(character)[1:-1] if ord(character) != 0x7F else "\\u007f"
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data

@@ -1,0 +1,76 @@
+"""The output stream of a command, kept for its results: whatever else is printed goes to the error stream.
+
+A model, a data function or a library that a command runs may print, by `print`, by its own handle on the
+output, from C, or through a program that it starts. `--json` would not be JSON any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+_OUTPUT, _ERRORS = 1, 2
+"""Numbers of the output and the error stream in every process."""
+
+_kept: list[TextIO] = []
+
+
+def results() -> TextIO:
+    """Return the stream for results: the output as it was before anything else ran."""
+    return _kept[-1] if _kept else sys.stdout
+
+
+def write_result(text: str) -> None:
+    """Write a part of the result as it is."""
+    stream = results()
+    stream.write(text)
+    stream.flush()
+
+
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """Keep the output for results while a command runs.
+
+    Where the output is that of the process, it stays so until the process ends: threads, functions called at
+    exit and what C has not yet written come after the command.
+    """
+    if _kept:
+        yield
+        return
+    shown = sys.stdout
+    of_process = shown is sys.__stdout__ and _is_open(_ERRORS) and _number(shown) == _OUTPUT
+    _kept.append(_moved(shown) if of_process else shown)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        _kept[-1].flush()
+        if not of_process:
+            _kept.pop()
+            sys.stdout = shown
+
+
+def _moved(stream: TextIO) -> TextIO:
+    """Give the output another number, and its own to the error stream."""
+    stream.flush()
+    number = os.dup(_OUTPUT)
+    os.dup2(_ERRORS, _OUTPUT)
+    return open(number, "w", encoding=stream.encoding, errors="backslashreplace")  # noqa: PTH123, SIM115
+
+
+def _number(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
