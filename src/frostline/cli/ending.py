@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
-import typer
-
 from frostline.errors import FrostlineError
 from frostline.render.foreign import visible
 

@@ -69,7 +69,7 @@ def run(
     if data is None:
         from frostline.runs.starter_plan import starter_plan
 
-        text = starter_plan(loaded)
+        text = starter_plan(loaded, Path("plan.yaml") if printing else out)
         command = ["frostline", "plan", model, str(out)]
         said = "preview it"
     else:
@@ -83,6 +83,7 @@ def run(
             data,
             folder=folder,
             output=output,
+            file=Path("run.yaml") if printing else out,
             imports=loading.imports or (),
             unsafe=loading.unsafe,
         )

@@ -19,7 +19,7 @@ from frostline.errors import listed
 from frostline.graph.ir import Graph
 from frostline.plan.plan import Plan
 from frostline.render.foreign import exact
-from frostline.render.tables import STYLES, Rendered, count, headed, plain, stacked, table
+from frostline.render.tables import Rendered, count, headed, plain, stacked, table
 from frostline.resolution.resolution import Resolution
 
 

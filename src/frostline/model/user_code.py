@@ -175,7 +175,7 @@ def _move(entry: str, place: int) -> None:
 
 @contextmanager
 def _put_back() -> Iterator[None]:
-    """Put back the current folder, the command line, streams, what Ctrl-C does, and which warnings are shown."""
+    """Put back the current folder, the command line, streams, what Ctrl-C does and which warnings show."""
     folder, words, streams = Path.cwd(), [*sys.argv], (sys.stdout, sys.stderr)
     own_thread = threading.current_thread() is threading.main_thread()
     stops = signal.getsignal(signal.SIGINT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,11 @@ import yaml
 from frostline.errors import PlanError, PlanFileError
 from frostline.files.atomic import write_atomically
 from frostline.files.document import Format
+from frostline.files.generated import require_means
 from frostline.parametrization.registry import ADAPTERS
 from frostline.plan.mask_file import with_mask_files
 from frostline.plan.schema import model_at
+from frostline.render.documents import json_text
 
 PLAN = Format(
     noun="plan",
@@ -47,7 +48,8 @@ def write_plan(data: dict[str, Any], path: str | Path) -> None:
     path = Path(path)
     data = with_mask_files(data, path)
     if path.suffix == ".json":
-        text = json.dumps(data, indent=2) + "\n"
+        text = json_text(data) + "\n"
     else:
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    require_means(text, data, path, PLAN)
     write_atomically(path, text.encode(), PlanFileError)

@@ -29,11 +29,11 @@ def json_text(data: Any, *, letters: bool = False) -> str:
 
 
 def yaml_text(text: str) -> str:
-    """Return a text as one value of a YAML file, in quotes where need be.
+    r"""Return a text as one value of a YAML file, in quotes where need be.
 
     Example:
-        >>> yaml_text("data.csv"), yaml_text("on"), yaml_text('a "b"\\n# c')
-        ('data.csv', '"on"', '"a \\\\"b\\\\"\\\\n# c"')
+        >>> yaml_text("data.csv"), yaml_text("on"), yaml_text("a\n# c")
+        ('data.csv', '"on"', '"a\\n# c"')
     """
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text
@@ -52,11 +52,11 @@ def yaml_list(texts: Any) -> str:
 
 
 def comment(text: str) -> str:
-    """Return a text for a comment: one line, in which nothing acts.
+    r"""Return a text for a comment: one line, in which nothing acts.
 
     Example:
-        >>> comment("cat\\nimport: [helper]")
-        'cat\\\\nimport: [helper]'
+        >>> comment("cat\nimport: [helper]")
+        'cat\\nimport: [helper]'
     """
     return exact(text)
 

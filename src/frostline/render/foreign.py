@@ -1,7 +1,7 @@
-"""Text that others wrote: names of layers, labels, files, messages of other libraries.
+r"""Text that others wrote: names of layers, labels, files, messages of other libraries.
 
 What a terminal or a browser would act on, or would not show at all, becomes an escape as Python spells it:
-`\\x1b`, `\\u202e`. Needs no other module, since messages of errors go through it too.
+`\x1b`, `\u202e`. Needs no other module, since messages of errors go through it too.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _JAMO = ("\u1100", "\u11ff")
 
 
 def visible(text: str) -> str:
-    """Return a text of one or more lines that can be shown: a line break stays, nothing else acts.
+    r"""Return a text of one or more lines that can be shown: a line break stays, nothing else acts.
 
     Twice is the same as once. Backslashes stay as they are, since messages hold what `repr` wrote.
 
     Example:
-        >>> visible("head\\x1b[31m\\u202e/kernel\\nnext")
-        'head\\\\x1b[31m\\\\u202e/kernel\\nnext'
+        >>> visible("head\x1b[31m\u202e/kernel\nnext")
+        'head\\x1b[31m\\u202e/kernel\nnext'
     """
     if text.isascii() and text.isprintable():
         return text

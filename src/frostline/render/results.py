@@ -58,7 +58,7 @@ def _moved(stream: TextIO) -> TextIO:
     stream.flush()
     number = os.dup(_OUTPUT)
     os.dup2(_ERRORS, _OUTPUT)
-    return open(number, "w", encoding=stream.encoding, errors="backslashreplace")  # noqa: PTH123, SIM115
+    return open(number, "w", encoding=stream.encoding, errors="backslashreplace")  # noqa: PTH123
 
 
 def _number(stream: TextIO) -> int | None:
