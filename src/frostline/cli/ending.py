@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
@@ -62,6 +63,22 @@ def messages_shown() -> Iterator[None]:
         yield
     finally:
         sys.stderr = stream
+
+
+@contextmanager
+def as_a_program() -> Iterator[None]:
+    """Give code that runs the error stream itself, where it may draw; warnings are shown, whoever warns."""
+    stream, form = sys.stderr, warnings.formatwarning
+
+    def shown(*about: Any, **more: Any) -> str:
+        return visible(form(*about, **more))
+
+    sys.stderr = stream.stream if isinstance(stream, _ShownStream) else stream
+    warnings.formatwarning = shown
+    try:
+        yield
+    finally:
+        sys.stderr, warnings.formatwarning = stream, form
 
 
 class _ShownStream:

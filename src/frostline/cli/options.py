@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from frostline.render.documents import json_text
+from frostline.render.foreign import one_line
 from frostline.render.results import results, write_result
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def show(record: Any) -> None:
 
 def show_line(text: str = "") -> None:
     """Print a line of the result as it is, however long."""
-    console().print(text, soft_wrap=True)
+    console().print(one_line(text), soft_wrap=True)
 
 
 def show_json(data: Any) -> None:
@@ -177,7 +178,7 @@ def show_json(data: Any) -> None:
 
 def say(text: str) -> None:
     """Print a line on the error stream."""
-    error_console().print(text, soft_wrap=True)
+    error_console().print(one_line(text), soft_wrap=True)
 
 
 def refuse_overwriting(path: Path, *, force: bool) -> None:

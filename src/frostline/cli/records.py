@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, get_type_hints
 
-from frostline.cli.ending import ends_only_itself
+from frostline.cli.ending import as_a_program, ends_only_itself
 from frostline.render.results import results_alone
 
 
@@ -31,7 +31,7 @@ def takes_records(command: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         for name, record in records.items():
             given[name] = record(**{field.name: given.pop(field.name) for field in fields(record)})
-        with results_alone(), ends_only_itself():
+        with as_a_program(), results_alone(), ends_only_itself():
             command(**given)
 
     run.__dict__["__signature__"] = signature(command).replace(parameters=parameters)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import math
 import unicodedata
-import warnings
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from frostline.data.samples import Samples, one_hot, require_samples
 from frostline.data.sources import CsvData
 from frostline.errors import DataError, listed, near
 from frostline.files.text import SAVE_AS_UTF8, invisible_ends, other_encoding, shown_invisible
+from frostline.render.foreign import warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class _Ids:
 
     def _say(self, place: int, what: str) -> None:
         name = self._columns.names[place]
-        warnings.warn(
+        warn(
             f"the column {name!r} of {str(self._path)!r} holds numbers {what}; if they are ids and not "
             "quantities, leave the column out by naming the others under data: features:",
             stacklevel=2,

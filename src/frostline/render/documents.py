@@ -8,7 +8,7 @@ import re
 import shlex
 from typing import Any
 
-from frostline.render.foreign import escape, exact, is_shown, one_line
+from frostline.render.foreign import escape, exact, is_shown
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
@@ -70,7 +70,14 @@ def _shell_word(word: str) -> str:
     if all(map(is_shown, word)):
         return shlex.quote(word)
     raw = word.replace("\\", "\\\\").replace("'", "\\'")
-    return f"$'{one_line(raw)}'"
+    return "$'" + "".join(one if is_shown(one) else _bytes_of(one) for one in raw) + "'"
+
+
+def _bytes_of(character: str) -> str:
+    """Return the bytes of a file name as a shell reads them; what is no letter came out of one as it was."""
+    escaped = "\udc80" <= character <= "\udcff"
+    raw = character.encode("utf-8", "surrogateescape" if escaped else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def _json_escape(character: str) -> str:

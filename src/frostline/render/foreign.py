@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import warnings
 
 _BLANK = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # joiners and fillers that show nothing
@@ -67,6 +68,11 @@ def exact(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a text as `visible` does, in one line: a break becomes an escape too."""
     return visible(text).replace("\n", "\\n")
+
+
+def warn(text: str, *, stacklevel: int = 1) -> None:
+    """Warn as `warnings.warn` does, at the caller with 1; what stands in the text does not act."""
+    warnings.warn(visible(text), UserWarning, stacklevel=stacklevel + 1)
 
 
 def is_shown(character: str) -> bool:

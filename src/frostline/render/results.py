@@ -6,10 +6,12 @@ output, from C, or through a program that it starts. `--json` would not be JSON 
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TextIO
 
 _OUTPUT, _ERRORS = 1, 2
@@ -34,30 +36,36 @@ def write_result(text: str) -> None:
 def results_alone() -> Iterator[None]:
     """Keep the output for results while a command runs.
 
-    Where the output is that of the process, it stays so until the process ends: threads, functions called at
-    exit and what C has not yet written come after the command.
+    Where the output is that of the process, its number stays with the error stream until the process ends:
+    what C has not yet written, threads, and functions called at exit come after the command.
     """
     if _kept:
         yield
         return
     shown = sys.stdout
     of_process = shown is sys.__stdout__ and _is_open(_ERRORS) and _number(shown) == _OUTPUT
-    _kept.append(_moved(shown) if of_process else shown)
-    sys.stdout = sys.stderr
+    stream = _moved(shown) if of_process else shown
+    _kept.append(stream)
+    if not of_process:
+        sys.stdout = sys.stderr
     try:
         yield
     finally:
-        _kept[-1].flush()
-        if not of_process:
-            _kept.pop()
-            sys.stdout = shown
+        _kept.pop()
+        sys.stdout = stream
+        if of_process:
+            # Called before what the command's code registered while it ran.
+            atexit.register(setattr, sys, "stdout", shown)
+        stream.flush()
 
 
 def _moved(stream: TextIO) -> TextIO:
-    """Give the output another number, and its own to the error stream."""
+    """Give the output another number, and its own to the error stream; what writes to it goes there."""
     stream.flush()
     number = os.dup(_OUTPUT)
     os.dup2(_ERRORS, _OUTPUT)
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(line_buffering=True)
     return open(number, "w", encoding=stream.encoding, errors="backslashreplace")  # noqa: PTH123
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from frostline.render.console import WIDTH, SafeConsole
-from frostline.render.foreign import exact, visible
+from frostline.render.foreign import exact, one_line, visible
 
 STYLES = {
     "trains": "bold green",
@@ -51,25 +51,28 @@ def to_text(renderable: ConsoleRenderable | str, width: int = WIDTH) -> str:
     """Return what would be drawn, as plain text without colours."""
     stream = io.StringIO()
     console = SafeConsole(file=stream, width=width, force_terminal=False, no_color=True, legacy_windows=False)
-    console.print(plain(renderable) if isinstance(renderable, str) else renderable, soft_wrap=False)
+    console.print(
+        plain(renderable, lines=True) if isinstance(renderable, str) else renderable, soft_wrap=False
+    )
     return "\n".join(line.rstrip() for line in stream.getvalue().removesuffix("\n").split("\n"))
 
 
-def plain(text: str, style: str = "", *, indent: int = 0) -> Text | Padding:
+def plain(text: str, style: str = "", *, indent: int = 0, lines: bool = False) -> Text | Padding:
     """Return a text for a console, in which nothing is markup and nothing acts.
 
     Args:
-        text: What to show; a line break stays.
+        text: What to show.
         style: Of Rich.
         indent: How far its lines stand from the left.
+        lines: Whether it has lines of its own; else a break in it is shown, since it came with a name.
     """
-    drawn = Text(visible(text), style=style)
+    drawn = Text(visible(text) if lines else one_line(text), style=style)
     return Padding(drawn, (0, 0, 0, indent), expand=False) if indent else drawn
 
 
 def headed(name: str, *rest: tuple[str, str]) -> Text:
     """Return a line that begins with a name in bold; each further part has a style of its own."""
-    parts = ((visible(text), style) for text, style in rest)
+    parts = ((one_line(text), style) for text, style in rest)
     return Text.assemble((exact(name), "bold"), *parts)
 
 

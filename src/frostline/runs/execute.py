@@ -17,7 +17,7 @@ from rich.console import Console
 from frostline.delta.contents import Delta
 from frostline.delta.save import save_delta
 from frostline.errors import FrostlineError, ModelFileError, OutputFolderError, RunError, listed
-from frostline.model.user_code import defined_in, imported, names_function
+from frostline.model.user_code import defined_in, failure, imported, names_function
 from frostline.plan.schedule import Schedule
 from frostline.render.documents import json_text, shell_line
 from frostline.render.tables import plain
@@ -304,8 +304,10 @@ def _failures_in(log: RunLog, config: RunConfig) -> Iterator[None]:
     except FrostlineError as error:
         log.note(f"failed: {error}")
         raise
-    except Exception as error:
+    except BaseException as error:  # code that the run uses may call sys.exit, too
         log.note(traceback.format_exc())
+        if not isinstance(error, Exception):
+            raise failure("the training was ended by the code that the run uses", error) from error
         first = next((line for line in str(error).splitlines() if line.strip()), "")
         raise RunError(
             "the training failed inside Keras or the code that the run uses",
