@@ -25,6 +25,7 @@ HOSTILE = (
     "- a: &x [*x]",
     "!!python/object/apply:os.system ['true']",
     "\ud800 lone \udcff",
+    "\udcff",
     "\U000e0041\U000e0042",
     "e\u0301 \u1100\u1161 \u212b",
     "yes",

@@ -11,6 +11,7 @@ import typer
 
 from frostline.cli import options
 from frostline.cli.records import takes_records
+from frostline.render.documents import yaml_document
 
 NAME = "delta"
 EXAMPLE = (
@@ -195,9 +196,7 @@ def _report(deltas: Collection[Any], out: Path, json: bool) -> None:
 def _plan_text(plan: Any) -> str:
     if isinstance(plan, str):
         return f"{_PLAN}, as text:\n{plan}"
-    import yaml
-
-    return f"{_PLAN}:\n" + yaml.safe_dump(plan, sort_keys=False, allow_unicode=True).rstrip()
+    return f"{_PLAN}:\n" + yaml_document(plan).rstrip()
 
 
 _PLAN = "the plan, as the delta says (it is not held against what the delta changes)"

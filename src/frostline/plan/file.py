@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from frostline.errors import PlanError, PlanFileError
 from frostline.files.atomic import write_atomically
 from frostline.files.document import Format
@@ -14,7 +12,7 @@ from frostline.files.generated import require_means
 from frostline.parametrization.registry import ADAPTERS
 from frostline.plan.mask_file import with_mask_files
 from frostline.plan.schema import model_at
-from frostline.render.documents import json_text
+from frostline.render.documents import json_text, yaml_document
 
 PLAN = Format(
     noun="plan",
@@ -50,6 +48,6 @@ def write_plan(data: dict[str, Any], path: str | Path) -> None:
     if path.suffix == ".json":
         text = json_text(data) + "\n"
     else:
-        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+        text = yaml_document(data)
     require_means(text, data, path, PLAN)
     write_atomically(path, text.encode(), PlanFileError)

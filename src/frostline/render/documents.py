@@ -8,6 +8,8 @@ import re
 import shlex
 from typing import Any
 
+import yaml
+
 from frostline.render.foreign import escape, exact, is_shown
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
@@ -26,6 +28,25 @@ def json_text(data: Any, *, letters: bool = False) -> str:
     """
     text = json.dumps(_finite(data), indent=2, ensure_ascii=not letters, allow_nan=False)
     return "".join(one if one == "\n" or is_shown(one) else _json_escape(one) for one in text)
+
+
+def yaml_document(data: Any) -> str:
+    """Return plain data as a YAML file, in the order that it has; what nobody would see is an escape."""
+    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    # Such characters stand between double quotes alone, where an escape is read.
+    return "".join(one if one == "\n" or is_shown(one) else escape(one) for one in text)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what is not seen between double quotes."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = None if all(map(is_shown, text)) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def yaml_text(text: str) -> str:

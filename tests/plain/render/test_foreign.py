@@ -16,7 +16,15 @@ from rich.console import Console, ConsoleRenderable
 
 from frostline.errors import FrostlineError
 from frostline.render.console import SafeConsole
-from frostline.render.documents import comment, json_text, shell_line, yaml_list, yaml_quoted, yaml_text
+from frostline.render.documents import (
+    comment,
+    json_text,
+    shell_line,
+    yaml_document,
+    yaml_list,
+    yaml_quoted,
+    yaml_text,
+)
 from frostline.render.foreign import exact, one_line, visible, warn
 from frostline.render.tables import Rendered, headed, plain, stacked, table, to_text
 from helpers.foreign_text import HOSTILE, Elements, acting, texts
@@ -93,6 +101,13 @@ def test_yaml_reads_what_was_written(names: list[str]) -> None:
         for name in names:
             assert yaml.safe_load(f"a:\n  b: {written(name)}\n  # {comment(name)}\n") == {"a": {"b": name}}
     assert yaml.safe_load(f"a: {yaml_list(names)} # {comment(''.join(names))}") == {"a": names}
+
+
+@given(st.recursive(texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=6))
+def test_a_yaml_document_reads_as_what_was_written(data: object) -> None:
+    text = yaml_document(data)
+    assert acting(text) == set()
+    assert yaml.safe_load(text) == data
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
