@@ -45,9 +45,6 @@ def write_plan(data: dict[str, Any], path: str | Path) -> None:
     """Write the data of a plan or a schedule to a file, and beside it a file for each mask."""
     path = Path(path)
     data = with_mask_files(data, path)
-    if path.suffix == ".json":
-        text = json_text(data) + "\n"
-    else:
-        text = yaml_document(data)
+    text = json_text(data) + "\n" if path.suffix == ".json" else yaml_document(data)
     require_means(text, data, path, PLAN)
     write_atomically(path, text.encode(), PlanFileError)

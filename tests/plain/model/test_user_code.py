@@ -52,7 +52,8 @@ def test_an_import_that_ends_the_program(folder: Path, code: str) -> None:
     with pytest.raises(ModelFileError) as caught:
         imported([written(folder, code)])
     assert str(caught.value) == (
-        f"the module 'mine' cannot be imported.\n  received: {said} ({folder}/mine.py, line 2){RETURNS}{remedy}"
+        f"the module 'mine' cannot be imported.\n  received: {said} ({folder}/mine.py, line 2)"
+        f"{RETURNS}{remedy}"
     )
 
 
@@ -133,7 +134,7 @@ def test_a_folder_that_the_code_removes(folder: Path, tmp_path_factory: pytest.T
 
 
 def test_files_beside_it_stand_for_no_module_of_a_library(folder: Path) -> None:
-    """A library may import a module later, for the first time; what lies in a folder of data must not be it."""
+    """A library may import a module later, for the first time; no file that lies beside data must be it."""
     written(folder, "raise SystemExit('a file beside the data was run')", "colorsys")
     sys.modules.pop("colorsys", None)
     imported([written(folder, "VALUE = 1")])
