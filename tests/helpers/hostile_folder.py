@@ -13,6 +13,7 @@ NAMES = (
     "line\nok: verified",
     "\\x1b[31mred",
     "é\u0301",
+    "a" * 40,
 )
 """Of layers; none of them may act, and no two may look the same."""
 

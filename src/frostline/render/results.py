@@ -69,9 +69,9 @@ def _moved(stream: TextIO) -> TextIO:
     return open(number, "w", encoding=stream.encoding, errors="backslashreplace")  # noqa: PTH123
 
 
-def _number(stream: TextIO) -> int | None:
+def _number(stream: TextIO | None) -> int | None:
     try:
-        return stream.fileno()
+        return stream.fileno() if stream is not None else None
     except (AttributeError, OSError, ValueError):
         return None
 

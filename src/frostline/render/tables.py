@@ -92,7 +92,7 @@ def table(
         title: Stands above, flush left.
     """
     drawn = Table(
-        title=plain(exact(title)) if title else None, title_justify="left", title_style="bold", box=None
+        title=Text(exact(title)) if title else None, title_justify="left", title_style="bold", box=None
     )
     drawn.pad_edge = False
     for head in columns:

@@ -115,7 +115,7 @@ def test_a_yaml_document_reads_as_what_was_written(data: object) -> None:
 def test_a_command_can_be_copied(word: str) -> None:
     line = shell_line(["printf", "%s", word])
     done = subprocess.run(["bash", "-c", line], capture_output=True, env={"LC_ALL": "C.UTF-8"}, check=True)
-    assert done.stdout.decode() == word
+    assert done.stdout == word.encode("utf-8", "surrogateescape")
 
 
 # Drawn --------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 import frostline as fl
+from frostline.plan import matching
 from frostline.plan.globs import escaped
 from frostline.render.foreign import exact
 from helpers.command_line import Runner
@@ -109,3 +111,31 @@ def test_a_plan_with_strange_names_is_written_and_read(folder: Path) -> None:
         assert acting(text) == set()
         assert yaml.safe_load(text)["frostline"] == 1
     assert fl.Schedule.load(folder / "phases.yaml").phases[0].name == "p\x1b[31m\nverified: [bold]"
+
+
+# Patterns --------------------------------------------------------------------------------------------
+
+IN_FILE = "error: hang.yaml, line 3: the"
+PATTERNS = {
+    "re:(?:[^/]+)+!": "error: the regular expression '(?:[^/]+)+!' takes too long: it was stopped",
+    "re:" + "(" * 3000: f"{IN_FILE} regular expression {'(' * 40!r}... of 3,000 signs cannot be read: ",
+    "{" * 3000 + "x" + "}" * 3000: "error: rule 1 ",
+    "**/**/**/**/**/**/zzz": "error: rule 1 ",
+    "a" * 20_001: f"{IN_FILE} glob {'a' * 40!r}... is too long.",
+    "last:" + "9" * 5000: f"{IN_FILE} selector 'last:{'9' * 40}' has too large a count.",
+}
+
+
+@pytest.mark.parametrize(("pattern", "message"), PATTERNS.items(), ids=[p[:12] for p in PATTERNS])
+def test_a_pattern_that_could_take_for_ever(
+    run: Runner, folder: Path, pattern: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "SECONDS", 0.5)
+    plan = {"frostline": 1, "rules": [{"train": pattern}]}
+    (folder / "hang.yaml").write_text(yaml.safe_dump(plan, width=10**6))
+    began = time.monotonic()
+    done = run("plan", MODEL, "hang.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(message)
+    assert "Traceback" not in done.err
+    assert time.monotonic() - began < 10
