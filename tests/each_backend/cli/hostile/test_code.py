@@ -129,7 +129,6 @@ def test_ctrl_c_is_no_error_of_the_code(run: Runner, folder: Path) -> None:
 
 LOUD = {
     "audit": ("audit", "loud:model", "--data", "data.npz"),
-    "import": ("show", "parts:plain", "--import", "loud"),
     "fit": ("fit", "run.yaml"),
 }
 
