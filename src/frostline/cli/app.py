@@ -53,9 +53,5 @@ def main() -> None:
     try:
         with messages_shown():
             app(prog_name="frostline")
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing more to say, and no second failure at exit.
-        sys.stderr.close()
-        sys.exit(0)
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(exit_code(error))

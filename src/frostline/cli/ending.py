@@ -6,6 +6,7 @@ Exit code 0 says that nothing is wrong, 1 that something was found. A model or a
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
@@ -15,6 +16,7 @@ from typing import Any, TextIO, cast
 
 from frostline.errors import FrostlineError
 from frostline.render.foreign import visible
+from frostline.render.results import OutputLostError
 
 COULD_NOT_RUN = 2
 INTERRUPTED = 130
@@ -30,20 +32,37 @@ def ends_only_itself() -> Iterator[None]:
     """
     try:
         yield
-    except (FrostlineError, KeyboardInterrupt, BrokenPipeError):
+    except (FrostlineError, KeyboardInterrupt, OutputLostError):
         raise
     except BaseException as error:
         # `typer.Exit` ends commands, but may come out of code that is a command line of its own.
         from frostline.model.user_code import failure, place_in_users_code
 
         if isinstance(error, Exception) and not place_in_users_code(error):
-            raise
+            if not _came_out_of_a_library(error):
+                raise
+            raise failure("Keras failed, or the code that it ran", error) from error
         raise failure("the code that the command ran failed", error) from error
+
+
+_LIBRARIES = ("keras", "tensorflow", "jax", "jaxlib", "torch")
+
+
+def _came_out_of_a_library(error: Exception) -> bool:
+    """Whether Keras or a backend raised it: TensorFlow loses the line of the user's that failed."""
+    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
+    return any(f"{os.sep}site-packages{os.sep}{name}{os.sep}" in innermost for name in _LIBRARIES)
 
 
 def exit_code(error: BaseException) -> int:
     """Say what ended a command, and return its exit code."""
-    if isinstance(error, FrostlineError):
+    if isinstance(error, OutputLostError) and error.unread:
+        # The reader of our output went away (`| head`): nothing more to say, and no second failure at exit.
+        sys.stderr.close()
+        return 0
+    if isinstance(error, OutputLostError):
+        sys.stderr.write(f"error: the result cannot be written: {error.why}.\n")
+    elif isinstance(error, FrostlineError):
         sys.stderr.write(f"error: {error}\n")
     elif isinstance(error, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")

@@ -17,6 +17,21 @@ from typing import TextIO
 _OUTPUT, _ERRORS = 1, 2
 """Numbers of the output and the error stream in every process."""
 
+
+class OutputLostError(Exception):
+    """A result that could not be written, since nobody reads it any more, or there is no room for it.
+
+    Attributes:
+        unread: Whether nobody reads it.
+        why: What the system says.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.unread = isinstance(error, BrokenPipeError)
+        self.why = error.strerror or str(error)
+
+
 _kept: list[TextIO] = []
 
 
@@ -28,8 +43,11 @@ def results() -> TextIO:
 def write_result(text: str) -> None:
     """Write a part of the result as it is."""
     stream = results()
-    stream.write(text)
-    stream.flush()
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        raise OutputLostError(error) from None
 
 
 @contextmanager
@@ -56,7 +74,6 @@ def results_alone() -> Iterator[None]:
         if of_process:
             # Called before what the command's code registered while it ran.
             atexit.register(setattr, sys, "stdout", shown)
-        stream.flush()
 
 
 def _moved(stream: TextIO) -> TextIO:

@@ -97,7 +97,8 @@ def test_a_training_that_its_code_ends(run: Runner, folder: Path, changes: dict[
         return
     done = run("fit", written(**changes), "--json", *(["--dry-run"] if dry else []))
     assert (done.code, done.out) == (2, "")
-    assert "SystemExit: 0 (" in done.err and "Traceback" not in done.err
+    # TensorFlow tells what a thread of its own raised, and not where.
+    assert "SystemExit: 0" in done.err and "defect of Frostline" not in done.err
     assert not (folder / "out" / "model.keras").exists()
 
 
