@@ -36,7 +36,10 @@ FrostlineError
 from __future__ import annotations
 
 import difflib
+import heapq
 from collections.abc import Iterable
+
+from frostline.render.foreign import visible
 
 
 class FrostlineError(Exception):
@@ -70,8 +73,8 @@ class FrostlineError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        first = self.what if self.what.endswith((".", "?", ":")) else f"{self.what}."
-        lines = [first]
+        # Fields hold names and messages as they were given, and may be read as such; a terminal reads these.
+        lines = [_field(self.what if self.what.endswith((".", "?", ":")) else f"{self.what}.", 0)]
         parts = (
             ("received: ", self.received),
             ("expected: ", self.expected),
@@ -79,8 +82,14 @@ class FrostlineError(Exception):
         )
         for label, text in parts:
             if text:
-                lines.append(f"  {label}{text}")
+                lines.append(f"  {label}{_field(text, 2 + len(label))}")
         return "\n".join(lines)
+
+
+def _field(text: str, indent: int) -> str:
+    """Return a field as it is shown; its further lines stand below the first, where no label can be."""
+    first, *others = visible(text).split("\n")
+    return "\n".join([first, *(" " * indent + line if line else line for line in others)])
 
 
 class PlanError(FrostlineError):
@@ -205,9 +214,25 @@ class UnsupportedBackendError(UnsupportedVersionError):
 
 def near(word: str, known: Iterable[str], *, most: int = 3) -> list[str]:
     """Return up to `most` of the `known` words that look most like `word`, best first."""
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=most, cutoff=0.5)
+    wanted = word.lower()[:_COMPARED]
+    by_lower = {name.lower()[:_COMPARED]: name for name in known}
+    close = difflib.get_close_matches(wanted, _likely(wanted, list(by_lower)), n=most, cutoff=0.5)
     return [by_lower[name] for name in close]
+
+
+_COMPARED = 200
+"""How much of a word is compared, since that takes the square of its length."""
+
+_MOST_COMPARED = 1000
+"""How many words are compared closely; a model may have a hundred thousand names."""
+
+
+def _likely(word: str, known: list[str]) -> list[str]:
+    """Return the words that share most with one, where there are too many to compare each closely."""
+    if len(known) <= _MOST_COMPARED:
+        return known
+    parts = {word[at : at + 3] for at in range(max(1, len(word) - 2))}
+    return heapq.nlargest(_MOST_COMPARED, known, key=lambda name: sum(part in name for part in parts))
 
 
 def said(error: BaseException) -> str:

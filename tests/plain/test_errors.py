@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 
 import pytest
 
@@ -53,6 +54,14 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
         if inspect.isclass(cls) and issubclass(cls, FrostlineError) and cls is not FrostlineError
     }
     assert drawn == real
+
+
+def test_near_matches_among_very_many() -> None:
+    known = [f"backbone/stage_{n % 7}/block_{n}/attention/query/kernel" for n in range(100_000)]
+    began = time.process_time()
+    assert known[4711] in near("backbone/stage_0/block_4711/atention/query/kernel", known)
+    assert near("a" * 100_000, ["a" * 50_000 + str(n) for n in range(500)])
+    assert time.process_time() - began < 10
 
 
 def test_near_gives_the_best_first_and_nothing_far() -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from frostline.cli import audit, delta, demo, fit, init, plan, show, verify, why
+from frostline.cli.ending import exit_code, messages_shown
 from frostline.cli.records import takes_records
-from frostline.errors import FrostlineError
 
 app = typer.Typer(
     name="frostline",
@@ -49,16 +49,9 @@ app.add_typer(delta.app, name=delta.NAME)
 
 
 def main() -> None:
-    """Run the command line; errors of Frostline's own go to the error stream, with exit code 2."""
+    """Run the command line; errors go to the error stream, with exit code 2."""
     try:
-        app(prog_name="frostline")
-    except FrostlineError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing more to say, and no second failure at exit.
-        sys.stderr.close()
-        sys.exit(0)
+        with messages_shown():
+            app(prog_name="frostline")
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(exit_code(error))

@@ -11,6 +11,7 @@ import typer
 
 from frostline.cli import options
 from frostline.cli.records import takes_records
+from frostline.render.documents import yaml_document
 
 NAME = "delta"
 EXAMPLE = (
@@ -124,6 +125,7 @@ def apply(
 
 
 @app.command("show", epilog="Example: frostline delta show tuned.safetensors")
+@takes_records
 def show(delta: DeltaFile, json: options.Json = False) -> None:
     """Show what a delta changes, its base, and the plan it was trained under. Checks the file."""
     from frostline.delta.contents import Delta
@@ -139,6 +141,7 @@ def show(delta: DeltaFile, json: options.Json = False) -> None:
 
 
 @app.command("diff", epilog="Example: frostline delta diff first.safetensors second.safetensors")
+@takes_records
 def diff(
     a: Annotated[Path, typer.Argument(metavar="A", show_default=False, help="A delta.")],
     b: Annotated[Path, typer.Argument(metavar="B", show_default=False, help="Another one.")],
@@ -183,7 +186,7 @@ def _report(deltas: Collection[Any], out: Path, json: bool) -> None:
         totals = {"weights": len(weights), "numbers": sum(delta.size for delta in deltas)}
         options.show_json({"frostline_delta": 1, "out": str(out), "bytes": size, **totals})
         return
-    from frostline.render import bytes_text
+    from frostline.render.tables import bytes_text
 
     for delta in deltas:
         options.show(delta)
@@ -193,9 +196,7 @@ def _report(deltas: Collection[Any], out: Path, json: bool) -> None:
 def _plan_text(plan: Any) -> str:
     if isinstance(plan, str):
         return f"{_PLAN}, as text:\n{plan}"
-    import yaml
-
-    return f"{_PLAN}:\n" + yaml.safe_dump(plan, sort_keys=False, allow_unicode=True).rstrip()
+    return f"{_PLAN}:\n" + yaml_document(plan).rstrip()
 
 
 _PLAN = "the plan, as the delta says (it is not held against what the delta changes)"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from frostline.cli import options
+from frostline.cli.ending import INTERRUPTED
+from frostline.render.documents import shell_line
 
 NAME = "fit"
 EXAMPLE = (
     "Example: frostline init --run model.keras data.npz --out run.yaml; frostline fit run.yaml --dry-run; "
     "frostline fit run.yaml"
 )
-
-INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C ended, as shells have it."""
 
 
 def run(
@@ -60,7 +58,7 @@ def run(
     try:
         outcome = execute.execute(read, identity, options.console(to_errors=json), overwrite=overwrite)
     except KeyboardInterrupt:
-        options.say(f"interrupted; to continue: {shlex.join(['frostline', 'fit', str(config)])}")
+        options.say(f"interrupted; to continue: {shell_line(['frostline', 'fit', str(config)])}")
         raise typer.Exit(INTERRUPTED) from None
     if json:
         options.show_json(outcome.to_data())

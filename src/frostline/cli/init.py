@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,8 @@ import typer
 
 from frostline.cli import options
 from frostline.errors import PlanFileError, RunConfigError
+from frostline.render.documents import shell_line
+from frostline.render.results import write_result
 
 NAME = "init"
 EXAMPLE = (
@@ -68,7 +69,7 @@ def run(
     if data is None:
         from frostline.runs.starter_plan import starter_plan
 
-        text = starter_plan(loaded)
+        text = starter_plan(loaded, Path("plan.yaml") if printing else out)
         command = ["frostline", "plan", model, str(out)]
         said = "preview it"
     else:
@@ -82,13 +83,14 @@ def run(
             data,
             folder=folder,
             output=output,
+            file=Path("run.yaml") if printing else out,
             imports=loading.imports or (),
             unsafe=loading.unsafe,
         )
         command = ["frostline", "fit", str(out), "--dry-run"]
         said = "estimate time and memory"
     if printing:
-        typer.echo(text, nl=False)
+        write_result(text)
         return
     write_atomically(out, text.encode(), PlanFileError)
-    options.say(f"wrote {out}; {said}: {shlex.join(command)}")
+    options.say(f"wrote {out}; {said}: {shell_line(command)}")

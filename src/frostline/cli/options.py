@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from frostline.render.documents import json_text
+from frostline.render.foreign import one_line
+from frostline.render.results import results, write_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,27 +135,24 @@ def working(what: str, *, quiet: bool = False) -> Iterator[None]:
     if quiet or not console.is_terminal:
         yield
         return
-    from rich.markup import escape
+    from frostline.render.tables import plain
 
-    with console.status(escape(what)):
+    with console.status(plain(what)):
         yield
 
 
 def error_console() -> Console:
     """Return a console on the error stream, so that results alone go to the output."""
-    from rich.console import Console
+    from frostline.render.console import SafeConsole
 
-    return Console(stderr=True, highlight=False)
+    return SafeConsole(stderr=True, highlight=False)
 
 
 def console(*, to_errors: bool = False) -> Console:
     """Return a console as wide as the terminal; 100 columns where there is none."""
-    from rich.console import Console
+    from frostline.render.console import console_on
 
-    found = Console(highlight=False, stderr=to_errors)
-    return (
-        found if found.is_terminal else Console(highlight=False, stderr=to_errors, width=100, no_color=True)
-    )
+    return console_on(sys.stderr if to_errors else results())
 
 
 def show(record: Any) -> None:
@@ -161,24 +161,24 @@ def show(record: Any) -> None:
     if drawn.is_terminal:
         drawn.print(record)
         return
-    from frostline.render import to_text
+    from frostline.render.tables import to_text
 
-    sys.stdout.write(to_text(record) + "\n")
+    write_result(to_text(record) + "\n")
 
 
 def show_line(text: str = "") -> None:
     """Print a line of the result as it is, however long."""
-    console().print(text, markup=False, highlight=False, soft_wrap=True)
+    console().print(one_line(text), soft_wrap=True)
 
 
 def show_json(data: Any) -> None:
     """Print plain data as JSON."""
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+    write_result(json_text(data) + "\n")
 
 
 def say(text: str) -> None:
     """Print a line on the error stream."""
-    error_console().print(text, markup=False, soft_wrap=True)
+    error_console().print(one_line(text), soft_wrap=True)
 
 
 def refuse_overwriting(path: Path, *, force: bool) -> None:

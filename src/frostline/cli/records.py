@@ -1,4 +1,4 @@
-"""Commands whose parameters are records: several options declared once, and handed on as one value."""
+"""Commands whose parameters are records, and the edges of all commands: their output and how they end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, get_type_hints
+
+from frostline.cli.ending import as_a_program, ends_only_itself
+from frostline.render.results import results_alone
 
 
 def takes_records(command: Callable[..., None]) -> Callable[..., None]:
@@ -28,7 +31,8 @@ def takes_records(command: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         for name, record in records.items():
             given[name] = record(**{field.name: given.pop(field.name) for field in fields(record)})
-        command(**given)
+        with as_a_program(), results_alone(), ends_only_itself():
+            command(**given)
 
     run.__dict__["__signature__"] = signature(command).replace(parameters=parameters)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -56,7 +56,7 @@ def _data(inventory: Inventory) -> dict[str, Any]:
 
 
 def _table(inventory: Inventory, *, full: bool) -> ConsoleRenderable:
-    from frostline.render import bytes_text, count, stacked
+    from frostline.render.tables import bytes_text, count, stacked
 
     weights = inventory.of_role("weight", "statistic")
     elements = sum(w.size for w in weights)
@@ -72,7 +72,7 @@ def _table(inventory: Inventory, *, full: bool) -> ConsoleRenderable:
 
 
 def _weights(inventory: Inventory) -> ConsoleRenderable:
-    from frostline.render import table
+    from frostline.render.tables import table
 
     rows = [
         (
@@ -90,7 +90,7 @@ def _weights(inventory: Inventory) -> ConsoleRenderable:
 
 
 def _layers(inventory: Inventory) -> ConsoleRenderable:
-    from frostline.render import table
+    from frostline.render.tables import table
 
     rows = []
     for node in inventory.layers:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from frostline.cli import options
-from frostline.render import count
+from frostline.render.tables import count
 
 if TYPE_CHECKING:
     from frostline.verification.fingerprint import Fingerprint

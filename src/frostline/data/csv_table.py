@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import math
 import unicodedata
-import warnings
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from frostline.data.samples import Samples, one_hot, require_samples
 from frostline.data.sources import CsvData
 from frostline.errors import DataError, listed, near
 from frostline.files.text import SAVE_AS_UTF8, invisible_ends, other_encoding, shown_invisible
+from frostline.render.foreign import exact, warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def check_csv(path: Path, source: CsvData) -> CsvColumns:
     if twice:
         raise DataError(f"{listed(twice)} of {str(path)!r} cannot be a feature and the target at once")
     if not columns.features:
-        raise DataError(f"{str(path)!r} has no columns beside the target", received=listed(names))
+        raise DataError(f"{str(path)!r} has no columns beside the target", received=listed(map(exact, names)))
     return columns
 
 
@@ -138,7 +138,7 @@ def _names(path: Path, source: CsvData, first: Sequence[str]) -> tuple[str, ...]
     if numbers and source.header is not True:
         raise DataError(
             f"{str(path)!r}, line 1: this looks like a sample, and not like the names of columns",
-            received=listed(first, most=8),
+            received=listed(map(exact, first), most=8),
             expected="a line of column names, then one line per sample",
             remedy="if the table has no names, add header: false, which names the columns '1', '2' and so "
             "on; if these are names, add header: true",
@@ -152,7 +152,8 @@ def _names(path: Path, source: CsvData, first: Sequence[str]) -> tuple[str, ...]
             )
         if name and first.count(name) > 1:
             raise DataError(
-                f"{str(path)!r}, line 1: the column {name!r} stands twice", received=listed(first, most=8)
+                f"{str(path)!r}, line 1: the column {name!r} stands twice",
+                received=listed(map(exact, first), most=8),
             )
     return tuple(first)
 
@@ -163,7 +164,7 @@ def _require_named(path: Path, columns: CsvColumns) -> None:
         if not columns.names[place]:
             raise DataError(
                 f"{str(path)!r}, line 1: column {place + 1} has no name, so it is not clear what it holds",
-                received=listed((name or "''" for name in columns.names), most=8),
+                received=listed((exact(name) or "''" for name in columns.names), most=8),
                 expected="a name for each column; pandas writes row numbers without one",
                 remedy="give it a name, write the table with index=False, or name the columns to use under "
                 "data: features:",
@@ -174,7 +175,7 @@ def _about(columns: CsvColumns, classes: Sequence[str]) -> tuple[str, ...]:
     """Say what was assumed of a table."""
     features = listed((columns.names[n] for n in columns.features), most=8)
     target = listed((columns.names[n] for n in columns.target), most=8)
-    kind = f"labels ({listed(classes, most=8)})" if classes else "numbers"
+    kind = f"labels ({listed(map(exact, classes), most=8)})" if classes else "numbers"
     head = (
         "line 1 has the names of the columns"
         if columns.named
@@ -222,7 +223,7 @@ class _Ids:
 
     def _say(self, place: int, what: str) -> None:
         name = self._columns.names[place]
-        warnings.warn(
+        warn(
             f"the column {name!r} of {str(self._path)!r} holds numbers {what}; if they are ids and not "
             "quantities, leave the column out by naming the others under data: features:",
             stacklevel=2,
@@ -302,8 +303,8 @@ def _ragged(path: Path, line: int, row: Sequence[str], names: Sequence[str]) -> 
     many = "many" if len(row) > len(names) else "few"
     return DataError(
         f"{str(path)!r}, line {line} has too {many} values",
-        received=f"{len(row)} values: {listed(row, most=8)}",
-        expected=f"{len(names)} values: {listed(names, most=8)}",
+        received=f"{len(row)} values: {listed(map(exact, row), most=8)}",
+        expected=f"{len(names)} values: {listed(map(exact, names), most=8)}",
         remedy="put text that holds the delimiter in double quotes" if many == "many" else None,
     )
 
@@ -315,7 +316,9 @@ def _no_column(path: Path, source: CsvData, name: str, names: Sequence[str]) -> 
     if len(names) == 1 and other:
         remedy = f'say what stands between two values: delimiter: "{other[0]}"'.replace("\t", "\\t")
     return DataError(
-        f"{str(path)!r} has no column {name!r}", received=f"it has {listed(names, most=8)}", remedy=remedy
+        f"{str(path)!r} has no column {name!r}",
+        received=f"it has {listed(map(exact, names), most=8)}",
+        remedy=remedy,
     )
 
 
@@ -349,7 +352,7 @@ def _labels(
             raise DataError(
                 f"{str(path)!r}, line {line}: the column {column!r} holds an unknown label",
                 received=repr(label) if label else "an empty value",
-                expected=f"one of {listed(classes, most=8)}" if label else "a label",
+                expected=f"one of {listed(map(exact, classes), most=8)}" if label else "a label",
                 remedy=f"did you mean {close[0]!r}?" if close and label else None,
             )
     y = np.array([number[label] for label in labels], "int32")

@@ -22,7 +22,8 @@ from frostline.model.inventory import Weight
 from frostline.parametrization.base import Parametrization, same_settings
 from frostline.parametrization.selections import Selection
 from frostline.parametrization.serialization import deserialize, is_own
-from frostline.render import count
+from frostline.render.foreign import exact
+from frostline.render.tables import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class LoadedDelta:
     def __str__(self) -> str:
         size = f"{count(len(self.delta.entries), 'weight')}, {count(self.delta.size, 'number')}"
         on_top = f", on top of {listed(self.rests_on)}" if self.rests_on else ""
-        return f"{self.name}: {size}{on_top}{', on another base' if self.forced else ''}"
+        return f"{exact(self.name)}: {size}{on_top}{', on another base' if self.forced else ''}"
 
 
 def change_for(

@@ -21,7 +21,7 @@ from frostline.files.sealed import SEAL, BrokenSealError
 from frostline.files.similar import similar_files
 from frostline.files.tensor_file import Array, metadata_of, packed_and_sealed, require_seal, unpacked
 from frostline.model.inventory import Role
-from frostline.render import Rendered, bytes_text, count, share, stacked, table
+from frostline.render.tables import Rendered, bytes_text, count, share, stacked, table
 
 SCHEMA = "2"
 """The version that is written. Its digest is of every byte of the file but itself."""

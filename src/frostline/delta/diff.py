@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import ConsoleRenderable
 
 from frostline.delta.contents import Delta, Entry
-from frostline.render import Rendered, count, stacked, table
+from frostline.render.tables import Rendered, count, stacked, table
 
 Outcome = Literal["same", "changed", "other elements", "only in A", "only in B"]
 

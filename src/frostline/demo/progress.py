@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
-from rich.console import Console
-from rich.text import Text
 
-from frostline.render import count, table
+from frostline.render.console import console_on
+from frostline.render.results import results
+from frostline.render.tables import count, plain, table
 from frostline.runs.progress_bar import TrainingBar
 
 
@@ -20,20 +21,18 @@ class Stage:
 
     def __init__(self, *, to_errors: bool = False) -> None:
         """Speak on the output, or on the error stream where the output is for results alone."""
-        self.console = Console(highlight=False, stderr=to_errors)
-        if not self.console.is_terminal:
-            self.console = Console(highlight=False, stderr=to_errors, width=100, no_color=True)
+        self.console = console_on(sys.stderr if to_errors else results())
 
     def step(self, title: str, text: str = "") -> None:
         """Begin a step of the demo: a title, and a sentence or two in plain words."""
         self.console.print()
-        self.console.print(Text(title, style="bold"))
+        self.console.print(plain(title, "bold"))
         if text:
-            self.console.print(Text(text))
+            self.console.print(plain(text))
 
     def say(self, text: str) -> None:
         """Print plain text."""
-        self.console.print(Text(text))
+        self.console.print(plain(text))
 
     def draw(self, record: Any) -> None:
         """Print something that Rich draws."""

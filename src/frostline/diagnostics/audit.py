@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import ConsoleRenderable
-from rich.padding import Padding
-from rich.text import Text
 
 from frostline.diagnostics.explanation import AS_PLANNED, Explanation, Status, reasons, shown
 from frostline.diagnostics.finding import SEVERITIES, Finding, worst
@@ -20,7 +18,8 @@ from frostline.diagnostics.rules import all_rules
 from frostline.errors import listed
 from frostline.graph.ir import Graph
 from frostline.plan.plan import Plan
-from frostline.render import STYLES, Rendered, count, stacked, table
+from frostline.render.foreign import exact
+from frostline.render.tables import Rendered, count, headed, plain, stacked, table
 from frostline.resolution.resolution import Resolution
 
 
@@ -82,11 +81,11 @@ class Audit(Rendered):
     def __rich__(self) -> ConsoleRenderable:
         rows = [(listed(group, most=3), status, str(len(group))) for status, group in self._groups()]
         loss = "" if math.isnan(self.loss) else f", loss {self.loss:.6g} on this batch"
-        head = Text(f"Audit of {self.model}{loss}", style="bold")
+        head = headed(f"Audit of {self.model}{loss}")
         drawn = table(("weights", "status", "count"), rows, numbers=("count",))
         codes = {finding.address: f"{finding.code} {finding.severity}" for finding in self._told}
         explained = reasons(self.explanations.values(), codes)
-        notes = (Text(f"note: {note}") for note in self.notes)
+        notes = (f"note: {note}" for note in self.notes)
         return stacked(head, drawn, *explained, *self._found(), *notes, "", self._summary())
 
     @property
@@ -114,12 +113,12 @@ class Audit(Rendered):
                 continue
             place = f" ({shown(finding.where)})" if finding.where else ""
             yield ""
-            yield (
-                Text(f"{finding.code} {finding.severity}", STYLES.get(finding.severity, ""))
-                .append(f"  {finding.address}" if finding.address else "", "bold")
-                .append(f": {finding.fact}{place}", "not bold")
+            yield headed(
+                f"{finding.code} {finding.severity}",
+                (f"  {exact(finding.address)}" if finding.address else "", "bold"),
+                (f": {finding.fact}{place}", ""),
             )
-            yield Padding(Text(f"fix: {finding.remedy}"), (0, 0, 0, 2), expand=False)
+            yield plain(f"fix: {finding.remedy}", indent=2)
 
     def _summary(self) -> str:
         counts = Counter(finding.severity for finding in self.findings)

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import ConsoleRenderable
-from rich.padding import Padding
-from rich.text import Text
 
 from frostline.diagnostics.remedies import fact
 from frostline.errors import listed, near
 from frostline.graph.ir import Reason, Where
-from frostline.render import STYLES, Rendered, count, stacked, table
+from frostline.render.tables import STYLES, Rendered, count, headed, plain, stacked, table
 
 Status = Literal[
     "trains", "partial", "frozen", "assigned", "cut", "unused", "zero", "leaks", "stale", "untracked"
@@ -117,26 +115,26 @@ class Explanation(Rendered):
     note: str = ""
 
     def __rich__(self) -> ConsoleRenderable:
-        head = Text(self.address, style="bold").append(": ").append(self.status, STYLES.get(self.status, ""))
-        head.append(f" ({_SENTENCES[self.status]}{self._norm()})", "not bold")
-        return stacked(head, *self.details())
+        status = (self.status, STYLES.get(self.status, ""))
+        sentence = (f" ({_SENTENCES[self.status]}{self._norm()})", "")
+        return stacked(headed(self.address, (": ", ""), status, sentence), *self.details())
 
     def details(self) -> Iterator[ConsoleRenderable]:
         """Yield what stands below the first line: cuts with their lines of source, route, remedy."""
         for cut in self.cuts:
-            yield _indented(f"{_sentence(cut)}{':' if cut.where and cut.where.source else ''}", 2)
+            yield plain(f"{_sentence(cut)}{':' if cut.where and cut.where.source else ''}", indent=2)
             if cut.where and cut.where.source:
-                yield _indented(cut.where.source, 6)
+                yield plain(cut.where.source, indent=6)
         if self.behind:
             them = listed(
                 (f"{c.operation} ({c.place})" if c.place else c.operation for c in self.behind), most=3
             )
-            yield _indented(f"with that fixed, the gradient stops at {them}", 2)
+            yield plain(f"with that fixed, the gradient stops at {them}", indent=2)
         if len(self.route) > 1:
-            yield _indented(f"route: {' > '.join(_shortened([step.name for step in self.route]))}", 2)
+            yield plain(f"route: {' > '.join(_shortened([step.name for step in self.route]))}", indent=2)
         for label, text in (("note", self.note), ("fix", self.remedy)):
             if text:
-                yield _indented(f"{label}: {text}", 2)
+                yield plain(f"{label}: {text}", indent=2)
 
     def to_data(self) -> dict[str, Any]:
         """Return the explanation as plain data, for JSON."""
@@ -209,8 +207,8 @@ def reasons(
         names = listed((one.address for one in members), most=4)
         yield ""
         told = dict.fromkeys(codes[one.address] for one in members if codes and one.address in codes)
-        head = Text(names, style="bold").append(f": {status}", STYLES.get(status, ""))
-        yield head.append(f" ({listed(told)})" if told else "", "not bold")
+        found = (f" ({listed(told)})" if told else "", "")
+        yield headed(names, (f": {status}", STYLES.get(status, "")), found)
         yield from members[0].details()
 
 
@@ -224,10 +222,6 @@ def shown(where: Where) -> str:
 def _sentence(cut: Cut) -> str:
     place = f" ({cut.place})" if cut.place else ""
     return f"{fact(cut.reason, cut.operation)}{place}"
-
-
-def _indented(text: str, columns: int) -> Padding:
-    return Padding(Text(text), (0, 0, 0, columns), expand=False)
 
 
 def _shortened(names: list[str]) -> list[str]:

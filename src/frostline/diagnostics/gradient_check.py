@@ -18,7 +18,7 @@ from frostline.diagnostics.model_loss import ModelLoss, tensors
 from frostline.errors import AuditError, listed
 from frostline.graph.reader import Computation, ReadVariable
 from frostline.model.inventory import Inventory, Weight, inventory
-from frostline.render import Rendered, count, stacked, table
+from frostline.render.tables import Rendered, count, stacked, table
 
 Array = npt.NDArray[Any]
 

@@ -15,7 +15,7 @@ from frostline.errors import listed
 from frostline.graph.reader import norm
 from frostline.model.inventory import LayerNode
 from frostline.plan.plan import Plan
-from frostline.render import Rendered, bytes_text, table
+from frostline.render.tables import Rendered, bytes_text, table
 from frostline.resolution.resolution import Resolution
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,8 @@ from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons
 from frostline.diagnostics.inspection import Inspection, inspect_model
 from frostline.errors import NoGradientError, listed
-from frostline.render import stacked, to_text
+from frostline.render.foreign import warn
+from frostline.render.tables import stacked, to_text
 from frostline.resolution.resolution import Resolution
 
 _SAMPLES = 2
@@ -131,7 +131,7 @@ def _failed(error: Exception) -> str:
 
 def _warned(reason: str) -> str:
     backend = keras.backend.backend()
-    warnings.warn(
+    warn(
         f"gradients were not checked before training: {reason}. Training goes on, and what it moves is "
         "proved all the same. If the training works, please report this line with the program: Frostline "
         f"{frostline.__version__}, Keras {keras.__version__}, {backend} {version_of(backend)}; "

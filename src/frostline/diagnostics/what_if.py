@@ -10,7 +10,7 @@ from rich.console import ConsoleRenderable
 from frostline.diagnostics.layer_outputs import trace_outputs
 from frostline.errors import listed
 from frostline.plan.plan import Plan
-from frostline.render import Rendered, bytes_text, share, stacked
+from frostline.render.tables import Rendered, bytes_text, share, stacked
 from frostline.resolution.resolution import Resolution
 
 

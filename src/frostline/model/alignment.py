@@ -8,12 +8,12 @@ a name that somebody gave says which layer is meant.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from frostline.errors import listed
+from frostline.render.foreign import warn
 
 NUMBERED = "*"
 """Stands in a stem for the number of a name that Keras made."""
@@ -170,10 +170,9 @@ def warn_of_former_names(what: str, former: Mapping[str, str]) -> None:
         former: From `former_names`.
     """
     pairs = listed((f"{one} as {other}" for one, other in former.items()), most=2)
-    warnings.warn(
+    warn(
         f"{what} was written by Frostline 0.1, which named the tensors of a module as Keras numbers them; "
         f"they were told by their order: {pairs}",
-        UserWarning,
         stacklevel=4,
     )
 

@@ -1,12 +1,23 @@
-"""The one gate through which code of the user's is imported and called."""
+"""The one gate through which code of the user's is imported and called.
+
+Only what a command line or a run config names. Such code may do what a program may; what it must not do is
+spoil the answer of the command that runs it: end it with exit code 0, leave it in another folder, silence its
+warnings, or let a module of the same folder stand for one of a library's. What it prints goes to the error
+stream, see `frostline.render.results`.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 import sysconfig
+import threading
 import traceback
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,38 +77,115 @@ def find_function(name: str, folder: Path, *, wanted: str = "a .keras file, or m
 
 
 def _import(name: str, folder: Path) -> Any:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name.split(".")[0] and error.name != name:
-            raise _user_error(f"the module {name!r} cannot be imported", error) from error
-        scripts = [p.stem for p in folder.glob("*.py")]
-        close = near(name, scripts)
-        raise ModelFileError(
-            f"there is no module {name!r}",
-            received=f"looked in {folder} and in the installed packages",
-            remedy=f"did you mean {listed(close)}?" if close else None,
-        ) from None
-    except Exception as error:
-        raise _user_error(f"the module {name!r} cannot be imported", error) from error
+    with running(f"the module {name!r} cannot be imported", folder):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name.split(".")[0] and error.name != name:
+                raise
+    scripts = [p.stem for p in folder.glob("*.py")]
+    close = near(name, scripts)
+    raise ModelFileError(
+        f"there is no module {name!r}",
+        received=f"looked in {folder} and in the installed packages",
+        remedy=f"did you mean {listed(close)}?" if close else None,
+    )
 
 
 def called(function: Callable[..., Any], name: str, **arguments: Any) -> Any:
-    """Call a function of the user's; where it fails, raise `ModelFileError` with the line of its file."""
-    try:
+    """Call a function of the user's.
+
+    Raises:
+        ModelFileError: It fails, or ends the program; says the line of its file.
+    """
+    with running(f"{name} failed"):
         return function(**arguments)
-    except FrostlineError:
+
+
+@contextmanager
+def running(what: str, folder: Path | None = None) -> Iterator[None]:
+    """Run code of the user's, and put back what it changed that others rely on.
+
+    Args:
+        what: What has happened where it fails, for the message.
+        folder: Where it may import modules from before all others.
+
+    Raises:
+        ModelFileError: It fails, or ends the program.
+        KeyboardInterrupt: The user stopped it.
+    """
+    try:
+        with _put_back(), _imports_from(folder):
+            yield
+    except (FrostlineError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise _user_error(f"{name} failed", error) from error
+    except BaseException as error:
+        raise failure(what, error) from error
 
 
-def _user_error(what: str, error: Exception) -> ModelFileError:
-    """Name the line of the user's own file that failed, instead of a traceback."""
+def failure(what: str, error: BaseException) -> ModelFileError:
+    """Return the error for code of the user's that failed; it names the line of the user's own file."""
+    received = f"{type(error).__name__}: {error}{place_in_users_code(error)}"
+    if isinstance(error, Exception):
+        return ModelFileError(what, received=received)
+    ends = isinstance(error, SystemExit)
+    return ModelFileError(
+        what,
+        received=received,
+        expected="code that returns, or fails with an Exception",
+        remedy="put what ends the program under if __name__ == '__main__':" if ends else None,
+    )
+
+
+def place_in_users_code(error: BaseException) -> str:
+    """Name the line of the user's own file that failed, instead of a traceback; empty where there is none."""
     frames = traceback.extract_tb(error.__traceback__)
     others = ("<", str(Path(frostline.__file__).parent), sysconfig.get_path("stdlib"))
     own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(others)]
-    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-    return ModelFileError(what, received=f"{type(error).__name__}: {error}{place}")
+    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+
+
+_added: set[str] = set()
+"""Folders that were put on Python's path here, and not by whoever started the program."""
+
+
+@contextmanager
+def _imports_from(folder: Path | None) -> Iterator[None]:
+    """Let modules of a folder come first, as they do for a script in it; afterwards last.
+
+    A library that imports something later must not get a file that lies beside the user's data.
+    """
+    entry = str(folder)
+    if folder is None or (entry in sys.path and entry not in _added):
+        yield
+        return
+    _added.add(entry)
+    _move(entry, 0)
+    try:
+        yield
+    finally:
+        _move(entry, len(sys.path))
+
+
+def _move(entry: str, place: int) -> None:
+    while entry in sys.path:
+        sys.path.remove(entry)
+    sys.path.insert(place, entry)
+
+
+@contextmanager
+def _put_back() -> Iterator[None]:
+    """Put back the current folder, the command line, streams, what Ctrl-C does and which warnings show."""
+    folder, words, streams = Path.cwd(), [*sys.argv], (sys.stdout, sys.stderr)
+    own_thread = threading.current_thread() is threading.main_thread()
+    stops = signal.getsignal(signal.SIGINT)
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            sys.argv[:], (sys.stdout, sys.stderr) = words, streams
+            if own_thread and stops is not None:
+                signal.signal(signal.SIGINT, stops)
+            # Somebody may have removed the folder; whoever needs a file in it will say so.
+            with suppress(OSError):
+                os.chdir(folder)

@@ -7,7 +7,6 @@ rate of that group and with the step count since the group joined, as PyTorch co
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +31,8 @@ from frostline.optimizers.groups import Group, Membership, set_groups
 from frostline.optimizers.parked_slots import ParkedSlots, Steps, elements_of, fill, one_number
 from frostline.optimizers.slots import assign_by_name, slots_and_scalars
 from frostline.optimizers.state import SlotHistory, State, Target, put_history, states, steps_made
-from frostline.render import count
+from frostline.render.foreign import warn
+from frostline.render.tables import count
 
 WHEN_CHANGED: Key[Callable[[], None]] = Key("when changed")
 """What is called when an optimizer (the innermost) updates other weights, or at other rates, than before."""
@@ -208,7 +208,7 @@ def _say_renewed(optimizer: Any, targets: Sequence[Target], strangers: Sequence[
         + (f" ({listed(fresh, most=4)})" if fresh else "")
     )
     state.renewed = (*state.renewed, said)
-    warnings.warn(said, UserWarning, stacklevel=2)
+    warn(said, stacklevel=2)
 
 
 def _has_trained(joined: Steps, steps: int) -> bool:

@@ -21,6 +21,7 @@ from frostline.parametrization.checks import find_weight, first_values, require_
 from frostline.parametrization.fast_paths import FastPath, fast_path, path_name
 from frostline.parametrization.keras_tools import forget, tell
 from frostline.parametrization.variable import become_combined, become_plain, split
+from frostline.render.foreign import exact
 
 _SAVING = ("save_own_variables", "load_own_variables")
 
@@ -59,7 +60,7 @@ class Parametrized:
             self._placed.remove(keep=merge)
 
     def __str__(self) -> str:
-        return f"{self.address}: {self.how} ({self.trained_elements:,} elements, path: {self.path})"
+        return f"{exact(self.address)}: {self.how} ({self.trained_elements:,} elements, path: {self.path})"
 
 
 def parametrize(model: Any, address: str, how: Parametrization) -> Parametrized:

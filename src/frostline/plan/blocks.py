@@ -6,7 +6,7 @@ import re
 
 from frostline.errors import PlanError
 from frostline.model.inventory import Inventory
-from frostline.plan.globs import escaped, glob_to_regex
+from frostline.plan.globs import escaped, read_glob
 
 _BLOCK = re.compile(r"(.*?(?:block|layer|stage)_?\d+[a-z]?(?:_(?:block|layer)_?\d+)?)(?:_.*)?")
 
@@ -40,8 +40,9 @@ def find_blocks(inventory: Inventory, blocks: str | None = None) -> list[str]:
     weights = {w.address for w in inventory.of_role("weight")}
     layers = [n for n in inventory.layers if n.address and not weights.isdisjoint(n.below)]
     if blocks is not None:
-        expression = glob_to_regex(blocks)
-        return [f"{escaped(n.address)}/**" for n in layers if expression.fullmatch(n.address)]
+        expression = read_glob(blocks)
+        picked = expression.matching(n.address for n in layers)
+        return [f"{escaped(n.address)}/**" for n in layers if n.address in picked]
     found: dict[str, None] = {}
     within: set[str] = set()
     for node in layers:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from frostline.errors import PlanError, PlanFileError
 from frostline.files.atomic import write_atomically
 from frostline.files.document import Format
+from frostline.files.generated import require_means
 from frostline.parametrization.registry import ADAPTERS
 from frostline.plan.mask_file import with_mask_files
 from frostline.plan.schema import model_at
+from frostline.render.documents import json_text, yaml_document
 
 PLAN = Format(
     noun="plan",
@@ -46,8 +45,6 @@ def write_plan(data: dict[str, Any], path: str | Path) -> None:
     """Write the data of a plan or a schedule to a file, and beside it a file for each mask."""
     path = Path(path)
     data = with_mask_files(data, path)
-    if path.suffix == ".json":
-        text = json.dumps(data, indent=2) + "\n"
-    else:
-        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    text = json_text(data) + "\n" if path.suffix == ".json" else yaml_document(data)
+    require_means(text, data, path, PLAN)
     write_atomically(path, text.encode(), PlanFileError)

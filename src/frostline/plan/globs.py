@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from frostline.errors import SelectorError
+from frostline.plan.matching import (
+    Automaton,
+    GlobMatcher,
+    Test,
+    choices_of,
+    require_readable_length,
+)
 
 
 def escaped(address: str) -> str:
@@ -19,43 +27,136 @@ def escaped(address: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def glob_to_regex(pattern: str) -> re.Pattern[str]:
-    """Translate a glob on addresses; `SelectorError` says what cannot be read, and where.
+def read_glob(pattern: str) -> GlobMatcher:
+    """Read a glob on addresses; `SelectorError` says what cannot be read, and where.
 
     Example:
-        >>> bool(glob_to_regex("block_{1,2}/**/kernel").fullmatch("block_2/attention/query/kernel"))
+        >>> read_glob("block_{1,2}/**/kernel").fullmatch("block_2/attention/query/kernel")
         True
     """
-    out: list[str] = []
-    at, braces = 0, 0
+    require_readable_length(pattern, "glob")
+    built = _Built()
+    at = 0
     while at < len(pattern):
-        sign = pattern[at]
-        if pattern.startswith("**", at):
-            piece, at = _double_star(pattern, at)
-            out.append(piece)
-            continue
-        if sign == "[":
-            piece, at = _character_class(pattern, at)
-            out.append(piece)
-            continue
-        if sign == "{":
-            _refuse_range(pattern, at)
-            braces += 1
-        elif sign == "}":
-            braces -= 1
-            if braces < 0:
-                raise _unreadable(pattern, at, "a '}' without its '{'")
-        elif sign == "]":
-            raise _unreadable(pattern, at, "a ']' without its '['")
-        plain = {"*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|" if braces else ","}
-        out.append(plain.get(sign, re.escape(sign)))
-        at += 1
-    if braces:
+        at = _read_sign(pattern, at, built)
+    if built.open:
         raise _unreadable(pattern, pattern.rindex("{"), "a '{' without its '}'")
-    return re.compile("".join(out), re.DOTALL)
+    choices = choices_of(built.alternatives)
+    return GlobMatcher(pattern, "".join(built.pieces), built.stars, choices, built.automaton, built.here)
 
 
-def _double_star(pattern: str, at: int) -> tuple[str, int]:
+def _read_sign(pattern: str, at: int, built: _Built) -> int:
+    """Read one sign into a glob, and return where the next begins."""
+    sign = pattern[at]
+    if pattern.startswith("**", at):
+        return _double_star(pattern, at, built)
+    if sign == "[":
+        return _character_class(pattern, at, built)
+    if sign == "]":
+        raise _unreadable(pattern, at, "a ']' without its '['")
+    if sign == "}" and not built.open:
+        raise _unreadable(pattern, at, "a '}' without its '{'")
+    if sign == "{":
+        _refuse_range(pattern, at)
+        built.begin()
+    elif sign == "}":
+        built.finish()
+    elif sign == "," and built.open:
+        built.otherwise()
+    elif sign == "*":
+        built.repeat("[^/]*", "/".__ne__)
+    elif sign == "?":
+        built.one("[^/]", "/".__ne__)
+    else:
+        built.one(re.escape(sign), sign.__eq__)
+    return at + 1
+
+
+@dataclass
+class _Built:
+    """A glob while it is read: as `re` writes it, and as an automaton.
+
+    Attributes:
+        pieces: Of the expression for `re`.
+        automaton: Its states so far.
+        here: The state in which reading goes on.
+        open: The braces that are not closed: the state before each, and the one behind it.
+        alternatives: How many each brace has.
+        stars: How many signs stand for any number of characters.
+    """
+
+    pieces: list[str] = field(default_factory=list)
+    automaton: Automaton = field(default_factory=Automaton)
+    here: int = 0
+    open: list[tuple[int, int, int]] = field(default_factory=list)
+    alternatives: list[int] = field(default_factory=list)
+    stars: int = 0
+
+    def one(self, piece: str, fits: Test) -> None:
+        """Take one character."""
+        self.pieces.append(piece)
+        self._go(fits)
+
+    def repeat(self, piece: str, fits: Test) -> None:
+        """Take any number of characters, or none."""
+        self.pieces.append(piece)
+        self.stars += 1
+        self._jump(self.automaton.state())
+        self.automaton.moves[self.here].append((fits, self.here))
+
+    def segments(self) -> None:
+        """Take any number of segments with the slash behind each, or none."""
+        self.pieces.append("(?:[^/]+/)*")
+        self.stars += 1
+        self._jump(self.automaton.state())
+        between, inside = self.here, self.automaton.state()
+        self.automaton.moves[between].append(("/".__ne__, inside))
+        self.automaton.moves[inside] += [("/".__ne__, inside), ("/".__eq__, between)]
+
+    def anything(self) -> None:
+        """Take one character or more, slashes too."""
+        self.pieces.append(".+")
+        self.stars += 1
+        self._go(_any)
+        self.automaton.moves[self.here].append((_any, self.here))
+
+    def begin(self) -> None:
+        """Begin alternatives."""
+        self.pieces.append("(?:")
+        self.open.append((self.here, self.automaton.state(), len(self.alternatives)))
+        self.alternatives.append(1)
+        self._jump(self.automaton.state())
+
+    def otherwise(self) -> None:
+        """End an alternative and begin the next."""
+        self.pieces.append("|")
+        before, behind, number = self.open[-1]
+        self.alternatives[number] += 1
+        self._jump(behind)
+        self.here = before
+        self._jump(self.automaton.state())
+
+    def finish(self) -> None:
+        """End the last alternative."""
+        self.pieces.append(")")
+        _, behind, _ = self.open.pop()
+        self._jump(behind)
+
+    def _go(self, fits: Test) -> None:
+        to = self.automaton.state()
+        self.automaton.moves[self.here].append((fits, to))
+        self.here = to
+
+    def _jump(self, to: int) -> None:
+        self.automaton.jumps[self.here].append(to)
+        self.here = to
+
+
+def _any(_: str) -> bool:
+    return True
+
+
+def _double_star(pattern: str, at: int, built: _Built) -> int:
     """`**` must fill a segment; `**/` may stand for no segment at all."""
     end = at + 2
     starts = at == 0 or pattern[at - 1] in "/{,"
@@ -63,11 +164,13 @@ def _double_star(pattern: str, at: int) -> tuple[str, int]:
     if not (starts and ends):
         raise _unreadable(pattern, at, "'**' next to other signs", "'**' as a whole segment, as in 'a/**/b'")
     if end < len(pattern) and pattern[end] == "/":
-        return "(?:[^/]+/)*", end + 1
-    return ".+", end
+        built.segments()
+        return end + 1
+    built.anything()
+    return end
 
 
-def _character_class(pattern: str, at: int) -> tuple[str, int]:
+def _character_class(pattern: str, at: int, built: _Built) -> int:
     end = pattern.find("]", at + 2)
     if end < 0:
         raise _unreadable(pattern, at, "a '[' without its ']'")
@@ -76,10 +179,11 @@ def _character_class(pattern: str, at: int) -> tuple[str, int]:
     escaped = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside)
     text = f"[{'^/' if negated else ''}{escaped}]"
     try:
-        re.compile(text)
+        fits = re.compile(text).fullmatch
     except re.error:
         raise _unreadable(pattern, at, f"the range {inside!r}", "a range such as [0-9]") from None
-    return text, end + 1
+    built.one(text, lambda sign: fits(sign) is not None)
+    return end + 1
 
 
 def _refuse_range(pattern: str, at: int) -> None:

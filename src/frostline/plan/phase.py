@@ -12,6 +12,7 @@ from frostline.files.document import Document
 from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule, read_rules
 from frostline.plan.schema import Mode, PhaseData
+from frostline.render.foreign import exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Plateau:
     def __str__(self) -> str:
         word = "falls" if self.mode == "min" else "rises"
         plural = "" if self.patience == 1 else "s"
-        return f"until {self.monitor} no longer {word} for {self.patience} epoch{plural}"
+        return f"until {exact(self.monitor)} no longer {word} for {self.patience} epoch{plural}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ class Phase:
             parts = [f"at most {parts[0]}, {self.until}"]
         parts += [f"lr x {self.lr:g}"] if self.lr != 1 else []
         parts += ["best weights restored"] if self.restore_best else []
-        return f"{self.name}: {', '.join(parts)}{''.join(f'; {rule}' for rule in self.rules)}"
+        return f"{exact(self.name)}: {', '.join(parts)}{''.join(f'; {rule}' for rule in self.rules)}"
 
 
 def read_phase(document: Document, data: PhaseData, number: int) -> Phase:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from frostline.errors import PlanError, SelectorError, near
 from frostline.model.inventory import Inventory, LayerNode, Weight
-from frostline.plan.globs import escaped, glob_to_regex
+from frostline.plan.globs import escaped, read_glob
+from frostline.plan.matching import expression_matching, require_expression
 
 
 class Selector(ABC):
@@ -62,6 +63,7 @@ def selector(of: Any) -> Selector:
     if isinstance(of, str):
         return _from_text(of)
     if isinstance(of, Mapping):
+        _require_flat(of)
         return _from_mapping(of)
     if callable(of):
         return Predicate(of)
@@ -90,6 +92,25 @@ def _from_text(text: str) -> Selector:
     return _PREFIXES[prefix](rest)
 
 
+_DEEPEST = 50
+"""Levels of selectors in selectors."""
+
+
+def _require_flat(of: Any) -> None:
+    """Raise for a selector that is nested so deeply that nothing could be done with it."""
+    level, depth = [of], 0
+    while level:
+        depth += 1
+        if depth > 2 * _DEEPEST:
+            raise SelectorError(
+                "a combined selector is nested too deeply, or contains itself",
+                expected=f"at most {_DEEPEST} levels of any, all and not",
+            )
+        inner = (one.values() if isinstance(one, Mapping) else one for one in level)
+        parts = (part for values in inner for part in values)
+        level = list({id(part): part for part in parts if isinstance(part, Mapping | list | tuple)}.values())
+
+
 def _from_mapping(data: Mapping[str, Any]) -> Selector:
     if len(data) == 1:
         key, value = next(iter(data.items()))
@@ -113,10 +134,10 @@ class Glob(Selector):
     pattern: str
 
     def __post_init__(self) -> None:
-        glob_to_regex(self.pattern)
+        read_glob(self.pattern)
 
     def addresses(self, model: Inventory) -> frozenset[str]:
-        return _matching(model, glob_to_regex(self.pattern))
+        return _picked(model, read_glob(self.pattern).matching(_names(model)))
 
     def to_data(self) -> str:
         return self.pattern
@@ -139,26 +160,21 @@ class Regex(Selector):
     pattern: str
 
     def __post_init__(self) -> None:
-        try:
-            re.compile(self.pattern)
-        except re.error as error:
-            raise SelectorError(
-                f"the regular expression {self.pattern!r} cannot be read: {error}",
-                expected="the syntax of Python's re module",
-            ) from None
+        require_expression(self.pattern)
 
     def addresses(self, model: Inventory) -> frozenset[str]:
-        return _matching(model, re.compile(self.pattern))
+        return _picked(model, expression_matching(self.pattern, _names(model)))
 
     def to_data(self) -> str:
         return f"re:{self.pattern}"
 
     def hint(self, model: Inventory) -> str:
-        expression = re.compile(self.pattern)
-        partly = [w.address for w in model.weights if expression.search(w.address)]
+        known = [w.address for w in model.weights]
+        partly = expression_matching(self.pattern, known, within=True)
         if partly:
+            first = next(address for address in known if address in partly)
             return (
-                f"it is found inside {partly[0]!r}, but must match a whole address: "
+                f"it is found inside {first!r}, but must match a whole address: "
                 f"write 're:.*{self.pattern}.*' if that is meant"
             )
         return _nearest(self.pattern, model)
@@ -312,12 +328,17 @@ class Not(Selector):
         return f"~{self.part}"
 
 
+_DIGITS = 9
+"""Of a number of layers."""
+
+
 def _count(last: bool) -> Callable[[str], Selector]:
     def read(text: str) -> Selector:
-        if not text.isascii() or not text.isdigit() or int(text) < 1:
-            word = "last" if last else "first"
+        word = "last" if last else "first"
+        number = text.isascii() and text.isdigit() and text.strip("0") != ""
+        if not number or len(text) > _DIGITS:
             raise SelectorError(
-                f"the selector '{word}:{text}' has no count",
+                f"the selector '{word}:{text[:40]}' has {'too large a' if number else 'no'} count",
                 expected=f"a whole number from 1 up, such as '{word}:3'",
             )
         return First(int(text), last=last)
@@ -334,11 +355,16 @@ _PREFIXES: dict[str, Callable[[str], Selector]] = {
 }
 
 
-def _matching(model: Inventory, expression: re.Pattern[str]) -> frozenset[str]:
+def _names(model: Inventory) -> list[str]:
+    """Return what weights and statistics are called, by all their names."""
+    return [address for w in model.of_role("weight", "statistic") for address in w.addresses]
+
+
+def _picked(model: Inventory, names: Collection[str]) -> frozenset[str]:
     return frozenset(
         w.address
         for w in model.of_role("weight", "statistic")
-        if any(expression.fullmatch(address) for address in w.addresses)
+        if any(address in names for address in w.addresses)
     )
 
 

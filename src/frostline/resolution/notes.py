@@ -7,7 +7,7 @@ from typing import Any
 
 from frostline.errors import listed
 from frostline.model.inventory import Inventory, LayerNode
-from frostline.render import count
+from frostline.render.tables import count
 
 _PLAIN = frozenset({type(None), bool, int, float, str, tuple, list, dict})
 """What most attributes are: asking a backend whether they are tensors took a third of resolving a plan."""

@@ -14,7 +14,7 @@ from frostline.errors import listed
 from frostline.model.inventory import Inventory, Weight
 from frostline.optimizers import memory
 from frostline.plan.plan import Plan
-from frostline.render import Rendered, bytes_text, count, share, stacked, table
+from frostline.render.tables import Rendered, bytes_text, count, share, stacked, table
 from frostline.resolution.decision import Decision, elements_text
 
 

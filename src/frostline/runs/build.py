@@ -9,7 +9,7 @@ from typing import Any
 from frostline.errors import listed
 from frostline.model.loading import load_named_model
 from frostline.model.user_code import called, find_function, names_function
-from frostline.render import count
+from frostline.render.tables import count
 from frostline.runs.config import RunConfig
 from frostline.runs.keras_objects import Kind, make
 

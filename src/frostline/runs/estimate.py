@@ -19,7 +19,7 @@ from frostline.data.samples import Samples
 from frostline.model.inventory import inventory
 from frostline.plan.phase import Phase
 from frostline.plan.schedule import Schedule
-from frostline.render import Rendered, bytes_text, count, stacked, table
+from frostline.render.tables import Rendered, bytes_text, count, stacked, table
 from frostline.resolution.resolution import Resolution
 from frostline.runs.config import RunConfig
 from frostline.runs.prepare import Prepared, describe, prepare

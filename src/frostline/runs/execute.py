@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 import time
 import traceback
 import warnings
@@ -15,13 +13,14 @@ from typing import Any
 
 import keras
 from rich.console import Console
-from rich.markup import escape
 
 from frostline.delta.contents import Delta
 from frostline.delta.save import save_delta
 from frostline.errors import FrostlineError, ModelFileError, OutputFolderError, RunError, listed
-from frostline.model.user_code import defined_in, imported, names_function
+from frostline.model.user_code import defined_in, failure, imported, names_function
 from frostline.plan.schedule import Schedule
+from frostline.render.documents import json_text, shell_line
+from frostline.render.tables import plain
 from frostline.runs.config import RunConfig
 from frostline.runs.folder import WEIGHTS, OutputFolder, output_folder
 from frostline.runs.prepare import Prepared, describe, prepare
@@ -146,7 +145,7 @@ def _rows(rows: list[dict[str, Any]], run: Run) -> list[dict[str, Any]]:
 def _write(prepared: Prepared, folder: OutputFolder, run: Run, rows: list[dict[str, Any]]) -> None:
     classes = getattr(prepared.train, "classes", ())
     if classes:
-        folder.write("classes.json", json.dumps(list(classes), indent=2, ensure_ascii=False) + "\n")
+        folder.write("classes.json", json_text(list(classes), letters=True) + "\n")
     if rows:
         write_rows(folder / "history.csv", rows)
     _require_verified(run)
@@ -254,10 +253,10 @@ def _conclude(log: RunLog, config: RunConfig, outcome: Outcome) -> None:
     words += ["--after", str(folder / "model.keras")]
     if needed := _needed_modules(config, folder / "model.keras"):
         imports = [word for module in needed for word in ("--import", module)]
-        log.say(f"model.keras opens with {shlex.join(imports)}, or with the module imported in Python")
+        log.say(f"model.keras opens with {shell_line(imports)}, or with the module imported in Python")
         words += imports
     words += ["--unsafe"] if config.data.unsafe else []
-    log.say(f"check it: {shlex.join(words)}")
+    log.say(f"check it: {shell_line(words)}")
 
 
 def modules_of(config: RunConfig) -> list[str]:
@@ -290,7 +289,7 @@ def _working(console: Console, what: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(escape(what)):
+    with console.status(plain(what)):
         yield
 
 
@@ -305,8 +304,10 @@ def _failures_in(log: RunLog, config: RunConfig) -> Iterator[None]:
     except FrostlineError as error:
         log.note(f"failed: {error}")
         raise
-    except Exception as error:
+    except BaseException as error:  # code that the run uses may call sys.exit, too
         log.note(traceback.format_exc())
+        if not isinstance(error, Exception):
+            raise failure("the training was ended by the code that the run uses", error) from error
         first = next((line for line in str(error).splitlines() if line.strip()), "")
         raise RunError(
             "the training failed inside Keras or the code that the run uses",

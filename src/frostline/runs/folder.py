@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from frostline.data.sources import KINDS
 from frostline.errors import OutputFolderError, ResumeError, listed
 from frostline.files.atomic import read_text, write_atomically
 from frostline.files.lock import LOCK, locked, require_unlocked
+from frostline.render.foreign import warn
 from frostline.runs.config import RunConfig
 from frostline.runs.data import digest_file
 from frostline.training.resume.checkpoint import remove_all
@@ -83,7 +83,7 @@ class OutputFolder:
         try:
             remove_all(self.path / _CHECKPOINTS)
         except ResumeError as problem:
-            warnings.warn(f"{problem.what}; the run is finished all the same", stacklevel=2)
+            warn(f"{problem.what}; the run is finished all the same", stacklevel=2)
 
 
 @contextmanager

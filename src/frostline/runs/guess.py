@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from frostline.data.image_folder import shown_shape
 from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData, Source
@@ -36,8 +37,21 @@ def guessed(data: str, model: Any, target: str | None = None) -> Source:
     Raises:
         DataError: There is no such data, it is of no known kind, or nothing in it can be guessed at.
     """
-    path = Path(data)
     require_data(data)
+    try:
+        return _guessed(data, model, target)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(
+            f"a config cannot say what {data!r} is",
+            received=f"{first['msg']}: {first['input']!r}",
+            expected="names of letters, signs and digits that Unicode has",
+            remedy="rename it",
+        ) from None
+
+
+def _guessed(data: str, model: Any, target: str | None) -> Source:
+    path = Path(data)
     if not path.exists():
         return FunctionData(function=data)
     if path.is_dir():
@@ -145,6 +159,12 @@ def _npz(path: Path, target: str | None) -> NpzData:
 def _csv(path: Path, target: str | None) -> CsvData:
     columns, delimiter = columns_in(path)
     guess = next((c for n in _COLUMNS for c in columns if c.lower() == n), columns[-1] if columns else "")
+    if not (target or guess):
+        raise DataError(
+            f"it is not clear which column of {str(path)!r} is the target",
+            received="a last column without a name" if columns else "a first line without names",
+            remedy="give each column a name in the first line, the one to predict as the last",
+        )
     return CsvData(csv=str(path), target=target or guess, delimiter=delimiter)
 
 

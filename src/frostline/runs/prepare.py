@@ -16,7 +16,7 @@ from frostline.errors import DataError
 from frostline.plan.phase import Phase
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule, most_steps
-from frostline.render import count, share
+from frostline.render.tables import count, share
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.runs.build import build_callbacks, build_model

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from frostline.plan.phase import Phase
+from frostline.render.foreign import exact
 
 
 class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
@@ -31,16 +31,16 @@ class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._epoch: int | None = None
         self._said, self._rate, self._factor = "", "", 1.0
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=14),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[said]}", markup=False),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(escape(what), total=None, said="")
+        self._task = self._bar.add_task(exact(what), total=None, said="")
 
     def on_phase_begin(self, phase: Phase) -> None:
         """Name the phase in front of the bar."""
@@ -84,7 +84,7 @@ class TrainingBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             return
         epoch = f"epoch {(self._epoch or 0) + 1}/{self.params.get('epochs') or '?'}"
         self._rate = f"  lr {learning_rate(self.model) * self._factor:.3g}"
-        self._bar.update(self._task, description=escape(f"{self._phase} {epoch}".strip()))
+        self._bar.update(self._task, description=exact(f"{self._phase} {epoch}".strip()))
 
 
 def learning_rate(model: Any) -> float:

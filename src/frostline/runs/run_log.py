@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -13,11 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 from rich.console import Console
-from rich.text import Text
 
-from frostline.errors import OutputFolderError
+from frostline.errors import OutputFolderError, RunError
 from frostline.files.atomic import write_atomically
 from frostline.plan.phase import Phase
+from frostline.render.foreign import exact, visible
+from frostline.render.tables import plain
 from frostline.runs.progress_bar import learning_rate
 
 
@@ -38,7 +40,7 @@ class RunLog:
 
     def say(self, text: str = "", *, style: str = "") -> None:
         """Print a line and keep it."""
-        self.console.print(Text(text, style=style), soft_wrap=True)
+        self.console.print(plain(text, style, lines=True), soft_wrap=True)
         self.note(text)
 
     def note(self, text: str) -> None:
@@ -48,7 +50,7 @@ class RunLog:
         clock = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         try:
             with self._path.open("a", encoding="utf-8") as stream:
-                stream.writelines(f"{clock}  {line}\n" for line in text.splitlines())
+                stream.writelines(f"{clock}  {line}\n" for line in visible(text).split("\n"))
         except OSError as error:
             raise OutputFolderError(f"cannot write {str(self._path)!r}: {error.strerror}") from None
 
@@ -70,6 +72,7 @@ class EpochRecords(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
         self.rows: list[dict[str, Any]] = []
         self._path, self._say, self._epochs, self._width = path, say, epochs, width
         self._phase: Phase | None = None
+        self._here = Path.cwd()
 
     def on_phase_begin(self, phase: Phase) -> None:
         """Remember in which phase an epoch is."""
@@ -81,6 +84,7 @@ class EpochRecords(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the line down and say it."""
+        self._require_here()
         phase, seconds = self._phase, time.monotonic() - self._began
         rate = learning_rate(self.model) * (phase.lr if phase else 1)
         values = {name: _figure(logs[name]) for name in sorted(logs or (), key=_place)}
@@ -89,10 +93,22 @@ class EpochRecords(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
         times = {"learning_rate": _figure(rate), "seconds": round(seconds, 3)}
         self.rows.append({"epoch": epoch + 1, **row, **values, **times})
         write_rows(self._path, self.rows)
-        name = f"{phase.name:<{self._width}}  " if phase else ""
+        name = f"{exact(phase.name):<{self._width}}  " if phase else ""
         said = "  ".join(f"{name} {value:<6.4g}" for name, value in values.items())
         place = f"{epoch + 1:>{len(str(self._epochs))}}/{self._epochs}" if self._epochs else f"{epoch + 1:>3}"
         self._say(f"{name}epoch {place}  {said}  lr {rate:.3g}  {seconds:.2f} s")
+
+    def _require_here(self) -> None:
+        """Refuse to go on in another folder: all that is written would land there."""
+        if (found := Path.cwd()) == self._here:
+            return
+        os.chdir(self._here)
+        raise RunError(
+            "the code that the run uses changed the current folder",
+            received=str(found),
+            expected=str(self._here),
+            remedy="open files in it by their whole paths in place of os.chdir",
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint is to keep."""

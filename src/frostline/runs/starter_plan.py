@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Any
 
 from frostline.errors import ModelError
+from frostline.files.generated import require_means
 from frostline.model.inventory import Inventory, LayerNode, inventory
 from frostline.plan.blocks import find_blocks
+from frostline.plan.file import PLAN
 from frostline.plan.globs import escaped
 from frostline.plan.presets import linear_probe
+from frostline.render.documents import comment, yaml_quoted
 
 _TEXT = """\
 # What trains in {model}, and what stays fixed. Preview it with: frostline plan MODEL THIS_FILE
@@ -53,32 +56,39 @@ _BIASES = """
 """
 
 
-def starter_plan(model: Any) -> str:
+def starter_plan(model: Any, name: Path = Path("plan.yaml")) -> str:
     """Return a plan file for a model: its head trains, further rules stand in it as comments.
 
     Args:
         model: A built Keras model.
+        name: Of the file, for messages.
 
     Raises:
+        PlanFileError: A plan that says so cannot be written.
         UnbuiltModelError: The model has no weights yet.
         ModelError: It has no layer whose weights could train.
     """
-    rules = starter_rules(model)
-    return _TEXT.format(model=inventory(model).model_name, rules=rules)
+    rules, meant = starter_rules(model)
+    text = _TEXT.format(model=comment(inventory(model).model_name), rules=rules)
+    policies = {"default": "freeze", "batchnorm": "inference", "stochastic": "inference"}
+    require_means(text, {"frostline": 1, **policies, "rules": meant}, name, PLAN)
+    return text
 
 
-def starter_rules(model: Any) -> str:
-    """Return the rules of such a plan, with their comments; arguments and errors as for `starter_plan`."""
+def starter_rules(model: Any) -> tuple[str, list[dict[str, str]]]:
+    """Return the rules of such a plan as text with comments, and what is to be read of it."""
     weights = inventory(model)
     if not weights.top:
         raise ModelError(f"the model {weights.model_name!r} has no layer with weights that could train")
     resolution = linear_probe().resolve(model)
-    return _RULES.format(
-        head=_quoted(_all_in(weights.top[-1])),
+    head = _all_in(weights.top[-1])
+    text = _RULES.format(
+        head=yaml_quoted(head),
         head_count=len(resolution.trained),
         head_elements=resolution.trained_elements,
         comments=_comments(weights),
     )
+    return text, [{"train": head}]
 
 
 def _comments(weights: Inventory) -> str:
@@ -86,9 +96,9 @@ def _comments(weights: Inventory) -> str:
     head = escaped(weights.top[-1].address)
     blocks = [glob for glob in find_blocks(weights) if not glob.startswith(f"{head}/")]
     if blocks:
-        comments += _BLOCKS.format(count=len(blocks), last=_quoted(blocks[-1]))
+        comments += _BLOCKS.format(count=len(blocks), last=yaml_quoted(blocks[-1]))
     elif len(weights.top) > 1:
-        comments += _TOP.format(last=_quoted(_all_in(weights.top[-2])))
+        comments += _TOP.format(last=yaml_quoted(_all_in(weights.top[-2])))
     names = sorted({w.name for w in weights.of_role("weight")} & {"bias", "beta"})
     if names:
         comments += _BIASES.format(names=f"{{{','.join(names)}}}" if len(names) > 1 else names[0])
@@ -97,8 +107,3 @@ def _comments(weights: Inventory) -> str:
 
 def _all_in(layer: LayerNode) -> str:
     return f"{escaped(layer.address)}/**"
-
-
-def _quoted(text: str) -> str:
-    """Text in double quotes, as YAML and JSON both write it."""
-    return json.dumps(text, ensure_ascii=False)

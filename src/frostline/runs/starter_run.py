@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import fill, indent
 from typing import Any
@@ -16,7 +15,10 @@ from frostline.data.csv_table import load_csv
 from frostline.data.image_folder import check_images
 from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData
 from frostline.errors import listed
+from frostline.files.generated import require_means
 from frostline.model.user_code import names_function
+from frostline.render.documents import comment, yaml_list, yaml_text
+from frostline.runs.config import RUN
 from frostline.runs.guess import arrays_in, columns_in, described, guessed, layers_in
 from frostline.runs.starter_plan import starter_rules
 
@@ -79,9 +81,19 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
+    """How a config speaks of some data.
+
+    Attributes:
+        about: A comment on it, escaped.
+        lines: Lines of the config.
+        meant: What is to be read of them.
+        target: What its targets look like, where that can be seen.
+    """
+
     about: str
     lines: list[str]
-    target: _Target | None
+    meant: dict[str, Any] = field(default_factory=dict)
+    target: _Target | None = None
 
 
 def starter_run(
@@ -91,6 +103,7 @@ def starter_run(
     *,
     folder: Path,
     output: str,
+    file: Path = Path("run.yaml"),
     imports: Sequence[str] = (),
     unsafe: bool = False,
 ) -> str:
@@ -102,78 +115,118 @@ def starter_run(
         data: A `.npz` or `.csv` file, a folder of images by class, or `module:function`.
         folder: Where the config will stand; paths in it begin there.
         output: The folder that the run is to write to.
+        file: The name of the config, for messages.
         imports: Modules to import first.
         unsafe: Whether to load a model that contains Python code.
 
     Raises:
         DataError: The data is of no known kind, or nothing in it can be guessed at.
+        RunConfigError: A config that says all this cannot be written.
     """
     source = _source(model, data, folder)
-    loss, why = _loss(model, source.target)
-    loading = [f"import: [{', '.join(map(_quoted, imports))}]"] if imports else []
+    loss, logits, why = _loss(model, source.target)
+    loading = [f"import: {yaml_list(imports)}"] if imports else []
     loading += ["unsafe: true"] if unsafe else []
-    return _TEXT.format(
-        model=_quoted(name if names_function(name) else _relative(Path(name), folder)),
+    model_name = name if names_function(name) else _relative(Path(name), folder)
+    rules, rules_meant = starter_rules(model)
+    text = _TEXT.format(
+        model=yaml_text(model_name),
         loading="".join(f"{line}\n" for line in loading),
         about=source.about,
         data="\n".join(f"  {line}" for line in source.lines),
-        loss_about=fill(why, 108, initial_indent="# ", subsequent_indent="# "),
-        loss=loss,
-        metrics=_metrics(loss),
-        plan=indent(starter_rules(model), "  "),
-        output=_quoted(output),
+        loss_about=fill(comment(why), 108, initial_indent="# ", subsequent_indent="# "),
+        loss=f"{{name: {loss}, from_logits: true}}" if logits else loss,
+        metrics=f"  metrics: [{_metric(loss)}]\n",
+        plan=indent(rules, "  "),
+        output=yaml_text(output),
     )
+    meant = {
+        "frostline": 1,
+        "model": model_name,
+        **({"import": list(imports)} if imports else {}),
+        **({"unsafe": True} if unsafe else {}),
+        "data": source.meant,
+        "validation": 0.2,
+        "compile": {
+            "optimizer": {"name": "adam", "learning_rate": 1e-3},
+            "loss": {"name": loss, "from_logits": True} if logits else loss,
+            "metrics": [_metric(loss)],
+        },
+        "plan": {"rules": rules_meant},
+        "epochs": 5,
+        "batch_size": 32,
+        "seed": 0,
+        "output": output,
+    }
+    require_means(text, meant, file, RUN)
+    return text
 
 
 def _source(model: Any, data: str, folder: Path) -> _Source:
     found = guessed(data, model)
     if isinstance(found, FunctionData):
         about = "A Python function that returns (x, y), a dataset or batches."
-        return _Source(about, [f"function: {_quoted(data)}", "# arguments: {}"], None)
-    shown = _quoted(_relative(Path(data), folder))
+        return _Source(about, [f"function: {yaml_text(data)}", "# arguments: {}"], {"function": data})
+    place = _relative(Path(data), folder)
     if isinstance(found, ImagesData):
-        return _images(found, shown)
-    return _npz(found, shown) if isinstance(found, NpzData) else _csv(found, shown)
+        return _images(found, place)
+    return _npz(found, place) if isinstance(found, NpzData) else _csv(found, place)
 
 
-def _images(found: ImagesData, shown: str) -> _Source:
+def _images(found: ImagesData, place: str) -> _Source:
     classes = check_images(Path(found.images), found)
-    lines = [f"images: {shown}", f"# The classes, in the order of the outputs: {listed(classes, most=8)}"]
+    meant: dict[str, Any] = {"images": place}
+    lines = [_line("images", place), f"# The classes, in the order of the outputs: {_names(classes)}"]
     if found.size:
         lines += ["# The model takes images of any size.", f"size: {found.size}"]
+        meant["size"] = list(found.size)
     if "range" in found.model_fields_set:
         lines += ["# What black and white become; the model seems not to scale them itself.", "range: [0, 1]"]
-    return _Source(
-        "A folder with one folder of images for each class.", lines, _Target(True, len(classes), ())
-    )
+        meant["range"] = [0, 1]
+    about = "A folder with one folder of images for each class."
+    return _Source(about, lines, meant, _Target(True, len(classes), ()))
 
 
-def _npz(found: NpzData, shown: str) -> _Source:
+def _npz(found: NpzData, place: str) -> _Source:
     arrays = arrays_in(Path(found.npz))
-    lines = [f"npz: {shown}", f"x: {_quoted(found.x)}", f"y: {_quoted(found.y)}"]
-    return _Source(f"Arrays in a NumPy archive: {described(arrays)}.", lines, _target(arrays[found.y]))
+    meant = {"npz": place, "x": found.x, "y": found.y}
+    about = f"Arrays in a NumPy archive: {comment(described(arrays))}."
+    return _Source(about, [_line(*item) for item in meant.items()], meant, _target(arrays[found.y]))
 
 
-def _csv(found: CsvData, shown: str) -> _Source:
+def _csv(found: CsvData, place: str) -> _Source:
     path = Path(found.csv)
     samples, (columns, _) = load_csv(path, found), columns_in(path)
+    target = str(found.target)
+    meant = {"csv": place, "target": target}
     lines = [
-        f"csv: {shown}",
+        _line("csv", place),
         "# The column to predict, guessed by its name, or as the last one.",
-        f"target: {_quoted(found.target)}",
+        _line("target", target),
     ]
     if samples.classes:
-        lines.append(f"# Its labels, in the order of the outputs: {listed(samples.classes, most=8)}")
-    features = _flow(columns, found.target)
+        lines.append(f"# Its labels, in the order of the outputs: {_names(samples.classes)}")
+    features = yaml_list(name for name in columns if name != target)
     lines += ["# The columns of the input; all others without it:", f"# features: {features}"]
     if found.delimiter != ",":
-        lines.append(f"delimiter: {_quoted(found.delimiter)}")
-    target = _Target(True, len(samples.classes), ()) if samples.classes else _target(samples.y)
-    return _Source(f"A table: {len(samples):,} lines, {len(columns)} columns.", lines, target)
+        lines.append(_line("delimiter", found.delimiter))
+        meant["delimiter"] = found.delimiter
+    about = f"A table: {len(samples):,} lines, {len(columns)} columns."
+    seen = _Target(True, len(samples.classes), ()) if samples.classes else _target(samples.y)
+    return _Source(about, lines, meant, seen)
 
 
-def _loss(model: Any, target: _Target | None) -> tuple[str, str]:
-    """Guess a loss from the last activation and the targets, and say why."""
+def _line(key: str, value: str) -> str:
+    return f"{key}: {yaml_text(value)}"
+
+
+def _names(classes: Sequence[str]) -> str:
+    """Name classes in a comment; each by itself, so that a comma in one makes no two of it."""
+    return listed((comment(name) if "," not in name else yaml_text(name) for name in classes), most=8)
+
+
+def _loss(model: Any, target: _Target | None) -> tuple[str, bool, str]:
+    """Guess a loss, and whether it takes logits, from the last activation and the targets; and say why."""
     outputs = list(getattr(model, "outputs", None) or [])
     units = outputs[0].shape[-1] if len(outputs) == 1 and len(outputs[0].shape) > 1 else None
     activation = _last_activation(model)
@@ -189,13 +242,12 @@ def _loss(model: Any, target: _Target | None) -> tuple[str, str]:
     elif activation == "sigmoid" or (logits and units == 1 and target is not None and target.classes == 2):
         kind, what = ("binary_crossentropy", "0 and 1")
     else:
-        return "mse", f"The loss is a guess: {seen}, so the targets are taken for quantities."
-    guess = f"{{name: {kind}, from_logits: true}}" if logits else kind
-    return guess, f"The loss is a guess: {seen}, so the targets are taken for {what}."
+        return "mse", False, f"The loss is a guess: {seen}, so the targets are taken for quantities."
+    return kind, logits, f"The loss is a guess: {seen}, so the targets are taken for {what}."
 
 
-def _metrics(loss: str) -> str:
-    return "  metrics: [accuracy]\n" if "crossentropy" in loss else "  metrics: [mae]\n"
+def _metric(loss: str) -> str:
+    return "accuracy" if "crossentropy" in loss else "mae"
 
 
 def _last_activation(model: Any) -> str:
@@ -226,19 +278,3 @@ def _target(y: Any) -> _Target:
 
 def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _flow(columns: list[str], target: str) -> str:
-    return "[" + ", ".join(_quoted(name) for name in columns if name != target) + "]"
-
-
-def _quoted(text: str) -> str:
-    """Text as YAML takes it, in quotes where need be."""
-    plain = text.replace("_", "").replace(".", "").replace("/", "").replace("-", "")
-    if plain.isascii() and plain.isalnum() and text[0].isalpha() and text.lower() not in _WORDS:
-        return text
-    return json.dumps(text, ensure_ascii=False)
-
-
-_WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
-"""What YAML takes for something else than text."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +26,7 @@ from frostline.model.alignment import align, renamed
 from frostline.model.inventory import Inventory, inventory
 from frostline.optimizers.rebuild import restore_history, set_targets
 from frostline.optimizers.state import SlotHistory, Target, history_of, named_variables, targets_of
+from frostline.render.foreign import warn
 from frostline.saving.native_lora import layers_with_lora
 
 _VARIABLES, _PARKED = "optimizer/", "parked/"
@@ -188,7 +188,7 @@ def _copy_from_config(model: Any, model_inventory: Inventory) -> Any:
     except UnsupportedVersionError:
         raise
     except Exception as error:
-        warnings.warn(
+        warn(
             f"the model {model.name!r} cannot be made again from its configuration, so plain Keras opens the "
             f"file without optimizer and loss, if at all: {said(error)}",
             stacklevel=5,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,8 @@ from frostline.parametrization.serialization import deserialize, serialize
 from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 from frostline.plan.selectors import Selector, selector
-from frostline.render import count
+from frostline.render.foreign import warn
+from frostline.render.tables import count
 from frostline.resolution.resolution import Resolution
 from frostline.saving.held_values import held_state, names_of_held, restore_held
 from frostline.saving.native_lora import enable_lora, lora_state, restore_exactly
@@ -308,11 +308,10 @@ def _require_shapes(weight: Weight, values: Mapping[str, Array]) -> None:
         )
     rounded = [n for n, value in values.items() if value.dtype.name != dtype_of(parts[n])]
     if rounded:
-        warnings.warn(
+        warn(
             f"{listed(rounded)} of {weight.address!r} are {values[rounded[0]].dtype.name} in the file and "
             f"{dtype_of(parts[rounded[0]])} in the model, and are converted: parts have the dtype of their "
             "weight, which in files of Frostline 0.1 they did not",
-            UserWarning,
             stacklevel=2,
         )
 

@@ -16,6 +16,7 @@ from frostline._keras.trainers import sync_values
 from frostline.errors import FrostlineError, ModelFileError, listed
 from frostline.model.inventory import Inventory, inventory
 from frostline.model.loading import load_archive, require_archive
+from frostline.render.foreign import warn
 from frostline.verification.fingerprint import Fingerprint, fingerprint_of
 from frostline.verification.verify import compare
 
@@ -93,7 +94,7 @@ def _opened(
             again = None
     if again is None:
         raise _unopened(place, model, objects, first, safe_mode=safe_mode) from first
-    warnings.warn(
+    warn(
         f"{str(place)!r} opens with compile=False only, since what the model was compiled with cannot be "
         f"read again: {first.received}",
         stacklevel=4,

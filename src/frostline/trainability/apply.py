@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from frostline.optimizers.state import Target, forget_parked, steps_made, target
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.switch import Planned, planned_on, switch
 from frostline.plan.plan import Plan
+from frostline.render.foreign import warn
 from frostline.resolution.decision import Decision
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
@@ -153,7 +153,7 @@ def apply(model: Any, plan: Plan | Resolution, *, keep_state: bool = True) -> Ap
     done = put_plan_on(model, plan, keep_state=keep_state)
     done.unheld = tuple(map(str, unheld(done.resolution)))
     if done.unheld:
-        warnings.warn(
+        warn(
             f"the plan for {model.name!r} freezes what plain fit moves all the same: "
             f"{listed(done.unheld, most=4)}. No flag holds it, and nothing is said when it moves; "
             "frostline.fit finds it out. Where that is meant, say so: plan.assigned(...); else freeze all of "
@@ -273,7 +273,7 @@ def _warn_of_wrappers(model: Any) -> None:
     try:
         require_one_machine(model, "unfreeze")
     except DistributionError as error:
-        warnings.warn(f"a plan was undone, and {error.what}: {error.remedy}", stacklevel=3)
+        warn(f"a plan was undone, and {error.what}: {error.remedy}", stacklevel=3)
 
 
 def _joins(decision: Decision) -> bool:

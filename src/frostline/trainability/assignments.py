@@ -20,6 +20,7 @@ import keras
 
 from frostline.graph.source_lines import is_own_class
 from frostline.model.code_identity import attribute, is_own
+from frostline.render.foreign import exact
 from frostline.resolution.resolution import Resolution
 
 _ROOTS = ("call", "train_step", "compute_loss")
@@ -50,7 +51,7 @@ class Unheld:
 
     def __str__(self) -> str:
         what = self.address or "variables that its code does not show by name"
-        return f"{what} ({self.layer}.{self.method} assigns to it)"
+        return f"{exact(what)} ({exact(self.layer)}.{self.method} assigns to it)"
 
 
 def unheld(resolution: Resolution) -> tuple[Unheld, ...]:

@@ -19,7 +19,7 @@ from frostline.optimizers.rebuild import WHEN_CHANGED
 from frostline.optimizers.state import forget_parked, steps_made, targets_of
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
-from frostline.render import count
+from frostline.render.tables import count
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.trainability.apply import apply

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import keras
 
 from frostline._keras.methods import replace_method, restore_method
 from frostline.errors import listed
+from frostline.render.foreign import warn
 from frostline.training.finite_state import FiniteState
 from frostline.training.model_callback import ModelCallback
 
@@ -83,7 +83,7 @@ class GoodValues(ModelCallback):
         spoilt = self._state.spoilt()
         if spoilt and not self._told:
             self._told = True
-            warnings.warn(
+            warn(
                 f"{listed(spoilt)} became NaN or infinite: from here on no checkpoint and no best weights "
                 "are kept; those from before stay",
                 stacklevel=2,

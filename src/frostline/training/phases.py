@@ -6,7 +6,6 @@ one piece. The plan changes in a callback, between two steps, which `apply` allo
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from frostline._keras.variables import to_numpy
 from frostline.errors import PlanError, listed, near
 from frostline.plan.phase import Phase
 from frostline.plan.schedule import Schedule
+from frostline.render.foreign import warn
 from frostline.resolution.resolution import Resolution
 from frostline.trainability.apply import put_plan_on
 from frostline.training.ledger import Ledger
@@ -138,10 +138,9 @@ class PhaseSwitch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._last_batch = batch
         if wanted is not None and place.steps >= wanted:
             if place.steps > wanted:
-                warnings.warn(
+                warn(
                     f"the phase {self.phase.name!r} took {place.steps} steps instead of {wanted}: with "
                     "steps_per_execution, a phase ends where an execution ends",
-                    UserWarning,
                     stacklevel=2,
                 )
             self._ended_in_epoch.append(self.phase.name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from frostline.render import count, share
+from frostline.render.foreign import visible
+from frostline.render.tables import count, share
 from frostline.resolution.resolution import Resolution
 from frostline.training.ledger import PhaseRun
 from frostline.verification.outcomes import Outcome, Verification
@@ -90,7 +91,7 @@ class Run:
         if self.gradients_not_checked:
             lines.append(f"gradients were not checked: {self.gradients_not_checked}")
         remarks = self.verification.remarks if self.verification is not None else ()
-        return "\n".join([*lines, self.verdict, *remarks, *(f"note: {note}" for note in self.notes)])
+        return visible("\n".join([*lines, self.verdict, *remarks, *(f"note: {note}" for note in self.notes)]))
 
 
 def _counts(verification: Verification) -> str:

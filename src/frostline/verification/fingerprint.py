@@ -16,7 +16,7 @@ from frostline.model.inventory import Role, Weight, inventory
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Selection
 from frostline.plan.plan import Plan
-from frostline.render import count
+from frostline.render.tables import count
 from frostline.resolution.parts import Parts, part_text
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve

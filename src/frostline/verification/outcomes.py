@@ -11,7 +11,7 @@ from rich.console import ConsoleRenderable
 
 from frostline.errors import VerificationError, listed
 from frostline.model.inventory import Role
-from frostline.render import Rendered, count, stacked, table
+from frostline.render.tables import Rendered, count, stacked, table
 
 Outcome = Literal[
     "intact",

@@ -17,7 +17,7 @@ from frostline.model.alignment import align
 from frostline.model.inventory import inventory
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule, plan_or_schedule_from_data
-from frostline.render import Rendered, count, stacked
+from frostline.render.tables import Rendered, count, stacked
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 from frostline.verification.fingerprint import Fingerprint, known

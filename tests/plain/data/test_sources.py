@@ -55,7 +55,7 @@ BAD_TABLES = {
         'a,b,y\n1,2,3\n"x\ny",2\n',
         error_text(
             "'t.csv', line 4 has too few values",
-            received="2 values: x\ny, 2",
+            received="2 values: x\\ny, 2",
             expected="3 values: a, b, y",
         ),
     ),

@@ -14,7 +14,7 @@ from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
 from frostline.model.inventory import Weight
-from frostline.render import count
+from frostline.render.tables import count
 
 
 class AssignedInCall(AuditRule):

@@ -10,7 +10,7 @@ from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
-from frostline.render import count
+from frostline.render.tables import count
 from frostline.resolution.notes import lost_penalties
 
 

@@ -11,7 +11,7 @@ from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.errors import listed
 from frostline.optimizers.memory import slot_bytes
-from frostline.render import bytes_text
+from frostline.render.tables import bytes_text
 
 
 class OptimizerHoldsFrozen(AuditRule):

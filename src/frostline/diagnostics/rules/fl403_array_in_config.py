@@ -11,7 +11,7 @@ import numpy as np
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
-from frostline.render import bytes_text
+from frostline.render.tables import bytes_text
 
 _MOST = 100_000
 """Bytes that a configuration may hold in one array."""

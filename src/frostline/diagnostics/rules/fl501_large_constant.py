@@ -14,7 +14,7 @@ from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments, two_layers
 from frostline.graph.ir import Leaf
-from frostline.render import bytes_text
+from frostline.render.tables import bytes_text
 
 _MOST = 1_000_000
 

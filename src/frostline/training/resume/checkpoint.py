@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from frostline.files.atomic import write_atomically
 from frostline.files.lock import LOCK, locked
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.files.tensor_file import Array, numpy_dtype
+from frostline.render.foreign import warn
 from frostline.training.resume import ours
 from frostline.training.resume.ours import ARRAYS, EPOCH, FINISHED, KEY, MANIFEST, STATE, errors_named
 from frostline.verification.digest import is_finite, not_finite
@@ -139,7 +139,7 @@ def latest(folder: Path) -> Checkpoint | None:
             require_finite(found)
             return found
         except ValueError as problem:
-            warnings.warn(
+            warn(
                 f"the checkpoint {str(place)!r} is discarded: {problem}; the one before it is used, or the "
                 "run starts over if there is none",
                 stacklevel=2,

@@ -7,7 +7,6 @@ an epoch: from there the same state gives the same epoch again.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from frostline._keras.optimizers import optimizer_chain, optimizer_counters
 from frostline._keras.variables import to_numpy
 from frostline.errors import NotFiniteError, ResumeError, listed
 from frostline.optimizers.state import steps_made
+from frostline.render.foreign import warn
 from frostline.resolution.parts import Parts
 from frostline.training.job import Job, Progress
 from frostline.training.receipt_of_run import versions
@@ -153,7 +153,7 @@ class _Session:
         if found := _not_finite(taken, spoilt):
             if not self.said:
                 self.said.append(found)
-                warnings.warn(
+                warn(
                     f"no checkpoint is written from epoch {taken.epoch} on, since numbers became NaN or "
                     f"infinite: {found}; the one before is kept, and the training continues",
                     stacklevel=2,
@@ -162,9 +162,7 @@ class _Session:
         try:
             checkpoint.write(self.folder, taken)
         except ResumeError as problem:
-            warnings.warn(
-                f"{problem.what}; the training continues, and the previous checkpoint is kept", stacklevel=2
-            )
+            warn(f"{problem.what}; the training continues, and the previous checkpoint is kept", stacklevel=2)
 
 
 def _not_finite(taken: Checkpoint, spoilt: Sequence[str]) -> str:
@@ -202,7 +200,7 @@ def _end_again(state: RunState, folder: Path, saved: Checkpoint, found: Comparis
     callbacks.restore_history(saved.state)
     job.model.history = callbacks.history
     random_state_in(saved, "now").restore()
-    warnings.warn(
+    warn(
         f"the run in {str(folder)!r} is finished: its final state was restored, and nothing was trained; "
         "name another folder to train again"
         + (f"; it was trained before this changed: {shortened(found.changed)}" if found.changed else ""),
@@ -333,7 +331,7 @@ def _warn_of_another_rate(model: Any, rate: float | None, saved: Checkpoint) -> 
     """Say that the rate of the checkpoint holds, where another was asked for and not come to by training."""
     now = saved.state["rate now"]
     if steps_made(model.optimizer) == 0 and rate not in (saved.state["rate"], now):
-        warnings.warn(
+        warn(
             f"the learning rate given ({rate:g}) is ignored: the resumed run, which began with "
             f"{saved.state['rate']:g}, continues with {now:g}",
             stacklevel=4,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from frostline.render import Rendered, bytes_text, count, share, stacked, table, to_text
+from frostline.render.tables import Rendered, bytes_text, count, share, stacked, table, to_text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Turning records into text: terminal tables, notebook display, plain strings. One place, so all look alike.
 
-User text (addresses, selectors) always goes in as `Text`, never as Rich markup.
+Text of others (addresses, selectors) goes in by `plain` and `table`: never as Rich markup, and escaped before
+it is measured.
 """
 
 from __future__ import annotations
@@ -8,10 +9,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console, ConsoleRenderable, Group
+from rich.console import ConsoleRenderable, Group
 from rich.jupyter import JupyterMixin
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from frostline.render.console import WIDTH, SafeConsole
+from frostline.render.foreign import exact, one_line, visible
 
 STYLES = {
     "trains": "bold green",
@@ -29,8 +34,6 @@ STYLES = {
 }
 """One colour for one word, wherever it stands in a table."""
 
-TEXT_WIDTH = 100
-
 
 class Rendered(JupyterMixin):
     """A record that prints as text, shows in notebooks and draws itself on a Rich console."""
@@ -44,13 +47,33 @@ class Rendered(JupyterMixin):
         return to_text(self.__rich__())
 
 
-def to_text(renderable: ConsoleRenderable, width: int = TEXT_WIDTH) -> str:
+def to_text(renderable: ConsoleRenderable | str, width: int = WIDTH) -> str:
     """Return what would be drawn, as plain text without colours."""
     stream = io.StringIO()
-    console = Console(file=stream, width=width, force_terminal=False, no_color=True, legacy_windows=False)
-    console.print(renderable, soft_wrap=False)
-    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
-    return "\n".join(lines)
+    console = SafeConsole(file=stream, width=width, force_terminal=False, no_color=True, legacy_windows=False)
+    console.print(
+        plain(renderable, lines=True) if isinstance(renderable, str) else renderable, soft_wrap=False
+    )
+    return "\n".join(line.rstrip() for line in stream.getvalue().removesuffix("\n").split("\n"))
+
+
+def plain(text: str, style: str = "", *, indent: int = 0, lines: bool = False) -> Text | Padding:
+    """Return a text for a console, in which nothing is markup and nothing acts.
+
+    Args:
+        text: What to show.
+        style: Of Rich.
+        indent: How far its lines stand from the left.
+        lines: Whether it has lines of its own; else a break in it is shown, since it came with a name.
+    """
+    drawn = Text(visible(text) if lines else one_line(text), style=style)
+    return Padding(drawn, (0, 0, 0, indent), expand=False) if indent else drawn
+
+
+def headed(name: str, *rest: tuple[str, str]) -> Text:
+    """Return a line that begins with a name in bold; each further part has a style of its own."""
+    parts = ((one_line(text), style) for text, style in rest)
+    return Text.assemble((exact(name), "bold"), *parts)
 
 
 def table(
@@ -68,25 +91,27 @@ def table(
         numbers: Heads of columns that hold figures.
         title: Stands above, flush left.
     """
-    drawn = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", box=None)
+    drawn = Table(
+        title=Text(exact(title)) if title else None, title_justify="left", title_style="bold", box=None
+    )
     drawn.pad_edge = False
     for head in columns:
         flush_right = head in numbers
         drawn.add_column(
-            head,
+            Text(exact(head)),
             justify="right" if flush_right else "left",
             overflow="fold",
             no_wrap=flush_right,
             header_style="bold",
         )
     for row in rows:
-        drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+        drawn.add_row(*(Text(exact(cell), style=STYLES.get(cell, "")) for cell in row))
     return drawn
 
 
 def stacked(*parts: ConsoleRenderable | str) -> Group:
     """Put parts under one another; a string becomes plain text, an empty one a blank line."""
-    return Group(*(Text(part) if isinstance(part, str) else part for part in parts))
+    return Group(*(plain(part) if isinstance(part, str) else part for part in parts))
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -1,0 +1,265 @@
+"""Patterns of users, matched in bounded time against the names in a model.
+
+Both come out of files: `**/**/**/**/zzz` on an address of 200 segments takes a matcher that goes back hours,
+and `(a+)+$` takes Python's longer than the sun lasts. A glob is matched without going back. A regular
+expression means what Python's `re` makes of it, since plans say so, and `re` cannot be stopped; so what could
+take long is matched by it in a process of its own, which can.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from frostline.errors import SelectorError
+from frostline.render.tables import count
+
+SECONDS = 3.0
+"""How long one pattern may take with all names of a model."""
+
+_QUICK_STEPS = 100_000_000
+"""Of a matcher that goes back: about a second."""
+
+_LONGEST = 20_000
+"""Signs of a pattern: to read one takes time, too."""
+
+
+def require_readable_length(pattern: str, what: str) -> None:
+    """Raise `SelectorError` for a pattern that is too long to be one."""
+    if len(pattern) > _LONGEST:
+        raise SelectorError(
+            f"the {what} {pattern[:40]!r}... is too long",
+            received=f"{len(pattern):,} signs",
+            expected=f"at most {_LONGEST:,}",
+            remedy="write several rules, or a list under any:",
+        )
+
+
+# Globs --------------------------------------------------------------------------------------------
+
+Test = Callable[[str], bool]
+"""Whether one character fits."""
+
+
+@dataclass
+class Automaton:
+    """All ways through a glob at once: each character of a name is looked at once, and none again.
+
+    Its states are numbers; what `moves` lists takes a character, what `jumps` lists takes none. Sets of
+    states are made as they are met, and kept, which makes the names of one model quick.
+    """
+
+    moves: list[list[tuple[Test, int]]] = field(default_factory=lambda: [[]])
+    jumps: list[list[int]] = field(default_factory=lambda: [[]])
+    _steps: dict[tuple[frozenset[int], str], frozenset[int]] = field(default_factory=dict)
+    _first: frozenset[int] = frozenset()
+    _size: int = 0
+
+    def state(self) -> int:
+        """Add a state and return it."""
+        self.moves.append([])
+        self.jumps.append([])
+        return len(self.moves) - 1
+
+    def matches(self, text: str, end: int, *, until: float) -> bool:
+        """Whether a whole text leads from the first state to the end.
+
+        Raises:
+            TimeoutError: The clock says later than `until`.
+        """
+        self._first = here = self._first or self._reached({0})
+        for sign in text:
+            key = (here, sign)
+            if key not in self._steps:
+                if time.monotonic() > until:
+                    raise TimeoutError
+                self._keep(
+                    key, self._reached({to for at in here for fits, to in self.moves[at] if fits(sign)})
+                )
+            here = self._steps[key]
+            if not here:
+                return False
+        return end in here
+
+    def _keep(self, key: tuple[frozenset[int], str], found: frozenset[int]) -> None:
+        self._size += len(found) + 10
+        if self._size > _KEPT:
+            self._steps.clear()
+            self._size = 0
+        self._steps[key] = found
+
+    def _reached(self, states: set[int]) -> frozenset[int]:
+        waiting = list(states)
+        while waiting:
+            new = [to for to in self.jumps[waiting.pop()] if to not in states]
+            states.update(new)
+            waiting += new
+        return frozenset(states)
+
+
+_KEPT = 2_000_000
+"""States in all steps that are kept for one glob: some hundred megabytes at most."""
+
+
+@dataclass(frozen=True)
+class GlobMatcher:
+    """A glob that was read.
+
+    Attributes:
+        pattern: As it was written.
+        expression: As `re` writes it.
+        stars: How many signs of it stand for any number of characters.
+        choices: In how many ways its braces can be gone through at most.
+        automaton: The same without going back.
+        end: The last state of the automaton.
+    """
+
+    pattern: str
+    expression: str
+    stars: int
+    choices: int
+    automaton: Automaton = field(repr=False)
+    end: int
+
+    def fullmatch(self, text: str) -> bool:
+        """Whether a whole text is matched."""
+        return bool(self.matching([text]))
+
+    def matching(self, texts: Iterable[str]) -> set[str]:
+        """Return those of some texts that it matches as a whole.
+
+        Raises:
+            SelectorError: It takes too long.
+        """
+        every = list(texts)
+        if _ways(self.stars, self.choices, every) <= _QUICK_STEPS:
+            expression = re.compile(self.expression, re.DOTALL)
+            return {text for text in every if expression.fullmatch(text)}
+        until = time.monotonic() + SECONDS
+        try:
+            return {text for text in every if self.automaton.matches(text, self.end, until=until)}
+        except TimeoutError:
+            raise _too_slow("glob", self.pattern, every, "write fewer alternatives and stars") from None
+
+
+def choices_of(alternatives: Iterable[int]) -> int:
+    """Return in how many ways at most a matcher that goes back can go through some braces."""
+    choices = 1
+    for number in alternatives:
+        choices = min(choices * max(2, number), _QUICK_STEPS + 1)
+    return choices
+
+
+def _ways(stars: int, choices: int, texts: Sequence[str]) -> int:
+    """Return in how many ways a matcher that goes back can go through texts at most."""
+    longest = max(map(len, texts), default=0)
+    return len(texts) * int(choices * (longest + 1) ** min(stars, 20))
+
+
+# Regular expressions ------------------------------------------------------------------------------
+
+
+def require_expression(pattern: str) -> None:
+    """Raise `SelectorError` where Python's `re` cannot read a pattern; says why."""
+    require_readable_length(pattern, "regular expression")
+    try:
+        re.compile(pattern)
+    except RecursionError:
+        why = "its groups are nested too deeply"
+    except (re.error, OverflowError, ValueError) as error:
+        why = str(error)
+    else:
+        return
+    shown = repr(pattern) if len(pattern) <= 200 else f"{pattern[:40]!r}... of {len(pattern):,} signs"
+    raise SelectorError(
+        f"the regular expression {shown} cannot be read: {why}", expected="the syntax of Python's re module"
+    )
+
+
+def expression_matching(pattern: str, texts: Iterable[str], *, within: bool = False) -> set[str]:
+    """Return those of some texts that a regular expression matches.
+
+    Args:
+        pattern: One that `require_expression` lets through.
+        texts: The texts.
+        within: Whether a part of the text is enough.
+
+    Raises:
+        SelectorError: It takes too long.
+    """
+    every = tuple(texts)
+    if _is_quick(pattern, every):
+        expression = re.compile(pattern)
+        matches = expression.search if within else expression.fullmatch
+        return {text for text in every if matches(text)}
+    return set(_matched_apart(pattern, every, within))
+
+
+def _is_quick(pattern: str, texts: Sequence[str]) -> bool:
+    """Whether `re` has few ways through texts, by the signs of the pattern.
+
+    It says so of fewer patterns than are: signs count where they are escaped or in brackets, too. Where a
+    group may be repeated, or signs between it and its repetition be left out, no number is enough.
+    """
+    if re.search(r"\)\s*[*+?{]|\(\?\w*x", pattern):
+        return False
+    either = pattern.count("|") + pattern.count("?")
+    # One more than there are repetitions, since a match may begin anywhere.
+    return _ways(sum(map(pattern.count, "*+{")) + 1, 2 ** min(either, 60), texts) <= _QUICK_STEPS
+
+
+@lru_cache(maxsize=64)
+def _matched_apart(pattern: str, texts: tuple[str, ...], within: bool) -> tuple[str, ...]:
+    """Match in a process of its own; a model is asked again and again, so answers are kept."""
+    task = json.dumps({"pattern": pattern, "texts": texts, "within": within})
+    # Without the user's packages and settings: nothing of theirs is imported, and it starts at once.
+    command = [sys.executable, "-I", "-S", "-c", _MATCHER]
+    try:
+        if not sys.executable or getattr(sys, "frozen", False):
+            raise OSError("this program is no Python that could be started again")
+        done = subprocess.run(command, input=task, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        remedy = "write no repetition of what is repeated, such as (a+)+; or a glob, which is always quick"
+        raise _too_slow("regular expression", pattern, texts, remedy) from None
+    except OSError as error:
+        raise _not_matched(pattern, str(error)) from None
+    if done.returncode:
+        raise _not_matched(pattern, (done.stderr.strip().splitlines() or ["it was ended"])[-1])
+    return tuple(texts[number] for number in json.loads(done.stdout))
+
+
+_MATCHER = """
+import json, re, sys
+task = json.load(sys.stdin)
+expression = re.compile(task["pattern"])
+matches = expression.search if task["within"] else expression.fullmatch
+json.dump([n for n, text in enumerate(task["texts"]) if matches(text)], sys.stdout)
+"""
+
+
+def _too_slow(noun: str, pattern: str, texts: Sequence[str], remedy: str) -> SelectorError:
+    longest = max(map(len, texts))
+    return SelectorError(
+        f"the {noun} {_cut(pattern)} takes too long: it was stopped after {SECONDS:g} s",
+        received=f"{count(len(texts), 'name')}, the longest of {count(longest, 'sign')}",
+        remedy=remedy,
+    )
+
+
+def _not_matched(pattern: str, why: str) -> SelectorError:
+    return SelectorError(
+        f"the regular expression {_cut(pattern)} could not be matched in a process of its own",
+        received=why,
+        expected="one that takes no repetition of groups, which is matched in this process",
+        remedy="write it as a glob, or as several rules",
+    )
+
+
+def _cut(pattern: str) -> str:
+    return repr(pattern) if len(pattern) <= 60 else f"{pattern[:60]!r}..."

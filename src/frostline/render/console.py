@@ -1,0 +1,37 @@
+"""What everything is printed on. Whatever is drawn, no character of it acts on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from frostline.render.foreign import visible
+
+WIDTH = 100
+"""Of lines, where there is no terminal that has one."""
+
+
+class SafeConsole(Console):
+    """A console that takes a string for plain text, and shows what would act on the terminal as an escape."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Draw something; the codes that Rich itself writes for a terminal go through."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a string as plain text: `[bold]` and `:smile:` in it are what others wrote."""
+        plain = {"emoji": False, "markup": False, "highlight": False}
+        return super().render_str(visible(text), **{**options, **plain})
+
+
+def console_on(stream: IO[str]) -> SafeConsole:
+    """Return a console as wide as the terminal; 100 columns and no colours where there is none."""
+    found = SafeConsole(file=stream, highlight=False, markup=False, emoji=False)
+    if found.is_terminal:
+        return found
+    return SafeConsole(file=stream, highlight=False, markup=False, emoji=False, width=WIDTH, no_color=True)
