@@ -14,7 +14,7 @@ import yaml
 from frostline.cli import show
 from helpers.command_line import Runner
 
-pytestmark = [pytest.mark.one_backend, pytest.mark.eager]
+pytestmark = pytest.mark.eager
 ENDED = "\n  expected: code that returns, or fails with an Exception"
 GUARD = "\n  fix:      put what ends the program under if __name__ == '__main__':"
 CONFIG = {

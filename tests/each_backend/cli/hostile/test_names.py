@@ -18,7 +18,7 @@ from helpers.command_line import Runner
 from helpers.foreign_text import acting
 from helpers.hostile_folder import NAMES
 
-pytestmark = [pytest.mark.one_backend, pytest.mark.eager]
+pytestmark = pytest.mark.eager
 MODEL = "strange:model"
 DATA = ("--data", "data.npz", "--loss", "mse")
 

@@ -22,7 +22,7 @@ from frostline.runs.starter_run import starter_run
 from helpers.command_line import Runner
 from helpers.foreign_text import HOSTILE, acting, texts
 
-pytestmark = [pytest.mark.one_backend, pytest.mark.eager]
+pytestmark = pytest.mark.eager
 few = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 LABEL = "cat\nunsafe: true\nimport: [helper]\n#"
 KEYS = {
