@@ -70,7 +70,8 @@ class FrostlineError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        first = self.what if self.what.endswith((".", "?", ":")) else f"{self.what}."
+        what = _cut(self.what)
+        first = what if what.endswith((".", "?", ":")) else f"{what}."
         lines = [first]
         parts = (
             ("received: ", self.received),
@@ -79,8 +80,16 @@ class FrostlineError(Exception):
         )
         for label, text in parts:
             if text:
-                lines.append(f"  {label}{text}")
+                lines.append(f"  {label}{_cut(text)}")
         return "\n".join(lines)
+
+
+_MOST = 5000
+"""Characters of each part of a message: what was received may be a file of one word."""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[:_MOST]}... ({len(text):,} characters)"
 
 
 class PlanError(FrostlineError):

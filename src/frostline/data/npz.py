@@ -70,7 +70,8 @@ def opened_arrays(path: Path) -> Iterator[Arrays]:
             yield Arrays(path, archive)
     except UnreadableError as problem:
         raise DataError(
-            f"{str(path)!r} is not a whole NumPy archive: {problem}",
+            f"{str(path)!r} is not a whole NumPy archive",
+            received=str(problem),
             expected="a file that np.savez('data.npz', x=x, y=y) wrote",
         ) from None
 

@@ -20,8 +20,8 @@ from frostline.files.reading import read_text
 _MOST_BYTES = 4 << 20
 """YAML is read by a hundred lines of Python for each of its own."""
 
-_MOST_VALUES = 30_000
-"""A file of a few lines can hold billions of values, by aliases of aliases."""
+_MOST_VALUES = 10_000
+"""Some seconds of reading. A file of a few lines can hold billions of values, by aliases of aliases."""
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {

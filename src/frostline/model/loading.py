@@ -103,9 +103,8 @@ def require_archive(path: Path) -> None:
                 remedy="copy or save the model again",
             )
         archive.require_whole()
-        for name in archive.names:
-            if name.endswith(".json"):
-                parsed_json(archive.read(name))
+        for name in {"config.json", "metadata.json"} & set(archive.names):
+            parsed_json(archive.read(name))
 
 
 @contextmanager
@@ -128,7 +127,7 @@ def opened_model(path: Path) -> Iterator[Archive]:
     except UnreadableError as problem:
         raise ModelFileError(
             f"{str(path)!r} is no .keras archive that is read",
-            received=f"{size_of(path):,} bytes; {problem}",
+            received=f"{problem}; {size_of(path):,} bytes",
             expected="what model.save('name.keras') wrote",
             remedy="copy or save the model again",
         ) from None

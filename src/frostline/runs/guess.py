@@ -97,8 +97,8 @@ def columns_in(path: Path) -> tuple[list[str], str]:
     """Return the names of the columns of a table, and what stands between two values."""
     with opened_table(path) as lines:
         text = next(lines, "").rstrip("\r\n")
-    delimiter = max(",;\t|", key=text.count)
-    names = next(csv.reader([text], delimiter=delimiter), [])
+        delimiter = max(",;\t|", key=text.count)
+        names = next(csv.reader([text], delimiter=delimiter), [])
     return [name.strip() for name in names], delimiter
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from frostline.errors import ResumeError, listed
 from frostline.files.json_text import parsed_json
-from frostline.files.reading import opened_plainly
+from frostline.files.reading import NoFileError, opened_plainly
 
 KEY = "frostline_checkpoint"
 MANIFEST, ARRAYS, STATE = "checkpoint.json", "arrays.safetensors", "state.json"
@@ -36,6 +36,8 @@ def errors_named(doing: str, path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except NoFileError as problem:
+        raise ResumeError(f"cannot {doing} {str(path)!r}: {problem.strerror}", **problem.more) from None
     except OSError as problem:
         where = str(problem.filename or path)
         raise ResumeError(
