@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -12,8 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from helpers.readers import READERS, keras_archive, npy, npz, zipped
+from frostline.errors import FrostlineError
+from helpers.readers import READERS, keras_archive, npy, npz, placed, zipped
+
+SECONDS = 5.0
+MEMORY = 500 << 10
+"""Kilobytes."""
 
 LARGE = 128 << 20
 """Twice what anything may unpack to; `deflate` packs zeros to a thousandth."""
@@ -318,3 +326,23 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     ),
     "image that is cut off": ("image", lambda: READERS["image"].whole()[:-30], "cannot be read"),
 }
+
+
+def check_refused(name: str, folder: Path) -> None:
+    """The library refuses a hostile file in words, soon, in little memory, and leaves nothing behind."""
+    kind, content, text = CASES[name]
+    path = placed(READERS[kind], folder, content())
+    before = {one.name for one in folder.iterdir()}
+    began, memory = time.monotonic(), _peak()
+    with pytest.raises(FrostlineError) as caught:
+        READERS[kind].read(path)
+    assert time.monotonic() - began < SECONDS
+    assert _peak() - memory < MEMORY
+    assert text in str(caught.value)
+    assert type(caught.value) is READERS[kind].error
+    assert len(str(caught.value)) < 7000
+    assert {one.name for one in folder.iterdir()} == before
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -161,7 +161,8 @@ def as_archive(inner: Bytes) -> Bytes:
     def alter(data: bytes, rng: random.Random) -> bytes:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+                listed = [info for info in archive.infolist() if info.file_size < _MOST]
+                members = [(info.filename, archive.read(info)) for info in listed]
         except Exception:
             return by_bytes(data, rng)
         if not members:

@@ -31,8 +31,6 @@ from frostline.errors import (
     RunConfigError,
 )
 from frostline.files.tensor_file import packed
-from frostline.layers._matrices import read_matrix
-from frostline.layers.word_vectors import read_word_vectors
 from frostline.model.loading import require_archive
 from frostline.plan.mask_file import read_mask
 from frostline.plan.plan import Plan
@@ -56,12 +54,14 @@ class Reader:
         error: What it raises.
         whole: The bytes of a whole file.
         name: The name that the file has.
+        keras: Whether its module imports Keras.
     """
 
     read: Callable[[Path], Any]
     error: type[FrostlineError]
     whole: Callable[[], bytes]
     name: str
+    keras: bool = False
 
 
 def npy(array: Any, *, pickled: bool = False) -> bytes:
@@ -139,6 +139,18 @@ def _checkpoint(path: Path) -> Any:
         raise ResumeError(str(problem)) from None
 
 
+def _matrix(path: Path) -> Any:
+    from frostline.layers._matrices import read_matrix
+
+    return read_matrix(path)
+
+
+def _words(path: Path) -> Any:
+    from frostline.layers.word_vectors import read_word_vectors
+
+    return read_word_vectors(path)
+
+
 def _pixels(path: Path) -> Any:
     files = np.empty(1, object)
     files[0] = path
@@ -177,12 +189,22 @@ READERS = {
     "checkpoint's arrays": Reader(
         _checkpoint, ResumeError, of_checkpoint("arrays.safetensors"), "arrays.safetensors"
     ),
-    "matrix": Reader(read_matrix, MatrixFileError, lambda: npy(np.ones((2, 3), "float32")), "matrix.npy"),
+    "matrix": Reader(
+        _matrix, MatrixFileError, lambda: npy(np.ones((2, 3), "float32")), "matrix.npy", keras=True
+    ),
     "matrix in safetensors": Reader(
-        read_matrix, MatrixFileError, lambda: packed({"m": np.ones((2, 3), "float32")}), "matrix.safetensors"
+        _matrix,
+        MatrixFileError,
+        lambda: packed({"m": np.ones((2, 3), "float32")}),
+        "matrix.safetensors",
+        keras=True,
     ),
     "word vectors": Reader(
-        read_word_vectors, MatrixFileError, lambda: b"2 3\nthe 0.5 1.0 2\nsea 0.0 -2.0 1e-3\n", "words.vec"
+        _words,
+        MatrixFileError,
+        lambda: b"2 3\nthe 0.5 1.0 2\nsea 0.0 -2.0 1e-3\n",
+        "words.vec",
+        keras=True,
     ),
     "table": Reader(
         lambda path: load_csv(path, CsvData(csv=str(path), target="kind")),
@@ -202,6 +224,10 @@ READERS = {
     "model": Reader(require_archive, ModelFileError, keras_archive, "model.keras"),
     "digest": Reader(digest_file, DataError, lambda: b"x", "data.bin"),
 }
+
+
+PLAIN = [name for name, reader in READERS.items() if not reader.keras]
+WITH_KERAS = [name for name, reader in READERS.items() if reader.keras]
 
 
 def placed(reader: Reader, folder: Path, content: bytes | None = None) -> Path:

@@ -59,9 +59,14 @@ def _cannot_write(path: Path, error: type[FrostlineError], why: str) -> Frostlin
 
 
 def _made(path: Path) -> Path:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=begin_of_temporary(path), suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=begin_of_temporary(path), suffix=_ending(path))
     os.close(handle)
     return Path(name)
+
+
+def _ending(path: Path) -> str:
+    """Return the ending of a name, by which libraries tell formats; of a long one none needs it."""
+    return path.suffix if len(path.suffix.encode("utf-8", "surrogateescape")) <= 40 else ""
 
 
 def _umask() -> int:

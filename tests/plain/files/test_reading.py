@@ -3,93 +3,34 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from frostline.errors import FrostlineError, PlanFileError
+from frostline.errors import PlanFileError
 from frostline.files.reading import kind_of, opened, read_bytes
-from helpers.readers import READERS, Reader, placed
+from helpers.no_files import HOSTILE, check_no_file, check_no_name
+from helpers.readers import PLAIN, READERS, placed
 
 
-@pytest.fixture(params=READERS)
-def reader(request: pytest.FixtureRequest) -> Reader:
-    return READERS[request.param]
+@pytest.fixture(params=PLAIN)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def pipe(path: Path) -> None:
-    os.mkfifo(path)
+def test_a_whole_file_is_read(name: str, tmp_path: Path) -> None:
+    READERS[name].read(placed(READERS[name], tmp_path))
 
 
-def device(path: Path) -> None:
-    path.symlink_to("/dev/zero")
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_what_is_no_file_is_refused_and_never_waited_for(name: str, tmp_path: Path, hostile: str) -> None:
+    if (name, hostile) != ("digest", "a folder"):  # of which the names count
+        check_no_file(name, tmp_path, hostile)
 
 
-def folder(path: Path) -> None:
-    path.mkdir()
-
-
-def itself(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
-def holes(path: Path) -> None:
-    with path.open("wb") as stream:
-        stream.truncate(1 << 40)
-
-
-HOSTILE: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
-    "a named pipe": (pipe, ("it is no file.\n  received: a named pipe\n  expected: a regular file",)),
-    "a device": (device, ("it is no file.\n  received: a device\n  expected: a regular file",)),
-    "a folder": (folder, ("Is a directory", "is a folder", "is not a")),
-    "a link to itself": (itself, ("Too many levels of symbolic links", "there is no ", "is missing")),
-    "a file of holes": (
-        holes,
-        (
-            "nearly all of it is holes.\n  received: 1,099,511,627,776 bytes, of which 0 were ever written\n",
-            "is too large to be one.\n  received: 1,099,511,627,776 bytes\n",
-        ),
-    ),
-}
-
-
-def refused(reader: Reader, path: Path) -> str:
-    began = time.monotonic()
-    with pytest.raises(FrostlineError) as caught:
-        reader.read(path)
-    assert time.monotonic() - began < 2
-    assert isinstance(caught.value, reader.error)
-    return str(caught.value)
-
-
-def test_a_whole_file_is_read(reader: Reader, tmp_path: Path) -> None:
-    assert reader.read(placed(reader, tmp_path)) is not False
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_no_file_is_refused_and_never_waited_for(reader: Reader, tmp_path: Path, name: str) -> None:
-    if reader is READERS["digest"] and name == "a folder":
-        return  # of which the names count
-    make, texts = HOSTILE[name]
-    path = placed(reader, tmp_path)
-    path.unlink()
-    make(path)
-    said = refused(reader, path)
-    assert any(text in said for text in texts), said
-
-
-@pytest.mark.parametrize("name", ["x" * 256, "a\0b", "x" * 5000])
-def test_a_name_that_no_file_can_have(reader: Reader, tmp_path: Path, name: str) -> None:
-    if reader.error.__name__ == "ResumeError" or "adapter" in reader.name:
-        path = tmp_path / name / reader.name
-    else:
-        path = tmp_path / (name + Path(reader.name).suffix)
-    refused(reader, path)
-    if not path.name.startswith("x"):
-        return
-    refused(reader, tmp_path / name / reader.name)
+@pytest.mark.parametrize("impossible", ["x" * 256, "a\0b", "x" * 5000])
+def test_a_name_that_no_file_can_have(name: str, tmp_path: Path, impossible: str) -> None:
+    check_no_name(name, tmp_path, impossible)
 
 
 def test_a_file_is_what_its_descriptor_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
