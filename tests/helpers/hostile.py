@@ -235,6 +235,11 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         lambda: npy_head("(6,)", version=2, length=1 << 31),
         "its head is 2,147,483,648 bytes long",
     ),
+    "mask whose head takes long to parse": (
+        "mask",
+        lambda: npy_head("(" + "'a':" * 6000 + ")"),
+        "bytes long, where at most 4,096 are read",
+    ),
     "mask whose head runs code": (
         "mask",
         lambda: npy_head("__import__('os').system('echo')"),

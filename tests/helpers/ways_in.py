@@ -2,9 +2,9 @@
 
     python tests/helpers/ways_in.py
 
-Files are read in `frostline.files`, the user's code runs in `frostline.model.user_code`, and text reaches
-a terminal by `frostline.render` and the command line. Ruff forbids functions of modules
-(`banned-api` in `pyproject.toml`) and `print`; methods and builtins, which it does not follow, are found here.
+Files are read in `frostline.files`, the user's code runs in `frostline.model.user_code`, text reaches a
+terminal by `frostline.render` and the command line. Ruff forbids functions of modules (`banned-api` in
+`pyproject.toml`) and `print`; methods and builtins, which it does not follow, are found here.
 """
 
 from __future__ import annotations

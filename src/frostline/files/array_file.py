@@ -19,8 +19,8 @@ from frostline.files.limits import PickledError, UnreadableError, shortened
 
 Array = npt.NDArray[Any]
 
-_MOST_HEADER = 64 << 10
-"""Bytes; that of an array with fields may be long, and no such array is read."""
+_MOST_HEADER = 4096
+"""Bytes, where that of an array of numbers has 128: NumPy takes seconds for some of thirty thousand."""
 
 _PART = 4 << 20
 """Bytes that are read at a time, so that the member of an archive is not in memory twice."""
@@ -90,10 +90,10 @@ def _read_head(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         version = reading.read_magic(stream)
         if version not in ((1, 0), (2, 0), (3, 0)):
             raise UnreadableError(f"it is a .npy file of the version {version}")
+        _require_length(stream, 2 if version == (1, 0) else 4)
         if version == (1, 0):
             return reading.read_array_header_1_0(stream, max_header_size=_MOST_HEADER)  # type: ignore[no-any-return]
         # Version 3 differs in the encoding of the names of fields, which no array of numbers has.
-        _require_length(stream)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return reading.read_array_header_2_0(stream, max_header_size=_MOST_HEADER)  # type: ignore[no-any-return]
@@ -105,10 +105,10 @@ def _read_head(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise UnreadableError(f"its head cannot be read: {_first_line(problem)}") from None
 
 
-def _require_length(stream: BinaryIO) -> None:
-    """Refuse a head of gigabytes, which NumPy reads before it looks how long it is."""
+def _require_length(stream: BinaryIO, width: int) -> None:
+    """Refuse a long head, which NumPy reads before it looks how long it is."""
     place = stream.tell()
-    length = int.from_bytes(stream.read(4), "little")
+    length = int.from_bytes(stream.read(width), "little")
     stream.seek(place)
     if length > _MOST_HEADER:
         raise UnreadableError(f"its head is {length:,} bytes long, where at most {_MOST_HEADER:,} are read")
