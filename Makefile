@@ -50,6 +50,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	PYTHONPATH=tests $(BIN)/python tests/helpers/ways_in.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import sys
 from pathlib import Path
 
 from frostline.errors import FrostlineError, near
+from frostline.files.json_text import parsed_json
+from frostline.files.reading import read_text
 
 BACKENDS = ("jax", "torch", "tensorflow")
 """In the order in which a newcomer gets them running: by the size of what has to be installed."""
@@ -60,8 +61,8 @@ def choose_backend(name: str | None = None) -> str:
 def _configured() -> str | None:
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
-        settings = json.loads((home / "keras.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        settings = parsed_json(read_text(home / "keras.json", FrostlineError, "settings of Keras"))
+    except (FrostlineError, ValueError):
         return None
     backend = settings.get("backend") if isinstance(settings, dict) else None
     # Keras writes this file by itself, with its default: what is not installed was nobody's choice.

@@ -74,7 +74,8 @@ class FrostlineError(Exception):
 
     def __str__(self) -> str:
         # Fields hold names and messages as they were given, and may be read as such; a terminal reads these.
-        lines = [_field(self.what if self.what.endswith((".", "?", ":")) else f"{self.what}.", 0)]
+        what = _cut(self.what)
+        lines = [_field(what if what.endswith((".", "?", ":")) else f"{what}.", 0)]
         parts = (
             ("received: ", self.received),
             ("expected: ", self.expected),
@@ -82,7 +83,7 @@ class FrostlineError(Exception):
         )
         for label, text in parts:
             if text:
-                lines.append(f"  {label}{_field(text, 2 + len(label))}")
+                lines.append(f"  {label}{_field(_cut(text), 2 + len(label))}")
         return "\n".join(lines)
 
 
@@ -90,6 +91,14 @@ def _field(text: str, indent: int) -> str:
     """Return a field as it is shown; its further lines stand below the first, where no label can be."""
     first, *others = visible(text).split("\n")
     return "\n".join([first, *(" " * indent + line if line else line for line in others)])
+
+
+_MOST = 5000
+"""Characters of each part of a message: what was received may be a file of one word."""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[:_MOST]}... ({len(text):,} characters)"
 
 
 class PlanError(FrostlineError):

@@ -184,8 +184,9 @@ def say(text: str) -> None:
 def refuse_overwriting(path: Path, *, force: bool) -> None:
     """Raise `ModelFileError` where a file exists and the user did not ask to overwrite it."""
     from frostline.errors import ModelFileError
+    from frostline.files.reading import kind_of
 
-    if path.exists() and not force:
+    if kind_of(path) is not None and not force:
         raise ModelFileError(
             f"{str(path)!r} exists already", remedy="name another file with --out, or add --force"
         )

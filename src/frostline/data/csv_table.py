@@ -7,6 +7,7 @@ straight into flat arrays, so a table takes four bytes for each number and not t
 from __future__ import annotations
 
 import csv
+import io
 import math
 import unicodedata
 from array import array
@@ -22,7 +23,9 @@ from frostline.data.ranges import misfit, most_exact
 from frostline.data.samples import Samples, one_hot, require_samples
 from frostline.data.sources import CsvData
 from frostline.errors import DataError, listed, near
-from frostline.files.text import SAVE_AS_UTF8, invisible_ends, other_encoding, shown_invisible
+from frostline.files.limits import UnreadableError, shortened
+from frostline.files.reading import lines_of, opened, require_utf8
+from frostline.files.text import invisible_ends, shown_invisible
 from frostline.render.foreign import exact, warn
 
 
@@ -249,24 +252,34 @@ def _visible(text: str) -> str:
 
 
 @contextmanager
-def _opened(path: Path, source: CsvData) -> Iterator[Any]:
+def opened_table(path: Path) -> Iterator[Iterator[str]]:
+    """Give the lines of a table as text, with their ends.
+
+    Raises:
+        DataError: It cannot be read, is not text in UTF-8, has a line without an end, or is no table.
+    """
     try:
-        with path.open("rb") as raw:
-            encoding = other_encoding(raw.read(4096))
-        if encoding is not None:
-            raise DataError(
-                f"{str(path)!r} is not text in UTF-8", received=f"text in {encoding}", remedy=SAVE_AS_UTF8
-            )
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            yield csv.reader(stream, delimiter=source.delimiter, strict=True)
+        with opened(path, DataError, "table") as stream:
+            require_utf8(stream.read(4096), path, DataError)
+            stream.seek(0)
+            text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+            try:
+                yield lines_of(text)
+            finally:
+                # Or it would close the file once more.
+                text.detach()
     except UnicodeDecodeError as error:
         raise DataError(
             f"{str(path)!r} is not text in UTF-8", received=f"byte {error.object[error.start]:#04x}"
         ) from None
-    except csv.Error as error:
+    except (csv.Error, UnreadableError) as error:
         raise DataError(f"{str(path)!r} is not a table of comma-separated values: {error}") from None
-    except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def _opened(path: Path, source: CsvData) -> Iterator[Any]:
+    with opened_table(path) as lines:
+        yield csv.reader(lines, delimiter=source.delimiter, strict=True)
 
 
 def _number(text: str, path: Path, line: int, column: str) -> float:
@@ -278,7 +291,7 @@ def _number(text: str, path: Path, line: int, column: str) -> float:
         pass
     raise DataError(
         f"{str(path)!r}, line {line}: the column {column!r} holds no finite number",
-        received=repr(text) if text.strip() else "an empty value",
+        received=shortened(text) if text.strip() else "an empty value",
         expected="digits with a point: 1234.5" if _grouped(text) else None,
         remedy="write numbers with a point and without signs between thousands"
         if _grouped(text)
@@ -351,7 +364,7 @@ def _labels(
             close = near(label, classes, most=1)
             raise DataError(
                 f"{str(path)!r}, line {line}: the column {column!r} holds an unknown label",
-                received=repr(label) if label else "an empty value",
+                received=shortened(label) if label else "an empty value",
                 expected=f"one of {listed(map(exact, classes), most=8)}" if label else "a label",
                 remedy=f"did you mean {close[0]!r}?" if close and label else None,
             )

@@ -22,7 +22,9 @@ from blake3 import blake3
 from frostline.data.pixels import CHANNELS, UnreadablePixelsError, read_pixels, require_readable
 from frostline.data.samples import Samples, one_hot, require_samples
 from frostline.data.sources import ImagesData
-from frostline.errors import DataError, RunError, listed, near
+from frostline.errors import DataError, RunError, listed, near, said
+from frostline.files.limits import UnreadableError
+from frostline.files.reading import kind_of
 from frostline.files.text import invisible_ends, shown_invisible
 
 FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
@@ -120,7 +122,7 @@ def check_images(folder: Path, source: ImagesData) -> tuple[str, ...]:
         DataError: It is not a folder, or has fewer than two folders, or lacks one that the config names, or
             its folders are parts of a data set, such as `train` and `test`, and not classes.
     """
-    if not folder.is_dir():
+    if kind_of(folder) != "folder":
         raise DataError(
             f"{str(folder)!r} is not a folder", expected="a folder with one folder for each class"
         )
@@ -290,6 +292,8 @@ def _named(path: Path) -> Iterator[None]:
     """Say which image cannot be read."""
     try:
         yield
+    except DataError:
+        raise
     except UnreadablePixelsError as problem:
         raise DataError(
             f"the image {str(path)!r} cannot be read as one image of the kind that the model takes",
@@ -300,7 +304,7 @@ def _named(path: Path) -> Iterator[None]:
     except Exception as error:  # Pillow's readers raise what their format makes them
         raise DataError(
             f"the image {str(path)!r} cannot be read",
-            received=f"{type(error).__name__}: {error}",
+            received=str(error) if isinstance(error, UnreadableError) else said(error),
             expected=f"a whole file, one of {', '.join(FORMATS)}",
             remedy="repair it or take it out of its folder",
         ) from None

@@ -2,28 +2,84 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from frostline.data.samples import Samples, leaves, mapped, require_samples
 from frostline.data.sources import NpzData
 from frostline.errors import DataError, listed, near
+from frostline.files.archive import Archive, opened_archive
+from frostline.files.array_file import read_npy
+from frostline.files.limits import PickledError, UnreadableError
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The arrays of an archive that is open.
+
+    Attributes:
+        path: Its file.
+        archive: The archive.
+    """
+
+    path: Path
+    archive: Archive
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the arrays."""
+        return [name.removesuffix(".npy") for name in self.archive.names]
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        """Return an array.
+
+        Raises:
+            DataError: There is none of this name, or it cannot be read.
+        """
+        member = next((m for m in self.archive.names if m in (f"{name}.npy", name)), None)
+        try:
+            if member is None:
+                raise UnreadableError(f"the archive has {listed(self.names, most=8) or 'no arrays'}")
+            with self.archive.member(member) as stream:
+                return read_npy(stream, self.archive.size(member))
+        except UnreadableError as problem:
+            raise DataError(
+                f"the array {name!r} of {str(self.path)!r} cannot be read",
+                received=str(problem),
+                expected="an array of numbers",
+                remedy="save it with one type and one shape for all samples"
+                if isinstance(problem, PickledError)
+                else None,
+            ) from None
+
+
+@contextmanager
+def opened_arrays(path: Path) -> Iterator[Arrays]:
+    """Open a NumPy archive.
+
+    Raises:
+        DataError: It is none, or has a trap in it; says what.
+    """
+    try:
+        with opened_archive(path, DataError, "NumPy archive") as archive:
+            yield Arrays(path, archive)
+    except UnreadableError as problem:
+        raise DataError(
+            f"{str(path)!r} is not a whole NumPy archive",
+            received=str(problem),
+            expected="a file that np.savez('data.npz', x=x, y=y) wrote",
+        ) from None
 
 
 def check_npz(path: Path, source: NpzData) -> None:
     """Raise `DataError` where an archive cannot be read or lacks a key; reads its list of names only."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            keys = [name.removesuffix(".npy") for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(
-            f"{str(path)!r} is not a whole NumPy archive: {error}",
-            expected="a file that np.savez('data.npz', x=x, y=y) wrote",
-        ) from None
+    with opened_arrays(path) as archive:
+        keys = archive.names
     wanted = [name for part in (source.x, source.y) for _, name in leaves(part)]
     for name in [*wanted, *([source.sample_weight] if source.sample_weight else [])]:
         if name not in keys:
@@ -41,21 +97,11 @@ def load_npz(path: Path, source: NpzData) -> Samples:
     Raises:
         DataError: They cannot be read, hold no numbers, or do not fit one another.
     """
+    with opened_arrays(path) as archive:
 
-    def read(name: str) -> Any:
-        try:
-            array = archive[name]
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            pickled = "pickle" in str(error).lower()
-            raise DataError(
-                f"the array {name!r} of {str(path)!r} cannot be read",
-                received="an array of Python objects" if pickled else str(error),
-                expected="an array of numbers",
-                remedy="save it with one type and one shape for all samples" if pickled else None,
-            ) from None
-        return native(array)
+        def read(name: str) -> Any:
+            return native(archive.read(name))
 
-    with np.load(path, allow_pickle=False) as archive:
         samples = Samples(
             x=mapped(source.x, read),
             y=mapped(source.y, read),

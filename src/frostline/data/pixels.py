@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from frostline.files.image_file import opened_image
+
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 """What Pillow calls images with so many channels."""
 
@@ -40,9 +42,7 @@ def require_readable(path: Path, channels: int) -> None:
         UnreadablePixelsError: It is animated, has transparent pixels that the model cannot take, or numbers
             without known bounds.
     """
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with opened_image(path) as image:
         _require_one(image)
         _require_known(image)
         if channels != 4:
@@ -63,9 +63,9 @@ def read_pixels(path: Path, size: tuple[int, int], channels: int) -> npt.NDArray
     Raises:
         UnreadablePixelsError: As `require_readable` says.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(path) as image:
+    with opened_image(path) as image:
         _require_one(image)
         _require_known(image)
         if channels != 4:

@@ -17,8 +17,9 @@ from frostline._version import __version__
 from frostline.delta.tensor_checks import require_fitting
 from frostline.errors import DeltaError, FrostlineError
 from frostline.files.atomic import replaced_atomically
+from frostline.files.json_text import parsed_json
+from frostline.files.reading import read_bytes
 from frostline.files.sealed import SEAL, BrokenSealError
-from frostline.files.similar import similar_files
 from frostline.files.tensor_file import Array, metadata_of, packed_and_sealed, require_seal, unpacked
 from frostline.model.inventory import Role
 from frostline.render.tables import Rendered, bytes_text, count, share, stacked, table
@@ -216,11 +217,11 @@ class Delta(Rendered):
         except BrokenSealError:
             raise _damaged(path, "its contents do not have the digest that stands in it") from None
         try:
-            delta = cls._from_data(json.loads(contents), arrays, sealed_whole=version == SCHEMA)
+            delta = cls._from_data(parsed_json(contents), arrays, sealed_whole=version == SCHEMA)
             require_fitting(delta, arrays)
         except FrostlineError as problem:
             raise _damaged(path, ": ".join(filter(None, (problem.what, problem.received)))) from None
-        except (LookupError, TypeError, ValueError, AttributeError) as problem:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             raise _damaged(path, f"{type(problem).__name__}: {problem}") from None
         return delta
 
@@ -261,7 +262,7 @@ _NOT_SEALED_WHOLE = (
 
 def _require_read_again(temporary: Path, path: Path, sealed: bytes) -> None:
     try:
-        again = temporary.read_bytes()
+        again = _read(temporary)
         Delta.load(temporary)
     except DeltaError as problem:
         received: str | None = problem.received or problem.what
@@ -300,14 +301,7 @@ def _place_name(address: str, name: str) -> str:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DeltaError(
-            f"there is no delta {str(path)!r}", remedy=similar_files(path, ".safetensors")
-        ) from None
-    except OSError as problem:
-        raise DeltaError(f"the delta {str(path)!r} cannot be read: {problem.strerror}") from None
+    return read_bytes(path, DeltaError, "delta", endings=(".safetensors",))
 
 
 def _damaged(path: Path, why: str) -> DeltaError:

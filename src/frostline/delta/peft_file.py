@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from frostline.errors import DeltaError, listed
-from frostline.files.atomic import read_text, write_atomically
+from frostline.files.atomic import write_atomically
+from frostline.files.json_text import parsed_json
+from frostline.files.reading import read_bytes, read_text
 from frostline.files.sealed import SEAL, BrokenSealError
 from frostline.files.tensor_file import Array, metadata_of, packed_and_sealed, require_seal, unpacked
 from frostline.verification.digest import is_finite
@@ -60,10 +62,14 @@ def read_config(place: Path) -> dict[str, Any]:
     """
     text = read_text(place / CONFIG, DeltaError, "adapter config")
     try:
-        config = json.loads(text)
+        config = parsed_json(text)
         kind, rank = config.get("peft_type"), config.get("r")
-    except (ValueError, AttributeError):
-        raise DeltaError(f"{str(place / CONFIG)!r} is not the JSON of an adapter") from None
+    except (ValueError, AttributeError) as problem:
+        raise DeltaError(
+            f"{str(place / CONFIG)!r} is not the JSON of an adapter",
+            received=str(problem) if isinstance(problem, ValueError) else "JSON that is no mapping",
+            expected="the config that PEFT writes beside an adapter",
+        ) from None
     refused = {
         "use_dora": bool(config.get("use_dora")),
         "bias": config.get("bias", "none") != "none",
@@ -99,13 +105,11 @@ def read_tensors(place: Path, config: Mapping[str, Any]) -> dict[str, Array]:
     """
     path = place / WEIGHTS
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path, DeltaError, "adapter")
         tensors, metadata = unpacked(raw), metadata_of(raw)
         if SEAL in metadata or _READ in metadata:
             require_seal(raw)
-            _require_config(config, json.loads(metadata[_READ]), place)
-    except OSError as problem:
-        raise DeltaError(f"{str(path)!r} cannot be read: {problem.strerror}") from None
+            _require_config(config, parsed_json(metadata[_READ]), place)
     except (BrokenSealError, KeyError):
         raise DeltaError(
             f"{str(path)!r} is damaged, or was altered after it was written",

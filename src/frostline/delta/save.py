@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from frostline.model.alignment import Known, align
 from frostline.model.inventory import Inventory, Role, Weight, inventory
 from frostline.parametrization.selections import Rows, Selection
 from frostline.parametrization.serialization import serialize
+from frostline.render.foreign import warn
 from frostline.resolution.parts import part_text
 from frostline.saving.plan_state import plan_data
 from frostline.trainability.plan_on_model import resolution_on
@@ -189,11 +189,10 @@ def _warn_of_memory(model_inventory: Inventory, before: Fingerprint | None) -> N
         if before is None or a not in before or _digest_of(w.variable) != before[a].blake3
     ]
     if moved:
-        warnings.warn(
+        warn(
             f"the delta leaves out memory of layers that {'may have' if before is None else 'has'} moved: "
             f"{listed(moved)}; fix: where predictions depend on it, keep the model with fl.save_model, or "
             "make the memory a buffer or a variable that does not train",
-            UserWarning,
             stacklevel=4,
         )
 

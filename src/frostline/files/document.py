@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from frostline.errors import FrostlineError, near
+from frostline.files.limits import shortened
 
 Made = TypeVar("Made")
 Location = tuple[int | str, ...]
@@ -200,7 +201,8 @@ def shown(value: Any) -> str:
     if value is None:
         return "nothing"
     kind = names.get(type(value).__name__, type(value).__name__)
-    return f"{value!r} ({kind})" if isinstance(value, str | int | float | bool) else f"{kind} {value!r}"
+    text = shortened(value)
+    return f"{text} ({kind})" if isinstance(value, str | int | float | bool) else f"{kind} {text}"
 
 
 def _get(data: Any, at: Location) -> Any:

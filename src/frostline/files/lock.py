@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from frostline.errors import FrostlineError
+from frostline.files.reading import kind_of
 
 LOCK = ".lock"
 """The file that is locked; it holds the number of the process and stays behind."""
@@ -40,9 +41,10 @@ def locked(folder: Path, error: type[FrostlineError], what: str, remedy: str) ->
         lock.acquire()
     except Timeout:
         raise _in_use(folder, error, what, remedy) from None
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or problem
         raise error(
-            f"the {what} {str(folder)!r} cannot be used: {problem.strerror}",
+            f"the {what} {str(folder)!r} cannot be used: {why}",
             expected="a folder that exists or can be made, and that you may write to",
             remedy=remedy,
         ) from None
@@ -54,7 +56,7 @@ def locked(folder: Path, error: type[FrostlineError], what: str, remedy: str) ->
 
 def require_unlocked(folder: Path, error: type[FrostlineError], what: str, remedy: str) -> None:
     """Raise `error` where another process has a folder; changes nothing."""
-    if not (folder / LOCK).exists():
+    if kind_of(folder / LOCK) is None:
         return
     _require_ours(folder, error, what, "name another folder")
     try:

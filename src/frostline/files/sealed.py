@@ -8,6 +8,8 @@ from typing import Any
 
 from blake3 import blake3
 
+from frostline.files.json_text import as_in_json
+
 SEAL = "blake3"
 """The key that the digest stands under, beside the data that it is of."""
 
@@ -52,5 +54,5 @@ def unsealed(data: Any) -> dict[str, Any]:
 
 def _digest(data: Any) -> str:
     # Whoever reads a file knows the data as it comes out of JSON: a key 1 is "1" there, and sorted as text.
-    data = json.loads(json.dumps(data))
+    data = as_in_json(data)
     return blake3(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
-from safetensors import SafetensorError, deserialize
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors import numpy as safetensors
 
+from frostline.errors import FrostlineError
+from frostline.files.json_text import parsed_json
+from frostline.files.limits import UnreadableError
+from frostline.files.reading import opened
 from frostline.files.sealed import SEAL, BrokenSealError
 
 Array = npt.NDArray[Any]
+
+_MOST_HEAD = 100_000_000
+"""Bytes; the library's own limit."""
 
 _BLANK = "0" * 64
 """Stands in a header for the digest while the digest is taken."""
@@ -50,17 +60,64 @@ def unpacked(raw: bytes) -> dict[str, Array]:
     Raises:
         ValueError: They are not whole, or of a dtype that no weight has; says why in one phrase.
     """
+    require_plain_head(raw[: 8 + _MOST_HEAD], len(raw))
     try:
         found = deserialize(raw)  # type: ignore[no-untyped-call]
     except SafetensorError as problem:
-        raise ValueError(f"it is not a whole safetensors file ({problem})") from None
+        raise UnreadableError(f"it is not a whole safetensors file ({problem})") from None
     return {name: _array(name, **view) for name, view in found}
+
+
+def require_plain_head(beginning: bytes, size: int) -> None:
+    """Look over the head of a safetensors file before its reader does.
+
+    Args:
+        beginning: The file, or as much of it as has the head.
+        size: How many bytes the file has.
+
+    Raises:
+        UnreadableError: It is longer than the file, nested too deeply, or is no head; says why in one phrase.
+    """
+    length = int.from_bytes(beginning[:8], "little")
+    if len(beginning) < 8 or length > size - 8 or length > _MOST_HEAD:
+        raise UnreadableError(
+            f"it is not a whole safetensors file (its head should have {length:,} bytes, and the file has "
+            f"{size:,})"
+        )
+    try:
+        head = parsed_json(beginning[8 : 8 + length])
+    except json.JSONDecodeError as problem:
+        raise UnreadableError(
+            f"it is not a whole safetensors file (its head is not JSON: {problem.msg})"
+        ) from None
+    if not isinstance(head, dict):
+        raise UnreadableError("it is not a whole safetensors file (its head is no mapping)")
+
+
+@contextmanager
+def opened_tensors(path: Path, error: type[FrostlineError], noun: str) -> Iterator[Any]:
+    """Open a safetensors file to read single tensors of it, as `safetensors.safe_open` does.
+
+    Raises:
+        FrostlineError: It is no file that can be read, of the class `error`.
+        UnreadableError: It is not whole, or a tensor in it cannot be read; says why in one phrase.
+    """
+    with opened(path, error, noun) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        beginning = stream.read(8)
+        length = min(int.from_bytes(beginning, "little"), _MOST_HEAD)
+        require_plain_head(beginning + stream.read(length), size)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (SafetensorError, TypeError, AttributeError, KeyError) as problem:
+        raise UnreadableError(str(problem)) from None
 
 
 def _array(name: str, dtype: str, shape: list[int], data: Any) -> Array:
     known = _DTYPES.get(dtype)
     if known is None:
-        raise ValueError(f"the tensor {name!r} is of dtype {dtype}, which no weight has")
+        raise UnreadableError(f"the tensor {name!r} is of dtype {dtype}, which no weight has")
     return np.frombuffer(data, dtype=numpy_dtype(known)).reshape(shape).copy()
 
 
@@ -77,7 +134,7 @@ def numpy_dtype(name: str) -> Any:
 def metadata_of(raw: bytes) -> dict[str, str]:
     """Return the texts in the header of a safetensors file that `unpacked` could read."""
     length = int.from_bytes(raw[:8], "little")
-    return dict(json.loads(raw[8 : 8 + length]).get("__metadata__") or {})
+    return dict(parsed_json(raw[8 : 8 + length]).get("__metadata__") or {})
 
 
 def packed_and_sealed(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from frostline.errors import LayerError, MatrixFileError, listed, near
+from frostline.files.array_file import mapped_npy
+from frostline.files.limits import UnreadableError
+from frostline.files.reading import kind_of, opened, size_of
 from frostline.files.similar import similar_files
+from frostline.files.tensor_file import opened_tensors
 from frostline.layers._values import Array, real_array, require_finite
 
 TEXT = (".txt", ".vec")
@@ -62,33 +65,31 @@ def require_file(path: Path) -> None:
             expected=f"one of {', '.join(FILES)}",
             remedy="unpack it, or save its matrix with numpy.save('matrix.npy', matrix)",
         )
-    if not path.is_file():
+    if kind_of(path) is None:
         raise MatrixFileError(f"there is no file {str(path)!r}", remedy=similar_files(path, path.suffix))
 
 
 def _npy(path: Path) -> Array:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except (ValueError, EOFError, OSError) as error:
-        raise MatrixFileError(
-            f"{str(path)!r} cannot be read",
-            received=f"{path.stat().st_size:,} bytes; {str(error).splitlines()[0]}",
-            expected="a file that numpy.save wrote, without Python objects",
-        ) from None
+        with opened(path, MatrixFileError, "file") as stream:
+            return mapped_npy(stream)
+    except UnreadableError as problem:
+        raise _unreadable(path, problem, "a file that numpy.save wrote, without Python objects") from None
 
 
 def _safetensors(path: Path, tensor: str | None) -> Array:
     try:
-        with safe_open(path, framework="numpy") as file:
+        with opened_tensors(path, MatrixFileError, "file") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            name = _tensor(path, shapes, tensor)
-            return np.asarray(file.get_tensor(name))
-    except (SafetensorError, OSError, TypeError) as error:
-        raise MatrixFileError(
-            f"{str(path)!r} cannot be read",
-            received=f"{path.stat().st_size:,} bytes; {error}",
-            expected="a whole safetensors file",
-        ) from None
+            return np.asarray(file.get_tensor(_tensor(path, shapes, tensor)))
+    except UnreadableError as problem:
+        raise _unreadable(path, problem, "a whole safetensors file") from None
+
+
+def _unreadable(path: Path, problem: UnreadableError, expected: str) -> MatrixFileError:
+    return MatrixFileError(
+        f"{str(path)!r} cannot be read", received=f"{size_of(path):,} bytes; {problem}", expected=expected
+    )
 
 
 def _tensor(path: Path, shapes: dict[str, tuple[int, ...]], asked: str | None) -> str:

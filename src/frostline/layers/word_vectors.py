@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.errors import LayerError, MatrixFileError, listed
-from frostline.files.text import SAVE_AS_UTF8, other_encoding, without_mark
+from frostline.files.limits import UnreadableError, shortened
+from frostline.files.reading import lines_of, opened, require_utf8
+from frostline.files.text import without_mark
 from frostline.layers._matrices import require_file
 
 _BLANKS = re.compile(r"[ \t]+")
@@ -74,7 +78,7 @@ def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None)
     path = Path(path)
     require_file(path)
     rows = _rows_of(vocabulary)
-    with path.open("rb") as file:
+    with _opened(path) as file:
         layout = _layout(path, file)
         matrix = np.zeros((layout.count if rows is None else len(rows), layout.dimension), "float32")
         words: dict[str, int] = {}
@@ -83,8 +87,9 @@ def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None)
             if row is None:
                 continue
             if word in words:
+                shown = shortened(word, 60)
                 raise MatrixFileError(
-                    f"{str(path)!r}, line {line}: the word {word!r} stands on line {words[word]} already",
+                    f"{str(path)!r}, line {line}: the word {shown} stands on line {words[word]} already",
                     expected="each word once",
                 )
             words[word] = line
@@ -92,6 +97,19 @@ def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None)
     if rows is None:
         return WordVectors(tuple(words), matrix)
     return WordVectors(tuple(rows), matrix, tuple(row for word, row in rows.items() if word not in words))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with opened(path, MatrixFileError, "file of word vectors") as file:
+            yield file
+    except UnreadableError as problem:
+        raise MatrixFileError(
+            f"{str(path)!r} has no word vectors",
+            received=str(problem),
+            expected="a word and its numbers on each line",
+        ) from None
 
 
 def _rows_of(vocabulary: Sequence[str] | None) -> dict[str, int] | None:
@@ -126,11 +144,9 @@ class _Layout:
 
 
 def _layout(path: Path, file: BinaryIO) -> _Layout:
-    first, second = without_mark(file.readline()), file.readline()
-    if (encoding := other_encoding(first)) is not None:
-        raise MatrixFileError(
-            f"{str(path)!r} is not text in UTF-8", received=f"text in {encoding}", remedy=SAVE_AS_UTF8
-        )
+    beginning = lines_of(file)
+    first, second = without_mark(next(beginning, b"")), next(beginning, b"")
+    require_utf8(first, path, MatrixFileError)
     header = _HEADER.match(first)
     file.seek(0)
     lines = _count_lines(file)
@@ -144,13 +160,22 @@ def _layout(path: Path, file: BinaryIO) -> _Layout:
     # `7 3` may be the vector of the word `7`: a header is followed by lines that fit it, or by longer ones.
     if header is None or (len(second.split()) == 2 and int(header[2]) != 1):
         return _Layout(1, lines, _dimension(path, first))
-    count, dimension = int(header[1]), int(header[2])
+    # Of more digits than any file has bytes, they are no numbers that anything has.
+    count, dimension = (int(number[:20]) for number in header.groups())
     if count != lines - 1 or dimension < 1:
         raise MatrixFileError(
             f"{str(path)!r} does not hold what its first line says",
             received=f"{lines - 1:,} lines after it",
             expected=f"{count:,} vectors of {dimension} numbers",
             remedy="get or unpack the file again: it seems cut off" if count > lines - 1 else None,
+        )
+    # Each number takes two bytes at least, a digit and a blank; room is made for what is there.
+    if 2 * count * dimension > (size := os.fstat(file.fileno()).st_size):
+        raise MatrixFileError(
+            f"{str(path)!r} does not hold what its first line says",
+            received=f"{size:,} bytes",
+            expected=f"{count:,} vectors of {dimension} numbers, of two bytes each at least",
+            remedy="get or unpack the file again: it seems cut off",
         )
     return _Layout(2, count, dimension)
 
@@ -169,7 +194,7 @@ def _dimension(path: Path, first: bytes) -> int:
 def _count_lines(file: BinaryIO) -> int:
     """Count the lines, empty ones at the end left out."""
     count, end = 0, 0
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(lines_of(file), 1):
         count = number
         if line.strip():
             end = number
@@ -178,7 +203,7 @@ def _count_lines(file: BinaryIO) -> int:
 
 def _lines(path: Path, file: BinaryIO, layout: _Layout) -> Iterator[tuple[int, str, list[str]]]:
     """Yield the number of each line, its word, and its numbers as text."""
-    for line, raw in enumerate(file, 1):
+    for line, raw in enumerate(lines_of(file), 1):
         if line < layout.first:
             continue
         if line >= layout.first + layout.count:
@@ -225,7 +250,7 @@ def _numbers(path: Path, line: int, fields: list[str]) -> npt.NDArray[np.float32
         return numbers
     culprit = next(field for field in fields if not _is_finite(field))
     raise MatrixFileError(
-        f"{str(path)!r}, line {line}: {culprit!r} is not a finite number of 32 bits",
+        f"{str(path)!r}, line {line}: {shortened(culprit, 60)} is not a finite number of 32 bits",
         expected=f"a word and {len(fields)} numbers",
     )
 

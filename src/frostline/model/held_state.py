@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.backends.held_state import HeldState, Holdings
+from frostline.files.json_text import parsed_json
 from frostline.model.attached import Key
 
 _STATES: Key[dict[str, HeldState]] = Key("held states")
@@ -124,7 +125,7 @@ class Vocabulary(HeldState):
 
     def assign(self, value: Any) -> None:
         """Fill the table, unless it holds the same terms already."""
-        terms = json.loads(bytes(np.asarray(value, np.uint8)))
+        terms = parsed_json(bytes(np.asarray(value, np.uint8)))
         if terms != self._terms():
             self.holder.set_vocabulary(terms)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import lzma
+import json
 import re
-import struct
-import zipfile
-import zlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from frostline.backend_choice import choose_backend
 from frostline.errors import ModelFileError, listed
+from frostline.files.archive import Archive, opened_archive
+from frostline.files.hdf5 import require_plain_hdf5
+from frostline.files.json_text import parsed_json
+from frostline.files.limits import DamagedError, UnreadableError
+from frostline.files.reading import kind_of, size_of
 from frostline.files.similar import similar_files
 from frostline.model.user_code import called, defined_in, find_function, imported, names_function
 
@@ -35,17 +37,7 @@ _OWN_MODULES = (
 """Those whose classes archives hold, as `.keras` files spell them; none of them may be moved."""
 
 
-NOT_AN_ARCHIVE = (
-    zipfile.BadZipFile,
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-)
-"""What Python's reader of archives raises where some byte of one is not what it was."""
+_WEIGHTS = "model.weights.h5"
 
 
 def load_named_model(
@@ -88,13 +80,14 @@ def load_named_model(
 
 def require_archive(path: Path) -> None:
     """Raise `ModelFileError` where a file is not there or is not a whole `.keras` archive; without Keras."""
-    if not path.exists():
+    kind = kind_of(path)
+    if kind is None:
         raise ModelFileError(
             f"there is no model {str(path)!r}",
             expected="a .keras file, or module:function",
             remedy=similar_files(path, ".keras"),
         )
-    if path.is_dir():
+    if kind == "folder":
         raise ModelFileError(f"{str(path)!r} is a folder", expected="a .keras file, or module:function")
     if path.suffix != ".keras":
         raise ModelFileError(
@@ -102,27 +95,42 @@ def require_archive(path: Path) -> None:
             expected="a file that model.save('name.keras') wrote, or module:function",
             remedy="load it in Python and save it as .keras" if path.suffix in (".h5", ".hdf5") else None,
         )
+    with opened_model(path) as archive:
+        if missing := sorted({"config.json", _WEIGHTS} - set(archive.names)):
+            raise ModelFileError(
+                f"{str(path)!r} is not a whole .keras archive",
+                received=f"no {listed(missing)} in it",
+                remedy="copy or save the model again",
+            )
+        archive.require_whole()
+        for name in {"config.json", "metadata.json"} & set(archive.names):
+            parsed_json(archive.read(name))
+
+
+@contextmanager
+def opened_model(path: Path) -> Iterator[Archive]:
+    """Open a `.keras` archive to read members of it; what cannot be read is a `ModelFileError`.
+
+    Raises:
+        ModelFileError: It is no archive, or damaged, or has a trap in it.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            names = archive.namelist()
-    except NOT_AN_ARCHIVE as error:
+        with opened_archive(path, ModelFileError, "model") as archive:
+            yield archive
+    except (DamagedError, json.JSONDecodeError) as problem:
         raise ModelFileError(
-            f"{str(path)!r} is truncated or damaged: {error}",
-            received=f"{path.stat().st_size:,} bytes" if path.is_file() else "a folder",
+            f"{str(path)!r} is truncated or damaged: {problem}",
+            received=f"{size_of(path):,} bytes",
             expected="a whole .keras archive",
             remedy="copy or save the model again",
         ) from None
-    missing = {"config.json", "model.weights.h5"} - set(names)
-    # A reader takes one of two members with one name, and none that has lost its name.
-    strange = sorted(repr(name) for name, times in Counter(names).items() if times > 1 or not name)
-    if damaged or missing or strange:
-        found = f"no {listed(sorted(missing))} in it" if missing else f"members called {listed(strange)}"
+    except UnreadableError as problem:
         raise ModelFileError(
-            f"{str(path)!r} is not a whole .keras archive",
-            received=f"a damaged member {damaged!r}" if damaged else found,
+            f"{str(path)!r} is no .keras archive that is read",
+            received=f"{problem}; {size_of(path):,} bytes",
+            expected="what model.save('name.keras') wrote",
             remedy="copy or save the model again",
-        )
+        ) from None
 
 
 def load_archive(
@@ -147,6 +155,7 @@ def load_archive(
     """
     import keras
 
+    _require_plain_weights(path)
     _import_own_classes(path)
     try:
         # Where only weights are looked at, the saved optimizer and loss, perhaps custom, are not needed.
@@ -156,6 +165,12 @@ def load_archive(
     except Exception as error:
         received, remedy = _reason(error, in_python)
         raise ModelFileError(f"Keras cannot load {str(path)!r}", received=received, remedy=remedy) from error
+
+
+def _require_plain_weights(path: Path) -> None:
+    """Refuse weights that unpack to far more than the file, or are taken from other files."""
+    with opened_model(path) as archive, archive.member(_WEIGHTS) as weights:
+        require_plain_hdf5(weights, archive.size(_WEIGHTS))
 
 
 def _reason(error: Exception, in_python: bool) -> tuple[str, str]:
@@ -184,7 +199,7 @@ def _import_own_classes(path: Path) -> None:
 
     By names that stand here, and never by one from the archive: a file must not choose what is imported.
     """
-    with zipfile.ZipFile(path) as archive:
+    with opened_model(path) as archive:
         config = archive.read("config.json").decode("utf-8", "replace")
     for name in _OWN_MODULES:
         if f'"{name}"' in config:

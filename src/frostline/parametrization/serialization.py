@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from frostline.errors import ParametrizationError
+from frostline.files.json_text import as_in_json
 from frostline.files.tensor_file import Array
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.registry import BY_NAME, NAMES
@@ -109,7 +109,7 @@ def _registered(how: Parametrization) -> dict[str, Any]:
         )
     config = how.get_config()
     try:
-        return {"kind": "registered", "name": name, "config": json.loads(json.dumps(config))}
+        return {"kind": "registered", "name": name, "config": as_in_json(config)}
     except (TypeError, ValueError) as problem:
         raise ParametrizationError(
             f"the settings of {kind.__name__} cannot be written as JSON",

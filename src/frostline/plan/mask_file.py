@@ -12,7 +12,10 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from frostline.errors import PlanError, PlanFileError
+from frostline.files.array_file import read_npy
 from frostline.files.atomic import write_atomically
+from frostline.files.limits import UnreadableError
+from frostline.files.reading import kind_of, read_bytes
 from frostline.files.similar import similar_files
 from frostline.parametrization.arguments import unpacked
 from frostline.plan.schema import MaskData
@@ -80,27 +83,22 @@ def _digest(raw: bytes) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
+    if kind_of(path) is None:
         raise PlanError(
             f"there is no mask {str(path)!r}",
             expected="a .npy file of booleans, named relative to the folder of the plan",
             remedy=similar_files(path, ".npy"),
-        ) from None
-    except OSError as problem:
-        raise PlanError(f"the mask {str(path)!r} cannot be read: {problem.strerror}") from None
+        )
+    return read_bytes(path, PlanError, "mask")
 
 
 def _array(path: Path, raw: bytes) -> Mask:
     try:
-        array = np.load(io.BytesIO(raw), allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("an archive of several arrays")
-    except (ValueError, EOFError, OSError) as error:
+        array = read_npy(io.BytesIO(raw), len(raw))
+    except UnreadableError as error:
         raise PlanError(
             f"the mask {str(path)!r} cannot be read",
-            received=f"{len(raw):,} bytes; {str(error).splitlines()[0]}",
+            received=f"{len(raw):,} bytes; {error}",
             expected="a file that numpy.save wrote, without Python objects",
         ) from None
     if array.dtype != np.bool_:

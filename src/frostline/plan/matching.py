@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from frostline.errors import SelectorError
+from frostline.files.json_text import parsed_json
 from frostline.render.tables import count
 
 SECONDS = 3.0
@@ -231,7 +232,7 @@ def _matched_apart(pattern: str, texts: tuple[str, ...], within: bool) -> tuple[
         raise _not_matched(pattern, str(error)) from None
     if done.returncode:
         raise _not_matched(pattern, (done.stderr.strip().splitlines() or ["it was ended"])[-1])
-    return tuple(texts[number] for number in json.loads(done.stdout))
+    return tuple(texts[number] for number in parsed_json(done.stdout))
 
 
 _MATCHER = """

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from frostline.files.document import ABSENT, StrictData, Text
+from frostline.files.json_text import parsed_json
 from frostline.parametrization.arguments import part_of
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.registry import ADAPTERS
@@ -195,7 +196,7 @@ class PlanData(StrictData):
 def plan_schema() -> dict[str, Any]:
     """Return the JSON Schema of plan files, also published as `docs/schemas/plan.json`."""
     text = json.dumps(PlanData.model_json_schema())
-    schema: dict[str, Any] = json.loads(
+    schema: dict[str, Any] = parsed_json(
         re.sub(rf"(Rule|Phase|Plateau|Mask|Via|{'|'.join(ADAPTERS)})Data", r"\1", text)
     )
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

@@ -12,6 +12,7 @@ from frostline.data.npz import check_npz
 from frostline.data.sources import KINDS, CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import FrostlineError, RunConfigError
 from frostline.files.document import Document, Format
+from frostline.files.reading import kind_of
 from frostline.files.similar import similar_files
 from frostline.files.yaml_reader import read_document
 from frostline.model.loading import require_archive
@@ -141,7 +142,7 @@ def _plan(config: RunConfig) -> Plan | Schedule:
         format_ = PLAN.raising(RunConfigError)
         return read_plan_or_schedule(Document(document.source, inner, format_, document.lines, ("plan",)))
     file = config.file(given)
-    if not file.is_file():
+    if kind_of(file) is None:
         raise _missing(config, ("plan",), "plan file", file, ".yaml", ".yml", ".json")
     return load_plan_or_schedule(file)
 
@@ -202,10 +203,10 @@ def _check_source(config: RunConfig, source: Source, key: str) -> None:
     kind = next(kind for kind in KINDS if hasattr(source, kind))
     path = config.file(getattr(source, kind))
     at = (key, kind)
-    if not path.exists():
+    if kind_of(path) is None:
         noun = {"images": "folder"}.get(kind, f".{kind} file")
         raise _missing(config, at, noun, path, *([] if kind == "images" else [f".{kind}"]))
-    if kind != "images" and path.is_dir():
+    if kind != "images" and kind_of(path) == "folder":
         raise config.document.error(at, f"{str(path)!r} is a folder", expected=f"a .{kind} file")
     if isinstance(source, CsvData) and source.target is None:
         raise config.document.error(

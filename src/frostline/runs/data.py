@@ -16,10 +16,12 @@ from frostline.data.npz import load_npz, native
 from frostline.data.samples import Samples, Stream, mapped, require_samples
 from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import DataError, ModelFileError
+from frostline.files.reading import kind_of, opened
 from frostline.model.user_code import called, find_function
 from frostline.runs.config import RunConfig
 
 _PARTS = ("x", "y", "sample_weight")
+_PART = 4 << 20
 
 
 def load_data(config: RunConfig, model: Any) -> tuple[Samples | Stream, Samples | Stream | None]:
@@ -75,11 +77,13 @@ def _loaded(config: RunConfig, source: Source, key: str, model: Any) -> Samples 
 def digest_file(path: Path) -> str:
     """Return the BLAKE3 digest of a file, or of the names and sizes of the files in a folder."""
     hasher = blake3()
-    if path.is_dir():
+    if kind_of(path) == "folder":
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             hasher.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\n".encode())
     else:
-        hasher.update_mmap(path)
+        with opened(path, DataError, "data") as stream:
+            while part := stream.read(_PART):
+                hasher.update(part)
     return f"blake3:{hasher.hexdigest()}"
 
 

@@ -28,8 +28,10 @@ from blake3 import blake3
 
 from frostline.data.sources import KINDS
 from frostline.errors import OutputFolderError, ResumeError, listed
-from frostline.files.atomic import read_text, write_atomically
+from frostline.files.atomic import write_atomically
+from frostline.files.json_text import as_in_json, parsed_json
 from frostline.files.lock import LOCK, locked, require_unlocked
+from frostline.files.reading import kind_of, read_bytes, read_text
 from frostline.render.foreign import warn
 from frostline.runs.config import RunConfig
 from frostline.runs.data import digest_file
@@ -109,7 +111,7 @@ def output_folder(
         # First: what is found beside a record belongs to a run, and what is found without one to the user.
         folder.note(identity, "running")
         if not folder.resumed:
-            folder.write("run.yaml", config.path.read_text(encoding="utf-8"))
+            folder.write("run.yaml", read_text(config.path, OutputFolderError, "run config"))
             config.plan.save(path / "plan.yaml")
         yield folder
 
@@ -172,21 +174,21 @@ def _digests(config: RunConfig) -> dict[str, str]:
     found = {}
     for name in _named(config):
         path = config.file(name)
-        if not path.exists() and ":" in name:
+        if kind_of(path) is None and ":" in name:
             # The module of a function, where it is the user's own.
             path = config.folder / f"{name.partition(':')[0].replace('.', '/')}.py"
-        if path.exists():
+        if kind_of(path) is not None:
             found[name] = digest_file(path)
     return found
 
 
 def _state(path: Path) -> dict[str, Any] | None:
     """Return what run.json says; None where there is none."""
-    if not (path / _RECORD).exists():
+    if kind_of(path / _RECORD) is None:
         return None
     text = read_text(path / _RECORD, OutputFolderError, "run record")
     try:
-        state = json.loads(text)
+        state = parsed_json(text)
     except ValueError:
         state = None
     if not isinstance(state, dict) or state.get("frostline_run") != SCHEMA:
@@ -198,7 +200,7 @@ def _state(path: Path) -> dict[str, Any] | None:
 
 
 def _require_free(path: Path) -> None:
-    if path.exists() and not path.is_dir():
+    if kind_of(path) not in (None, "folder"):
         raise OutputFolderError(
             f"the output folder {str(path)!r} is a file", remedy="name another folder under output:"
         )
@@ -243,7 +245,7 @@ def _require_unfinished(config: RunConfig, state: Mapping[str, Any]) -> None:
 def _require_same(path: Path, state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Refuse to go on with another run than the one that was interrupted."""
     # As JSON has it, where a tuple is a list.
-    now = json.loads(json.dumps(identity))
+    now = as_in_json(identity)
     changes = list(_changes(state.get("settings", {}), now["settings"]))
     if now["backend"] != state.get("backend"):
         changes.append(f"backend: {now['backend']}, was {state.get('backend')}")
@@ -299,4 +301,6 @@ def _clear(path: Path) -> None:
 def _is_mask(path: Path) -> bool:
     """Whether a file is the mask of a plan that a run saved: its name is the digest of what it holds."""
     named = _MASK.fullmatch(path.name)
-    return named is not None and path.is_file() and blake3(path.read_bytes()).hexdigest()[:12] == named[1]
+    if named is None or kind_of(path) != "file":
+        return False
+    return blake3(read_bytes(path, OutputFolderError, "mask")).hexdigest()[:12] == named[1]

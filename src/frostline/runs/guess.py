@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import csv
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
+from frostline.data.csv_table import opened_table
 from frostline.data.image_folder import shown_shape
+from frostline.data.npz import opened_arrays
 from frostline.data.sources import CsvData, FunctionData, ImagesData, NpzData, Source
 from frostline.errors import DataError, RunError, listed
+from frostline.files.reading import kind_of
 from frostline.files.similar import similar_files
 
 KINDS_EXPECTED = "a .npz or .csv file, a folder of images by class, or module:function"
@@ -52,9 +51,10 @@ def guessed(data: str, model: Any, target: str | None = None) -> Source:
 
 def _guessed(data: str, model: Any, target: str | None) -> Source:
     path = Path(data)
-    if not path.exists():
+    kind = kind_of(path)
+    if kind is None:
         return FunctionData(function=data)
-    if path.is_dir():
+    if kind == "folder":
         return _images(model, path)
     if path.suffix == ".npz":
         return _npz(path, target)
@@ -76,7 +76,7 @@ def require_data(data: str | None) -> str:
             expected=KINDS_EXPECTED,
             remedy="add --data data.npz, or give a run config in place of the model",
         )
-    if not Path(data).exists() and not _names_function(data):
+    if kind_of(Path(data)) is None and not _names_function(data):
         raise DataError(
             f"there is no data {data!r}",
             expected=KINDS_EXPECTED,
@@ -91,8 +91,8 @@ def arrays_in(path: Path) -> dict[str, Any]:
     Raises:
         DataError: It cannot be read.
     """
-    with _opened(path) as archive:
-        return {name: archive[name] for name in archive.files}
+    with opened_arrays(path) as archive:
+        return {name: archive.read(name) for name in archive.names}
 
 
 def described(arrays: dict[str, Any]) -> str:
@@ -110,26 +110,11 @@ def layers_in(model: Any) -> list[Any]:
 
 def columns_in(path: Path) -> tuple[list[str], str]:
     """Return the names of the columns of a table, and what stands between two values."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        text = stream.readline().rstrip("\r\n")
-    delimiter = max(",;\t|", key=text.count)
-    names = next(csv.reader([text], delimiter=delimiter), [])
+    with opened_table(path) as lines:
+        text = next(lines, "").rstrip("\r\n")
+        delimiter = max(",;\t|", key=text.count)
+        names = next(csv.reader([text], delimiter=delimiter), [])
     return [name.strip() for name in names], delimiter
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        if not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile("File is not a zip file")
-        with np.load(path, allow_pickle=False) as archive:
-            yield archive
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"{str(path)!r} is not a whole NumPy archive",
-            received=str(error),
-            expected="a file that np.savez('data.npz', x=x, y=y) wrote",
-        ) from None
 
 
 def _images(model: Any, path: Path) -> ImagesData:
@@ -142,8 +127,8 @@ def _images(model: Any, path: Path) -> ImagesData:
 
 
 def _npz(path: Path, target: str | None) -> NpzData:
-    with _opened(path) as archive:
-        names = archive.files
+    with opened_arrays(path) as archive:
+        names = archive.names
     x, y = _key(names, _INPUTS), target or _key(names, _TARGETS)
     if x is None and y is not None and len(names) == 2:
         x = next((name for name in names if name != y), None)

@@ -17,6 +17,7 @@ from frostline.data.sources import (
     kind_of,
 )
 from frostline.files.document import ABSENT, StrictData, Text
+from frostline.files.json_text import parsed_json
 from frostline.plan.schema import PlateauData, plan_schema
 
 Backend = Literal["jax", "torch", "tensorflow"]
@@ -113,7 +114,7 @@ def run_schema() -> dict[str, Any]:
     """Return the JSON Schema of run configs, also published as `docs/schemas/run.json`."""
     text = json.dumps(RunData.model_json_schema(by_alias=True))
     names = "Npz|Csv|Images|Function|Compile|StopEarly|ReduceLr|Run"
-    schema: dict[str, Any] = json.loads(re.sub(rf"\b({names})Data\b", r"\1", text))
+    schema: dict[str, Any] = parsed_json(re.sub(rf"\b({names})Data\b", r"\1", text))
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Frostline run"
     plan = plan_schema()

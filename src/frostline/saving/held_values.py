@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from frostline.errors import ModelFileError, listed
 from frostline.files.tensor_file import Array
 from frostline.model.alignment import Known, align
 from frostline.model.inventory import Inventory, Weight
+from frostline.render.foreign import warn
 
 _STATE = "state/"
 
@@ -46,10 +46,9 @@ def names_of_held(model_inventory: Inventory, saved: Mapping[str, Any]) -> dict[
     loose = {w.address for w in held if _is_loose(w)}
     nowhere = {a for a, is_now in names.items() if is_now not in present and saved[a].get("loose")}
     if nowhere:
-        warnings.warn(
+        warn(
             "the model has no place for tensors that were attributes of its modules: "
             f"{listed(sorted(nowhere))}; fix: make them in the constructor, or register them as buffers",
-            UserWarning,
             stacklevel=3,
         )
     names = {a: is_now for a, is_now in names.items() if a not in nowhere}

@@ -18,11 +18,12 @@ from frostline._keras.trainers import sync_values
 from frostline._version import __version__
 from frostline.errors import FrostlineError, ModelFileError
 from frostline.files.atomic import replaced_atomically
+from frostline.files.json_text import parsed_json
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.files.tensor_file import Array, packed, unpacked
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import inventory
-from frostline.model.loading import load_archive, require_archive
+from frostline.model.loading import load_archive, opened_model, require_archive
 from frostline.saving.held_values import held_weights
 from frostline.saving.native_lora import layers_with_lora, require_writable
 from frostline.saving.optimizer_state import (
@@ -206,8 +207,8 @@ def save_plainly(
 
 def has_decisions(path: Path) -> bool:
     """Whether a whole `.keras` archive has Frostline's members."""
-    with zipfile.ZipFile(path) as archive:
-        return DECISIONS in archive.namelist()
+    with opened_model(path) as archive:
+        return DECISIONS in archive.names
 
 
 def _require_possible(model: Any, path: Path, *, overwrite: bool) -> None:
@@ -272,15 +273,16 @@ def _members(data: Mapping[str, Any], arrays: Mapping[str, Array]) -> dict[str, 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
     """Return Frostline's decisions and arrays in an archive; None where it has none."""
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if DECISIONS not in names:
-            _require_none_hidden(archive, path)
+    with opened_model(path) as archive:
+        if DECISIONS not in archive.names:
+            # Then the model would be loaded without them, and nobody would know.
+            if DECISIONS.encode() in archive.end:
+                raise _altered(path, "the list of the members of the archive is damaged")
             return None
         text = archive.read(DECISIONS)
-        values = archive.read(VALUES) if VALUES in names else None
+        values = archive.read(VALUES) if VALUES in archive.names else None
     try:
-        contents = json.loads(text)
+        contents = parsed_json(text)
         version = contents.get("frostline_model")
     except (ValueError, AttributeError):
         raise _altered(path, "it is not JSON") from None
@@ -302,17 +304,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
         return data, unpacked(values) if values is not None else {}
     except ValueError as problem:
         raise _altered(path, f"{VALUES}: {problem}") from None
-
-
-def _require_none_hidden(archive: zipfile.ZipFile, path: Path) -> None:
-    """Check that decisions are not there all the same, in a list of members that is damaged.
-
-    Then the model would be loaded without them, and nobody would know.
-    """
-    with path.open("rb") as stream:
-        stream.seek(archive.start_dir)
-        if DECISIONS.encode() in stream.read():
-            raise _altered(path, "the list of the members of the archive is damaged")
 
 
 def _compile(model: Any, data: Mapping[str, Any], objects: dict[str, Any], safe_mode: bool) -> None:

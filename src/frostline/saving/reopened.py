@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ import keras
 from frostline._keras.files import in_safe_mode
 from frostline._keras.trainers import sync_values
 from frostline.errors import FrostlineError, ModelFileError, listed
+from frostline.files.json_text import parsed_json
 from frostline.model.inventory import Inventory, inventory
-from frostline.model.loading import load_archive, require_archive
+from frostline.model.loading import load_archive, opened_model, require_archive
 from frostline.render.foreign import warn
 from frostline.verification.fingerprint import Fingerprint, fingerprint_of
 from frostline.verification.verify import compare
@@ -120,8 +119,8 @@ def _unopened(
 
 def classes_in(path: Path) -> set[str]:
     """Return the names of the classes and functions that a `.keras` file names, compile settings left out."""
-    with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
+    with opened_model(path) as archive:
+        config = parsed_json(archive.read("config.json"))
     found: set[str] = set()
 
     def look(data: Any) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 from rich.console import ConsoleRenderable
 
 from frostline.errors import FrostlineError, ModelFileError, listed
-from frostline.files.atomic import read_text, replaced_atomically
+from frostline.files.atomic import replaced_atomically
+from frostline.files.json_text import parsed_json
+from frostline.files.limits import UnreadableError
+from frostline.files.reading import read_text
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.model.alignment import align
 from frostline.model.inventory import inventory
@@ -198,9 +201,11 @@ class Receipt(Rendered):
         path = Path(path)
         text = read_text(path, ModelFileError, "receipt")
         try:
-            data = json.loads(text)
+            data = parsed_json(text)
         except json.JSONDecodeError as error:
             raise _unreadable(path, f"line {error.lineno}: {error.msg}") from None
+        except UnreadableError as error:
+            raise _unreadable(path, str(error)) from None
         if not isinstance(data, dict) or data.get("frostline_receipt") != SCHEMA:
             raise _unreadable(path, f"no key 'frostline_receipt' with the value {SCHEMA}")
         try:
@@ -212,7 +217,7 @@ class Receipt(Rendered):
                 expected=f"the digest in it, {str(seal.claimed)[:16]}…",
                 remedy="ask for the file that the training run wrote",
             ) from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise _unreadable(path, f"{type(error).__name__}: {error}") from None
 
     @classmethod

@@ -215,9 +215,13 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-4])
     assert refused(folder).startswith("'FOLDER/adapter_model.safetensors' cannot be read: it is not a whole")
     weights.unlink()
-    assert refused(folder) == "'FOLDER/adapter_model.safetensors' cannot be read: No such file or directory."
+    assert refused(folder) == "there is no adapter 'FOLDER/adapter_model.safetensors'."
     (folder / "adapter_config.json").write_text("{")
-    assert refused(folder) == "'FOLDER/adapter_config.json' is not the JSON of an adapter."
+    assert refused(folder) == (
+        "'FOLDER/adapter_config.json' is not the JSON of an adapter.\n"
+        "  received: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)\n"
+        "  expected: the config that PEFT writes beside an adapter"
+    )
 
 
 def test_a_parametrized_weight_is_left_alone() -> None:

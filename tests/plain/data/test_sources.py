@@ -156,7 +156,7 @@ def test_arrays_of_different_lengths(folder: Path) -> None:
 def test_arrays_of_objects(folder: Path) -> None:
     assert archive(x=np.array([1, "a"], object), y=np.zeros(2)) == error_text(
         "the array 'x' of 'bad.npz' cannot be read",
-        received="an array of Python objects",
+        received="it holds Python objects, which are never unpickled",
         expected="an array of numbers",
         fix="save it with one type and one shape for all samples",
     )

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from frostline.errors import ModelFileError, PlanFileError
-from frostline.files.atomic import read_text, write_atomically
+from frostline.files.atomic import write_atomically
+from frostline.files.reading import read_text
 
 
 def names_in(folder: Path) -> list[str]:

@@ -257,7 +257,10 @@ BEYOND_SCHEMA = {
     ),
     "a list that holds itself": (
         "frostline: 1\nrules: &all [*all]\n",
-        error_text("{file}: lists or mappings are nested too deeply, or contain themselves"),
+        error_text(
+            "{file}, line 2: lists or mappings are nested too deeply, or contain themselves: more than 100 "
+            "levels"
+        ),
     ),
     "nothing": ("", error_text("{file} is empty", fix="write one with `frostline init MODEL`")),
     "comments only": ("# soon\n", error_text("{file} is empty", fix="write one with `frostline init MODEL`")),
@@ -363,6 +366,6 @@ def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanFileError) as raised:
         fl.Plan.load(path)
     assert str(raised.value) == (
-        f"{path}, line 2: the plan has more than 100,000 values.\n"
+        f"{path}, line 2: the plan has more than 10,000 values.\n"
         "  fix:      look for aliases (*name) of lists that hold aliases, which multiply"
     )

@@ -76,7 +76,7 @@ def test_a_mask_with_python_objects_is_not_unpickled(tmp_path: Path) -> None:
     path = with_mask(tmp_path, content)
     assert message_of_loading(fl.Plan.load, path) == (
         f"{path}, line 4: the mask '{tmp_path}/masks/kernel.npy' cannot be read.\n"
-        f"  received: {len(content)} bytes; Object arrays cannot be loaded when allow_pickle=False\n"
+        f"  received: {len(content)} bytes; it holds Python objects, which are never unpickled\n"
         "  expected: a file that numpy.save wrote, without Python objects"
     )
 

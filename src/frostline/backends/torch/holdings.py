@@ -174,7 +174,7 @@ def keep(layer: Any) -> Callable[[], None]:
     everything = [layer, *modules]
     attributes = [(vars(one), dict(vars(one))) for one in modules]
     attributes.append((vars(layer), {n: v for n, v in vars(layer).items() if _is_memory(n, v)}))
-    buffers = [(one._buffers, dict(one._buffers)) for one in everything]
+    buffers = [(one, dict(one.named_buffers(recurse=False))) for one in everything]
     generators = [
         (one, one.get_state()) for held in everything for one in vars(held).values() if _is_generator(one)
     ]
@@ -182,8 +182,12 @@ def keep(layer: Any) -> Callable[[], None]:
     values = [(tensor, tensor.detach().clone()) for tensor in {id(one): one for one in tensors}.values()]
 
     def put_back() -> None:
-        for now, before in (*attributes, *buffers):
+        for now, before in attributes:
             now.update(before)
+        for holder, before in buffers:
+            for name, tensor in before.items():
+                if holder.get_buffer(name) is not tensor:
+                    setattr(holder, name, tensor)
         for now, before in attributes[:-1]:
             for added in now.keys() - before.keys():
                 del now[added]

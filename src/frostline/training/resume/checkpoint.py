@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 from blake3 import blake3
-from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from frostline.errors import ResumeError, listed
 from frostline.files.atomic import write_atomically
+from frostline.files.json_text import parsed_json
+from frostline.files.limits import UnreadableError
 from frostline.files.lock import LOCK, locked
+from frostline.files.reading import opened_plainly
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
-from frostline.files.tensor_file import Array, numpy_dtype
+from frostline.files.tensor_file import Array, numpy_dtype, unpacked
 from frostline.render.foreign import warn
 from frostline.training.resume import ours
 from frostline.training.resume.ours import ARRAYS, EPOCH, FINISHED, KEY, MANIFEST, STATE, errors_named
@@ -97,7 +99,7 @@ def read(place: Path) -> Checkpoint:
     except FileNotFoundError as problem:
         raise ValueError(f"{Path(problem.filename).name} is missing") from None
     try:
-        state = json.loads(raw_state)
+        state = parsed_json(raw_state)
     except ValueError:
         raise ValueError(f"{STATE} is not whole") from None
     try:
@@ -114,13 +116,11 @@ def read(place: Path) -> Checkpoint:
     if _digest(raw) != state["arrays"]:
         raise ValueError(f"{ARRAYS} is not what was written")
     try:
-        stored = safetensors.load(raw)
-    except SafetensorError as problem:
+        stored = unpacked(raw)
+    except UnreadableError as problem:
         raise ValueError(f"{ARRAYS}: {problem}") from None
-    # Copies, since what stands in `raw` cannot be written to, which PyTorch warns of.
     arrays = {
-        name: np.array(stored[name].view(numpy_dtype(dtype)).reshape(shape))
-        for name, dtype, shape in state["dtypes"]
+        name: stored[name].view(numpy_dtype(dtype)).reshape(shape) for name, dtype, shape in state["dtypes"]
     }
     return Checkpoint(state["epoch"], state["state"], arrays, state["finished"])
 
@@ -202,8 +202,8 @@ def _content(path: Path) -> bytes:
     """Return the bytes of a file that may be missing; one that cannot be read is an error."""
     if not os.path.lexists(path):
         raise FileNotFoundError(2, "is missing", str(path))
-    with errors_named("read", path):
-        return path.read_bytes()
+    with errors_named("read", path), opened_plainly(path) as stream:
+        return stream.read()
 
 
 def _make(temporary: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from frostline._keras.optimizers import optimizer_chain
 from frostline.errors import ResumeError, listed
+from frostline.files.json_text import as_in_json
 from frostline.model.alignment import Known, align, former_names, warn_of_former_names
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
@@ -88,7 +88,7 @@ def identity(
         "made of": made_of,
     }
     # As it comes back from a checkpoint, to be compared with it.
-    return dict(json.loads(json.dumps(found)))
+    return dict(as_in_json(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ error: it says nothing about what a folder holds.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from frostline.errors import ResumeError, listed
+from frostline.files.json_text import parsed_json
+from frostline.files.reading import NoFileError, opened_plainly
 
 KEY = "frostline_checkpoint"
 MANIFEST, ARRAYS, STATE = "checkpoint.json", "arrays.safetensors", "state.json"
@@ -35,6 +36,8 @@ def errors_named(doing: str, path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except NoFileError as problem:
+        raise ResumeError(f"cannot {doing} {str(path)!r}: {problem.strerror}", **problem.more) from None
     except OSError as problem:
         where = str(problem.filename or path)
         raise ResumeError(
@@ -172,7 +175,7 @@ def _has_manifest(place: Path) -> bool:
 
 def _says_ours(raw: bytes) -> bool:
     try:
-        data = json.loads(raw)
+        data = parsed_json(raw)
     except ValueError:
         # A state that was cut or altered says so at its beginning; version 0.1 wrote no other manifest.
         return re.match(rb'\s*\{\s*"' + KEY.encode() + rb'"\s*:', raw) is not None
@@ -182,7 +185,8 @@ def _says_ours(raw: bytes) -> bool:
 def _bytes(path: Path) -> bytes:
     with errors_named("read", path):
         try:
-            return path.read_bytes()
+            with opened_plainly(path) as stream:
+                return stream.read()
         except FileNotFoundError:
             return b""
 

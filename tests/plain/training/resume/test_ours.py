@@ -134,9 +134,10 @@ def test_other_names_are_nobodys_business(tmp_path: Path) -> None:
 
 
 def failing(method: str, number: int, name: str) -> Callable[..., Any]:
-    real = getattr(Path, method)
+    real = getattr(*FAILING[method])
 
-    def fail(path: Path, *more: Any, **named: Any) -> Any:
+    def fail(path: Any, *more: Any, **named: Any) -> Any:
+        path = Path(path)
         if name in (path.name, path.parent.name):
             raise OSError(number, os.strerror(number), str(path))
         return real(path, *more, **named)
@@ -144,10 +145,11 @@ def failing(method: str, number: int, name: str) -> Callable[..., Any]:
     return fail
 
 
+FAILING = {"open": (os, "open"), "iterdir": (Path, "iterdir")}
 ERRORS = [
-    ("read_bytes", "state.json"),
-    ("read_bytes", "arrays.safetensors"),
-    ("read_bytes", "epoch-000001"),
+    ("open", "state.json"),
+    ("open", "arrays.safetensors"),
+    ("open", "epoch-000001"),
     ("iterdir", "epoch-000001"),
     ("iterdir", "runs"),
 ]
@@ -161,7 +163,7 @@ def test_an_error_of_reading_is_an_error_and_passes(
     folder = tmp_path / "runs"
     a_run(folder_made(folder))
     before = everything(folder)
-    monkeypatch.setattr(Path, method, failing(method, number, name))
+    monkeypatch.setattr(*FAILING[method], failing(method, number, name))
     with pytest.raises(ResumeError) as caught:
         reserve(folder)
     monkeypatch.undo()

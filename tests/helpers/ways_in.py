@@ -1,0 +1,137 @@
+"""Ways in beside the gates: what opens a file, runs code or writes to a terminal anywhere else.
+
+    python tests/helpers/ways_in.py
+
+Files are read in `frostline.files`, the user's code runs in `frostline.model.user_code`, text reaches a
+terminal by `frostline.render` and the command line. Ruff forbids functions of modules (`banned-api` in
+`pyproject.toml`) and `print`; methods and builtins, which it does not follow, are found here.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2] / "src" / "frostline"
+
+CALLS = {"open", "exec", "eval", "compile", "__import__", "print", "input", "breakpoint"}
+"""Builtins."""
+METHODS = {
+    *("open", "fdopen", "read_text", "read_bytes", "update_mmap", "mmap", "memmap"),
+    *("load_file", "load_all", "safe_load", "full_load", "unsafe_load", "fromfile", "loadtxt", "genfromtxt"),
+    *("imread", "load_weights", "load_img"),
+    *("import_module", "run_path", "run_module", "exec_module", "load_module", "system", "popen", "Popen"),
+}
+"""Of whatever they are called on: who reads `x.load(y)` need not know what `x` is."""
+LOADS = {"load", "loads", "load_model"}
+LIBRARIES = {
+    *("np", "numpy", "json", "yaml", "torch", "tf", "jnp", "keras", "safetensors", "saving", "models")
+}
+"""Whose `load`, `loads` and `load_model` read files; others of these names are Frostline's own."""
+MODULES = {
+    *(
+        "pickle",
+        "marshal",
+        "shelve",
+        "dill",
+        "cloudpickle",
+        "joblib",
+        "runpy",
+        "code",
+        "ctypes",
+        "subprocess",
+    ),
+    *(
+        "zipfile",
+        "tarfile",
+        "gzip",
+        "bz2",
+        "lzma",
+        "h5py",
+        "mmap",
+        "sqlite3",
+        "xml",
+        "tomllib",
+        "configparser",
+    ),
+}
+
+GATES = {
+    "files/": "the gate for files",
+    "model/user_code.py": "the gate for the user's code",
+    "demo/": "reads data and models of packages that were installed, whose versions are pinned",
+}
+ALLOWED = {
+    "model/loading.py": {
+        "load_model": "Keras's own, of an archive that the gate has looked over",
+        "import_module": "of names that stand in a table here",
+    },
+    "runs/run_log.py": {"open": "to append to the log of a run that has its folder for itself"},
+    "model/syntax.py": {
+        "compile": "code that was loaded already, to find its place in its file; it is not run"
+    },
+    "saving/model_file.py": {"zipfile": "to add members to an archive that Keras has just written"},
+    "training/resume/checkpoint.py": {"open": "of a folder, to bring the names in it to the disk"},
+    "plan/matching.py": {"subprocess": "this Python, to match a pattern that may have to be ended"},
+    "render/results.py": {"open": "of the output that the process has, under another number"},
+    "backends/dispatch.py": {"import_module": "of a backend, by a name that stands in a table"},
+    "backends/private.py": {"import_module": "of a part of a backend that stands in the code"},
+    "diagnostics/rules/__init__.py": {"import_module": "of the rules beside it"},
+}
+"""By file, the names that it may use all the same, and why."""
+
+
+def ways_in(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of whatever opens, loads, runs or prints in some code."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            function = node.func
+            if isinstance(function, ast.Name) and function.id in CALLS:
+                yield node.lineno, function.id
+            elif isinstance(function, ast.Attribute) and (
+                function.attr in METHODS or (function.attr in LOADS and _is_library(function.value))
+            ):
+                yield node.lineno, function.attr
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            strange = {name.split(".")[0] for name in names} & MODULES
+            if isinstance(node, ast.ImportFrom) and not names[0].startswith("frostline"):
+                strange |= {alias.name for alias in node.names} & (METHODS | LOADS | {"open"})
+            yield from ((node.lineno, name) for name in sorted(strange))
+
+
+def _is_library(owner: ast.expr) -> bool:
+    name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+    return name in LIBRARIES
+
+
+def found(root: Path = ROOT) -> Iterator[tuple[str, int, str]]:
+    """Yield the file, the line and the name of every way in outside of the gates."""
+    for path in sorted(root.rglob("*.py")):
+        file = path.relative_to(root).as_posix()
+        if not file.startswith(tuple(GATES)):
+            for line, name in ways_in(path.read_text(encoding="utf-8")):
+                yield file, line, name
+
+
+def complaints() -> list[str]:
+    """Say what is not allowed, and what is allowed and not there."""
+    every = list(found())
+    wrong = [
+        f"src/frostline/{file}:{line}: {name} outside of the gates: frostline.files, model/user_code, render"
+        for file, line, name in every
+        if name not in ALLOWED.get(file, {})
+    ]
+    used = {(file, name) for file, _, name in every}
+    stale = [(file, name) for file, names in ALLOWED.items() for name in names if (file, name) not in used]
+    return wrong + [
+        f"{file} does not use {name}: take it out of {Path(__file__).name}" for file, name in stale
+    ]
+
+
+if __name__ == "__main__":
+    said = complaints()
+    sys.stdout.writelines(f"{line}\n" for line in said)
+    sys.exit(bool(said))

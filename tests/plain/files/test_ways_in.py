@@ -1,0 +1,47 @@
+"""No file is opened, no code run and nothing printed outside of the gates."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.ways_in import complaints, ways_in
+
+
+def test_there_is_no_way_in_beside_the_gates() -> None:
+    assert complaints() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("open('x')", "open"),
+        ("path.open()", "open"),
+        ("os.open(path, 0)", "open"),
+        ("Path('x').read_text()", "read_text"),
+        ("(folder / 'x').read_bytes()", "read_bytes"),
+        ("json.load(stream)", "load"),
+        ("from json import loads", "loads"),
+        ("yaml.safe_load(text)", "safe_load"),
+        ("np.load('x.npy')", "load"),
+        ("np.memmap('x')", "memmap"),
+        ("Image.open('x')", "open"),
+        ("import zipfile", "zipfile"),
+        ("from h5py import File", "h5py"),
+        ("import pickle as p", "pickle"),
+        ("importlib.import_module(name)", "import_module"),
+        ("from importlib import import_module", "import_module"),
+        ("__import__('x')", "__import__"),
+        ("exec(code)", "exec"),
+        ("eval(text)", "eval"),
+        ("print('x')", "print"),
+        ("subprocess.Popen([])", "Popen"),
+        ("os.system('x')", "system"),
+    ],
+)
+def test_the_search_finds_it(code: str, name: str) -> None:
+    assert name in [found for _, found in ways_in(code)]
+
+
+def test_the_search_finds_nothing_else() -> None:
+    code = "'open(x)'\n# open(x)\nreader.opened(path)\nplan.save(path)\nre.compile(x)\nreload(x)\n"
+    assert list(ways_in(code)) == []
