@@ -10,8 +10,6 @@ from helpers.hostile import CASES, check_refused
 from helpers.no_files import HOSTILE, check_no_file, check_no_name
 from helpers.readers import WITH_KERAS
 
-pytestmark = pytest.mark.one_backend
-
 
 @pytest.mark.parametrize("name", [name for name, (kind, _, _) in CASES.items() if kind in WITH_KERAS])
 def test_the_library_refuses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:

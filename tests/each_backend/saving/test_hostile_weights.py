@@ -15,8 +15,6 @@ import pytest
 import frostline as fl
 from helpers.small_models import two_dense
 
-pytestmark = pytest.mark.one_backend
-
 
 def packed_zeros(file: Any) -> None:
     file.create_dataset("x", shape=(200 << 20,), dtype="u1", chunks=(1 << 20,), compression="gzip")
