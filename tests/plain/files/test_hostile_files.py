@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_the_command_line_refuses_it(
     assert words is not None
     before = {one.name for one in tmp_path.iterdir()}
     monkeypatch.setattr(sys, "argv", ["frostline", *words])
-    began = time.monotonic()
+    began, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(SystemExit) as ended:
         main()
     out, err = capsys.readouterr()
@@ -80,4 +81,5 @@ def test_the_command_line_refuses_it(
     assert text in err
     assert "Traceback" not in err
     assert time.monotonic() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 500 << 10  # in kB
     assert {one.name for one in tmp_path.iterdir()} == before
