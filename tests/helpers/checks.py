@@ -43,6 +43,12 @@ def first_on_each(values: Iterable[Any]) -> list[Any]:
     return [pytest.param(first, marks=pytest.mark.every_backend), *others]
 
 
+def these_on_each(names: Iterable[str], each: Iterable[str]) -> list[Any]:
+    """Parameters for a test: `make test` runs it with some on each backend, with the others on one."""
+    marked = set(each)
+    return [pytest.param(n, marks=pytest.mark.every_backend if n in marked else ()) for n in names]
+
+
 @contextmanager
 def quick_compilation() -> Iterator[None]:
     """On JAX, compile without optimizing: a few steps of a tiny model do not win that time back."""

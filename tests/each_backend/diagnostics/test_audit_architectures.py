@@ -16,8 +16,6 @@ import frostline as fl
 from helpers import architectures
 from helpers.every_layer import every_layer, wanted
 
-pytestmark = pytest.mark.every_backend
-
 BACKEND = keras.backend.backend()
 
 NOT_OFFERED = {("NASNetMobile", "torch"): "Keras does not offer NASNetMobile on PyTorch"}
@@ -87,10 +85,12 @@ def test_hub(name: str) -> None:
 
 
 @pytest.mark.parametrize("blocks", [pytest.param(12, marks=pytest.mark.slow if BACKEND == "jax" else ())])
+@pytest.mark.every_backend
 def test_encoder(blocks: int) -> None:
     require_no_alarm(*architectures.encoder(blocks))
 
 
+@pytest.mark.every_backend
 def test_every_layer_of_keras() -> None:
     model, batch = every_layer()
     assert wanted() <= {type(node.layer).__name__ for node in fl.inventory(model).layers}

@@ -16,8 +16,6 @@ from helpers.audit_checks import asked, audited, built
 from helpers.custom_step import Adversaries, Fails, custom_step
 from helpers.small_models import INPUTS, OUTPUTS, SEED, compiled, data_for, value_of
 
-pytestmark = pytest.mark.every_backend
-
 BACKEND = keras.backend.backend()
 
 
@@ -75,6 +73,7 @@ def restless() -> keras.Model:
 
 
 @pytest.mark.parametrize("plan", [None, fl.Plan().train("b/**"), fl.Plan(default="train").freeze("bn/**")])
+@pytest.mark.every_backend
 def test_an_audit_leaves_everything_as_it_was(plan: fl.Plan | None) -> None:
     model = restless()
     before = everything(model)
@@ -98,6 +97,7 @@ def test_training_goes_on_as_if_nobody_had_looked() -> None:
 
 
 @pytest.mark.parametrize("build", [custom_step, lambda: Adversaries()], ids=["custom_step", "adversaries"])
+@pytest.mark.every_backend
 def test_a_step_of_ones_own_changes_nothing(build: Any) -> None:
     model = compiled(build())
     if not model.built:
@@ -126,6 +126,7 @@ def test_everything_is_as_before_after_an_error(plan: fl.Plan | None) -> None:
     audited(model)
 
 
+@pytest.mark.every_backend
 def test_a_step_that_fails_changes_nothing() -> None:
     model = built(Fails(name="model"))
     before = everything(model)

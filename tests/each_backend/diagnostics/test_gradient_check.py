@@ -14,8 +14,6 @@ from frostline.errors import AuditError
 from helpers.checks import values
 from helpers.small_models import compiled
 
-pytestmark = pytest.mark.every_backend
-
 rng = np.random.default_rng(0)
 
 
@@ -64,18 +62,21 @@ def scaled(function: Any) -> Scaled:
 X = rng.normal(size=(6, 3)).astype("float32")
 
 
+@pytest.mark.every_backend
 def test_a_wrong_custom_gradient_is_caught() -> None:
     check = fl.check_gradients(scaled(tanh_of_a_wrong_slope), X)
     assert check.wrong == ("scale",)
     assert not check.ok
 
 
+@pytest.mark.every_backend
 def test_a_right_one_passes() -> None:
     check = fl.check_gradients(scaled(tanh_of_the_right_slope), X)
     assert check.ok
     assert max(one.error for one in check.checks) < 1e-6
 
 
+@pytest.mark.every_backend
 def test_a_stopped_gradient_is_caught() -> None:
     check = fl.check_gradients(scaled(lambda x: x + ops.stop_gradient(ops.square(x))), X)
     assert check.wrong == ("scale",)
@@ -106,6 +107,7 @@ def test_a_recurrent_model_with_dropout_and_normalization_passes_in_float64() ->
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
+@pytest.mark.every_backend
 def test_a_wrong_learned_step_is_caught_inside_a_model() -> None:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((3,))
@@ -114,6 +116,7 @@ def test_a_wrong_learned_step_is_caught_inside_a_model() -> None:
     assert check.wrong == ("scaled/scale",)
 
 
+@pytest.mark.every_backend
 def test_mixed_precision_is_checked_in_float64_too() -> None:
     keras.utils.set_random_seed(0)
     layer = keras.layers.Dense(2, "tanh", name="half", dtype="mixed_bfloat16")

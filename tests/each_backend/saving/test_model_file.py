@@ -109,7 +109,6 @@ def planned(plan: fl.Plan) -> keras.Model:
     return model
 
 
-@pytest.mark.every_backend
 def test_plain_keras_opens_every_file_and_predicts_the_same(tmp_path: Path) -> None:
     """Merged weights; the optimizer where it fits: Keras knows a frozen layer, and not a frozen weight.
 

@@ -77,11 +77,8 @@ def _zeros_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def probed() -> list[Any]:
-    """All of them; in `make test` on JAX and TensorFlow the one that PyTorch does not have."""
-    each = {"NASNetMobile"}
-    return [
-        pytest.param(name, marks=pytest.mark.every_backend if name in each else ()) for name in sorted(SIDES)
-    ]
+    """All of them; the one that PyTorch does not have is for `make test-all`, on JAX and TensorFlow."""
+    return [pytest.param(n, marks=pytest.mark.slow if n == "NASNetMobile" else ()) for n in sorted(SIDES)]
 
 
 @pytest.mark.usefixtures("_zeros_at_start")

@@ -18,7 +18,7 @@ from keras import layers, ops
 import frostline as fl
 from frostline import Phase, Plan, Schedule
 from frostline.errors import VerificationError
-from helpers.checks import all_weights, changed, same_arrays, values, weights_in
+from helpers.checks import all_weights, changed, same_arrays, these_on_each, values, weights_in
 from helpers.custom_step import custom_step
 from helpers.small_models import compiled, square_layers, two_dense
 
@@ -93,8 +93,7 @@ NOISE = (
 
 
 @pytest.mark.filterwarnings(*NOISE)
-@pytest.mark.parametrize("name", FEEDS)
-@pytest.mark.every_backend
+@pytest.mark.parametrize("name", these_on_each(FEEDS, ("tensors", "py_dataset", "tf_data", "grain")))
 def test_every_kind_of_data_gives_the_numbers_of_arrays(name: str) -> None:
     given = FEEDS[name]()
     model = compiled(two_dense(), optimizer=keras.optimizers.Adam(0.05))
