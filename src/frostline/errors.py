@@ -244,9 +244,19 @@ def _likely(word: str, known: list[str]) -> list[str]:
     return heapq.nlargest(_MOST_COMPARED, known, key=lambda name: sum(part in name for part in parts))
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an error of others, whose own code makes it, and may fail at that."""
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # it may call sys.exit, too
+        return f"(no text: its __str__ raised {type(problem).__name__})"
+
+
 def said(error: BaseException) -> str:
     """Return what an error says, in one line that is never empty."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    first = next((line.strip() for line in text_of(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first[:300]}" if first else type(error).__name__
 
 

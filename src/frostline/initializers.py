@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from frostline.errors import LayerError, listed, near
+from frostline.errors import LayerError, listed, near, text_of
 
 GLOROT = (
     'Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", '
@@ -234,7 +234,7 @@ def _mean_square(function: Any, q: float, name: str) -> float:
         given = keras.ops.convert_to_tensor((math.sqrt(q) * points).astype("float32"))
         values = np.asarray(keras.ops.convert_to_numpy(function(given)), dtype="float64")
     except Exception as error:
-        raise _no_scale(name, f"it raised {type(error).__name__}: {error}") from error
+        raise _no_scale(name, f"it raised {type(error).__name__}: {text_of(error)}") from error
     if values.shape != points.shape:
         raise _no_scale(name, f"a result of shape {values.shape} for an input of shape {points.shape}")
     mean = float((weights * np.square(values)).sum() / weights.sum())

@@ -22,12 +22,29 @@ METHODS = {
     *("open", "fdopen", "read_text", "read_bytes", "update_mmap", "mmap", "memmap"),
     *("load_file", "load_all", "safe_load", "full_load", "unsafe_load", "fromfile", "loadtxt", "genfromtxt"),
     *("imread", "load_weights", "load_img"),
+    *("NpzFile", "DataSource", "JSONDecoder", "raw_decode", "get_data", "get_single_data"),
+    *("read_csv", "read_pickle", "read_file", "GFile", "load_checkpoint", "unpack_archive"),
+    *("model_from_json", "get_file", "image_dataset_from_directory"),
+    *(
+        "execv",
+        "execve",
+        "execvp",
+        "execvpe",
+        "execl",
+        "execlp",
+        "spawnl",
+        "spawnv",
+        "posix_spawn",
+        "startfile",
+    ),
+    *("create_subprocess_exec", "create_subprocess_shell", "resolve_name"),
     *("import_module", "run_path", "run_module", "exec_module", "load_module", "system", "popen", "Popen"),
 }
 """Of whatever they are called on: who reads `x.load(y)` need not know what `x` is."""
 LOADS = {"load", "loads", "load_model"}
 LIBRARIES = {
-    *("np", "numpy", "json", "yaml", "torch", "tf", "jnp", "keras", "safetensors", "saving", "models")
+    *("np", "numpy", "json", "yaml", "torch", "tf", "jnp", "keras", "safetensors", "saving", "models"),
+    *("jit", "hub", "saved_model", "builtins", "rich"),
 }
 """Whose `load`, `loads` and `load_model` read files; others of these names are Frostline's own."""
 MODULES = {
@@ -51,6 +68,8 @@ MODULES = {
         "lzma",
         "h5py",
         "mmap",
+        *("multiprocessing", "pydoc", "fileinput", "zipimport", "plistlib", "dbm", "pty", "cffi"),
+        *("urllib", "requests", "httpx", "socket", "http", "ftplib", "pandas", "orjson", "ruamel", "toml"),
         "sqlite3",
         "xml",
         "tomllib",
@@ -85,21 +104,41 @@ ALLOWED = {
 
 def ways_in(source: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the name of whatever opens, loads, runs or prints in some code."""
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    own = {one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)}
+    own |= {one.id for one in ast.walk(tree) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            function = node.func
-            if isinstance(function, ast.Name) and function.id in CALLS:
-                yield node.lineno, function.id
-            elif isinstance(function, ast.Attribute) and (
-                function.attr in METHODS or (function.attr in LOADS and _is_library(function.value))
-            ):
-                yield node.lineno, function.attr
+            for used in (node.func, *node.args, *(one.value for one in node.keywords)):
+                # Handed on, it opens as well: `map(Path.read_text, paths)`, `read = open`.
+                yield from _named(used, set() if used is node.func else own)
+            yield from _by_name(node)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr | ast.Return) and node.value:
+            yield from _named(node.value, own)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
             strange = {name.split(".")[0] for name in names} & MODULES
             if isinstance(node, ast.ImportFrom) and not names[0].startswith("frostline"):
                 strange |= {alias.name for alias in node.names} & (METHODS | LOADS | {"open"})
             yield from ((node.lineno, name) for name in sorted(strange))
+
+
+def _named(used: ast.expr, own: set[str]) -> Iterator[tuple[int, str]]:
+    """Yield a way in that an expression is; names of the code's own are none."""
+    if isinstance(used, ast.Name) and used.id in CALLS - own:
+        yield used.lineno, used.id
+    elif isinstance(used, ast.Attribute) and (
+        used.attr in METHODS or (used.attr in (LOADS | CALLS) and _is_library(used.value))
+    ):
+        yield used.lineno, used.attr
+
+
+def _by_name(call: ast.Call) -> Iterator[tuple[int, str]]:
+    """Yield what `getattr` gets by a name that stands in the code."""
+    if isinstance(call.func, ast.Name) and call.func.id == "getattr" and len(call.args) > 1:
+        name = call.args[1]
+        if isinstance(name, ast.Constant) and name.value in METHODS | LOADS | CALLS:
+            yield call.lineno, str(name.value)
 
 
 def _is_library(owner: ast.expr) -> bool:

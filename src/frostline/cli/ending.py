@@ -11,7 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from frostline.errors import FrostlineError
@@ -19,6 +19,9 @@ from frostline.render.foreign import visible
 from frostline.render.results import OutputLostError
 
 COULD_NOT_RUN = 2
+_ERRORS = 2
+"""The number of the error stream in every process."""
+
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended, as shells have it."""
 
@@ -61,16 +64,28 @@ def exit_code(error: BaseException) -> int:
         sys.stderr.close()
         return 0
     if isinstance(error, OutputLostError):
-        sys.stderr.write(f"error: the result cannot be written: {error.why}.\n")
+        _tell(f"error: the result cannot be written: {error.why}.\n")
     elif isinstance(error, FrostlineError):
-        sys.stderr.write(f"error: {error}\n")
+        _tell(f"error: {error}\n")
     elif isinstance(error, KeyboardInterrupt):
-        sys.stderr.write("interrupted\n")
+        _tell("interrupted\n")
         return INTERRUPTED
     else:
-        sys.stderr.write(visible("".join(traceback.format_exception(error))))
-        sys.stderr.write("error: this is a defect of Frostline; please report the lines above.\n")
+        _tell(visible("".join(traceback.format_exception(error))))
+        _tell("error: this is a defect of Frostline; please report the lines above.\n")
     return COULD_NOT_RUN
+
+
+def _tell(text: str) -> None:
+    """Write to the error stream; where code of the user's has closed it, the exit code still holds."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        # What is left in it must not fail once more, when Python ends: that has exit codes of its own.
+        sys.stderr = cast(TextIO, None)
+        with suppress(OSError):
+            os.write(_ERRORS, text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager

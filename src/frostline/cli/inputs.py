@@ -16,7 +16,7 @@ from frostline.cli.options import AuditOptions
 from frostline.data.samples import Samples, Stream
 from frostline.data.sources import CsvData, ImagesData
 from frostline.diagnostics.explanation import shown
-from frostline.errors import AuditError, DataError, FrostlineError, RunError, listed, near
+from frostline.errors import AuditError, DataError, FrostlineError, RunError, listed, near, text_of
 from frostline.graph.source_lines import users_line_of_error
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
@@ -173,6 +173,6 @@ def _first(part: Any, samples: int) -> Any:
 
 def _sentence(error: Exception) -> str:
     """The first line of a message that says something; Keras puts the call before it, in colours."""
-    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    lines = [line.strip() for line in _COLOURS.sub("", text_of(error)).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith("Exception encountered when calling")]
     return (reasons or lines or ["no message"])[0][:300]

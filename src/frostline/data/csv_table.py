@@ -11,6 +11,7 @@ import io
 import math
 import unicodedata
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,6 +147,7 @@ def _names(path: Path, source: CsvData, first: Sequence[str]) -> tuple[str, ...]
             remedy="if the table has no names, add header: false, which names the columns '1', '2' and so "
             "on; if these are names, add header: true",
         )
+    times = Counter(first)
     for name in first:
         if (hidden := invisible_ends(name)) and source.header is not True:
             raise DataError(
@@ -153,7 +155,7 @@ def _names(path: Path, source: CsvData, first: Sequence[str]) -> tuple[str, ...]
                 received=shown_invisible(hidden),
                 remedy="take them out; they come where files are put together or copied from web pages",
             )
-        if name and first.count(name) > 1:
+        if name and times[name] > 1:
             raise DataError(
                 f"{str(path)!r}, line 1: the column {name!r} stands twice",
                 received=listed(map(exact, first), most=8),

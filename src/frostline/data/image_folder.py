@@ -313,7 +313,9 @@ def _named(path: Path) -> Iterator[None]:
 def _digest(folder: Path, paths: Sequence[Path]) -> str:
     hasher = blake3()
     for path in paths:
-        hasher.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
+        line = f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n"
+        # A name need not be UTF-8: then it counts as the bytes that it is.
+        hasher.update(line.encode("utf-8", "surrogateescape"))
     return f"blake3 of the names and sizes of {len(paths)} images: {hasher.hexdigest()}"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from frostline._keras.calls import call_for_inference
 from frostline._keras.variables import to_numpy
 from frostline.diagnostics.model_loss import tensors
-from frostline.errors import UnsupportedVersionError
+from frostline.errors import UnsupportedVersionError, text_of
 from frostline.model.inventory import Inventory, inventory
 
 
@@ -64,7 +64,7 @@ def round_trip(model: Any, original: Inventory, x: Any, *, compare: bool) -> Rou
 
 
 def _first_sentence(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
+    lines = text_of(error).splitlines() or [type(error).__name__]
     return lines[0].split(". ")[0]
 
 

@@ -15,7 +15,7 @@ from frostline.backends import dispatch
 from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons
 from frostline.diagnostics.inspection import Inspection, inspect_model
-from frostline.errors import NoGradientError, listed
+from frostline.errors import NoGradientError, listed, text_of
 from frostline.render.foreign import warn
 from frostline.render.tables import stacked, to_text
 from frostline.resolution.resolution import Resolution
@@ -125,7 +125,7 @@ def _failed(error: Exception) -> str:
     """Say that the look itself failed, with what a report of it needs."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(_HERE)]
     place = f", in {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
-    text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    text = "; ".join(line.strip() for line in text_of(error).splitlines() if line.strip())
     return _warned(f"{type(error).__name__}: {text[:500]}{place}")
 
 

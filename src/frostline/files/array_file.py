@@ -76,6 +76,9 @@ def _head(stream: BinaryIO, size: int) -> tuple[tuple[int, ...], np.dtype[Any], 
         raise UnreadableError(f"its head says the dtype {str(dtype)[:60]}, which no array of numbers has")
     if len(shape) > _MOST_AXES or not all(type(n) is int and 0 <= n <= _LARGEST for n in shape):
         raise UnreadableError(f"its head says the shape {shortened(shape, 60)}")
+    # NumPy counts the axes that have something, also where another has nothing.
+    if math.prod(n or 1 for n in shape) * dtype.itemsize > _LARGEST:
+        raise UnreadableError(f"its head says the shape {shortened(shape, 60)}, which no array has")
     said, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
     if said > there:
         raise UnreadableError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from frostline.errors import FrostlineError
 from frostline.files.abandoned import begin_of_temporary, remove_abandoned
+from frostline.files.reading import kind_of
 
 
 def write_atomically(path: Path, data: bytes, error: type[FrostlineError]) -> None:
@@ -30,6 +32,8 @@ def replaced_atomically(path: Path, error: type[FrostlineError]) -> Iterator[Pat
     """
     temporary: Path | None = None
     try:
+        if kind_of(path) == "other":  # it would be gone, and `/dev/null` for everybody
+            raise OSError(errno.EINVAL, "it is a pipe or a device, and no file")
         remove_abandoned(path)
         temporary = _made(path)
         yield temporary

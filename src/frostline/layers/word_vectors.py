@@ -80,7 +80,7 @@ def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None)
     rows = _rows_of(vocabulary)
     with _opened(path) as file:
         layout = _layout(path, file)
-        matrix = np.zeros((layout.count if rows is None else len(rows), layout.dimension), "float32")
+        matrix = _room(path, layout.rows if rows is None else len(rows), layout.dimension)
         words: dict[str, int] = {}
         for line, word, fields in _lines(path, file, layout):
             row = len(words) if rows is None else rows.get(word)
@@ -141,13 +141,33 @@ class _Layout:
     """The line of the first word, from 1."""
     count: int
     dimension: int
+    size: int
+    """Of the file, in bytes."""
+
+    @property
+    def rows(self) -> int:
+        """How many vectors may be read before a line turns out to be too short.
+
+        Each number takes two bytes at least, a digit and a blank; room is made for what is there.
+        """
+        return min(self.count, self.size // (2 * self.dimension))
+
+
+def _room(path: Path, rows: int, dimension: int) -> npt.NDArray[np.float32]:
+    try:
+        return np.zeros((rows, dimension), "float32")
+    except (MemoryError, ValueError):  # NumPy's, for more than memory has, or than it can count
+        raise MatrixFileError(
+            f"the vectors of {str(path)!r} do not fit into memory",
+            received=f"{rows:,} words of {dimension:,} numbers",
+        ) from None
 
 
 def _layout(path: Path, file: BinaryIO) -> _Layout:
     beginning = lines_of(file)
     first, second = without_mark(next(beginning, b"")), next(beginning, b"")
     require_utf8(first, path, MatrixFileError)
-    header = _HEADER.match(first)
+    header, size = _HEADER.match(first), os.fstat(file.fileno()).st_size
     file.seek(0)
     lines = _count_lines(file)
     file.seek(0)
@@ -159,7 +179,7 @@ def _layout(path: Path, file: BinaryIO) -> _Layout:
         )
     # `7 3` may be the vector of the word `7`: a header is followed by lines that fit it, or by longer ones.
     if header is None or (len(second.split()) == 2 and int(header[2]) != 1):
-        return _Layout(1, lines, _dimension(path, first))
+        return _Layout(1, lines, _dimension(path, first), size)
     # Of more digits than any file has bytes, they are no numbers that anything has.
     count, dimension = (int(number[:20]) for number in header.groups())
     if count != lines - 1 or dimension < 1:
@@ -169,15 +189,14 @@ def _layout(path: Path, file: BinaryIO) -> _Layout:
             expected=f"{count:,} vectors of {dimension} numbers",
             remedy="get or unpack the file again: it seems cut off" if count > lines - 1 else None,
         )
-    # Each number takes two bytes at least, a digit and a blank; room is made for what is there.
-    if 2 * count * dimension > (size := os.fstat(file.fileno()).st_size):
+    if 2 * count * dimension > size:
         raise MatrixFileError(
             f"{str(path)!r} does not hold what its first line says",
             received=f"{size:,} bytes",
             expected=f"{count:,} vectors of {dimension} numbers, of two bytes each at least",
             remedy="get or unpack the file again: it seems cut off",
         )
-    return _Layout(2, count, dimension)
+    return _Layout(2, count, dimension, size)
 
 
 def _dimension(path: Path, first: bytes) -> int:

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any
 
 import frostline
-from frostline.errors import FrostlineError, ModelFileError, listed, near
+from frostline.errors import FrostlineError, ModelFileError, listed, near, text_of
 
 
 def imported(names: Iterable[str], folder: Path | None = None) -> list[ModuleType]:
@@ -125,7 +125,7 @@ def running(what: str, folder: Path | None = None) -> Iterator[None]:
 
 def failure(what: str, error: BaseException) -> ModelFileError:
     """Return the error for code of the user's that failed; it names the line of the user's own file."""
-    received = f"{type(error).__name__}: {error}{place_in_users_code(error)}"
+    received = f"{type(error).__name__}: {text_of(error)}{place_in_users_code(error)}"
     if isinstance(error, Exception):
         return ModelFileError(what, received=received)
     ends = isinstance(error, SystemExit)
@@ -175,7 +175,9 @@ def _move(entry: str, place: int) -> None:
 
 @contextmanager
 def _put_back() -> Iterator[None]:
-    """Put back the current folder, the command line, streams, what Ctrl-C does and which warnings show."""
+    """Put back the folder, command line, streams, permissions, what Ctrl-C does, and which warnings show."""
+    mask = os.umask(0o077)
+    os.umask(mask)
     folder, words, streams = Path.cwd(), [*sys.argv], (sys.stdout, sys.stderr)
     own_thread = threading.current_thread() is threading.main_thread()
     stops = signal.getsignal(signal.SIGINT)
@@ -183,6 +185,8 @@ def _put_back() -> Iterator[None]:
         try:
             yield
         finally:
+            # Or what is written next could not be read by the user.
+            os.umask(mask)
             sys.argv[:], (sys.stdout, sys.stderr) = words, streams
             if own_thread and stops is not None:
                 signal.signal(signal.SIGINT, stops)

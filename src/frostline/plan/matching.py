@@ -31,8 +31,12 @@ _LONGEST = 20_000
 """Signs of a pattern: to read one takes time, too."""
 
 
+_MOST_WIDE_SETS = 100
+"""Sets of characters in a pattern with letters of large alphabets."""
+
+
 def require_readable_length(pattern: str, what: str) -> None:
-    """Raise `SelectorError` for a pattern that is too long to be one."""
+    """Raise `SelectorError` for a pattern that is too long to be one, or would take long to read."""
     if len(pattern) > _LONGEST:
         raise SelectorError(
             f"the {what} {pattern[:40]!r}... is too long",
@@ -40,6 +44,21 @@ def require_readable_length(pattern: str, what: str) -> None:
             expected=f"at most {_LONGEST:,}",
             remedy="write several rules, or a list under any:",
         )
+
+    # Each becomes a table of 65,536 characters, which takes `re` some hundredths of a second.
+    sets = pattern.count("[") + pattern.count("(")
+    if sets > _MOST_WIDE_SETS and _is_wide(pattern):
+        raise SelectorError(
+            f"the {what} {_cut(pattern)} would take too long to read",
+            received=f"{count(sets, 'bracket')}, and letters beyond U+00FF",
+            expected=f"at most {_MOST_WIDE_SETS} brackets together with such letters",
+            remedy="write several rules, or a list under any:",
+        )
+
+
+def _is_wide(pattern: str) -> bool:
+    """Whether a pattern speaks of characters that do not fit into one byte."""
+    return max(pattern, default="") > "\xff" or any(sign in pattern for sign in ("\\u", "\\U", "\\N"))
 
 
 # Globs --------------------------------------------------------------------------------------------

@@ -79,7 +79,9 @@ def digest_file(path: Path) -> str:
     hasher = blake3()
     if kind_of(path) == "folder":
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            hasher.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\n".encode())
+            line = f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\n"
+            # A name need not be UTF-8: then it counts as the bytes that it is.
+            hasher.update(line.encode("utf-8", "surrogateescape"))
     else:
         with opened(path, DataError, "data") as stream:
             while part := stream.read(_PART):

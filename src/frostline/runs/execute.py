@@ -16,7 +16,7 @@ from rich.console import Console
 
 from frostline.delta.contents import Delta
 from frostline.delta.save import save_delta
-from frostline.errors import FrostlineError, ModelFileError, OutputFolderError, RunError, listed
+from frostline.errors import FrostlineError, ModelFileError, OutputFolderError, RunError, listed, text_of
 from frostline.model.user_code import defined_in, failure, imported, names_function
 from frostline.plan.schedule import Schedule
 from frostline.render.documents import json_text, shell_line
@@ -308,7 +308,7 @@ def _failures_in(log: RunLog, config: RunConfig) -> Iterator[None]:
         log.note(traceback.format_exc())
         if not isinstance(error, Exception):
             raise failure("the training was ended by the code that the run uses", error) from error
-        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        first = next((line for line in text_of(error).splitlines() if line.strip()), "")
         raise RunError(
             "the training failed inside Keras or the code that the run uses",
             received=f"{type(error).__name__}: {first[:300]}",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from frostline.errors import FrostlineError, RunError, listed, near
+from frostline.errors import FrostlineError, RunError, listed, near, text_of
 from frostline.model.user_code import called, find_function
 
 Kind = Literal["optimizer", "loss", "metric", "learning-rate schedule"]
@@ -190,5 +190,5 @@ def _spelled(cls: type) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    text = str(error).strip()
+    text = text_of(error).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__

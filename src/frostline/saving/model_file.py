@@ -16,7 +16,7 @@ from frostline._keras.files import in_safe_mode, saved_compiled_as
 from frostline._keras.optimizers import compiled_optimizer
 from frostline._keras.trainers import sync_values
 from frostline._version import __version__
-from frostline.errors import FrostlineError, ModelFileError
+from frostline.errors import FrostlineError, ModelFileError, text_of
 from frostline.files.atomic import replaced_atomically
 from frostline.files.json_text import parsed_json
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
@@ -234,7 +234,7 @@ def _save(model: Any, temporary: Path, path: Path, settings: Mapping[str, Any]) 
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # A lambda without source raises one too, with no number.
-        lines = str(error).strip().splitlines() or [""]
+        lines = text_of(error).strip().splitlines() or [""]
         raise ModelFileError(
             f"Keras cannot save the model {model.name!r} to {str(path)!r}",
             received=f"{type(error).__name__}: {lines[0][:300]}",

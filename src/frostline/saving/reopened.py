@@ -11,7 +11,7 @@ import keras
 
 from frostline._keras.files import in_safe_mode
 from frostline._keras.trainers import sync_values
-from frostline.errors import FrostlineError, ModelFileError, listed
+from frostline.errors import FrostlineError, ModelFileError, listed, text_of
 from frostline.files.json_text import parsed_json
 from frostline.model.inventory import Inventory, inventory
 from frostline.model.loading import load_archive, opened_model, require_archive
@@ -39,7 +39,9 @@ def save_with_optimizer(model: Any, path: Path, place: Path) -> None:
     except Exception as error:  # whatever the code of a layer raises is the answer
         if isinstance(error, OSError) and error.errno is not None:
             raise  # A lambda without source raises one too, with no number.
-        problem = ModelFileError("", received=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        problem = ModelFileError(
+            "", received=f"{type(error).__name__}: {' '.join(text_of(error).split())[:300]}"
+        )
         raise _unopened(place, model, {}, problem, safe_mode=False) from error
 
 
@@ -161,7 +163,7 @@ def _not_made_again(layer: Any, objects: Mapping[str, Any], *, safe_mode: bool) 
             data = keras.saving.serialize_keras_object(layer)
             keras.saving.deserialize_keras_object(data, custom_objects=dict(objects), safe_mode=safe_mode)
     except Exception as error:  # whatever the code of a layer raises is the answer
-        text = " ".join(str(error).rpartition("Exception encountered: ")[2].split())
+        text = " ".join(text_of(error).rpartition("Exception encountered: ")[2].split())
         return f"{type(error).__name__}: {text.split('. ')[0][:200]}"
     return None
 

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 
 from frostline._keras.files import config_of, made_of_config
-from frostline.errors import FrostlineError, GrowingError, UnsupportedVersionError, listed
+from frostline.errors import FrostlineError, GrowingError, UnsupportedVersionError, listed, text_of
 from frostline.model.inventory import Inventory, LayerNode, Weight, inventory
 
 ConfigPath = tuple[Any, ...]
@@ -285,7 +285,7 @@ def _not_found(growth: Growth, refused: Exception | None) -> GrowingError:
 
 
 def _first_line(error: Exception) -> str:
-    text = error.what if isinstance(error, FrostlineError) else str(error).strip().partition("\n")[0]
+    text = error.what if isinstance(error, FrostlineError) else text_of(error).strip().partition("\n")[0]
     if isinstance(error, GrowingError) and error.received:
         text += f" ({error.received})"
     return text[:200]

@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline._keras.calls import outputs_known
 from frostline._keras.trainers import own_buffers, steps_watched, sync_values, values_kept
+from frostline.errors import text_of
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
 from frostline.trainability.plan_on_model import keep_functions
@@ -175,6 +176,6 @@ def _explained(model: Any, resolution: Resolution) -> Iterator[None]:
         except (ValueError, RuntimeError) as error:
             # What TensorFlow and PyTorch say where the loss depends on no trained weight.
             said = ("No gradients provided for any variable", "does not require grad")
-            if not any(text in str(error) for text in said):
+            if not any(text in text_of(error) for text in said):
                 raise
             raise no_gradient(model, [d.weight.address for d in resolution.trained]) from error

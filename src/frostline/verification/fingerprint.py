@@ -127,7 +127,9 @@ class Fingerprint(Mapping[str, Digest]):
         for address in sorted(self.digests):
             one = self.digests[address]
             if one.role in ("weight", "statistic"):
-                digest.update(f"{address}|{one.dtype}|{one.shape}|{one.blake3}\n".encode())
+                line = f"{address}|{one.dtype}|{one.shape}|{one.blake3}\n"
+                # A receipt by somebody else may hold half of a pair, which has no bytes of its own.
+                digest.update(line.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def alignment(self, other: Fingerprint, *, strict: bool = False) -> Alignment:

@@ -226,8 +226,8 @@ class Receipt(Rendered):
         return cls(
             model=str(data["model"]),
             plan=data["plan"],
-            trained=tuple(data["trained"]),
-            moving=tuple(data["moving"]),
+            trained=tuple(map(str, data["trained"])),
+            moving=tuple(map(str, data["moving"])),
             before=Fingerprint.from_data(data["before"]),
             after=after,
             data=dict(data["data"]),
@@ -238,7 +238,7 @@ class Receipt(Rendered):
             parts=_parts_of(data, after),
             changed=tuple(map(str, data.get("changed", ()))),
             not_compared=tuple(map(str, data.get("not_compared", ()))),
-            assigned=tuple(data.get("assigned", ())),
+            assigned=tuple(map(str, data.get("assigned", ()))),
             evidence=Evidence.from_data(data.get("gradients", {})),
             gradients_not_checked=str(data.get("gradients_not_checked", "")),
         )

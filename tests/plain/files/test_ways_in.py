@@ -36,6 +36,21 @@ def test_there_is_no_way_in_beside_the_gates() -> None:
         ("print('x')", "print"),
         ("subprocess.Popen([])", "Popen"),
         ("os.system('x')", "system"),
+        ("read = open", "open"),
+        ("texts = map(Path.read_text, paths)", "read_text"),
+        ("read = partial(open, path)", "open"),
+        ("getattr(path, 'read_text')()", "read_text"),
+        ("builtins.exec(code)", "exec"),
+        ("rich.print(text)", "print"),
+        ("torch.hub.load(a, b)", "load"),
+        ("from json import JSONDecoder", "JSONDecoder"),
+        ("json.JSONDecoder().raw_decode(text)", "raw_decode"),
+        ("yaml.SafeLoader(text).get_data()", "get_data"),
+        ("np.lib.npyio.NpzFile(path)", "NpzFile"),
+        ("os.execv(path, [])", "execv"),
+        ("import urllib.request", "urllib"),
+        ("import pandas as pd", "pandas"),
+        ("shutil.unpack_archive(path)", "unpack_archive"),
     ],
 )
 def test_the_search_finds_it(code: str, name: str) -> None:
@@ -44,4 +59,5 @@ def test_the_search_finds_it(code: str, name: str) -> None:
 
 def test_the_search_finds_nothing_else() -> None:
     code = "'open(x)'\n# open(x)\nreader.opened(path)\nplan.save(path)\nre.compile(x)\nreload(x)\n"
+    code += "open = 1\nf(open)\nx = built.opened\nif built.open: pass\n"
     assert list(ways_in(code)) == []

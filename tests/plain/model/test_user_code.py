@@ -102,6 +102,7 @@ warnings.filterwarnings("ignore")
 warnings.showwarning = print
 sys.stdout = sys.stderr = None
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.umask(0o777)
 """
 
 
@@ -120,7 +121,19 @@ def test_what_it_changes_is_put_back(folder: Path, fails: bool) -> None:
 
 def state() -> tuple[object, ...]:
     streams = (sys.stdout, sys.stderr, warnings.showwarning)
-    return (Path.cwd(), [*sys.argv], *streams, signal.getsignal(signal.SIGINT))
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return (Path.cwd(), [*sys.argv], *streams, signal.getsignal(signal.SIGINT), mask)
+
+
+@pytest.mark.parametrize("what", ["raise E", "raise SystemExit(0)", "return 5"])
+@pytest.mark.parametrize("base", ["Exception", "BaseException"])
+def test_an_error_whose_text_fails(folder: Path, what: str, base: str) -> None:
+    code = f"class E({base}):\n    def __str__(self): {what}\nraise E\n"
+    with pytest.raises(ModelFileError) as caught:
+        imported([written(folder, code)])
+    assert "received: E: (no text: its __str__ raised " in str(caught.value)
+    assert "/mine.py, line 3)" in str(caught.value)
 
 
 def test_a_folder_that_the_code_removes(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -197,6 +197,28 @@ def test_a_number_of_thousands_of_digits_in_a_pattern() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "re:(?i)" + "[!-\uffff]" * 1000,
+        "re:" + r"[\x21-\uffff]" * 1000,
+        "re:" + "(?:a|\uffff)" * 1000,
+        "[!!-\uff00]" * 1000,
+    ],
+    ids=["letters", "escapes", "alternatives", "a glob"],
+)
+def test_sets_of_characters_that_take_long_to_read(pattern: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(SelectorError, match="would take too long to read") as caught:
+        selector(pattern)
+    assert time.monotonic() - began < 1
+    assert "\n  received: 1,000 brackets, and letters beyond U+00FF\n" in str(caught.value).replace(
+        "1,001", "1,000"
+    )
+    selector("re:" + "[a-z]" * 1000 + "[ä]")
+    selector("re:" + "(?:[一-龥]|é)+/" * 20)
+
+
 def test_a_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(SelectorError) as caught:

@@ -244,3 +244,28 @@ def test_another_model() -> None:
         "the model after training lacks embed/embeddings, norm/moving_mean",
         "the model after training has tail/kernel, which the receipt does not know",
     ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trained": [[]]},
+        {"moving": [{}]},
+        {"assigned": [[1]]},
+        {"before": {"a\ud800": {"role": "weight", "shape": [1], "dtype": "\ud800", "blake3": "0" * 64}}},
+    ],
+    ids=str,
+)
+def test_a_receipt_that_somebody_wrote_anew_with_other_types(tmp_path: Path, change: dict[str, Any]) -> None:
+    from frostline.errors import FrostlineError
+    from frostline.files.sealed import sealed
+
+    data = {name: value for name, value in RECEIPT.to_data().items() if name != "blake3"}
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(sealed({**data, **change})))
+    try:
+        found = Receipt.load(path)
+        found.check(after=AFTER)
+        assert str(found)
+    except FrostlineError:
+        pass

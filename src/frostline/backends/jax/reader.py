@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from frostline.backends.jax.jaxpr import JaxprTranslation, is_inexact, scope_name
-from frostline.errors import said
+from frostline.errors import said, text_of
 from frostline.graph.ir import Kind, Leaf
 from frostline.graph.reader import Computation, Measured, Trace, require_loss, trace_of_host_read
 from frostline.graph.source_lines import is_own_class, run_user_code, users_line_of_error
@@ -36,10 +36,10 @@ def read(computation: Computation) -> Trace:
         try:
             closed = jax.make_jaxpr(lambda values: inputs.loss(watch, values))(inputs.values)
         except _LEAVES_JAX as error:
-            name = re.search(r"`(\w+)` function", str(error))
+            name = re.search(r"`(\w+)` function", text_of(error))
             operation = name[1] if name else "numpy"
             return trace_of_host_read(
-                inputs.names, operation, watch.failed_in, users_line_of_error(error), str(error)
+                inputs.names, operation, watch.failed_in, users_line_of_error(error), text_of(error)
             )
     translation = JaxprTranslation(inputs.known(watch), routes_only=computation.routes_only)
     build = translation.build
@@ -73,7 +73,7 @@ def measure(computation: Computation) -> Measured:
         try:
             value, gradients = jax.jit(jax.value_and_grad(loss))(chosen, inputs.values)
         except (TypeError, ValueError, NotImplementedError) as error:
-            return Measured(float("nan"), {}, error=str(error).strip() or said(error))
+            return Measured(float("nan"), {}, error=text_of(error).strip() or said(error))
     names = [inputs.leaves[place][0] for place in weights]
     return Measured(float(value), {n: np.asarray(g) for n, g in zip(names, gradients, strict=True)})
 

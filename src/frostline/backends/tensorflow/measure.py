@@ -12,7 +12,7 @@ import tensorflow as tf
 from frostline.backends.tensorflow import internals
 from frostline.backends.tensorflow.host_reads import methods_replaced
 from frostline.backends.tensorflow.tracing import functions_inlined, native, placed
-from frostline.errors import UnsupportedVersionError, said
+from frostline.errors import UnsupportedVersionError, said, text_of
 from frostline.graph.reader import Computation, Measured, ReadVariable
 from frostline.graph.source_lines import run_user_code
 from frostline.graph.watch import Watch
@@ -36,11 +36,11 @@ def measure(computation: Computation) -> Measured:
             with _variables_kept():
                 return _measured(*_step(computation))
         except _RefusedError as error:
-            refused = str(error)
+            refused = text_of(error)
         except UnsupportedVersionError:
             raise
         except Exception as error:  # of the user's loss, or of TensorFlow; an audit prints it
-            return Measured(float("nan"), {}, error=str(error).strip() or said(error))
+            return Measured(float("nan"), {}, error=text_of(error).strip() or said(error))
         compiled = tf.function(lambda: _step(computation), autograph=False, jit_compile=True)
         try:
             with _variables_kept():

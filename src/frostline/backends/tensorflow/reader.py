@@ -5,6 +5,7 @@ from __future__ import annotations
 from frostline.backends.tensorflow.measure import measure
 from frostline.backends.tensorflow.tracing import Recording
 from frostline.backends.tensorflow.translation import GraphTranslation
+from frostline.errors import text_of
 from frostline.graph.reader import Computation, Trace, trace_of_host_read
 from frostline.graph.source_lines import users_line_of_error
 
@@ -17,11 +18,11 @@ def read(computation: Computation) -> Trace:
     try:
         recording.run(computation)
     except (AttributeError, NotImplementedError, TypeError) as error:
-        if "symbolic" not in str(error).lower():
+        if "symbolic" not in text_of(error).lower():
             raise
         weights = [source.name for source in computation.variables if source.kind == "weight"]
         return trace_of_host_read(
-            weights, "numpy", recording.watch.failed_in, users_line_of_error(error), str(error)
+            weights, "numpy", recording.watch.failed_in, users_line_of_error(error), text_of(error)
         )
     translation = GraphTranslation(computation, recording)
     graph = translation.graph()

@@ -25,6 +25,7 @@ from frostline.backends.torch.graph_builder import Input, TorchGraphBuilder
 from frostline.backends.torch.internals import base_of, beneath_skipped
 from frostline.backends.torch.restore import Originals
 from frostline.backends.torch.values import Use, is_differentiable, tensors_in
+from frostline.errors import text_of
 from frostline.graph.ir import Graph, Reason
 
 _MOST_HOST_READS = 16
@@ -124,7 +125,7 @@ class CallRecorder:
         except RuntimeError as error:
             if name not in ("numpy", "__array__") or not args[0].requires_grad:
                 raise
-            self.error = self.error or str(error)
+            self.error = self.error or text_of(error)
             return func(args[0].detach(), *args[1:], **kwargs)
 
     def _record_call(self, name: str, given: Any, uses: list[Use], result: Any) -> None:
