@@ -38,12 +38,13 @@ def run(
     """
     from frostline.backend_choice import choose_backend
     from frostline.runs.config import load_run
-    from frostline.runs.folder import identity_of, require_available
+    from frostline.runs.folder import identity_of, require_available, tidy_finished
 
     read = load_run(config)
     chosen = choose_backend(backend or read.data.backend)
     identity = identity_of(read, chosen)
     if not dry_run:
+        tidy_finished(read)
         require_available(read, identity, overwrite=overwrite)
     with options.working("starting Keras", quiet=json):
         from frostline.runs import estimate, execute

@@ -171,8 +171,10 @@ def _require_short_list(stream: BinaryIO) -> None:
     if found < 0 or len(tail) - found < 22:
         return  # no archive, as its reader will say
     length = int.from_bytes(tail[found + 12 : found + 16], "little")
-    if length == 0xFFFFFFFF and (large := tail.rfind(b"PK\6\6", 0, found)) >= 0:
-        length = int.from_bytes(tail[large + 40 : large + 48], "little")
+    # Python's reader follows the record for large archives wherever there is one.
+    if (large := tail.rfind(b"PK\6\6", 0, found)) >= 0:
+        told = int.from_bytes(tail[large + 40 : large + 48], "little")
+        length = told if length == 0xFFFFFFFF else max(length, told)
     if length > _MOST_DIRECTORY:
         raise UnreadableError(
             f"its list of members is {length:,} bytes long, where at most {_MOST_DIRECTORY:,} are read"

@@ -82,10 +82,26 @@ class OutputFolder:
     def finish(self, identity: Mapping[str, Any]) -> None:
         """Write down that the run is over; nothing is left to go on with."""
         self.note(identity, "finished")
-        try:
-            remove_all(self.path / _CHECKPOINTS)
-        except ResumeError as problem:
-            warn(f"{problem.what}; the run is finished all the same", stacklevel=2)
+        _remove_checkpoints(self.path)
+
+
+def _remove_checkpoints(path: Path) -> None:
+    try:
+        remove_all(path / _CHECKPOINTS)
+    except ResumeError as problem:
+        warn(f"{problem.what}; the run is finished all the same", stacklevel=3)
+
+
+def tidy_finished(config: RunConfig) -> None:
+    """Remove the checkpoints of a finished run that was killed just before it had removed them.
+
+    Raises:
+        OutputFolderError: The folder is in use, or its record cannot be read.
+    """
+    path = config.output
+    if (path / _CHECKPOINTS).is_dir() and (_state(path) or {}).get("status") == "finished":
+        with locked(path, OutputFolderError, *_CALLED):
+            _remove_checkpoints(path)
 
 
 @contextmanager

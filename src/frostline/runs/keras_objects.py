@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,7 @@ def make(kind: Kind, given: Any, folder: Path) -> Any:
     Raises:
         RunError: There is none such, or its arguments are wrong; names what comes near.
     """
+    _require_finite(kind, given)
     if isinstance(given, Mapping) and "class_name" in given:
         return _deserialized(kind, given)
     if isinstance(given, Mapping):
@@ -51,6 +53,19 @@ def make(kind: Kind, given: Any, folder: Path) -> Any:
     if name.lower() in _BY_SHAPE.get(kind, ()) and not arguments:
         return name.lower()
     return _of_keras(kind, name, arguments, folder)
+
+
+def _require_finite(kind: Kind, given: Any, name: str = "") -> None:
+    """Refuse NaN and infinity among the settings of what updates weights: all of them would become so."""
+    if isinstance(given, Mapping) and kind in ("optimizer", "learning-rate schedule"):
+        for key, value in given.items():
+            _require_finite(kind, value, str(key))
+    elif isinstance(given, float) and not math.isfinite(given):
+        raise RunError(
+            f"the {name or 'setting'} of the {kind} is not a finite number",
+            received=str(given),
+            expected="a number such as 1e-3",
+        )
 
 
 def is_sparse(loss: Any) -> bool:

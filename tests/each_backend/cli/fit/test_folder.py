@@ -30,6 +30,21 @@ def test_a_finished_run_is_not_overwritten_unless_told(run: Runner) -> None:
     assert len(rows()) == 1
 
 
+def test_checkpoints_that_a_kill_left_behind_a_finished_run_go(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write()
+    with monkeypatch.context() as killed:
+        killed.setattr("frostline.runs.folder.remove_all", lambda folder: None)
+        assert run("fit", "run.yaml").code == 0
+    Path("out/checkpoints/notes.txt").write_text("mine")
+    assert len(list(Path("out/checkpoints").iterdir())) > 1
+    assert run("fit", "run.yaml").code == 2
+    assert {one.name for one in Path("out/checkpoints").iterdir()} == {"notes.txt"}
+    Path("out/checkpoints/notes.txt").unlink()
+    assert run("verify", "out/receipt.json", "--after", "out/model.keras").code == 0
+
+
 def test_files_of_no_run_are_not_touched(run: Runner) -> None:
     write()
     Path("out").mkdir()
