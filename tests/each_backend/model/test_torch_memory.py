@@ -12,8 +12,6 @@ import pytest
 if keras.backend.backend() != "torch":
     pytest.skip("modules of PyTorch", allow_module_level=True)
 
-import torch
-
 import frostline as fl
 from helpers.interrupted_runs import Interrupt, Interrupted
 from helpers.torch_modules import Remembering, data, wrapped
@@ -89,34 +87,3 @@ def test_a_delta_of_a_model_that_only_trained_says_nothing(tmp_path: Path, recwa
     model.get_layer("head").bias.assign(np.ones(2))
     fl.save_delta(model, tmp_path / "d.safetensors", base=before)
     assert [str(w.message) for w in recwarn if "leaves out" in str(w.message)] == []
-
-
-class Bare(keras.layers.Layer):
-    """Adds a parameter that Keras knows nothing of."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.shift = torch.nn.Parameter(torch.ones(4))
-
-    def call(self, x: Any) -> Any:
-        return x + self.shift
-
-
-def test_a_parameter_that_keras_does_not_count_is_held(tmp_path: Path) -> None:
-    def made() -> keras.Model:
-        keras.utils.set_random_seed(1)
-        model = keras.Sequential([keras.Input((4,)), Bare(name="bare"), keras.layers.Dense(2, name="head")])
-        model.compile("sgd", "mse")
-        return model
-
-    model = made()
-    assert fl.inventory(model).by_address["bare/shift"].role == "statistic"
-    before = fl.fingerprint(model)
-    assert fitted(model).verification.ok
-    with torch.no_grad():
-        model.get_layer("bare").shift.add_(1.0)
-    assert "bare/shift" in fl.verify(model, before, HEAD).of("changed")
-    fl.save_model(model, tmp_path / "m.keras")
-    with keras.utils.custom_object_scope({"Bare": Bare}):
-        loaded = fl.load_model(tmp_path / "m.keras")
-    np.testing.assert_array_equal(loaded.layers[0].shift.detach(), 2.0)

@@ -59,14 +59,6 @@ class Buffer(HeldState):
             self.value.copy_(_tensor_of(value))
 
 
-class BareParameter(Buffer):
-    """A `torch.nn.Parameter` that a Keras layer holds by itself: Keras neither counts nor trains it."""
-
-    @property
-    def _tensor(self) -> torch.Tensor:
-        return self.holder.get_parameter(self.name)  # type: ignore[no-any-return]
-
-
 class PlainTensor(HeldState):
     """A tensor that a module keeps as an attribute, neither a parameter nor a buffer: memory of its own.
 
@@ -132,7 +124,6 @@ def of_layer(layer: Any) -> Holdings:
     modules = list(_modules(layer))
     everything = [("", layer), *((module.path, module.handle) for module in modules)]
     states = [(joined(path, name), one) for path, holder in everything for name, one in _memory(holder)]
-    states += [(name, BareParameter(layer, name)) for name, _ in layer.named_parameters(recurse=False)]
     refused: list[str] = []
     for path, holder in everything:
         for name, tensor in holder.named_buffers(recurse=False, remove_duplicate=False):
