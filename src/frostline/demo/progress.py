@@ -28,11 +28,11 @@ class Stage:
         self.console.print()
         self.console.print(plain(title, "bold"))
         if text:
-            self.console.print(plain(text))
+            self.console.print(text)
 
     def say(self, text: str) -> None:
         """Print plain text."""
-        self.console.print(plain(text))
+        self.console.print(text)
 
     def draw(self, record: Any) -> None:
         """Print something that Rich draws."""
