@@ -10,7 +10,7 @@ import math
 import os
 import tokenize
 import warnings
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ _MOST_AXES = 32
 _LARGEST = 2**62
 
 
-def read_npy(stream: BinaryIO, size: int) -> Array:
+def read_npy(stream: IO[bytes], size: int) -> Array:
     """Return the array in a `.npy` file.
 
     Args:
@@ -42,7 +42,7 @@ def read_npy(stream: BinaryIO, size: int) -> Array:
     """
     shape, dtype, by_columns = _head(stream, size)
     flat = np.empty(math.prod(shape), dtype)
-    room, filled = memoryview(flat.view(np.uint8)), 0
+    room, filled = memoryview(flat.view(np.uint8)), 0  # type: ignore[arg-type]
     while filled < len(room):
         part = stream.read(min(_PART, len(room) - filled))
         if not part:
@@ -52,7 +52,7 @@ def read_npy(stream: BinaryIO, size: int) -> Array:
     return flat.reshape(shape, order="F" if by_columns else "C")
 
 
-def mapped_npy(stream: BinaryIO) -> Array:
+def mapped_npy(stream: IO[bytes]) -> Array:
     """Return the array in a `.npy` file that was opened, without reading its numbers: the disk holds them.
 
     Raises:
@@ -67,7 +67,7 @@ def mapped_npy(stream: BinaryIO) -> Array:
     )
 
 
-def _head(stream: BinaryIO, size: int) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+def _head(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
     """Read a head, and hold it against the size of the file."""
     shape, by_columns, dtype = _read_head(stream)
     if dtype.hasobject:
@@ -87,7 +87,7 @@ def _head(stream: BinaryIO, size: int) -> tuple[tuple[int, ...], np.dtype[Any], 
     return shape, dtype, by_columns
 
 
-def _read_head(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_head(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     reading: Any = np.lib.format
     try:
         version = reading.read_magic(stream)
@@ -108,7 +108,7 @@ def _read_head(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise UnreadableError(f"its head cannot be read: {_first_line(problem)}") from None
 
 
-def _require_length(stream: BinaryIO, width: int) -> None:
+def _require_length(stream: IO[bytes], width: int) -> None:
     """Refuse a long head, which NumPy reads before it looks how long it is."""
     place = stream.tell()
     length = int.from_bytes(stream.read(width), "little")

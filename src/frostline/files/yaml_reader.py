@@ -70,7 +70,7 @@ class _Composer(yaml.SafeLoader):
             raise self._refuse(line, **_TOO_DEEP)
         if self._nodes > _MOST_VALUES:
             raise self._refuse(line, **_TOO_MANY)
-        node: Any = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node: Any = super().compose_node(parent, index)
         self._depth -= 1
         if node is not None and not isinstance(event, yaml.AliasEvent):
             self._require_plain(node, getattr(event, "tag", None), line)
@@ -125,7 +125,7 @@ class _Reader:
     def _composed(self, text: str) -> yaml.Node | None:
         loader = _Composer(text, self._refusal)
         try:
-            return loader.get_single_node()  # type: ignore[no-any-return]
+            return loader.get_single_node()
         except (ValueError, IndexError, OverflowError) as error:
             if isinstance(error, FrostlineError):
                 raise
@@ -135,7 +135,7 @@ class _Reader:
                 line, f"this is not YAML: {str(error)[:200]}", remedy=self.format.quote
             ) from None
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
 
     def _refusal(self, line: int, what: str, **more: str) -> FrostlineError:
         what = what.replace("{noun}", self.format.noun, 1)

@@ -23,7 +23,9 @@ def held_weights(model_inventory: Inventory) -> list[Weight]:
 def held_state(model_inventory: Inventory) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return that state as data for JSON, and arrays."""
     arrays = {weight.address: to_numpy(weight.variable) for weight in held_weights(model_inventory)}
-    data = {address: {"shape": list(a.shape), "dtype": a.dtype.name} for address, a in arrays.items()}
+    data: dict[str, dict[str, Any]] = {
+        address: {"shape": list(a.shape), "dtype": a.dtype.name} for address, a in arrays.items()
+    }
     for weight in held_weights(model_inventory):
         if _is_loose(weight):
             data[weight.address]["loose"] = True
