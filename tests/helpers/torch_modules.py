@@ -80,12 +80,14 @@ class Remembering(nn.Module):
         super().__init__()
         self.inner = nn.Linear(WIDTH, WIDTH)
         self.mean = torch.zeros(WIDTH)
+        self.spin = torch.ones(2, dtype=torch.complex64)
         self.noise = torch.Generator().manual_seed(3)
         self.last = None
         self.seen = torch.zeros(0, WIDTH)
 
     def forward(self, x: Any) -> Any:
         self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        self.spin = self.spin * 1j
         self.last = self.seen = x.detach().clone()
         return self.inner(x) - self.mean + 0.1 * torch.rand(x.shape, generator=self.noise)
 

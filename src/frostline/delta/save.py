@@ -182,15 +182,13 @@ def _known_base(base: Any, *, check: bool) -> _KnownBase | None:
 
 def _warn_of_memory(model_inventory: Inventory, before: Fingerprint | None) -> None:
     """Say which memory of layers is not as it was in the base: no delta has it."""
-    now = {w.address: w for w in model_inventory.of_role("state")}
-    moved = [
-        a
-        for a, w in now.items()
-        if before is None or a not in before or _digest_of(w.variable) != before[a].blake3
-    ]
+    known = before or {}
+    memory = {w.address: w.variable for w in model_inventory.of_role("state")}
+    moved = [a for a, v in memory.items() if a not in known or _digest_of(v) != known[a].blake3]
     if moved:
+        sure = all(a in known for a in moved)
         warn(
-            f"the delta leaves out memory of layers that {'may have' if before is None else 'has'} moved: "
+            f"the delta leaves out memory of layers that {'has' if sure else 'may have'} moved: "
             f"{listed(moved)}; fix: where predictions depend on it, keep the model with fl.save_model, or "
             "make the memory a buffer or a variable that does not train",
             stacklevel=4,

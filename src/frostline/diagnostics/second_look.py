@@ -12,7 +12,7 @@ import numpy.typing as npt
 from frostline.diagnostics.explanation import Status
 from frostline.diagnostics.inspection import inspect_model
 from frostline.diagnostics.preflight import first_samples, fixed_batch_size
-from frostline.errors import text_of
+from frostline.errors import said
 from frostline.resolution.resolution import Resolution
 
 _SAMPLES = 32
@@ -75,7 +75,5 @@ def second_look(
             gradients = dict(inspection.measured.gradients) if inspection.measured else {}
     except Exception as error:
         # Training has ended well; that its loss cannot be traced is said where the answer would stand.
-        return SecondLook(
-            failure=f"{type(error).__name__}: {text_of(error).splitlines()[0] if text_of(error) else ''}"
-        )
+        return SecondLook(failure=said(error))
     return SecondLook(statuses, {name: np.asarray(g) for name, g in gradients.items() if g is not None})

@@ -10,22 +10,16 @@ from __future__ import annotations
 
 import enum
 import functools
-import inspect
 import json
-import os
 import random
-import re
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.machinery import PathFinder
 from types import (
     BuiltinFunctionType,
     CodeType,
     FunctionType,
     GeneratorType,
-    MemberDescriptorType,
     MethodType,
     ModuleType,
 )
@@ -34,42 +28,24 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
+from frostline.model.code_origin import attribute, file_of, is_library, is_own, own_imports, read_outside
+from frostline.model.members import closure, counts_in_class, held_by, members, own_attributes
 from frostline.model.syntax import (
     attributes_read,
-    attributes_set,
     code_data,
     globals_read,
-    imports_made,
     module_data,
 )
-
-LIBRARIES = {
-    *("keras", "tensorflow", "jax", "jaxlib", "torch", "numpy", "scipy", "ml_dtypes", "optree", "frostline"),
-    *("h5py", "absl", "keras_hub", "flax", "optax", "torchvision", "sklearn", "pandas", "PIL"),
-}
-"""Installed packages whose functions and classes are known by their names."""
 
 MOST = 2_000
 """So many functions, classes and objects are looked at; the rest is not compared, and named."""
 
 _DEEPEST = 60
-_INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
 
 _RANDOM = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 
 Special = Callable[[Any, "Description", str], Any]
 """Describes values that need to be known better; returns `NotImplemented` for all others."""
-
-
-def is_library(module: str | None) -> bool:
-    """Whether a module's code is known by its name."""
-    top = (module or "builtins").partition(".")[0]
-    return top in LIBRARIES or top in sys.stdlib_module_names
-
-
-def is_own(module: str | None) -> bool:
-    """Whether a module is the user's: neither a library that is known, nor any other installed package."""
-    return not is_library(module) and not _INSTALLED.search(_file_of(module) or "")
 
 
 def name_of(value: Any) -> str:
@@ -192,14 +168,14 @@ class Description:
     def _function(self, function: FunctionType, at: str) -> Any:
         if not is_own(function.__module__):
             # One that was made by another function holds what that was given.
-            made = _closure(function) if "<locals>" in function.__qualname__ else []
+            made = closure(function) if "<locals>" in function.__qualname__ else []
             return _installed(function, **self.items(made, at))
         code = function.__code__
         names = reversed(code.co_varnames[: code.co_argcount])
         defaults = zip(names, reversed(function.__defaults__ or ()), strict=False)
         pairs = [(f"default of {name}", one) for name, one in defaults]
         pairs += [(f"default of {n}", one) for n, one in sorted((function.__kwdefaults__ or {}).items())]
-        pairs += _closure(function)
+        pairs += closure(function)
         pairs += [
             (f"attribute {name}", one)
             for name, one in sorted(vars(function).items())
@@ -226,13 +202,13 @@ class Description:
             modules += [pair for pair in inside if _is_own_module(pair[1])]
             pairs += inside
         imported: dict[str, Any] = {}
-        for name, file in _own_imports(code, str(names.get("__package__") or "")):
+        for name, file in own_imports(code, str(names.get("__package__") or "")):
             tree = module_data(file)
             told = (
                 self.gap(at, f"the code of {name}, imported when it runs") if tree is None else {"tree": tree}
             )
             imported[f"import {name}"] = {"code": told}
-        for what in _read_outside(code, names):
+        for what in read_outside(code, names):
             self.gap(at, what)
         return {"code": code_data(code), **self.items(pairs, at), **imported}
 
@@ -247,8 +223,8 @@ class Description:
         if not is_own(kind.__module__):
             return _installed(kind)
         bases = [(f"base {base.__name__}", base) for base in kind.__bases__ if base is not object]
-        held = [(name, one) for name, one in sorted(vars(kind).items()) if _counts_in_class(name, one)]
-        return {"class": kind.__name__, **self.items([*bases, *_members(held)], at)}
+        held = [(name, one) for name, one in sorted(vars(kind).items()) if counts_in_class(name, one)]
+        return {"class": kind.__name__, **self.items([*bases, *members(held)], at)}
 
     def _object(self, value: Any, at: str) -> Any:
         kind = type(value)
@@ -269,7 +245,7 @@ class Description:
         """
         found: dict[str, Any] = {}
         for name, one in module.named_modules():
-            settings = [(n, v) for n, v in sorted(_held(one).items()) if not n.startswith("_")]
+            settings = [(n, v) for n, v in sorted(held_by(one).items()) if not n.startswith("_")]
             if is_own(type(one).__module__):
                 settings = own_attributes(one)
             settings = [(n, v) for n, v in settings if n != "training" and _is_no_module(v)]
@@ -291,10 +267,10 @@ class Description:
         if columns is not None and attribute(value, "to_numpy"):
             return {"class": name, "columns": [str(one) for one in columns], **self._frame(value)}
         text = _safe_repr(value)
-        public = [(n, one) for n, one in sorted(_held(value).items()) if not n.startswith("_")]
+        public = [(n, one) for n, one in sorted(held_by(value).items()) if not n.startswith("_")]
         if public:
             return {"class": name, **self.items(public, at)}
-        if text is not None and not _held(value):
+        if text is not None and not held_by(value):
             return {"class": name, "text": text}
         return {"class": name, "content": self.gap(at, f"what an object of {name} holds")}
 
@@ -310,57 +286,12 @@ class Description:
         return {"class": name_of(type(value)), "state": digest_of(self.of(state, at))}
 
 
-def attribute(value: Any, name: str) -> Any:
-    """Return an attribute of an object of unknown kind, or None."""
-    try:
-        return getattr(value, name, None)
-    except Exception:
-        # A `__getattr__` of anybody's may raise anything for a name that it does not expect. Attributes are
-        # asked for to tell what kind of object it is; one that fails is described as any other object.
-        return None
-
-
-def _file_of(module: str | None) -> str | None:
-    file: str | None = attribute(sys.modules.get(module or ""), "__file__")
-    return file
-
-
 def _installed(named: Any, **more: Any) -> Any:
     """Describe a function or a class of a package: by its name, and by its file if it is no known one."""
-    name, file = f"{named.__module__}.{named.__qualname__}", _file_of(named.__module__)
+    name, file = f"{named.__module__}.{named.__qualname__}", file_of(named.__module__)
     if not is_library(named.__module__) and file is not None:
         more = {"file": module_data(file), **more}
     return {"name": name, **more} if more else name
-
-
-def own_attributes(value: Any) -> list[tuple[str, Any]]:
-    """Return the attributes of an object that code of the user's set, by name.
-
-    Not those that a base class of a library sets: they are its own affair, and change as it works.
-    """
-    theirs = set().union(*(_set_by(kind) for kind in type(value).__mro__ if not is_own(kind.__module__)))
-    return [(name, one) for name, one in sorted(_held(value).items()) if name not in theirs]
-
-
-@functools.lru_cache(maxsize=256)
-def _set_by(kind: type) -> frozenset[str]:
-    """Return the names of the attributes that a class of a library sets."""
-    members = (one for _, one in _members(list(vars(kind).items())))
-    codes = [code for one in members for code in _codes_behind(one)]
-    names = {name for code in codes for name in attributes_set(code)}
-    if kind.__module__.startswith("torch."):
-        # Modules of PyTorch set theirs by a function that takes the name.
-        names |= {one for code in codes for one in code.co_consts if isinstance(one, str)}
-    return frozenset(names)
-
-
-def _codes_behind(member: Any) -> list[CodeType]:
-    """Return the code of a function, and of those that it is a wrapper around."""
-    member = inspect.unwrap(member) if callable(member) else member
-    if not inspect.isfunction(member):
-        return []
-    held = [one for _, one in _closure(member) if inspect.isfunction(one) and one is not member]
-    return [member.__code__, *(inspect.unwrap(one).__code__ for one in held)]
 
 
 def array_data(array: Any) -> dict[str, Any]:
@@ -408,55 +339,6 @@ def _wrapped(value: Any) -> Any:
     return attribute(value, "__wrapped__") or attribute(value, "python_function")
 
 
-def _closure(function: FunctionType) -> list[tuple[str, Any]]:
-    found = []
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        if name == "__class__":  # What `super()` needs.
-            continue
-        try:
-            found.append((f"closure {name}", cell.cell_contents))
-        except ValueError:
-            found.append((f"closure {name}", "nothing yet"))
-    return found
-
-
-_OF_CLASSES = {"_abc_impl", "_is_protocol", "_is_runtime_protocol"}
-
-
-def _counts_in_class(name: str, value: Any) -> bool:
-    if name in _OF_CLASSES or isinstance(value, MemberDescriptorType):
-        return False
-    return not name.startswith("__") or isinstance(
-        value, FunctionType | classmethod | staticmethod | property
-    )
-
-
-def _members(held: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in held:
-        if isinstance(value, property):
-            parts = (("get", value.fget), ("set", value.fset), ("delete", value.fdel))
-            found += [(f"{part} {name}", one) for part, one in parts if one is not None]
-        elif isinstance(value, staticmethod | classmethod):
-            found.append((name, value.__func__))
-        elif isinstance(value, functools.cached_property):
-            found.append((name, value.func))
-        else:
-            found.append((name, value))
-    return found
-
-
-def _held(value: Any) -> dict[str, Any]:
-    """Return what an object holds in its dictionary and in its slots."""
-    held = dict(getattr(value, "__dict__", {}))
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                held[name] = getattr(value, name)
-    return held
-
-
 def _safe_repr(value: Any) -> str | None:
     text = repr(value)
     return None if " at 0x" in text or len(text) > 2_000 else text
@@ -474,48 +356,6 @@ def _is_no_module(value: Any) -> bool:
         value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
     )
     return not any(map(is_torch_module, (value, *values)))
-
-
-def _own_imports(code: CodeType, package: str) -> list[tuple[str, str]]:
-    """Return the user's modules that code imports when it runs, each with its file."""
-    found = {}
-    for name in sorted(imports_made(code, package)):
-        file = None if is_library(name) else _file_of(name) or _file_to_import(name)
-        if file is not None and not _INSTALLED.search(file):
-            found[name] = file
-    return list(found.items())
-
-
-def _read_outside(code: CodeType, names: Mapping[str, Any]) -> list[str]:
-    """Say what code reads that is no part of the program: its environment, files."""
-    wanted, read = globals_read(code), attributes_read(code)
-    used = [names[name] for name in wanted if name in names]
-    through_os = {"environ", "getenv"} & read and any(one is os for one in used)
-    found = []
-    if through_os or any(one is os.environ or one is os.getenv for one in used):
-        found.append("the environment variables that it reads")
-    if ("open" in wanted and "open" not in names) or _READS_FILES & read:
-        found.append("the files that it reads")
-    return found
-
-
-_READS_FILES = frozenset(
-    {"read_text", "read_bytes", "loadtxt", "genfromtxt", "read_csv", "imread", "read_file"}
-)
-"""Methods and functions that read files, by name."""
-
-
-def _file_to_import(name: str) -> str | None:
-    """Return the file of a module that is not imported yet, and do not import it."""
-    path: Any = None
-    parts = name.split(".")
-    spec = None
-    for number in range(len(parts)):
-        spec = PathFinder.find_spec(".".join(parts[: number + 1]), path)
-        if spec is None:
-            return None
-        path = spec.submodule_search_locations or ()
-    return spec.origin if spec is not None and spec.has_location else None
 
 
 def _is_own_module(value: Any) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 import keras
 
 from frostline.graph.source_lines import is_own_class
-from frostline.model.code_identity import attribute, is_own
+from frostline.model.code_origin import attribute, is_own
 from frostline.render.foreign import exact
 from frostline.resolution.resolution import Resolution
 

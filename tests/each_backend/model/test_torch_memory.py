@@ -12,11 +12,13 @@ import pytest
 if keras.backend.backend() != "torch":
     pytest.skip("modules of PyTorch", allow_module_level=True)
 
+import torch
+
 import frostline as fl
 from helpers.interrupted_runs import Interrupt, Interrupted
 from helpers.torch_modules import Remembering, data, wrapped
 
-MEMORY = ["backbone/mean", "backbone/seen", "backbone/last"]
+MEMORY = ["backbone/mean", "backbone/spin", "backbone/seen", "backbone/last"]
 HEAD = fl.Plan().train("head/**")
 
 
@@ -37,7 +39,12 @@ def require_alike(one: keras.Model, other: keras.Model) -> None:
 
 def test_it_is_state_and_a_generator_is_a_seed() -> None:
     roles = {w.address: w.role for w in fl.inventory(remembering()) if w.is_held}
-    assert roles == {"backbone/mean": "state", "backbone/seen": "state", "backbone/noise": "seed"}
+    assert roles == {
+        "backbone/mean": "state",
+        "backbone/spin": "state",
+        "backbone/seen": "state",
+        "backbone/noise": "seed",
+    }
 
 
 def test_a_run_says_that_it_moved_under_a_frozen_module() -> None:
@@ -87,3 +94,51 @@ def test_a_delta_of_a_model_that_only_trained_says_nothing(tmp_path: Path, recwa
     model.get_layer("head").bias.assign(np.ones(2))
     fl.save_delta(model, tmp_path / "d.safetensors", base=before)
     assert [str(w.message) for w in recwarn if "leaves out" in str(w.message)] == []
+
+
+def test_a_value_of_another_shape_takes_the_place() -> None:
+    (spin,) = [w for w in fl.inventory(remembering()) if w.address == "backbone/spin"]
+    assert (spin.shape, spin.dtype) == ((2, 2), "float32")  # complex numbers stand as pairs
+    spin.variable.assign(np.arange(6, dtype="float32").reshape(3, 2))
+    held = vars(spin.variable.holder)["spin"]
+    assert held.tolist() == [1j, 2 + 3j, 4 + 5j]
+    spin.variable.assign(np.zeros((3, 2), "float32"))
+    assert vars(spin.variable.holder)["spin"] is held
+    assert held.tolist() == [0j] * 3
+
+
+@keras.saving.register_keras_serializable("tests")
+class Late(keras.layers.Layer):
+    """Keeps the mean of its inputs, which it makes at its first call or in its constructor."""
+
+    def __init__(self, early: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.early, self.mean = early, torch.zeros(4) if early else None
+
+    def call(self, x: Any) -> Any:
+        if not x.is_meta:
+            self.mean = x.detach().mean(0)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "early": self.early}
+
+
+def late(early: bool) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    layer = Late(early, name="late")
+    model = keras.Sequential([keras.Input((4,)), layer, keras.layers.Dense(2, name="head")])
+    model.compile("sgd", "mse")
+    fitted(model)
+    return model
+
+
+def test_a_file_says_where_a_tensor_has_no_place_and_how_it_gets_one(tmp_path: Path, recwarn: Any) -> None:
+    fl.save_model(late(early=False), tmp_path / "late.keras")
+    with pytest.warns(UserWarning, match="no place for tensors .*: late/mean; fix: make them in the cons"):
+        fl.load_model(tmp_path / "late.keras")
+    recwarn.clear()
+    model = late(early=True)
+    fl.save_model(model, tmp_path / "early.keras")
+    require_alike(model, fl.load_model(tmp_path / "early.keras"))
+    assert [str(w.message) for w in recwarn if "no place" in str(w.message)] == []

@@ -306,34 +306,6 @@ def test_what_cannot_be_told_is_noted() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("source", "what"),
-    [
-        ("import os\ndef loss(t):\n    return t * float(os.environ['R'])\n", "environment variables"),
-        ("import os\ndef loss(t):\n    return t * float(os.getenv('R'))\n", "environment variables"),
-        (
-            "from os import getenv\ndef loss(t):\n    return t * float(getenv('R'))\n",
-            "environment variables",
-        ),
-        (
-            "from os import environ as e\ndef loss(t):\n    return t * float(e['R'])\n",
-            "environment variables",
-        ),
-        ("def loss(t):\n    return t * float(open('rate.txt').read())\n", "files"),
-        ("from pathlib import Path\ndef loss(t):\n    return t * float(Path('r').read_text())\n", "files"),
-        ("import numpy as np\ndef loss(t):\n    return t * np.loadtxt('r')\n", "files"),
-        ("import numpy as np\ndef loss(t):\n    return t * np.exp(t)\n", ""),
-        ("import os\ndef loss(t):\n    return os.path.join('a', 'b')\n", ""),
-        ("def open(t):\n    return t\ndef loss(t):\n    return open(t)\n", ""),
-    ],
-)
-def test_what_comes_from_outside_the_program_is_noted(source: str, what: str) -> None:
-    known = Description()
-    known.of(made(source), "loss")
-    expected = [f"loss: the {what} that it reads"] if what else []
-    assert [one for one in known.not_compared if "that it reads" in one] == expected
-
-
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_another_process_another_file_another_line(tmp_path: Path, hash_seed: str) -> None:
     code = (

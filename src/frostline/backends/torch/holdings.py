@@ -51,7 +51,11 @@ class Buffer(HeldState):
 
     def read_array(self) -> npt.NDArray[Any]:
         """Return the values."""
-        return _array_of(self.value)
+        value = self.value
+        if value.dtype in _WITHOUT_NUMPY:
+            array: npt.NDArray[Any] = keras.ops.convert_to_numpy(value)
+            return array
+        return value.cpu().numpy()
 
     def assign(self, value: Any) -> None:
         """Copy a value into the tensor, whoever else holds it."""
@@ -59,7 +63,7 @@ class Buffer(HeldState):
             self.value.copy_(_tensor_of(value))
 
 
-class PlainTensor(HeldState):
+class PlainTensor(Buffer):
     """A tensor that a module keeps as an attribute, neither a parameter nor a buffer: memory of its own.
 
     Nobody can tell whether it counts (a running mean) or is scratch (the last output). So it is kept and put
@@ -72,23 +76,19 @@ class PlainTensor(HeldState):
         super().__init__(holder, name, "state")
 
     @property
-    def value(self) -> torch.Tensor:
-        """The tensor, empty where the module has put something else in its place."""
+    def _tensor(self) -> torch.Tensor:
+        # Empty where the module has put something else in its place.
         value = vars(self.holder).get(self.name)
-        return value.detach() if _is_plain(value) and not _unreadable(value) else torch.empty(0)
-
-    def read_array(self) -> npt.NDArray[Any]:
-        """Return the values."""
-        return _array_of(self.value)
+        return value if _is_plain(value) and not _unreadable(value) else torch.empty(0)
 
     def assign(self, value: Any) -> None:
         """Copy a value into the tensor, or put a new one in its place if its shape is another."""
-        tensor, now = _tensor_of(value), self.value
-        if now.shape == tensor.shape:
-            with torch.no_grad():
-                now.copy_(tensor)
-        else:
-            setattr(self.holder, self.name, tensor.to(now.device, now.dtype, copy=True))
+        new, now = _tensor_of(value), self._tensor
+        if tuple(new.shape) == self.shape:
+            super().assign(new)
+            return
+        new = torch.view_as_complex(new) if now.is_complex() else new
+        setattr(self.holder, self.name, new.to(now.device, now.dtype, copy=True))
 
 
 class GeneratorState(HeldState):
@@ -250,13 +250,6 @@ def _unreadable(tensor: torch.Tensor) -> str:
 
 def _has_extra_state(module: Any) -> bool:
     return type(module).get_extra_state is not torch.nn.Module.get_extra_state
-
-
-def _array_of(value: torch.Tensor) -> npt.NDArray[Any]:
-    if value.dtype in _WITHOUT_NUMPY:
-        array: npt.NDArray[Any] = keras.ops.convert_to_numpy(value)
-        return array
-    return (torch.view_as_real(value.resolve_conj()) if value.is_complex() else value).cpu().numpy()
 
 
 def _tensor_of(value: Any) -> torch.Tensor:

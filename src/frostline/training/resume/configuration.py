@@ -22,11 +22,11 @@ from frostline.model.code_identity import (
     Description,
     array_data,
     digest_of,
-    is_own,
     is_torch_module,
-    own_attributes,
 )
+from frostline.model.code_origin import is_own
 from frostline.model.inventory import Inventory
+from frostline.model.members import own_attributes
 from frostline.training.resume.pipelines import pipeline_data
 
 _PARTS = (

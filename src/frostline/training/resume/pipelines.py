@@ -10,7 +10,9 @@ from typing import Any
 
 import keras
 
-from frostline.model.code_identity import Description, attribute, own_attributes
+from frostline.model.code_identity import Description
+from frostline.model.code_origin import attribute
+from frostline.model.members import own_attributes
 
 _TF_SETTINGS = (
     "_batch_size",
