@@ -86,6 +86,11 @@ class Batches(keras.utils.PyDataset):
 def batches():
     return Batches()
 
+class Notes(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        logs[5] = 1.0
+        logs["a\\udcff\\x1b[31m"] = 2.0
+
 class AtEnd(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         end("exit")

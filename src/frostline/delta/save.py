@@ -182,7 +182,7 @@ def _known_base(base: Any, *, check: bool) -> _KnownBase | None:
 
 def _warn_of_memory(model_inventory: Inventory, before: Fingerprint | None) -> None:
     """Say which memory of layers is not as it was in the base: no delta has it."""
-    known = before or {}
+    known: dict[str, Digest] = dict(before or {})
     memory = {w.address: w.variable for w in model_inventory.of_role("state")}
     moved = [a for a, v in memory.items() if a not in known or _digest_of(v) != known[a].blake3]
     if moved:

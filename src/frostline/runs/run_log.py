@@ -87,7 +87,9 @@ class EpochRecords(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
         self._require_here()
         phase, seconds = self._phase, time.monotonic() - self._began
         rate = learning_rate(self.model) * (phase.lr if phase else 1)
-        values = {name: _figure(logs[name]) for name in sorted(logs or (), key=_place)}
+        # A callback may put anything there, under any name.
+        named = {exact(str(name)): value for name, value in (logs or {}).items()}
+        values = {name: _figure(named[name]) for name in sorted(named, key=_place)}
         values.pop("learning_rate", None)
         row = {"phase": phase.name} if phase else {}
         times = {"learning_rate": _figure(rate), "seconds": round(seconds, 3)}

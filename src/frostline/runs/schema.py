@@ -22,6 +22,9 @@ from frostline.plan.schema import PlateauData, plan_schema
 
 Backend = Literal["jax", "torch", "tensorflow"]
 
+_MOST = 1_000_000_000
+"""Of whatever is counted: Python's own loops end in errors of theirs where numbers are beyond a machine's."""
+
 
 class CompileData(StrictData):
     """What `model.compile` takes."""
@@ -35,7 +38,9 @@ class CompileData(StrictData):
     metrics: Annotated[Any, Field(description="A list of the same.")] = None
     loss_weights: Annotated[Any, Field(description="One number for each of several losses.")] = None
     jit_compile: Literal["auto", True, False] = Field("auto", description="Whether XLA compiles the step.")
-    steps_per_execution: Annotated[int, Field(ge=1)] = Field(1, description="How many steps run at a time.")
+    steps_per_execution: Annotated[int, Field(ge=1, le=_MOST)] = Field(
+        1, description="How many steps run at a time."
+    )
 
 
 class StopEarlyData(PlateauData):
@@ -64,8 +69,8 @@ class RunData(StrictData):
     compile: CompileData = Field(
         ABSENT, description="Optimizer, loss and metrics; the model's own without it."
     )
-    epochs: Annotated[int, Field(ge=1)] = Field(ABSENT, description="How many; none with phases.")
-    batch_size: Annotated[int, Field(ge=1)] = Field(32, description="Samples in a step.")
+    epochs: Annotated[int, Field(ge=1, le=_MOST)] = Field(ABSENT, description="How many; none with phases.")
+    batch_size: Annotated[int, Field(ge=1, le=_MOST)] = Field(32, description="Samples in a step.")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         0, description="Of new weights, dropout, the split and the order of the data."
     )

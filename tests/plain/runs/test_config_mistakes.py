@@ -117,6 +117,15 @@ MISTAKES = {
         BASE.replace("epochs: 2", "epochs: many"),
         line(8, "epochs has a wrong value", received="'many' (text)", expected="a whole number"),
     ),
+    "a batch beyond what is counted": (
+        f"{BASE}batch_size: 9223372036854775808\n",
+        line(
+            10,
+            "batch_size has a wrong value",
+            received="9223372036854775808 (whole number)",
+            expected="less than or equal to 1000000000",
+        ),
+    ),
     "no epochs": (
         BASE.replace("epochs: 2\n", ""),
         line(1, "the key 'epochs' is missing", fix="add epochs: 10, or phases to the plan"),

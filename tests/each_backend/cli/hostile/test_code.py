@@ -160,3 +160,11 @@ def test_what_nobody_foresaw_is_no_finding(run: Runner, monkeypatch: pytest.Monk
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("Traceback") and "\x1b" not in done.err
     assert done.err.endswith("error: this is a defect of Frostline; please report the lines above.\n")
+
+
+def test_names_of_figures_are_data(run: Runner) -> None:
+    done = run("fit", written(callbacks=["parts:Notes"]))
+    assert done.code == 0, done.err
+    assert "\x1b" not in done.out + done.err
+    head = Path("out/history.csv").read_text().splitlines()[0]
+    assert head == r"epoch,loss,5,a\udcff\x1b[31m,learning_rate,seconds"
