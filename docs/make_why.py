@@ -50,6 +50,9 @@ Each weight has one status:
 Below are six models and functions with the answers as they are printed (here with Keras on JAX). In the
 code `# cut` marks the line that stops the gradient, so that you can check the answer. What each code such
 as `FL101` means stands in [rules.md](rules.md).
+
+The code imports `keras` first, which runs on the backend that `KERAS_BACKEND` names and, where nothing is
+set, looks for TensorFlow: start it as `KERAS_BACKEND=jax python program.py`.
 """
 
 
