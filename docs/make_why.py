@@ -31,7 +31,7 @@ trained, and the model is left as it was:
 | --- | --- |
 | `fl.audit(model, x, y)` | what becomes of every weight of a model, and what else is wrong |
 | `fl.why(model, "head/kernel", x, y)` | one weight: its status, where its gradient stops, and what to do |
-| `fl.explain(loss_fn, variables)` | the same without a Keras model: variables, a PyTorch module, a pytree, a module of Flax NNX |
+| `fl.explain(loss_fn, variables)` | the same for variables, a PyTorch module, a pytree, or Flax NNX |
 
 Each weight has one status:
 
