@@ -31,7 +31,7 @@ trained, and the model is left as it was:
 | --- | --- |
 | `fl.audit(model, x, y)` | what becomes of every weight of a model, and what else is wrong |
 | `fl.why(model, "head/kernel", x, y)` | one weight: its status, where its gradient stops, and what to do |
-| `fl.explain(loss_fn, variables)` | the same without a model, for a training loop of your own |
+| `fl.explain(loss_fn, variables)` | the same for variables, a PyTorch module, a pytree, or Flax NNX |
 
 Each weight has one status:
 
@@ -50,6 +50,9 @@ Each weight has one status:
 Below are six models and functions with the answers as they are printed (here with Keras on JAX). In the
 code `# cut` marks the line that stops the gradient, so that you can check the answer. What each code such
 as `FL101` means stands in [rules.md](rules.md).
+
+The code imports `keras` first, which runs on the backend that `KERAS_BACKEND` names and, where nothing is
+set, looks for TensorFlow: start it as `KERAS_BACKEND=jax python program.py`.
 """
 
 

@@ -27,6 +27,7 @@ FrostlineError
 ├── AuditError              a model and a batch of which nothing can be said
 ├── LayerError              a layer given what it cannot use
 │   └── MatrixFileError     a file of numbers that cannot be read, with the line where there is one
+├── MissingBackendError     Keras's backend is not installed; an ImportError, too
 ├── MissingDataError        the demo's data packages are not installed
 └── UnsupportedVersionError something that Frostline reads behind public names is missing
     ├── UnsupportedKerasError   in Keras
@@ -203,6 +204,10 @@ class LayerError(FrostlineError):
 
 class MatrixFileError(LayerError):
     """A file with a matrix or word vectors that cannot be read; `what` names the file, and the line."""
+
+
+class MissingBackendError(FrostlineError, ImportError):
+    """Keras cannot be imported, since its backend is not installed."""
 
 
 class MissingDataError(FrostlineError):

@@ -49,7 +49,7 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
             continue
         above[depth:] = [name]
     real = {
-        name: cls.__base__.__name__
+        name: cls.__bases__[0].__name__
         for name, cls in vars(errors).items()
         if inspect.isclass(cls) and issubclass(cls, FrostlineError) and cls is not FrostlineError
     }

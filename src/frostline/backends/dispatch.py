@@ -19,6 +19,7 @@ from frostline.backends.protocols import (
     GradientCheck,
     LayerHoldings,
     Machines,
+    Modules,
     RowLookup,
     TrainStep,
 )
@@ -70,6 +71,11 @@ def machines() -> Machines:
 def row_lookup() -> RowLookup | None:
     """Return the backend's own lookup of rows, None where Keras's operations are as fast."""
     return cast(RowLookup | None, of_backend("row_lookup"))
+
+
+def modules() -> Modules:
+    """Return what looks into models of the backend's own."""
+    return cast(Modules, of_backend("modules"))
 
 
 def holdings() -> LayerHoldings | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from frostline.backends.held_state import Holdings
+from frostline.backends.variables_in import Found
 from frostline.elements.sets import Ids
 
 
@@ -94,6 +95,13 @@ class RowLookup(Protocol):
 
     def joined(self, ids: Any, frozen: Any, part: Any, trained: Ids) -> Any:
         """Return the rows `ids` of a table, in which those at `trained` are the rows of `part`."""
+
+
+class Modules(Protocol):
+    """A module `modules`: models of the backend's own, which Keras does not know."""
+
+    def variables_in(self, holder: Any) -> Found | None:
+        """Return what one holds to be asked about; None for anything else."""
 
 
 class LayerHoldings(Protocol):

@@ -21,6 +21,7 @@ from frostline.delta.contents import Delta
 from frostline.delta.finite import require_finite_load
 from frostline.errors import DeltaError, listed, near
 from frostline.model.attached import Key
+from frostline.model.checks import require_keras_layer
 from frostline.model.inventory import inventory
 
 _LOADED: Key[tuple[LoadedDelta, ...]] = Key("deltas")
@@ -112,11 +113,15 @@ def load_delta(
 def deltas(model: Any) -> tuple[LoadedDelta, ...]:
     """Return the deltas that are on a model, in the order in which they were loaded.
 
+    Raises:
+        ModelError: It is not a Keras model.
+
     Example:
         >>> import keras
         >>> deltas(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
         ()
     """
+    require_keras_layer(model)
     return _LOADED.get(model) or ()
 
 

@@ -12,6 +12,11 @@ from frostline.graph.flow import Flow
 from frostline.graph.ir import Edge, Leaf, Node
 from frostline.graph.reader import Measured, Trace, norm
 
+_STARTING = (
+    "its gradient is zero at the start only: it gets one as soon as a factor beside it, which is zero in "
+    "every element and gets one, has made a step"
+)
+
 
 class Diagnosis:
     """Explains the weights of one trace.
@@ -20,16 +25,24 @@ class Diagnosis:
         trace: What a reader saw.
         measured: The gradients on these data, None where only the structure is asked about.
         frozen: Names of the weights that are not meant to train.
+        starting: Names of those whose gradient is zero at the start only.
 
     Raises:
         KeyError: A name in a call is not that of a weight of the trace.
     """
 
-    def __init__(self, trace: Trace, measured: Measured | None = None, frozen: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        measured: Measured | None = None,
+        frozen: Collection[str] = (),
+        starting: Collection[str] = (),
+    ) -> None:
         self.trace = trace
         self.flow = Flow(trace.graph)
         self._measured = measured
         self._frozen = frozenset(frozen)
+        self._starting = frozenset(starting)
 
     @property
     def loss_is_constant(self) -> bool:
@@ -52,7 +65,9 @@ class Diagnosis:
             return "trains"
         if standing != "trains":
             return standing
-        return "cut" if gradient is None else "zero"
+        if gradient is None:
+            return "cut"
+        return "trains" if name in self._starting else "zero"
 
     def explain(self, name: str) -> Explanation:
         """Explain one weight."""
@@ -70,8 +85,13 @@ class Diagnosis:
             route=self._route(self.flow.route(index)),
             gradient_norm=size,
             remedy=self._remedy(index, status, cuts),
-            note="its gradient is not finite" if size is not None and not math.isfinite(size) else "",
+            note=self._note(name, status, size),
         )
+
+    def _note(self, name: str, status: Status, size: float | None) -> str:
+        if size is not None and not math.isfinite(size):
+            return "its gradient is not finite"
+        return _STARTING if status == "trains" and name in self._starting and not size else ""
 
     def _cut(self, edge: Edge) -> Cut:
         node = self.trace.graph.nodes[edge.consumer]

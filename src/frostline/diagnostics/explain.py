@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
-import keras
-
 from frostline.backends import dispatch
+from frostline.backends.variables_in import Found
+from frostline.diagnostics.asked_variables import marked_as_frozen, variables_of
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanations
+from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.errors import FrostlineError
 from frostline.graph.reader import Argument, Computation, ReadVariable
 
 _CONSTANT = "the loss is a constant: it is computed from no variable, and was probably made before the call"
+_MARKED = "take it out of `frozen` if it is to train"
 
 
-def explain(loss_fn: Callable[..., Any], variables: Any) -> Explanations:
+def explain(loss_fn: Callable[..., Any], variables: Any, *, frozen: str | Iterable[str] = ()) -> Explanations:
     """Say of each variable whether a gradient comes back to it from a loss; if not, which line cuts it off.
 
-    The function is traced once and run once. Nothing is written to any Keras variable.
+    The function is traced once and run once. Where a gradient is zero beside a factor that is zero itself, as
+    in LoRA before the first step, it is run again with a small step in that factor, which is then taken back
+    to the bit. Nothing else is written to any variable.
 
     Args:
-        loss_fn: Returns the loss, one scalar tensor. Takes no arguments, or the pytree that `variables` is.
-        variables: A list, or a mapping by name, of `keras.Variable`, `tf.Variable`, or leaf `torch.Tensor`
-            (`torch.nn.Parameter`). With JAX also any pytree of arrays. What is not meant to train
-            (`trainable=False`, `requires_grad=False`) comes out as `frozen`.
+        loss_fn: Returns the loss, one scalar tensor. Takes no arguments; with JAX, where `variables` are no
+            Keras variables, the pytree or the NNX module that they are.
+        variables: What to ask about: a list, a mapping by name, or a nest of these, of `keras.Variable`,
+            `tf.Variable`, or leaf `torch.Tensor` (`torch.nn.Parameter`); a Keras model or layer; with
+            PyTorch a `torch.nn.Module`, with TensorFlow a `tf.Module`, with JAX any pytree of arrays, or a
+            module of Flax NNX. What is not meant to train (`trainable=False`, `requires_grad=False`, of an
+            NNX module what is no `nnx.Param`) comes out as `frozen`.
+        frozen: Names, or globs for names, of more that is not meant to train, such as `"backbone/**"`.
 
     Returns:
         An `Explanation` for each variable: by its key in the mapping, its path or name, or `variables[0]`
-        where it has none; for a pytree by the path to it.
+        where it has none; in a nest by the path to it, such as `encoder/0/kernel`; for a parameter of a
+        PyTorch module by the name that this gives it, such as `0.weight`.
 
     Raises:
-        FrostlineError: Not a function, not variables, or the function returns no loss.
+        FrostlineError: Not a function, not variables, a name in `frozen` that nothing has, or the function
+            returns no loss.
 
     Example:
         >>> import keras
@@ -46,13 +56,21 @@ def explain(loss_fn: Callable[..., Any], variables: Any) -> Explanations:
         [('scale', 'cut'), ('shift', 'trains')]
         >>> answer["scale"].cuts[0].operation
         'round'
+        >>> explain(lambda: ops.sum(scale + shift), [scale, shift], frozen="sh*")["shift"].status
+        'frozen'
     """
-    computation, frozen = _computation(loss_fn, variables)
+    _require_function(loss_fn)
+    found = variables_of(variables)
+    computation = _computation(loss_fn, found)
     trace = dispatch.trace(computation)
     if not trace.graph.weights:
         raise FrostlineError("there is no variable to explain", received=repr(variables))
+    marked = marked_as_frozen(frozen, trace.graph.weights)
+    held = marked | {leaf.name for leaf in found.leaves if not leaf.trains}
     measured = dispatch.measure(computation)
-    diagnosis = Diagnosis(trace, measured, frozen)
+    trained = trace.graph.weights.keys() - held
+    starting = zero_at_the_start(computation, measured, trained)
+    diagnosis = Diagnosis(trace, measured, held, starting)
     notes = []
     if diagnosis.loss_is_constant:
         notes.append(_CONSTANT)
@@ -60,47 +78,19 @@ def explain(loss_fn: Callable[..., Any], variables: Any) -> Explanations:
         notes.append(f"the framework raises an error when asked for these gradients: {error.splitlines()[0]}")
     notes += [f"{one}; it is taken to pass" for one in trace.unasked]
     explained = {name: diagnosis.explain(name) for name in trace.graph.weights}
+    explained |= {name: replace(explained[name], remedy=_MARKED) for name in marked}
     return Explanations(explained, measured.loss, tuple(notes))
 
 
-def _computation(loss_fn: Callable[..., Any], variables: Any) -> tuple[Computation, set[str]]:
-    """What to trace, and the names of the variables that are not meant to train."""
-    _require_function(loss_fn)
-    named = _named(variables)
-    if keras.backend.backend() == "jax" and not all(isinstance(v, keras.Variable) for _, v in named):
-        _require_takes(loss_fn, 1, "the pytree of variables")
-        return Computation(loss_fn, arguments=(Argument(variables, "weight"),)), set()
-    _require_takes(loss_fn, 0, "no arguments")
-    for name, variable in named:
-        _require_variable(name, variable)
-    frozen = {name for name, variable in named if not _is_meant_to_train(variable)}
-    return Computation(loss_fn, tuple(ReadVariable(name, variable) for name, variable in named)), frozen
-
-
-def _named(variables: Any) -> list[tuple[str, Any]]:
-    if isinstance(variables, Mapping):
-        return [(str(name), variable) for name, variable in variables.items()]
-    if not isinstance(variables, Iterable) or hasattr(variables, "shape"):
-        variables = [variables]
-    entries = list(variables)
-    if entries and all(isinstance(e, tuple) and len(e) == 2 and isinstance(e[0], str) for e in entries):
-        return list(entries)
-    met: Counter[str] = Counter()
-    named = []
-    for place, variable in enumerate(entries):
-        name = _name_of(variable) or f"variables[{place}]"
-        met[name] += 1
-        named.append((name if met[name] == 1 else f"{name}#{met[name]}", variable))
-    return named
-
-
-def _name_of(variable: Any) -> str:
-    name = getattr(variable, "path", None) or getattr(variable, "name", None)
-    return name.removesuffix(":0") if isinstance(name, str) else ""
-
-
-def _is_meant_to_train(variable: Any) -> bool:
-    return bool(getattr(variable, "trainable", getattr(variable, "requires_grad", True)))
+def _computation(loss_fn: Callable[..., Any], found: Found) -> Computation:
+    """What to trace."""
+    made_of = found.made_of
+    if made_of is None:
+        _require_takes(loss_fn, 0, "no arguments")
+        return Computation(loss_fn, tuple(ReadVariable(leaf.name, leaf.value) for leaf in found.leaves))
+    _require_takes(loss_fn, 1, found.noun)
+    arguments = tuple(Argument(leaf.value, "weight", leaf.name) for leaf in found.leaves)
+    return Computation(lambda *values: loss_fn(made_of(values)), arguments=arguments)
 
 
 def _require_function(loss_fn: Any) -> None:
@@ -127,27 +117,5 @@ def _require_takes(loss_fn: Callable[..., Any], arguments: int, what: str) -> No
             expected=f"a function that takes {what}",
             remedy="wrap it: lambda: loss_fn(x, y)"
             if not arguments
-            else "wrap it: lambda tree: loss_fn(tree, x, y)",
+            else f"wrap it: lambda {(it := what.split()[1].removeprefix('py'))}: loss_fn({it}, x, y)",
         ) from None
-
-
-def _require_variable(name: str, variable: Any) -> None:
-    backend = keras.backend.backend()
-    fits = isinstance(variable, keras.Variable)
-    if backend == "tensorflow":
-        fits = fits or (hasattr(variable, "assign") and hasattr(variable, "trainable"))
-    elif backend == "torch":
-        fits = fits or (hasattr(variable, "requires_grad") and bool(variable.is_leaf))
-    if fits:
-        return
-    kinds = {
-        "tensorflow": "a keras.Variable or tf.Variable",
-        "torch": "a keras.Variable, torch.nn.Parameter or leaf torch.Tensor",
-        "jax": "keras.Variable, or a pytree of arrays that the function takes",
-    }
-    raise FrostlineError(
-        f"{name!r} is not a variable that gradients can be computed for",
-        received=f"a {type(variable).__module__}.{type(variable).__qualname__}",
-        expected=kinds.get(backend, "a keras.Variable"),
-        remedy="pass what the optimizer would update, such as model.trainable_variables",
-    )

@@ -141,7 +141,7 @@ class Explanation(Rendered):
         return asdict(self)
 
     def _norm(self) -> str:
-        shows = self.gradient_norm is not None and self.status in ("trains", "partial")
+        shows = bool(self.gradient_norm) and self.status in ("trains", "partial")
         return f", of norm {self.gradient_norm:.3g}" if shows else ""
 
 

@@ -20,8 +20,9 @@ from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status
 from frostline.diagnostics.model_loss import ModelLoss
 from frostline.diagnostics.planned_training import PlannedTraining, under_plan
+from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.graph.ir import Leaf, Node
-from frostline.graph.reader import Measured, Trace, Write, norm
+from frostline.graph.reader import Computation, Measured, Trace, Write, norm
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import Inventory, LayerNode, Weight
 from frostline.optimizers.rebuild import strangers_in
@@ -44,6 +45,7 @@ class Inspection:
         trace: What the reader of the backend saw.
         measured: The gradients on the batch; None where only the structure was asked about, or where
             nothing trains.
+        starting: Names of what trains whose gradient is zero at the start only, beside a factor of zero.
     """
 
     model: Any = field(repr=False)
@@ -51,6 +53,7 @@ class Inspection:
     planned: PlannedTraining = field(repr=False)
     trace: Trace = field(repr=False)
     measured: Measured | None = field(default=None, repr=False)
+    starting: frozenset[str] = frozenset()
 
     @property
     def inventory(self) -> Inventory:
@@ -60,7 +63,7 @@ class Inspection:
     @cached_property
     def diagnosis(self) -> Diagnosis:
         """What the gradient graph says of each weight that is to train."""
-        return Diagnosis(self.trace, self.measured)
+        return Diagnosis(self.trace, self.measured, starting=self.starting)
 
     @cached_property
     def written(self) -> Mapping[str, Write]:
@@ -243,7 +246,7 @@ class Inspection:
         A weight of which one part trains is not cut, whatever becomes of its other parts.
         """
         names = [name for name, _ in weight.targets]
-        return min(names, key=lambda name: _BEST.index(self.diagnosis.status(name)))
+        return min(names, key=lambda name: (_BEST.index(self.diagnosis.status(name)), name in self.starting))
 
 
 @contextmanager
@@ -259,6 +262,7 @@ def inspect_model(
     measured: bool = True,
     routes_only: bool = False,
     penalties: bool = True,
+    ahead: bool = True,
 ) -> Iterator[Inspection]:
     """Trace the loss of a model and measure its gradients; inside the block the plan's flags are set.
 
@@ -273,6 +277,7 @@ def inspect_model(
         measured: Whether to compute the gradients, too.
         routes_only: Whether all that depends on none of these weights may be left out of the graph.
         penalties: Whether the regularizers of weights are part of the loss.
+        ahead: Whether a gradient of zero may be one at the start only, which takes another measurement.
     """
     require_model(model)
     with _random_state_kept(), under_plan(model, plan) as planned, planned.inventory.held_state_kept():
@@ -281,7 +286,18 @@ def inspect_model(
         computation = model_loss.computation(wanted, routes_only=routes_only)
         trace = dispatch.trace(computation)
         gradients = dispatch.measure(computation) if measured and wanted else None
-        yield Inspection(model, model_loss, planned, trace, gradients)
+        starting = _starting(planned, computation, gradients) if ahead else frozenset()
+        yield Inspection(model, model_loss, planned, trace, gradients, starting)
+
+
+def _starting(
+    planned: PlannedTraining, computation: Computation, measured: Measured | None
+) -> frozenset[str]:
+    if measured is None:
+        return frozenset()
+    by_address = planned.inventory.by_address
+    trained = {name for address in planned.trained for name, _ in by_address[address].targets}
+    return zero_at_the_start(computation, measured, trained)
 
 
 @contextmanager

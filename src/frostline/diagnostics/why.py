@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from frostline.diagnostics.explanation import Explanation, Step, shown
-from frostline.diagnostics.inspection import inspect_model, require_model
+from frostline.diagnostics.inspection import Inspection, inspect_model, require_model
 from frostline.diagnostics.remedies import status_remedy
 from frostline.errors import AuditError, listed, near
 from frostline.graph.ir import Leaf
@@ -61,15 +61,24 @@ def why(
         return foreign
     address = _address(model, parts, weight)
     with inspect_model(model, x, y, asked=(address,), **settings) as inspection:
-        status = inspection.status_of(inspection.inventory.by_address[address])
-        explanation = inspection.explain(address)
-        if status == explanation.status:
-            return explanation
-        write = inspection.written.get(address)
-        note = f"{write.layer or model.name!r} assigns to it in call" if status == "leaks" and write else ""
-        return replace(
-            explanation, status=status, cuts=(), behind=(), remedy=status_remedy(status), note=note
-        )
+        explanation = _explained(inspection, address)
+        trains = address in inspection.planned.trained
+    if explanation.status != "zero" or not trains:
+        return explanation
+    # Only with the gradients of the others can a zero at the start be told from one that stays.
+    with inspect_model(model, x, y, **settings) as inspection:
+        return _explained(inspection, address)
+
+
+def _explained(inspection: Inspection, address: str) -> Explanation:
+    status = inspection.status_of(inspection.inventory.by_address[address])
+    explanation = inspection.explain(address)
+    if status == explanation.status:
+        return explanation
+    write = inspection.written.get(address)
+    assigns = f"{write.layer or inspection.model.name!r} assigns to it in call" if write else ""
+    note = assigns if status == "leaks" else ""
+    return replace(explanation, status=status, cuts=(), behind=(), remedy=status_remedy(status), note=note)
 
 
 def _untracked(

@@ -6,6 +6,7 @@ from typing import Any
 
 from frostline.errors import ModelError, UnbuiltModelError, listed
 from frostline.model.addresses import walk
+from frostline.model.foreign_models import foreign_model
 
 
 def require_keras_model(
@@ -24,10 +25,16 @@ def require_keras_model(
     """
     import keras
 
-    if not isinstance(model, keras.Model):
-        raise ModelError(
-            f"only a keras.Model can be {verb}", received=_kind(model), expected=expected, remedy=remedy
-        )
+    if isinstance(model, keras.Model):
+        return
+    foreign = None if isinstance(model, keras.Layer) else foreign_model(model)
+    what = f"only a keras.Model can be {verb}"
+    raise ModelError(
+        f"this is {foreign.what}, and {what}" if foreign else what,
+        received=_kind(model),
+        expected=expected,
+        remedy=foreign.remedy if foreign else remedy,
+    )
 
 
 def require_keras_layer(model: Any) -> None:
@@ -38,10 +45,15 @@ def require_keras_layer(model: Any) -> None:
     """
     import keras
 
-    if not isinstance(model, keras.Layer):
-        raise ModelError(
-            "this is not a Keras model", received=_kind(model), expected="a keras.Model or keras.Layer"
-        )
+    if isinstance(model, keras.Layer):
+        return
+    foreign = foreign_model(model)
+    raise ModelError(
+        f"this is {foreign.what}, and not a Keras 3 model" if foreign else "this is not a Keras model",
+        received=_kind(model),
+        expected="a keras.Model or keras.Layer",
+        remedy=foreign.remedy if foreign else None,
+    )
 
 
 def require_built(model: Any) -> None:
@@ -66,4 +78,6 @@ def require_built(model: Any) -> None:
 
 
 def _kind(model: Any) -> str:
+    if isinstance(model, type):
+        return f"the class {model.__module__}.{model.__qualname__}"
     return f"an object of type {type(model).__module__}.{type(model).__qualname__}"

@@ -19,6 +19,7 @@ from frostline.files.json_text import parsed_json
 from frostline.files.limits import DamagedError, UnreadableError
 from frostline.files.reading import kind_of, size_of
 from frostline.files.similar import similar_files
+from frostline.model.foreign_models import foreign_model
 from frostline.model.user_code import called, defined_in, find_function, imported, names_function
 
 _OWN_MODULES = (
@@ -216,5 +217,6 @@ def _from_function(name: str, folder: Path) -> Any:
             f"{name} did not return a Keras model",
             received=f"an object of type {type(model).__name__}",
             expected="a built keras.Model",
+            remedy=foreign.remedy if (foreign := foreign_model(model)) else None,
         )
     return model

@@ -18,6 +18,18 @@ def parameter(equation: core.JaxprEqn, name: str) -> Any:
     return entry(equation.params, name, f"the primitive {equation.primitive.name}")
 
 
+def scan_counts(equation: core.JaxprEqn) -> tuple[int, int]:
+    """Return how many constants a scan has, and how many values it hands on: its first inputs.
+
+    Up to JAX 0.10 they are parameters of their own; from 0.11 on, inputs are grouped by a tree, `ft_in`.
+    """
+    if "ft_in" not in equation.params:
+        return parameter(equation, "num_consts"), parameter(equation, "num_carry")
+    numbered = private(parameter(equation, "ft_in"), "update")(range(len(equation.invars)))
+    consts, carries, _ = private(numbered, "unpack")()
+    return len(list(consts)), len(list(carries))
+
+
 def scopes(equation: core.JaxprEqn) -> str:
     """Return the name scopes around an equation."""
     return str(private(private(equation, "source_info"), "name_stack"))

@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.extend import core
 
-from frostline.backends.jax.internals import frames, function_name, parameter, scopes
+from frostline.backends.jax.internals import frames, function_name, parameter, scan_counts, scopes
 from frostline.backends.jax.tangents import (
     CUSTOM_DERIVATIVE,
     blocking_reasons,
@@ -205,7 +205,7 @@ class JaxprTranslation:
         self, equation: core.JaxprEqn, inputs: list[int | None], layer: str | None, where: Where | None
     ) -> list[int]:
         closed = parameter(equation, "jaxpr")
-        consts, carries = parameter(equation, "num_consts"), parameter(equation, "num_carry")
+        consts, carries = scan_counts(equation)
         initial = inputs[consts : consts + carries]
         carried = self._carried(closed.jaxpr, consts, initial, layer, where)
         rest = inputs[consts + carries :]

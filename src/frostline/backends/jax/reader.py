@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from frostline.backends.jax.jaxpr import JaxprTranslation, is_inexact, scope_name
+from frostline.backends.jax.modules import key_of
 from frostline.errors import said, text_of
 from frostline.graph.ir import Kind, Leaf
 from frostline.graph.reader import Computation, Measured, Trace, require_loss, trace_of_host_read
@@ -147,7 +148,7 @@ class _LossInputs:
             for path, value in paths:
                 if isinstance(value, np.ndarray | jax.Array | float | complex | np.generic):
                     kind: Kind = argument.kind if is_inexact(value) else "input"
-                    name = "/".join(part for part in (argument.name, *map(_key, path)) if part)
+                    name = "/".join(part for part in (argument.name, *map(key_of, path)) if part)
                     places.append(len(self.leaves))
                     self.leaves.append((name, kind, value))
                 else:
@@ -190,10 +191,3 @@ class _NotAnArray:
     """A part of an argument that is not an array, handed on as it is."""
 
     value: Any
-
-
-def _key(entry: Any) -> str:
-    for name in ("key", "idx", "name"):
-        if hasattr(entry, name):
-            return str(getattr(entry, name))
-    return str(entry)
