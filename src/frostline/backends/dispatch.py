@@ -23,6 +23,7 @@ from frostline.backends.protocols import (
     RowLookup,
     TrainStep,
 )
+from frostline.graph.not_finite import NotFinite, NotFiniteFinder
 from frostline.graph.reader import Computation, Measured, Reader, Trace
 
 
@@ -101,3 +102,13 @@ def measure(computation: Computation) -> Measured:
     """
     with failures_named():
         return reader().measure(computation)
+
+
+def first_not_finite(computation: Computation) -> NotFinite | None:
+    """Return the first operation whose result or gradient is not finite. Nothing is written to any variable.
+
+    Raises:
+        UnsupportedBackendError: The backend's version lacks something that is read of it.
+    """
+    with failures_named():
+        return cast(NotFiniteFinder, of_backend("not_finite")).first(computation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from frostline.diagnostics.rules import all_rules
 from frostline.errors import listed
 from frostline.graph.ir import Graph
 from frostline.plan.plan import Plan
+from frostline.render.documents import json_text
 from frostline.render.foreign import exact
 from frostline.render.tables import Rendered, count, headed, plain, stacked, table
 from frostline.resolution.resolution import Resolution
@@ -61,8 +61,8 @@ class Audit(Rendered):
         return tuple(address for address, one in self.statuses.items() if one == status)
 
     def to_json(self) -> str:
-        """Return the audit as JSON, without the graph."""
-        return json.dumps(self.to_data(), indent=2)
+        """Return the audit as JSON, without the graph; what is not finite is `null` there."""
+        return json_text(self.to_data())
 
     def to_data(self) -> dict[str, Any]:
         """Return the audit as plain data, without the graph."""
@@ -70,7 +70,7 @@ class Audit(Rendered):
             "frostline": 1,
             "model": self.model,
             "ok": self.ok,
-            "loss": None if math.isnan(self.loss) else self.loss,
+            "loss": self.loss if math.isfinite(self.loss) else None,
             "statuses": dict(self.statuses),
             "gradient_norms": dict(self.gradient_norms),
             "findings": [finding.to_data() for finding in self.findings],
@@ -172,7 +172,9 @@ def audit(
         findings = [finding for rule in all_rules() for finding in rule.check(inspection)]
         findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
         statuses = inspection.statuses
-        dead = [a for a in inspection.planned.trained if statuses[a] in ("cut", "unused", "zero")]
+        dead = [
+            a for a in inspection.planned.trained if statuses[a] in ("cut", "unused", "zero", "not_finite")
+        ]
         return Audit(
             model=model.name,
             statuses=statuses,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from itertools import groupby
 
 from frostline.diagnostics import remedies
-from frostline.diagnostics.explanation import Cut, Explanation, Status, Step
+from frostline.diagnostics.explanation import Cut, Explanation, Status, Step, placed
+from frostline.diagnostics.not_finite import is_finite
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Edge, Leaf, Node
+from frostline.graph.not_finite import NotFinite
 from frostline.graph.reader import Measured, Trace, norm
 
 _STARTING = (
@@ -26,6 +27,7 @@ class Diagnosis:
         measured: The gradients on these data, None where only the structure is asked about.
         frozen: Names of the weights that are not meant to train.
         starting: Names of those whose gradient is zero at the start only.
+        not_finite: Where numbers stop being finite, where they do.
 
     Raises:
         KeyError: A name in a call is not that of a weight of the trace.
@@ -37,12 +39,14 @@ class Diagnosis:
         measured: Measured | None = None,
         frozen: Collection[str] = (),
         starting: Collection[str] = (),
+        not_finite: NotFinite | None = None,
     ) -> None:
         self.trace = trace
         self.flow = Flow(trace.graph)
         self._measured = measured
         self._frozen = frozenset(frozen)
         self._starting = frozenset(starting)
+        self._not_finite = not_finite
 
     @property
     def loss_is_constant(self) -> bool:
@@ -60,6 +64,8 @@ class Diagnosis:
         if self._measured is None or self._measured.error:
             return standing
         gradient = self._measured.gradients.get(name)
+        if not is_finite(gradient):
+            return "not_finite"
         if gradient is not None and gradient.any():
             # What was measured is a fact, whatever the structure made one expect.
             return "trains"
@@ -89,8 +95,8 @@ class Diagnosis:
         )
 
     def _note(self, name: str, status: Status, size: float | None) -> str:
-        if size is not None and not math.isfinite(size):
-            return "its gradient is not finite"
+        if status == "not_finite":
+            return placed(self._not_finite) if self._not_finite else ""
         return _STARTING if status == "trains" and name in self._starting and not size else ""
 
     def _cut(self, edge: Edge) -> Cut:
@@ -135,6 +141,8 @@ class Diagnosis:
             case "unused":
                 read = self.trace.graph.used_by[index]
                 return remedies.NOT_IN_LOSS if read else remedies.NEVER_READ
+            case "not_finite":
+                return remedies.of_not_finite(self._not_finite) if self._not_finite else ""
             case "zero":
                 return remedies.ZERO
             case "frozen":

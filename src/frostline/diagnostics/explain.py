@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,8 @@ from frostline.backends import dispatch
 from frostline.backends.variables_in import Found
 from frostline.diagnostics.asked_variables import marked_as_frozen, variables_of
 from frostline.diagnostics.diagnosis import Diagnosis
-from frostline.diagnostics.explanation import Explanations
+from frostline.diagnostics.explanation import Explanations, placed
+from frostline.diagnostics.not_finite import find_not_finite
 from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.errors import FrostlineError
 from frostline.graph.reader import Argument, Computation, ReadVariable
@@ -70,12 +72,15 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *, frozen: str | Iterab
     measured = dispatch.measure(computation)
     trained = trace.graph.weights.keys() - held
     starting = zero_at_the_start(computation, measured, trained)
-    diagnosis = Diagnosis(trace, measured, held, starting)
+    not_finite = find_not_finite(computation, measured)
+    diagnosis = Diagnosis(trace, measured, held, starting, not_finite)
     notes = []
     if diagnosis.loss_is_constant:
         notes.append(_CONSTANT)
     if error := trace.error or measured.error:
         notes.append(f"the framework raises an error when asked for these gradients: {error.splitlines()[0]}")
+    if not_finite is not None and not math.isfinite(measured.loss):
+        notes.append(f"the loss, {measured.loss:g}, is not finite: {placed(not_finite)}")
     notes += [f"{one}; it is taken to pass" for one in trace.unasked]
     explained = {name: diagnosis.explain(name) for name in trace.graph.weights}
     explained |= {name: replace(explained[name], remedy=_MARKED) for name in marked}

@@ -12,10 +12,21 @@ from rich.console import ConsoleRenderable
 from frostline.diagnostics.remedies import fact
 from frostline.errors import listed, near
 from frostline.graph.ir import Reason, Where
+from frostline.graph.not_finite import NotFinite
 from frostline.render.tables import STYLES, Rendered, count, headed, plain, stacked, table
 
 Status = Literal[
-    "trains", "partial", "frozen", "assigned", "cut", "unused", "zero", "leaks", "stale", "untracked"
+    "trains",
+    "partial",
+    "frozen",
+    "assigned",
+    "cut",
+    "unused",
+    "zero",
+    "not_finite",
+    "leaks",
+    "stale",
+    "untracked",
 ]
 """What becomes of a weight, exactly one of:
 
@@ -26,6 +37,7 @@ Status = Literal[
 - `cut`: planned to train, reaches the loss, but every route is cut.
 - `unused`: planned to train, and never reaches the loss.
 - `zero`: a live route, but the gradient is exactly zero on this batch.
+- `not_finite`: a live route, but the gradient on this batch has NaN or infinity in it.
 - `leaks`: planned frozen, yet something will change it.
 - `stale`: the flags say one thing, the compiled training function another.
 - `untracked`: the computation reads it, and the model does not own it, so nothing trains or saves it.
@@ -42,6 +54,7 @@ _SENTENCES: dict[Status, str] = {
     "cut": "the loss depends on it, but no gradient reaches it",
     "unused": "the loss does not depend on it",
     "zero": "a gradient can reach it, but is exactly zero on these data",
+    "not_finite": "its gradient on these data is not finite",
     "leaks": "it is planned frozen, and something will change it",
     "stale": "its flag says one thing, the compiled training function another",
     "untracked": "the computation reads it, and the model does not own it",
@@ -69,10 +82,7 @@ class Cut:
     @property
     def place(self) -> str:
         """The line and the layer, as text; `""` where neither is known."""
-        parts = [shown(self.where)] if self.where else []
-        if self.layer:
-            parts.append(f"in layer {self.layer!r}")
-        return ", ".join(parts)
+        return _place(self.layer, self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +220,20 @@ def reasons(
         found = (f" ({listed(told)})" if told else "", "")
         yield headed(names, (f": {status}", STYLES.get(status, "")), found)
         yield from members[0].details()
+
+
+def placed(found: NotFinite) -> str:
+    """Say where numbers stop being finite, and at which line."""
+    place = _place(found.layer, found.where)
+    line = f": {found.where.source}" if found.where and found.where.source else ""
+    return f"{found.fact}{f' ({place})' if place else ''}{line}"
+
+
+def _place(layer: str | None, where: Where | None) -> str:
+    parts = [shown(where)] if where else []
+    if layer:
+        parts.append(f"in layer {layer!r}")
+    return ", ".join(parts)
 
 
 def shown(where: Where) -> str:

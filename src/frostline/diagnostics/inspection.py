@@ -19,9 +19,11 @@ from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status
 from frostline.diagnostics.model_loss import ModelLoss
+from frostline.diagnostics.not_finite import find_not_finite
 from frostline.diagnostics.planned_training import PlannedTraining, under_plan
 from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.graph.ir import Leaf, Node
+from frostline.graph.not_finite import NotFinite
 from frostline.graph.reader import Computation, Measured, Trace, Write, norm
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import Inventory, LayerNode, Weight
@@ -30,8 +32,8 @@ from frostline.plan.plan import Plan
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 
-_BEST: tuple[Status, ...] = ("trains", "zero", "cut", "unused")
-"""What may be said of a weight that is to train, the best first."""
+_BEST: tuple[Status, ...] = ("not_finite", "trains", "zero", "cut", "unused")
+"""What may be said of a weight that is to train, and of its parts what decides first."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Inspection:
         measured: The gradients on the batch; None where only the structure was asked about, or where
             nothing trains.
         starting: Names of what trains whose gradient is zero at the start only, beside a factor of zero.
+        not_finite: Where the numbers of the loss or of a gradient stop being finite, where they do.
     """
 
     model: Any = field(repr=False)
@@ -54,6 +57,7 @@ class Inspection:
     trace: Trace = field(repr=False)
     measured: Measured | None = field(default=None, repr=False)
     starting: frozenset[str] = frozenset()
+    not_finite: NotFinite | None = None
 
     @property
     def inventory(self) -> Inventory:
@@ -63,7 +67,7 @@ class Inspection:
     @cached_property
     def diagnosis(self) -> Diagnosis:
         """What the gradient graph says of each weight that is to train."""
-        return Diagnosis(self.trace, self.measured, starting=self.starting)
+        return Diagnosis(self.trace, self.measured, (), self.starting, self.not_finite)
 
     @cached_property
     def written(self) -> Mapping[str, Write]:
@@ -287,7 +291,8 @@ def inspect_model(
         trace = dispatch.trace(computation)
         gradients = dispatch.measure(computation) if measured and wanted else None
         starting = _starting(planned, computation, gradients) if ahead else frozenset()
-        yield Inspection(model, model_loss, planned, trace, gradients, starting)
+        not_finite = find_not_finite(computation, gradients)
+        yield Inspection(model, model_loss, planned, trace, gradients, starting, not_finite)
 
 
 def _starting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from frostline.graph.ir import Reason
+from frostline.graph.not_finite import NotFinite
 
 _FACTS: dict[Reason, str] = {
     "stop_gradient": "{operation} lets no gradient through",
@@ -87,6 +88,49 @@ UNTRACKED = (
     "make it with self.add_weight in build; make layers in __init__, and keep them as attributes, or in "
     "lists and dicts that are attributes; keep a constant as a NumPy array"
 )
+
+
+_ROOT = (
+    "the slope of a root at zero is infinite: add a small number under it, as in sqrt(x + 1e-12); with "
+    "where(), choose before the root, since its gradient is computed for the elements left out, too"
+)
+_LOGARITHM = (
+    "keep what goes into {operation} above zero, as in log(maximum(x, 1e-7)); of a softmax or sigmoid take "
+    "log_softmax or log_sigmoid, or a loss with from_logits=True; with where(), choose before the logarithm"
+)
+_DIVISION = "keep the divisor away from zero, as in x / (y + 1e-7); with where(), choose before dividing"
+_LARGE = (
+    "keep what goes into {operation} small: subtract the largest first, as softmax and logsumexp do, scale it, "
+    "or clip it"
+)
+_RANGE = "the numbers do not fit the dtype: compute this part in float32 or bfloat16, or scale it down before"
+_NOT_FINITE: dict[str, str] = {
+    **dict.fromkeys(("log", "log2", "log10", "log1p"), _LOGARITHM),
+    **dict.fromkeys(("sqrt", "rsqrt", "norm", "power", "linalg_vector_norm"), _ROOT),
+    **dict.fromkeys(("divide", "reciprocal"), _DIVISION),
+    **dict.fromkeys(("exp", "expm1", "exp2", "cosh", "sinh"), _LARGE),
+    "cast": _RANGE,
+}
+_ELSE_NOT_FINITE = (
+    "look at what goes into {operation} there, and keep it where {operation} and its slope are finite: clip "
+    "it, scale it, or add a small number"
+)
+_NOT_FINITE_DATA = (
+    "leave such samples out, or fill the gaps in, before training: one of them spoils every weight"
+)
+_NOT_FINITE_WEIGHT = "begin again from weights that are finite: no step mends one that is not"
+_UNSEEN_NOT_FINITE = (
+    "ask fl.explain with a smaller part of the computation as the loss, until the place shows"
+)
+
+
+def of_not_finite(found: NotFinite) -> str:
+    """Say what to do where numbers stop being finite."""
+    if found.unseen:
+        return _UNSEEN_NOT_FINITE
+    if found.source:
+        return _NOT_FINITE_DATA if found.is_data else _NOT_FINITE_WEIGHT
+    return _NOT_FINITE.get(found.operation, _ELSE_NOT_FINITE).format(operation=found.operation)
 
 
 def fact(reason: Reason, operation: str) -> str:

@@ -31,6 +31,7 @@ STYLES = {
     "cut": "bold red",
     "unused": "bold yellow",
     "zero": "bold yellow",
+    "not_finite": "bold red",
 }
 """One colour for one word, wherever it stands in a table."""
 

@@ -23,14 +23,17 @@ Values = dict[Any, int]
 
 _NAMES = {
     "convert_element_type": "cast",
+    "div": "divide",
     "dot_general": "matmul",
     "eq": "equal",
     "ge": "greater_equal",
+    "integer_pow": "power",
     "gt": "greater",
     "le": "less_equal",
     "lt": "less",
     "mul": "multiply",
     "ne": "not_equal",
+    "pow": "power",
     "reduce_max": "max",
     "reduce_min": "min",
     "reduce_sum": "sum",
@@ -122,9 +125,8 @@ class JaxprTranslation:
         if self._routes_only and all(node is None for node in inputs):
             return
         # Inside a jitted function both are kept from the call on only: what is known of the call holds there.
-        around = _SCOPE.findall(scopes(equation))
-        layer = around[-1] if around else layer
-        where = _place(equation) or where
+        layer = layer_of(equation) or layer
+        where = place_of(equation) or where
         for node in self._unplaced.intersection(inputs):
             self._unplaced.discard(node)
             self.build.place(node, layer, where)
@@ -152,7 +154,7 @@ class JaxprTranslation:
         where: Where | None,
     ) -> list[int]:
         outputs = []
-        name = _operation(equation)
+        name = operation_of(equation)
         for out, reasons in zip(equation.outvars, blocking_reasons(jaxpr, equation), strict=True):
             entries = [(i, reason) for i, reason in zip(inputs, reasons, strict=True) if i is not None]
             differentiable = is_differentiable(out)
@@ -239,13 +241,20 @@ class JaxprTranslation:
         ]
 
 
-def _operation(equation: core.JaxprEqn) -> str:
+def layer_of(equation: core.JaxprEqn) -> str | None:
+    """Return the address of the innermost layer that an equation was made in."""
+    around = _SCOPE.findall(scopes(equation))
+    return around[-1] if around else None
+
+
+def operation_of(equation: core.JaxprEqn) -> str:
+    """Return what users call an equation's operation."""
     name = equation.primitive.name
     if name in CUSTOM_DERIVATIVE:
         return function_name(equation)
     return _NAMES.get(name, name)
 
 
-def _place(equation: core.JaxprEqn) -> Where | None:
-    """The user's line of an equation; inside a jitted function JAX keeps only the frames inside it."""
+def place_of(equation: core.JaxprEqn) -> Where | None:
+    """Return the user's line of an equation; inside a jitted function JAX keeps only the frames inside it."""
     return users_line(frames(equation))

@@ -31,9 +31,9 @@ _LEAVES_JAX = (
 
 def read(computation: Computation) -> Trace:
     """Trace the computation and translate its jaxpr."""
-    inputs = _LossInputs(computation)
+    inputs = LossInputs(computation)
     with Watch(computation, around=lambda address: jax.named_scope(scope_name(address))) as watch:
-        watch.fill = _initial_value
+        watch.fill = initial_value
         try:
             closed = jax.make_jaxpr(lambda values: inputs.loss(watch, values))(inputs.values)
         except _LEAVES_JAX as error:
@@ -59,7 +59,7 @@ def read(computation: Computation) -> Trace:
 
 def measure(computation: Computation) -> Measured:
     """Compute the loss and its gradients in one compiled step."""
-    inputs = _LossInputs(computation)
+    inputs = LossInputs(computation)
     weights = [place for place, (_, kind, _) in enumerate(inputs.leaves) if kind == "weight"]
 
     def loss(chosen: list[Any], values: list[Any]) -> Any:
@@ -69,7 +69,7 @@ def measure(computation: Computation) -> Measured:
         return inputs.loss(watch, every)
 
     with Watch(computation) as watch:
-        watch.fill = _initial_value
+        watch.fill = initial_value
         chosen = [inputs.values[place] for place in weights]
         try:
             value, gradients = jax.jit(jax.value_and_grad(loss))(chosen, inputs.values)
@@ -124,13 +124,13 @@ def _is_of_keras(kind: type, name: str) -> bool:
     return any(name in function.__code__.co_names for function in functions)
 
 
-def _initial_value(variable: Any) -> Any:
+def initial_value(variable: Any) -> Any:
     """The value of a variable that was made during tracing, when its initializer may not be traced."""
     with jax.ensure_compile_time_eval():
         return jnp.asarray(variable.value)
 
 
-class _LossInputs:
+class LossInputs:
     """What the loss is a function of: the weights, then the parts of its arguments."""
 
     def __init__(self, computation: Computation) -> None:

@@ -67,7 +67,7 @@ def _differentiate(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Reasons:
     backward pass is traced, and asked what its result is computed from.
     """
     name = equation.primitive.name
-    function, atoms = _as_function(jaxpr, equation)
+    function, atoms = as_function(jaxpr, equation)
     by_backward = name in CUSTOM_DERIVATIVE
     refused: Reason = "left_framework" if "callback" in name else "unregistered"
     silent: Reason = "zero_gradient" if by_backward else "not_differentiable"
@@ -86,8 +86,8 @@ def _differentiate(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> Reasons:
     return tuple(tuple(column[out] for column in columns) for out in range(len(equation.outvars)))
 
 
-def _as_function(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> tuple[Callable[..., Any], list[Any]]:
-    """The equation as a function of its inputs, each once, and those inputs."""
+def as_function(jaxpr: core.Jaxpr, equation: core.JaxprEqn) -> tuple[Callable[..., Any], list[Any]]:
+    """Return the equation as a function of its inputs, each once, and those inputs."""
     atoms = list(dict.fromkeys(atom for atom in equation.invars if not isinstance(atom, core.Literal)))
     return core.jaxpr_as_fun(internals.alone(jaxpr, equation, atoms)), atoms
 

@@ -5,7 +5,7 @@ Tried on TensorFlow 2.21; `tests/each_backend/backends/test_private_names.py` fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -16,6 +16,8 @@ import tensorflow as tf
 from frostline.backends.private import module, private
 
 _context = module("tensorflow.python.eager.context")
+_callbacks = module("tensorflow.python.framework.op_callbacks")
+_execute = module("tensorflow.python.eager.execute")
 _lift = module("tensorflow.python.eager.lift_to_graph")
 _ops = module("tensorflow.python.framework.ops")
 _random = module("tensorflow.python.ops.stateful_random_ops")
@@ -73,6 +75,33 @@ def evaluated(tensor: Any) -> Any:
 
     with tf.init_scope():
         return tf.function(lifted, autograph=False).get_concrete_function()()
+
+
+OnOperation = Callable[[str, tuple[Any, ...], tuple[Any, ...], Sequence[Any]], None]
+"""Called with the type of an operation, its inputs, its attributes and its outputs."""
+
+
+@contextmanager
+def every_operation(called: OnOperation) -> Iterator[None]:
+    """Call a function after each operation that is run eagerly inside the block."""
+
+    def callback(kind: Any, inputs: Any, attributes: Any, outputs: Any, *_: Any, **__: Any) -> None:
+        called(kind.decode() if isinstance(kind, bytes) else kind, tuple(inputs), attributes, outputs)
+
+    private(_callbacks, "add_op_callback")(callback)
+    try:
+        yield
+    finally:
+        private(_callbacks, "remove_op_callback")(callback)
+
+
+def run_again(kind: str, inputs: Sequence[Any], attributes: tuple[Any, ...], outputs: int) -> list[Any]:
+    """Run an operation that `every_operation` saw once more, on the record of the tapes that are open."""
+    made = private(_execute, "execute")(
+        kind.encode(), outputs, list(inputs), attributes, private(_context, "context")()
+    )
+    private(_execute, "record_gradient")(kind, list(inputs), attributes, made)
+    return list(made)
 
 
 FUNCTION: type = type(tf.function(lambda: None))

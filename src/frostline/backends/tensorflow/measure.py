@@ -33,7 +33,7 @@ def measure(computation: Computation) -> Measured:
     """
     with internals.random_numbers_kept(), functions_inlined():
         try:
-            with _variables_kept():
+            with variables_kept():
                 return _measured(*_step(computation))
         except _RefusedError as error:
             refused = text_of(error)
@@ -43,7 +43,7 @@ def measure(computation: Computation) -> Measured:
             return Measured(float("nan"), {}, error=text_of(error).strip() or said(error))
         compiled = tf.function(lambda: _step(computation), autograph=False, jit_compile=True)
         try:
-            with _variables_kept():
+            with variables_kept():
                 return _measured(*compiled.get_concrete_function()())
         except UnsupportedVersionError:
             raise
@@ -89,7 +89,7 @@ def _measured(total: Any, gradients: Mapping[str, Any]) -> Measured:
 
 
 @contextmanager
-def _variables_kept() -> Iterator[None]:
+def variables_kept() -> Iterator[None]:
     """Give variables of TensorFlow back the values that they had; a `Watch` does so for those of Keras."""
     held: dict[int, tuple[Any, Any]] = {}
     kind = internals.VARIABLE

@@ -23,6 +23,7 @@ _NAMES = {
     "MatMul": "matmul",
     "Mul": "multiply",
     "Neg": "negative",
+    "Pow": "power",
     "PyFunc": "numpy_function",
     "PyFuncStateless": "numpy_function",
     "RealDiv": "divide",

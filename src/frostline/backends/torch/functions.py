@@ -138,6 +138,7 @@ _NAMES = {
     "mm": "matmul",
     "mul": "multiply",
     "ne": "not_equal",
+    "pow": "power",
     "sub": "subtract",
     "take_along_dim": "take_along_axis",
     "to": "cast",

@@ -27,7 +27,7 @@ from frostline.graph.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class Named:
     """A tensor that the computation names."""
 
     kind: Kind
@@ -41,7 +41,7 @@ def read(computation: Computation) -> Trace:
     Functions compiled by `torch.compile` run as plain Python meanwhile. Captured tensors that are written to
     get their values back at the end, and so do the random generators.
     """
-    arguments, named = _tensors_of(computation)
+    arguments, named = tensors_of(computation)
     originals = Originals()
     recorder = CallRecorder(lambda: watch.layer, lambda tensor: _name_of_unknown(tensor, watch), originals)
     watch = Watch(computation, around=recorder.in_layer)
@@ -50,7 +50,7 @@ def read(computation: Computation) -> Trace:
         # What was assigned to statistics hangs on the record that a backward pass would need.
         stack.callback(watch.state_mapping.clear)
         stack.callback(recorder.close)
-        stack.enter_context(_sandbox(named, originals))
+        stack.enter_context(sandboxed(named, originals))
         for one in named:
             recorder.builder.name(one.tensor, one.kind, one.name)
         with watch, recorder:
@@ -61,12 +61,12 @@ def read(computation: Computation) -> Trace:
 
 def measure(computation: Computation) -> Measured:
     """Compute the loss and its gradients once, and leave every variable and every tensor as it was."""
-    arguments, named = _tensors_of(computation)
+    arguments, named = tensors_of(computation)
     weights = {one.name: one.tensor for one in named if one.kind == "weight"}
     watch = Watch(computation)
     watch.fill = _first_value
     originals = Originals()
-    with _sandbox(named, originals):
+    with sandboxed(named, originals):
         try:
             with watch, Restoring(originals):
                 loss = require_loss(computation.loss(*arguments))
@@ -104,11 +104,9 @@ def _array(gradient: torch.Tensor) -> npt.NDArray[Any]:
 # What the computation gets -------------------------------------------------------------------------
 
 
-def _tensors_of(computation: Computation) -> tuple[list[Any], list[_Named]]:
+def tensors_of(computation: Computation) -> tuple[list[Any], list[Named]]:
     """Return the arguments of the computation, arrays as tensors, and all tensors that have a name."""
-    named = [
-        _Named(source.kind, source.name, _tensor_of(source.variable)) for source in computation.variables
-    ]
+    named = [Named(source.kind, source.name, _tensor_of(source.variable)) for source in computation.variables]
     arguments = []
     for argument in computation.arguments:
         value = keras.tree.map_structure(_as_tensor, argument.value)
@@ -116,7 +114,7 @@ def _tensors_of(computation: Computation) -> tuple[list[Any], list[_Named]]:
         for path, part in keras.tree.flatten_with_path(value):
             if isinstance(part, torch.Tensor) and (argument.kind != "weight" or is_differentiable(part)):
                 name = "/".join(str(step) for step in (argument.name, *path) if step != "")
-                named.append(_Named(argument.kind, name, part))
+                named.append(Named(argument.kind, name, part))
     return arguments, named
 
 
@@ -150,7 +148,7 @@ def _name_of_unknown(tensor: torch.Tensor, watch: Watch) -> str:
 
 
 @contextmanager
-def _sandbox(named: list[_Named], originals: Originals) -> Iterator[None]:
+def sandboxed(named: list[Named], originals: Originals) -> Iterator[None]:
     """Let gradients be recorded for all weights, and put everything back at the end."""
     with ExitStack() as stack:
         stack.callback(originals.restore)

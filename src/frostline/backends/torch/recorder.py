@@ -99,7 +99,7 @@ class CallRecorder:
             return func(*args, **kwargs)
         if types and any(issubclass(kind, keras.Variable) for kind in types):
             with self._calls:
-                args, kwargs = _variables_read(args), _variables_read(kwargs)
+                args, kwargs = variables_read(args), variables_read(kwargs)
         self._connect_results()
         # What `_Beneath` hands on runs below autograd, which puts its record on the result afterwards: it can
         # be read at the next call only.
@@ -212,13 +212,13 @@ class CallRecorder:
         return self.builder.node("constant", self._caller().where, inputs)
 
 
-def _variables_read(nest: Any) -> Any:
+def variables_read(nest: Any) -> Any:
     """Return a nest of arguments with Keras variables replaced by their tensors."""
     if isinstance(nest, keras.Variable):
         return nest.value
     if isinstance(nest, dict):
-        return {key: _variables_read(part) for key, part in nest.items()}
-    return type(nest)(map(_variables_read, nest)) if type(nest) in (tuple, list) else nest
+        return {key: variables_read(part) for key, part in nest.items()}
+    return type(nest)(map(variables_read, nest)) if type(nest) in (tuple, list) else nest
 
 
 class _InLayer:
