@@ -94,6 +94,11 @@ def losses_left_unbuilt(model: Any) -> Iterator[None]:
         object.__setattr__(model, "_compile_loss", own)
 
 
+def has_compiled_loss(model: Any) -> bool:
+    """Whether a model was compiled with a loss; else only what layers add is left to learn by."""
+    return getattr(model, "_compile_loss", None) is not None
+
+
 @contextmanager
 def outputs_known(model: Any) -> Iterator[None]:
     """Spare Keras calling a whole model only to learn the shapes of what comes out.

@@ -11,6 +11,12 @@ import numpy as np
 from frostline._keras.methods import private
 
 
+def loss_scale(model: Any) -> float:
+    """Return what a training step multiplies the loss by before it takes gradients; 1 where it does not."""
+    optimizer = compiled_optimizer(model)
+    return 1.0 if optimizer is None else float(optimizer.scale_loss(1.0))
+
+
 def compiled_optimizer(model: Any) -> Any:
     """Return the optimizer of a compiled model; None for one that is not compiled, and for a layer."""
     return getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None

@@ -33,9 +33,9 @@ class Audit(Rendered):
             loss is computed from and that the model does not own, by address.
         findings: What the rules found, the gravest first.
         graph: The gradient graph of the loss.
-        loss: The loss on the batch; not a number where it was not computed.
-        gradient_norms: The Euclidean norm of the gradient on the batch of each weight that is to train and
-            has one.
+        loss: The loss on the batch, penalties included; not a number where it was not computed.
+        gradient_norms: The Euclidean norm of the gradient on the batch, penalties left out, of each weight
+            that is to train and has one.
         explanations: For each weight that is to train and does not, why.
         notes: What is to be known of the loss as a whole.
     """
@@ -180,7 +180,7 @@ def audit(
             statuses=statuses,
             findings=tuple(findings),
             graph=inspection.trace.graph,
-            loss=inspection.measured.loss if inspection.measured else float("nan"),
+            loss=measured.loss if (measured := inspection.total or inspection.measured) else float("nan"),
             gradient_norms=_norms(inspection),
             explanations={a: inspection.explain(a) for a in statuses if a in dead},
             notes=tuple(_notes(inspection)),

@@ -7,11 +7,10 @@ from itertools import groupby
 
 from frostline.diagnostics import remedies
 from frostline.diagnostics.explanation import Cut, Explanation, Status, Step, placed
-from frostline.diagnostics.not_finite import is_finite
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Edge, Leaf, Node
 from frostline.graph.not_finite import NotFinite
-from frostline.graph.reader import Measured, Trace, norm
+from frostline.graph.reader import Measured, Trace, is_finite, norm
 
 _STARTING = (
     "its gradient is zero at the start only: it gets one as soon as a factor beside it, which is zero in "

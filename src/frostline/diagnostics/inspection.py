@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from frostline._keras.optimizers import compiled_optimizer, optimizer_chain, optimizer_targets
+from frostline._keras.optimizers import (
+    compiled_optimizer,
+    loss_scale,
+    optimizer_chain,
+    optimizer_targets,
+)
 from frostline.backends import dispatch
 from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
@@ -32,6 +37,9 @@ from frostline.plan.plan import Plan
 from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 
+ONLY_PENALTY = "only its penalty moves it"
+"""Of a weight that no gradient of the loss of the data reaches."""
+
 _BEST: tuple[Status, ...] = ("not_finite", "trains", "zero", "cut", "unused")
 """What may be said of a weight that is to train, and of its parts what decides first."""
 
@@ -45,10 +53,11 @@ class Inspection:
         loss: The loss on the batch.
         planned: Which weights are to train.
         trace: What the reader of the backend saw.
-        measured: The gradients on the batch; None where only the structure was asked about, or where
+        measured: The gradients of the loss without penalties, on the batch; None where only the structure was asked about, or where
             nothing trains.
         starting: Names of what trains whose gradient is zero at the start only, beside a factor of zero.
         not_finite: Where the numbers of the loss or of a gradient stop being finite, where they do.
+        total: The same as `measured` with penalties; None where there are none.
     """
 
     model: Any = field(repr=False)
@@ -58,6 +67,7 @@ class Inspection:
     measured: Measured | None = field(default=None, repr=False)
     starting: frozenset[str] = frozenset()
     not_finite: NotFinite | None = None
+    total: Measured | None = field(default=None, repr=False)
 
     @property
     def inventory(self) -> Inventory:
@@ -231,11 +241,18 @@ class Inspection:
         """Explain a weight that was asked about."""
         weight = self.inventory.by_address[address]
         found = replace(self.diagnosis.explain(self._deciding_part(weight)), address=address)
+        if found.status in ("cut", "unused", "zero") and self._is_penalized(weight):
+            found = replace(found, note="; ".join(filter(None, (found.note, ONLY_PENALTY))))
         if not weight.part:
             return found
         status: Status = "partial" if found.status == "trains" else found.status
         note = "; ".join(filter(None, (f"what trains of it: {weight.combination.how}", found.note)))
         return replace(found, status=status, gradient_norm=self.gradient_norm(weight), note=note)
+
+    def _is_penalized(self, weight: Weight) -> bool:
+        gradients = self.total.gradients if self.total else {}
+        found = (gradients.get(name) for name, _ in weight.targets)
+        return any(one is not None and bool(one.any()) for one in found)
 
     def gradient_norm(self, weight: Weight) -> float | None:
         """Return the norm of the gradient of a weight, that of all its parts together, None without one."""
@@ -265,8 +282,8 @@ def inspect_model(
     asked: tuple[str, ...] | None = None,
     measured: bool = True,
     routes_only: bool = False,
-    penalties: bool = True,
-    ahead: bool = True,
+    closely: bool = True,
+    added: bool = False,
 ) -> Iterator[Inspection]:
     """Trace the loss of a model and measure its gradients; inside the block the plan's flags are set.
 
@@ -280,26 +297,51 @@ def inspect_model(
         asked: Addresses of the weights to ask about; else those that are to train.
         measured: Whether to compute the gradients, too.
         routes_only: Whether all that depends on none of these weights may be left out of the graph.
-        penalties: Whether the regularizers of weights are part of the loss.
-        ahead: Whether a gradient of zero may be one at the start only, which takes another measurement.
+        closely: Whether to measure more where that tells more: a gradient of zero that is one at the start
+            only, and what penalties move.
+        added: Whether what layers add by `add_loss` counts as the loss of the data.
     """
     require_model(model)
     with _random_state_kept(), under_plan(model, plan) as planned, planned.inventory.held_state_kept():
-        model_loss = ModelLoss(model, planned.inventory, x, y, sample_weight, loss, penalties)
+        model_loss = ModelLoss(
+            model, planned.inventory, x, y, sample_weight, loss, penalties=False, added=added
+        )
         wanted = planned.trained if asked is None else asked
-        computation = model_loss.computation(wanted, routes_only=routes_only)
-        trace = dispatch.trace(computation)
-        gradients = dispatch.measure(computation) if measured and wanted else None
-        starting = _starting(planned, computation, gradients) if ahead else frozenset()
-        not_finite = find_not_finite(computation, gradients)
-        yield Inspection(model, model_loss, planned, trace, gradients, starting, not_finite)
+        trace = dispatch.trace(model_loss.computation(wanted, routes_only=routes_only))
+        if not measured or not wanted:
+            yield Inspection(model, model_loss, planned, trace)
+            return
+        scaled, gradients = _measured(model_loss, wanted)
+        computation = scaled.computation(wanted)
+        starting = _starting(planned, computation, gradients) if closely else frozenset()
+        not_finite, total = find_not_finite(computation, gradients), None
+        if closely and model_loss.left_out:
+            penalized, total = _measured(replace(scaled, penalties=True), wanted)
+            not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
+            total = total.divided_by(penalized.scale)
+        unscaled = gradients.divided_by(scaled.scale)
+        yield Inspection(model, model_loss, planned, trace, unscaled, starting, not_finite, total)
 
 
-def _starting(
-    planned: PlannedTraining, computation: Computation, measured: Measured | None
-) -> frozenset[str]:
-    if measured is None:
-        return frozenset()
+def _measured(model_loss: ModelLoss, wanted: Iterable[str]) -> tuple[ModelLoss, Measured]:
+    """Measure a loss as a training step in half precision scales it, and return the loss so scaled, too.
+
+    What overflows is tried with less, as the optimizer does after a step that it leaves out for that.
+    """
+    scale = model_loss.scale if model_loss.scale != 1 else loss_scale(model_loss.model)
+    while True:
+        scaled = replace(model_loss, scale=scale)
+        measured = dispatch.measure(scaled.computation(wanted))
+        if scale <= 1 or measured.error or measured.is_finite:
+            return scaled, measured
+        scale = max(1.0, scale / _LESS)
+
+
+_LESS = 16.0
+"""The optimizer halves; that would take a step for each of fifteen powers of two."""
+
+
+def _starting(planned: PlannedTraining, computation: Computation, measured: Measured) -> frozenset[str]:
     by_address = planned.inventory.by_address
     trained = {name for address in planned.trained for name, _ in by_address[address].targets}
     return zero_at_the_start(computation, measured, trained)

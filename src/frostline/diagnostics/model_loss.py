@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from frostline._keras.calls import call_for_training, compute_loss, losses_left_unbuilt
+from frostline._keras.calls import call_for_training, compute_loss, has_compiled_loss, losses_left_unbuilt
+from frostline._keras.methods import patched
 from frostline.diagnostics.custom_step import has_custom_step, loss_of_step
 from frostline.errors import AuditError
 from frostline.graph.ir import Kind
@@ -30,7 +31,11 @@ class ModelLoss:
         sample_weight: Weights of its samples, or None.
         loss: A function of targets and predictions, or the name of one of Keras's, in place of the
             compiled one.
-        penalties: Whether the regularizers of weights are part of it.
+        penalties: Whether penalties are part of it: regularizers of weights and activities, and what layers
+            add by `add_loss`.
+        added: Whether what layers add is part of it all the same; it is where the model has no other loss.
+        scale: What it is multiplied by, as a training step does in half precision.
+        left_out: What of these there was, where they are no part of it; filled when it is computed.
         stopped: What a training step of the model's own raised behind a gradient that it took, in words:
             whatever it takes later was not seen.
     """
@@ -42,7 +47,10 @@ class ModelLoss:
     sample_weight: Any = field(default=None, repr=False)
     loss: Any = None
     penalties: bool = True
+    added: bool = False
+    scale: float = 1.0
     stopped: list[str] = field(default_factory=list, repr=False, compare=False)
+    left_out: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def computation(self, asked: Iterable[str], *, routes_only: bool = False) -> Computation:
         """Return the computation, with the weights at these addresses as what is asked about.
@@ -79,19 +87,40 @@ class ModelLoss:
     def _computed(self, *parts: Any) -> Any:
         without = nullcontext() if self.penalties else self._without_penalties()
         with losses_left_unbuilt(self.model), without:
-            return self._compute(*parts)
+            value = self._compute(*parts)
+        return value if self.scale == 1 else value * self.scale
 
     @contextmanager
     def _without_penalties(self) -> Iterator[None]:
         every = {id(v): v for w in self.inventory for v in (w.variable, *(part for _, part in w.targets))}
-        regularized = [(v, v.regularizer) for v in every.values() if getattr(v, "regularizer", None)]
+        holders = [(one, "regularizer") for one in every.values()]
+        holders += [(node.layer, "activity_regularizer") for node in self.inventory.layers]
+        kept = [(one, name, value) for one, name in holders if (value := getattr(one, name, None)) is not None]
+        self.left_out.update(name for _, name, _ in kept)
         try:
-            for variable, _ in regularized:
-                variable.regularizer = None
-            yield
+            for one, name, _ in kept:
+                setattr(one, name, None)
+            with self._without_added_losses():
+                yield
         finally:
-            for variable, regularizer in regularized:
-                variable.regularizer = regularizer
+            for one, name, value in kept:
+                setattr(one, name, value)
+
+    @contextmanager
+    def _without_added_losses(self) -> Iterator[None]:
+        """Leave out what layers add, unless a model has no other loss: then it is what the model learns by."""
+        if self.added or (self.loss is None and not has_compiled_loss(self.model)):
+            yield
+            return
+        usual = keras.Layer.losses
+
+        def none(layer: Any) -> list[Any]:
+            if usual.fget(layer):
+                self.left_out.add("add_loss")
+            return []
+
+        with patched(keras.Layer, losses=property(none)):
+            yield
 
     def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
         if self.loss is None and has_custom_step(self.model):

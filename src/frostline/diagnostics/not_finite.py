@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 
 from frostline._keras.variables import read_value
 from frostline.backends import dispatch
@@ -26,7 +25,7 @@ def find_not_finite(computation: Computation, measured: Measured | None) -> NotF
         computation: The computation.
         measured: Its loss and its gradients; None where they were not computed.
     """
-    if measured is None or measured.error or _is_finite(measured):
+    if measured is None or measured.error or measured.is_finite:
         return None
     try:
         found = dispatch.first_not_finite(computation)
@@ -39,15 +38,6 @@ def find_not_finite(computation: Computation, measured: Measured | None) -> NotF
         if source is not None:
             return replace(source, layer=found.layer if found else None, where=found.where if found else None)
     return found or NotFinite("", math.nan, unseen=_NOT_TO_BE_SEEN)
-
-
-def is_finite(gradient: Any) -> bool:
-    """Whether each number of a gradient is."""
-    return gradient is None or bool(np.isfinite(gradient).all())
-
-
-def _is_finite(measured: Measured) -> bool:
-    return math.isfinite(measured.loss) and all(map(is_finite, measured.gradients.values()))
 
 
 def _sources(computation: Computation) -> Iterator[tuple[str, Any, bool]]:

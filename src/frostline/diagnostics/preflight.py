@@ -14,7 +14,7 @@ import frostline
 from frostline.backends import dispatch
 from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons
-from frostline.diagnostics.inspection import Inspection, inspect_model
+from frostline.diagnostics.inspection import ONLY_PENALTY, Inspection, inspect_model
 from frostline.errors import NoGradientError, listed, text_of
 from frostline.render.foreign import warn
 from frostline.render.tables import stacked, to_text
@@ -78,7 +78,7 @@ def _with_penalty(inspection: Inspection, address: str) -> Explanation:
     variables = [variable for _, variable in inspection.inventory.by_address[address].targets]
     if all(getattr(variable, "regularizer", None) is None for variable in variables):
         return explanation
-    return replace(explanation, note="; ".join(filter(None, (explanation.note, "only its penalty moves it"))))
+    return replace(explanation, note="; ".join(filter(None, (explanation.note, ONLY_PENALTY))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _looked_at(model: Any, resolutions: Sequence[Resolution], batch: tuple[Any, 
         asked=asked,
         measured=False,
         routes_only=True,
-        penalties=False,
+        added=True,
     ) as inspection:
         trace, stopped = inspection.trace, inspection.loss.stopped
         if trace.unknown_layers:

@@ -100,8 +100,8 @@ _LOGARITHM = (
 )
 _DIVISION = "keep the divisor away from zero, as in x / (y + 1e-7); with where(), choose before dividing"
 _LARGE = (
-    "keep what goes into {operation} small: subtract the largest first, as softmax and logsumexp do, scale it, "
-    "or clip it"
+    "keep what goes into {operation} small: subtract the largest first, as softmax and logsumexp do, scale "
+    "it, or clip it"
 )
 _RANGE = "the numbers do not fit the dtype: compute this part in float32 or bfloat16, or scale it down before"
 _NOT_FINITE: dict[str, str] = {

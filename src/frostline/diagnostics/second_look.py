@@ -66,8 +66,8 @@ def second_look(
             sample_weight=batch[2],
             asked=tuple(asked),
             measured=measured,
-            penalties=False,
-            ahead=False,  # training has ended: what moved nothing moved nothing
+            added=True,
+            closely=False,  # training has ended: what moved nothing moved nothing
         ) as inspection:
             if inspection.trace.unknown_layers:
                 return SecondLook(failure="the model makes layers in its call")

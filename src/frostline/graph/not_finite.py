@@ -90,7 +90,7 @@ class BadResults(Generic[Call]):
         self._made_by.setdefault(key, (call, tuple(bad_operands)))
 
     def cause_of(self, key: Any) -> tuple[Any, Call] | None:
-        """Go back from a result to the first one that was made of finite numbers; None where there is none."""
+        """Go back from a result to one that was made of finite numbers; None where it is finite."""
         found = None
         while key in self._made_by:
             call, before = self._made_by[key]

@@ -6,8 +6,9 @@ Each backend has one; `frostline.backends.dispatch` picks it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -132,6 +133,18 @@ class Measured:
     gradients: Mapping[str, npt.NDArray[Any] | None] = field(repr=False)
     error: str = ""
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether the loss is, and each number of each gradient."""
+        return math.isfinite(self.loss) and all(map(is_finite, self.gradients.values()))
+
+    def divided_by(self, scale: float) -> Measured:
+        """Return the same of a loss that is so many times smaller; in float32 at least, which holds them."""
+        if scale == 1:
+            return self
+        smaller = {n: None if g is None else wide(g) / scale for n, g in self.gradients.items()}
+        return replace(self, loss=self.loss / scale, gradients=smaller)
+
 
 class Reader(Protocol):
     """A module `reader` of a backend."""
@@ -177,6 +190,16 @@ def trace_of_host_read(
         operation, [(w, "left_framework") for w in weights], layer=layer, where=where, differentiable=False
     )
     return Trace(build.graph(build.node("loss", [(left, "left_framework")])), error=error)
+
+
+def is_finite(gradient: npt.NDArray[Any] | None) -> bool:
+    """Whether each number of a gradient is."""
+    return gradient is None or bool(np.isfinite(gradient).all())
+
+
+def wide(gradient: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a gradient in float32 at least."""
+    return gradient if gradient.dtype.itemsize > 2 else gradient.astype("float32")
 
 
 def norm(gradient: npt.NDArray[Any] | None) -> float | None:
