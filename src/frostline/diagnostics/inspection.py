@@ -53,8 +53,8 @@ class Inspection:
         loss: The loss on the batch.
         planned: Which weights are to train.
         trace: What the reader of the backend saw.
-        measured: The gradients of the loss without penalties, on the batch; None where only the structure was asked about, or where
-            nothing trains.
+        measured: The gradients of the loss without penalties, on the batch; None where only the structure
+            was asked about, or where nothing trains.
         starting: Names of what trains whose gradient is zero at the start only, beside a factor of zero.
         not_finite: Where the numbers of the loss or of a gradient stop being finite, where they do.
         total: The same as `measured` with penalties; None where there are none.

@@ -95,7 +95,9 @@ class ModelLoss:
         every = {id(v): v for w in self.inventory for v in (w.variable, *(part for _, part in w.targets))}
         holders = [(one, "regularizer") for one in every.values()]
         holders += [(node.layer, "activity_regularizer") for node in self.inventory.layers]
-        kept = [(one, name, value) for one, name in holders if (value := getattr(one, name, None)) is not None]
+        kept = [
+            (one, name, value) for one, name in holders if (value := getattr(one, name, None)) is not None
+        ]
         self.left_out.update(name for _, name, _ in kept)
         try:
             for one, name, _ in kept:
@@ -108,7 +110,7 @@ class ModelLoss:
 
     @contextmanager
     def _without_added_losses(self) -> Iterator[None]:
-        """Leave out what layers add, unless a model has no other loss: then it is what the model learns by."""
+        """Leave out what layers add, unless a model has no other loss: then it is what it learns by."""
         if self.added or (self.loss is None and not has_compiled_loss(self.model)):
             yield
             return

@@ -31,12 +31,35 @@ def test_another_loss_takes_the_place_of_the_compiled_one() -> None:
     assert audited(two_dense(), loss="mse").loss == pytest.approx(audited(model).loss)
 
 
-def test_a_penalty_is_part_of_the_loss_whichever_it_is() -> None:
+def test_a_penalty_is_part_of_the_loss_and_of_no_status() -> None:
     model = compiled(two_dense("l2"))
-    for loss in (None, rounded):
-        assert audited(model, loss=loss).statuses["a/kernel"] == "trains"
-    assert audited(model, loss=rounded).statuses["a/bias"] == "cut"
+    answer = audited(model, loss=rounded)
+    assert {answer.statuses["a/kernel"], answer.statuses["a/bias"]} == {"cut"}
+    assert answer.explanations["a/kernel"].note == "only its penalty moves it"
+    assert answer.explanations["a/bias"].note == ""
+    assert audited(model).ok
     assert audited(model).loss == pytest.approx(audited(two_dense("l2"), loss="mse").loss)
+    without = audited(compiled(two_dense()))
+    assert audited(model).loss > without.loss
+    assert audited(model).gradient_norms.keys() == without.gradient_norms.keys()
+
+
+class Sparse(layers.Layer):
+    """Has a gradient stopped behind a layer whose output is penalized."""
+
+    def call(self, inputs: Any) -> Any:
+        return ops.stop_gradient(inputs)
+
+
+def test_a_penalty_on_what_a_layer_gives_moves_it_and_is_not_the_loss() -> None:
+    hidden = layers.Dense(3, activity_regularizer="l2", name="hidden")
+    model = compiled(
+        keras.Sequential([keras.Input((INPUTS,)), hidden, Sparse(name="s"), layers.Dense(OUTPUTS, name="b")])
+    )
+    answer = audited(model)
+    assert answer.of("cut") == ("hidden/kernel", "hidden/bias")
+    assert answer.explanations["hidden/kernel"].note == "only its penalty moves it"
+    assert hidden.activity_regularizer is not None
 
 
 def test_sample_weights_are_those_of_fit() -> None:
@@ -113,8 +136,18 @@ class OwnLoss(CustomStep):
         return ops.mean((y - ops.floor(y_pred)) ** 2)
 
 
-def test_added_losses_count() -> None:
-    assert set(audited(built(Penalizing())).statuses.values()) == {"trains"}
+def test_added_losses_are_penalties_beside_a_loss() -> None:
+    answer = audited(built(Penalizing()))
+    assert answer.of("unused") == ("side/kernel", "side/bias")
+    assert answer.explanations["side/kernel"].note == "only its penalty moves it"
+    assert answer.statuses["main/kernel"] == "trains"
+
+
+def test_what_a_layer_adds_is_the_loss_where_there_is_no_other() -> None:
+    model = Penalizing()
+    model.build((None, INPUTS))
+    model.compile("sgd")  # of a model that had a loss before, Keras would keep that
+    assert audited(model).statuses["side/kernel"] == "trains"
 
 
 def test_the_models_own_compute_loss_is_asked() -> None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from frostline.backends.jax.internals import parameter, scan_counts
+from frostline.backends.jax.internals import parameter, scan_counts, shape_of
 from frostline.backends.jax.jaxpr import is_inexact, layer_of, operation_of, place_of, scope_name
 from frostline.backends.jax.reader import LossInputs, initial_value
 from frostline.backends.jax.tangents import CUSTOM_DERIVATIVE, as_function, inlined_jaxpr
@@ -35,6 +35,10 @@ def first(computation: Computation) -> NotFinite | None:
     steps = _Steps()
     (loss,) = steps.run(closed, values, None, None)
     return steps.backwards(loss) if loss.is_finite else steps.cause_of(loss)
+
+
+_Place = tuple[str | None, Where | None]
+"""The layer of an operation and the user's line."""
 
 
 class _Value:
@@ -111,10 +115,10 @@ class _Steps:
             if inner is not None:
                 made = self.run(inner, taken, *place)
             elif equation.primitive.name in _ENTERED:
-                made = _ENTERED[equation.primitive.name](self, equation, taken, *place)
+                made = _ENTERED[equation.primitive.name](self, equation, taken, place)
             else:
                 function, atoms = as_function(jaxpr, equation)
-                made = self._step(operation_of(equation), *place, function, [values[a] for a in atoms])
+                made = self._step(operation_of(equation), place, function, [values[a] for a in atoms])
             values.update(zip(equation.outvars, made, strict=True))
         return [of(atom) for atom in jaxpr.outvars]
 
@@ -141,14 +145,13 @@ class _Steps:
     def _step(
         self,
         operation: str,
-        layer: str | None,
-        where: Where | None,
+        place: _Place,
         function: Callable[..., Sequence[Any]],
         taken: Sequence[_Value],
     ) -> list[_Value]:
         of_weight = any(one.of_weight for one in taken)
         made = [_Value(array, of_weight) for array in function(*(one.array for one in taken))]
-        step = _Step(operation, layer, where, function, tuple(taken), tuple(made))
+        step = _Step(operation, *place, function, tuple(taken), tuple(made))
         self._steps.append(step)
         for one in made:
             if not one.is_finite:
@@ -157,20 +160,20 @@ class _Steps:
 
     # Control flow ---------------------------------------------------------------------------------
 
-    def cond(self, equation: core.JaxprEqn, taken: list[_Value], *place: Any) -> list[_Value]:
+    def cond(self, equation: core.JaxprEqn, taken: list[_Value], place: _Place) -> list[_Value]:
         """Run the branch that is chosen."""
         index, *rest = taken
         branches = parameter(equation, "branches")
         return self.run(branches[min(max(int(index.array), 0), len(branches) - 1)], rest, *place)
 
-    def scan(self, equation: core.JaxprEqn, taken: list[_Value], *place: Any) -> list[_Value]:
+    def scan(self, equation: core.JaxprEqn, taken: list[_Value], place: _Place) -> list[_Value]:
         """Run each turn by itself."""
         consts, carries = scan_counts(equation)
         fixed, carried, over = taken[:consts], taken[consts : consts + carries], taken[consts + carries :]
         turns = range(parameter(equation, "length"))
         collected: list[list[_Value]] = []
         for turn in reversed(turns) if parameter(equation, "reverse") else turns:
-            rows = [self._step("slice", *place, _row(turn), [one])[0] for one in over]
+            rows = [self._step("slice", place, _row(turn), [one])[0] for one in over]
             made = self.run(parameter(equation, "jaxpr"), [*fixed, *carried, *rows], *place)
             carried = made[:carries]
             collected.append(made[carries:])
@@ -178,11 +181,11 @@ class _Steps:
             collected.reverse()
         outputs = equation.outvars[carries:]
         if not collected:
-            return [*carried, *(_Value(jnp.zeros(out.aval.shape, out.aval.dtype)) for out in outputs)]
+            return [*carried, *(_Value(jnp.zeros(shape_of(out).shape, shape_of(out).dtype)) for out in outputs)]
         together = zip(*collected, strict=True)
-        return [*carried, *(self._step("stack", *place, _stacked, rows)[0] for rows in together)]
+        return [*carried, *(self._step("stack", place, _stacked, rows)[0] for rows in together)]
 
-    def while_loop(self, equation: core.JaxprEqn, taken: list[_Value], *place: Any) -> list[_Value]:
+    def while_loop(self, equation: core.JaxprEqn, taken: list[_Value], place: _Place) -> list[_Value]:
         """Run turn by turn for as long as the test says."""
         of_test, of_body = parameter(equation, "cond_nconsts"), parameter(equation, "body_nconsts")
         test, body = parameter(equation, "cond_jaxpr"), parameter(equation, "body_jaxpr")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import numbers
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
@@ -19,8 +20,16 @@ from frostline.graph.watch import is_layer_call
 
 _ENTRY = run_user_code.__code__
 _APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
-_BENEATH = tuple(f"{Path(file).resolve().parent}/" for file in (__file__, _ENTRY.co_filename, torch.__file__))
-_OPERATIONS = tuple(f"{Path(keras.__file__).resolve().parent}/src/{part}/" for part in ("ops", "backend"))
+
+
+def _folders(file: str, *parts: str) -> Iterator[str]:
+    """Yield the folder of a file, and one in it, as code objects may spell it: through links, and without."""
+    for path in (Path(file), Path(file).resolve()):
+        yield f"{path.parent.joinpath(*parts)}/"
+
+
+_BENEATH = tuple(one for file in (__file__, _ENTRY.co_filename, torch.__file__) for one in _folders(file))
+_OPERATIONS = tuple(one for part in ("ops", "backend") for one in _folders(keras.__file__, "src", part))
 
 _LIBRARY, _BELOW, _USER, _LAYER, _END = range(5)
 _kinds: dict[CodeType, int] = {_ENTRY: _END}

@@ -8,15 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from frostline._keras.optimizers import compiled_optimizer
+from frostline._keras.variables import to_numpy
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments
-
-_FEWEST = 5
-"""Kernels, from which on the depth can be to blame."""
-
-_FACTOR = 1e4
+from frostline.diagnostics.thresholds import FEWEST_KERNELS, LEAST_UPDATE, VANISHING
+from frostline.diagnostics.update_size import first_step_size, root_mean_square
 
 
 class GradientScale(AuditRule):
@@ -26,7 +25,9 @@ class GradientScale(AuditRule):
         Compares the gradients of the kernels on this batch, root mean square of each, from the first layers
         to the last ones. A factor of 10,000 between them is found. Growth towards the first layers is not
         reported of models with BatchNormalization: there it belongs to the start of every deep one (Yang
-        and others, 2019, arXiv:1902.08129), and the scale of a kernel in front of it does not matter.
+        and others, 2019, arXiv:1902.08129), and the scale of a kernel in front of it does not matter. It
+        also compares them with the kernels themselves: if the first step of the optimizer moves none of
+        them by a millionth of its size, all of them vanish together.
 
     Why it matters:
         With plain SGD the first layers then stand still or are thrown far off; with Adam, epsilon swallows
@@ -45,11 +46,19 @@ class GradientScale(AuditRule):
     def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for the model."""
         sizes = _sizes(inspection)
-        if len(sizes) < _FEWEST:
+        if sizes and (largest := _largest_update(inspection, [address for address, _ in sizes])) is not None:
+            yield self.finding(
+                sizes[0][0],
+                f"the first step moves no kernel by more than {largest:.0e} of its size: the gradients of "
+                f"all {len(sizes)} vanish",
+                _REMEDY,
+            )
+            return
+        if len(sizes) < FEWEST_KERNELS:
             return
         values = [size for _, size in sizes]
         first, last = float(np.median(values[:2])), float(np.median(values[-2:]))
-        if not first or not last or 1 / _FACTOR < first / last < _FACTOR:
+        if not first or not last or 1 / VANISHING < first / last < VANISHING:
             return
         word = "vanish" if first < last else "explode"
         if word == "explode" and any(
@@ -62,8 +71,7 @@ class GradientScale(AuditRule):
             sizes[0][0],
             f"gradients {word} towards the first layers, by a factor of "
             f"{max(first / last, last / first):.0e} (root mean square: {figures})",
-            "use an initializer that suits the activation (fl.recommended_initializer), normalization "
-            "layers, or residual connections",
+            _REMEDY,
         )
 
     def failing(self) -> dict[str, Any]:
@@ -73,6 +81,32 @@ class GradientScale(AuditRule):
     def passing(self) -> dict[str, Any]:
         """Twelve layers of rectified linear units, initialized for them."""
         return _deep("relu", "he_normal")
+
+
+_REMEDY = (
+    "use an initializer that suits the activation (fl.recommended_initializer), normalization layers, or "
+    "residual connections"
+)
+
+
+def _largest_update(inspection: Inspection, addresses: list[str]) -> float | None:
+    """Return the largest share of itself that the first step moves a kernel by, if it is too small for all.
+
+    None where a step moves one of them enough, where the optimizer is not known, and for a lone kernel: it
+    may be one that begins at zero.
+    """
+    optimizer = compiled_optimizer(inspection.model)
+    if optimizer is None or len(addresses) < 2 or inspection.measured is None:
+        return None
+    largest = 0.0
+    for address in addresses:
+        gradient = inspection.measured.gradients[address]
+        step = None if gradient is None else first_step_size(optimizer, gradient)
+        size = root_mean_square(to_numpy(inspection.inventory.by_address[address].variable))
+        if step is None or not size:
+            return None
+        largest = max(largest, step / size)
+    return largest if largest < LEAST_UPDATE else None
 
 
 def _sizes(inspection: Inspection) -> list[tuple[str, float]]:
@@ -90,7 +124,7 @@ def _sizes(inspection: Inspection) -> list[tuple[str, float]]:
             continue
         if "Embedding" in weight.types:
             continue
-        size = float(np.sqrt(np.mean(np.square(gradient, dtype="float64"))))
+        size = root_mean_square(gradient)
         attends = any("Attention" in name for name in weight.types)
         place = weight.layer.rpartition("/")[0] if attends else weight.address
         found[place] = max(found.get(place, ("", 0.0)), (weight.address, size), key=lambda one: one[1])

@@ -1,0 +1,94 @@
+"""FL109: units that begin alike and get equal gradients, so that they stay alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from frostline._keras.variables import to_numpy
+from frostline.diagnostics.audit_rule import AuditRule
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.inspection import Inspection
+
+_ALIKE = 1e-5
+"""How much gradients of equal units may differ, relative to the largest: by the order of their sums."""
+
+
+class EqualUnits(AuditRule):
+    """Units begin alike and stay alike.
+
+    What it does:
+        Finds units of a layer, the last axis of a kernel, that hold the same numbers and get the same
+        gradient on this batch, not zero.
+
+    Why it matters:
+        Gradient descent never tells them apart again: a layer of 256 such units can do what one can. It
+        comes from kernels that all begin at one constant.
+
+    Example:
+        keras.layers.Dense(64, kernel_initializer=keras.initializers.Constant(0.01))
+
+    Use instead:
+        keras.layers.Dense(64)
+    """
+
+    code, name, severity = "FL109", "equal-units", "warning"
+
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
+        """Yield one finding for each kernel."""
+        gradients = inspection.measured.gradients if inspection.measured else {}
+        for weight in inspection.weights:
+            gradient = gradients.get(weight.address)
+            if gradient is None or gradient.ndim < 2 or gradient.shape[-1] < 2 or "Embedding" in weight.types:
+                continue
+            alike = _alike(to_numpy(weight.variable), gradient)
+            if alike:
+                yield self.finding(
+                    weight.address,
+                    f"{alike} of {gradient.shape[-1]} units begin with the same numbers and get equal "
+                    "gradients, so that they stay alike",
+                    "let them begin differently, with a random kernel_initializer such as the default",
+                )
+
+    def failing(self) -> dict[str, Any]:
+        """All units begin at one constant, and so does what is made from them."""
+        return _two_layers(keras.initializers.Constant(0.1))
+
+    def passing(self) -> dict[str, Any]:
+        """They begin at random."""
+        return _two_layers("glorot_uniform")
+
+
+def _alike(values: npt.NDArray[Any], gradient: npt.NDArray[Any]) -> int:
+    """Count the units that another one equals in its numbers and in its gradient."""
+    units = values.reshape(-1, values.shape[-1]).T
+    slopes = gradient.reshape(-1, gradient.shape[-1]).T
+    largest = np.abs(slopes).max()
+    if not largest or not np.isfinite(largest):
+        return 0
+    _, group = np.unique(units, axis=0, return_inverse=True)
+    count = 0
+    for number in range(int(group.max()) + 1):
+        members = slopes[group.reshape(-1) == number]
+        same = len(members) > 1 and np.abs(members - members[0]).max() <= _ALIKE * largest
+        count += len(members) if same and members.any() else 0
+    return count
+
+
+def _two_layers(initializer: Any) -> dict[str, Any]:
+    keras.utils.set_random_seed(0)
+    settings = {"kernel_initializer": initializer, "activation": "relu"}
+    x = np.random.default_rng(0).random((8, 3)).astype("float32")
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(4, name="hidden", **settings),
+            keras.layers.Dense(1, name="head", kernel_initializer=initializer),
+        ]
+    )
+    model.compile("sgd", "mse")
+    return {"model": model, "x": x, "y": np.ones((8, 1), "float32")}

@@ -1,0 +1,85 @@
+"""FL110: a weight that the loss does not depend on but for rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from frostline.diagnostics.audit_rule import AuditRule
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.inspection import Inspection
+from frostline.diagnostics.thresholds import ROUNDING
+from frostline.diagnostics.update_size import root_mean_square
+from frostline.errors import listed
+
+
+class NoEffect(AuditRule):
+    """Weight without effect on the loss.
+
+    What it does:
+        Finds biases and scales whose gradient on this batch is what rounding leaves of zero, beside those of
+        the other weights: a shift, or a scale of each unit, in front of a normalization, which takes it out
+        again.
+
+    Why it matters:
+        Little: it learns nothing, and costs memory. Under Adam it moves all the same, since Adam divides the
+        rounding by its own size.
+
+    Example:
+        [keras.layers.Dense(64), keras.layers.BatchNormalization()]
+
+    Use instead:
+        [keras.layers.Dense(64, use_bias=False), keras.layers.BatchNormalization()]
+    """
+
+    code, name, severity = "FL110", "no-effect", "note"
+
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
+        """Yield one finding for all of them."""
+        sizes = dict(_sizes(inspection))
+        if len(sizes) < 2:
+            return
+        usual = float(np.median(list(sizes.values())))
+        shapes = inspection.inventory.by_address
+        tiny = [a for a, size in sizes.items() if size < ROUNDING * usual and len(shapes[a].shape) == 1]
+        if tiny:
+            yield self.finding(
+                tiny[0],
+                f"the loss does not depend on {listed(tiny, most=4)} but for rounding",
+                "leave it out (use_bias=False in front of a normalization), or let it be: it does no harm",
+            )
+
+    def failing(self) -> dict[str, Any]:
+        """A bias in front of a BatchNormalization."""
+        return _normalized(True)
+
+    def passing(self) -> dict[str, Any]:
+        """None there."""
+        return _normalized(False)
+
+
+def _sizes(inspection: Inspection) -> Iterator[tuple[str, float]]:
+    """Yield the root mean square of the gradient of each weight that trains and has one that is not zero."""
+    for weight in inspection.weights:
+        gradient = inspection.measured.gradients.get(weight.address) if inspection.measured else None
+        if gradient is not None and gradient.any() and np.isfinite(gradient).all():
+            yield weight.address, root_mean_square(gradient)
+
+
+def _normalized(bias: bool) -> dict[str, Any]:
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(8, use_bias=bias, name="hidden"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.Dense(2, name="head"),
+        ]
+    )
+    model.compile("sgd", "mse")
+    x, y = rng.normal(size=(16, 4)).astype("float32"), rng.normal(size=(16, 2)).astype("float32")
+    return {"model": model, "x": x, "y": y}
