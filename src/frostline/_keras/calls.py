@@ -94,6 +94,12 @@ def losses_left_unbuilt(model: Any) -> Iterator[None]:
         object.__setattr__(model, "_compile_loss", own)
 
 
+def user_loss(model: Any) -> Any:
+    """Return what a model was compiled with as its loss: a name, a function, an object, or a nest of them."""
+    compiled = getattr(model, "_compile_loss", None)
+    return None if compiled is None else private(compiled, "_user_loss")
+
+
 def has_compiled_loss(model: Any) -> bool:
     """Whether a model was compiled with a loss; else only what layers add is left to learn by."""
     return getattr(model, "_compile_loss", None) is not None

@@ -93,6 +93,43 @@ def producers(model: Any) -> dict[int, list[int]]:
     return feeds
 
 
+def last_activations(model: Any) -> list[list[str]]:
+    """Return, for each output of a Functional or Sequential model, the activations at its end, last first.
+
+    Goes back over layers and operations without weights, to the first layer with some and its activation.
+    """
+    graph = getattr(model, "_functional", None) or model
+    try:
+        outputs = [one._keras_history.operation for one in getattr(graph, "_outputs", ())]
+    except AttributeError:
+        return []
+    operations = {id(node.operation): node.operation for nodes in _nodes(graph) for node in nodes}
+    feeds = producers(model)
+    return [_activations_back_from(one, feeds, operations) for one in outputs]
+
+
+def _nodes(graph: Any) -> Iterable[Any]:
+    return getattr(graph, "_nodes_by_depth", {}).values()
+
+
+def _activations_back_from(
+    operation: Any, feeds: dict[int, list[int]], operations: dict[int, Any]
+) -> list[str]:
+    found = []
+    while operation is not None:
+        activation = getattr(operation, "activation", None)
+        name = getattr(activation, "__name__", "") or type(operation).__name__.lower()
+        if name in ("softmax", "sigmoid", "tanh", "relu") or (activation is not None and name != "linear"):
+            found.append(name)
+        before = feeds.get(id(operation), [])
+        if getattr(operation, "weights", None) and found:
+            break
+        if len(before) != 1 or (getattr(operation, "weights", None) and not found):
+            break
+        operation = operations.get(before[0])
+    return found
+
+
 def renew_parameters(layers: Iterable[Any]) -> None:
     """Let the PyTorch modules that layers are see the variables that the layers own now."""
     for layer in layers:

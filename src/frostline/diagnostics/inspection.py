@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline._keras.optimizers import (
@@ -23,9 +24,10 @@ from frostline.backends import dispatch
 from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status
-from frostline.diagnostics.model_loss import ModelLoss
+from frostline.diagnostics.model_loss import ModelLoss, tensors
 from frostline.diagnostics.not_finite import find_not_finite
 from frostline.diagnostics.planned_training import PlannedTraining, under_plan
+from frostline.diagnostics.targets import Target, targets_of, with_labels_in_range
 from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.graph.ir import Leaf, Node
 from frostline.graph.not_finite import NotFinite
@@ -58,6 +60,7 @@ class Inspection:
         starting: Names of what trains whose gradient is zero at the start only, beside a factor of zero.
         not_finite: Where the numbers of the loss or of a gradient stop being finite, where they do.
         total: The same as `measured` with penalties; None where there are none.
+        targets: The targets of each output, as they were given.
     """
 
     model: Any = field(repr=False)
@@ -68,11 +71,20 @@ class Inspection:
     starting: frozenset[str] = frozenset()
     not_finite: NotFinite | None = None
     total: Measured | None = field(default=None, repr=False)
+    targets: list[Target] = field(default_factory=list, repr=False)
 
     @property
     def inventory(self) -> Inventory:
         """The weights and layers of the model."""
         return self.planned.inventory
+
+    @cached_property
+    def predicted(self) -> Any:
+        """What the model makes of the inputs, as in use."""
+        if not self.targets:
+            return None
+        with keras.StatelessScope():
+            return self.model(tensors(self.loss.x), training=False)
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
@@ -303,8 +315,10 @@ def inspect_model(
     """
     require_model(model)
     with _random_state_kept(), under_plan(model, plan) as planned, planned.inventory.held_state_kept():
+        targets = targets_of(model, y, loss)
+        seen_y = with_labels_in_range(y, targets)
         model_loss = ModelLoss(
-            model, planned.inventory, x, y, sample_weight, loss, penalties=False, added=added
+            model, planned.inventory, x, seen_y, sample_weight, loss, penalties=False, added=added
         )
         wanted = planned.trained if asked is None else asked
         trace = dispatch.trace(model_loss.computation(wanted, routes_only=routes_only))
@@ -320,7 +334,7 @@ def inspect_model(
             not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
             total = total.divided_by(penalized.scale)
         unscaled = gradients.divided_by(scaled.scale)
-        yield Inspection(model, model_loss, planned, trace, unscaled, starting, not_finite, total)
+        yield Inspection(model, model_loss, planned, trace, unscaled, starting, not_finite, total, targets)
 
 
 def _measured(model_loss: ModelLoss, wanted: Iterable[str]) -> tuple[ModelLoss, Measured]:

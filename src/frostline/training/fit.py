@@ -11,6 +11,7 @@ from typing import Any, Literal
 import keras
 
 from frostline.backends.machines import require_one_machine
+from frostline.diagnostics.targets import require_labels_in_range
 from frostline.errors import PlanError, ResumeError, UncompiledModelError, listed, near
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import require_holdable
@@ -88,6 +89,7 @@ def fit(
         OptimizerError: The optimizer cannot be used with a plan.
         LayerInCallError: The model makes layers while it is called.
         TrainingError: A callback changed trainable flags by hand.
+        DataError: Labels name no class of the output (with `preflight`; those of streams are not looked at).
         NoGradientError: A weight that should train can receive no gradient (with `preflight`), or none of
             them received one.
         NotFiniteError: The loss or a weight became NaN or infinite (with `stop_on_nan`).
@@ -127,6 +129,8 @@ def fit(
     if guard or resume is not None:
         require_holdable(job.resolutions[0].inventory)
     _refuse_best_of_other_parts(job)
+    if preflight:
+        require_labels_in_range(model, y)
     seen_before = GRADIENTS_SEEN.get(model) is True and functions_kept(model, job.resolutions[0])
     checking = preflight and not seen_before
     in_first_step = checking and resume is None and first_step.tells(job)

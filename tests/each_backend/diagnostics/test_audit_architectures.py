@@ -57,8 +57,10 @@ def parameters(names: Any) -> list[Any]:
 def require_no_alarm(model: keras.Model, batch: architectures.Batch) -> None:
     answer = fl.audit(model, *batch)
     assert {a: s for a, s in answer.statuses.items() if s != "trains"} == {}
-    # Nothing at all is said of a good model: a warning that is always there is one that nobody reads.
-    assert answer.findings == ()
+    # Nothing is said of a good model but of shifts in front of a normalization, of which many have some: a
+    # warning that is always there is one that nobody reads.
+    assert {finding.code for finding in answer.findings} <= {"FL110"}
+    assert {finding.severity for finding in answer.findings} <= {"note"}
     assert answer.ok
     assert set(answer.gradient_norms) == set(answer.statuses)
 

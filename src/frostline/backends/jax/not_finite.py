@@ -181,7 +181,10 @@ class _Steps:
             collected.reverse()
         outputs = equation.outvars[carries:]
         if not collected:
-            return [*carried, *(_Value(jnp.zeros(shape_of(out).shape, shape_of(out).dtype)) for out in outputs)]
+            return [
+                *carried,
+                *(_Value(jnp.zeros(shape_of(out).shape, shape_of(out).dtype)) for out in outputs),
+            ]
         together = zip(*collected, strict=True)
         return [*carried, *(self._step("stack", place, _stacked, rows)[0] for rows in together)]
 

@@ -1,0 +1,62 @@
+"""FL108: targets, output and loss that do not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from frostline.diagnostics.audit_rule import AuditRule
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.inspection import Inspection
+from frostline.diagnostics.targets import misfits
+
+
+class LossDoesNotFit(AuditRule):
+    """Targets, output and loss do not fit together.
+
+    What it does:
+        Compares the targets of this batch with what the model makes of it, and both with the loss: labels
+        that name no class of the output, an output that is taken for probabilities and is none, one that is
+        probabilities and taken for logits, a softmax of a softmax or over the samples, targets that the last
+        activation cannot reach, and targets whose shape the loss stretches to all pairs of samples.
+
+    Why it matters:
+        Nothing fails on most backends: JAX trains on labels that are not there, and every backend on the
+        others. The loss goes down, or does not, and says nothing of what is wrong.
+
+    Example:
+        model = keras.Sequential([keras.layers.Dense(3)])
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy())
+
+    Use instead:
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    """
+
+    code, name, severity = "FL108", "loss-does-not-fit", "warning"
+
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
+        """Yield one finding for each."""
+        for one in misfits(inspection.model, inspection.targets, inspection.predicted):
+            fact = f"output {one.output!r}: {one.fact}" if one.output else one.fact
+            yield self.finding("", fact, one.remedy, severity=one.severity)
+
+    def failing(self) -> dict[str, Any]:
+        """Logits are taken for probabilities."""
+        return _classifier(False)
+
+    def passing(self) -> dict[str, Any]:
+        """They are not."""
+        return _classifier(True)
+
+
+def _classifier(from_logits: bool) -> dict[str, Any]:
+    keras.utils.set_random_seed(0)
+    head = keras.layers.Dense(
+        3, kernel_initializer=keras.initializers.Constant([[-2.0, 1.0, 2.0]] * 4), name="head"
+    )
+    model = keras.Sequential([keras.Input((4,)), head])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits))
+    return {"model": model, "x": np.ones((6, 4), "float32"), "y": np.arange(6) % 3}
