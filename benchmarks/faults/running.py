@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ def load(fault: Fault, *, twin: bool) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"fault_{fault.name}_{'twin' if twin else 'itself'}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # Keras looks there for the class of a layer that it makes again
     spec.loader.exec_module(module)
     return module
 
@@ -97,7 +99,8 @@ def _fit(made: Made, y: Any) -> Trained:
         losses = [float(loss) for loss in fitted.history["loss"]]
     except Exception as error:  # whatever a framework raises is what its user sees
         raised = f"{type(error).__name__}: {str(error)[:300]}"
-    return Trained(before, weights(model), losses, raised, steps)
+    # Keras on JAX takes the values out of a model while it trains, and does not put them back after an error.
+    return Trained(before, before if raised else weights(model), losses, raised, steps)
 
 
 def weights(model: Any) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ FAULT = {
     "backends": ["jax", "tensorflow"],
     "statuses": {"low/*": "stale"},
     "says": "compile",
-    "symptom": {"moves": ["low/*"]},
+    "symptom": {"moves|raises": ["low/*"]},
     "source": "keras-team/keras#6405",
 }
 X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")

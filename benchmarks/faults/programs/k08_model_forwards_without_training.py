@@ -16,8 +16,8 @@ Y = X[:, :2]
 
 
 class Classifier(keras.Model):
-    def __init__(self):
-        super().__init__(name="classifier")
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         parts = [
             layers.Dense(6, use_bias=False, name="d"),
             layers.BatchNormalization(name="bn"),

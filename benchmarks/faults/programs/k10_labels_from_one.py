@@ -12,8 +12,8 @@ FAULT = {
     "source": "rstudio/keras3#465",
 }
 X = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
-Y = np.digitize(X[:, 0], [-0.5, 0.5]) + 1
-# mended: Y = np.digitize(X[:, 0], [-0.5, 0.5])
+Y = np.digitize(X[:, 0], [-1.0, -0.3]) + 1
+# mended: Y = np.digitize(X[:, 0], [-1.0, -0.3])
 
 
 def program():

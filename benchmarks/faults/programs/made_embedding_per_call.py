@@ -15,8 +15,8 @@ Y = X.mean(axis=1)
 
 
 class Encoder(keras.Model):
-    def __init__(self):
-        super().__init__(name="encoder")
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         self.positions = layers.Embedding(5, 3, name="positions")
         self.head = layers.Dense(3, name="head")
 

@@ -15,8 +15,8 @@ Y = X[:, :2]
 
 
 class Twice(keras.Model):
-    def __init__(self):
-        super().__init__(name="twice")
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         self.first = layers.Dense(4, "tanh", name="first")
         self.second = layers.Dense(4, "tanh", name="second")
         self.head = layers.Dense(2, name="head")
