@@ -105,6 +105,15 @@ def has_compiled_loss(model: Any) -> bool:
     return getattr(model, "_compile_loss", None) is not None
 
 
+def has_own_loss(model: Any) -> bool:
+    """Whether a model has a loss beside what layers add: a compiled one, or a method of its own."""
+    import keras
+
+    methods = ("compute_loss", "_compute_loss")
+    own = any(getattr(type(model), name) is not getattr(keras.Model, name) for name in methods)
+    return own or has_compiled_loss(model)
+
+
 @contextmanager
 def outputs_known(model: Any) -> Iterator[None]:
     """Spare Keras calling a whole model only to learn the shapes of what comes out.

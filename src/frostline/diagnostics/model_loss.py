@@ -10,7 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from frostline._keras.calls import call_for_training, compute_loss, has_compiled_loss, losses_left_unbuilt
+from frostline._keras.calls import (
+    call_for_training,
+    compute_loss,
+    has_compiled_loss,
+    has_own_loss,
+    losses_left_unbuilt,
+)
 from frostline._keras.methods import patched
 from frostline.diagnostics.custom_step import has_custom_step, loss_of_step
 from frostline.errors import AuditError
@@ -132,6 +138,8 @@ class ModelLoss:
             extra = getattr(self.model, "losses", ())
             value = self._given_loss(y, predicted, sample_weight)
             return sum((keras.ops.sum(one) for one in extra), start=value)
+        if not has_own_loss(self.model) and not self.model.losses:
+            raise self._no_loss("a model that compile() was given no loss for, and no loss")
         return compute_loss(self.model, x, y, predicted, sample_weight)
 
     def _given_loss(self, y: Any, predicted: Any, sample_weight: Any) -> Any:
@@ -156,11 +164,14 @@ class ModelLoss:
     def _require_loss(self) -> None:
         if self.loss is not None or getattr(self.model, "compiled", False):
             return
-        raise AuditError(
+        raise self._no_loss("a model that is not compiled, and no loss")
+
+    def _no_loss(self, received: str) -> AuditError:
+        return AuditError(
             f"the model {self.model.name!r} has no loss",
-            received="a model that is not compiled, and no loss",
+            received=received,
             expected="the loss that it is trained with",
-            remedy='compile the model, or say which: loss="mse", or loss=lambda y, predicted: ...',
+            remedy='compile the model with one, or say which: loss="mse", or loss=lambda y, predicted: ...',
         )
 
 

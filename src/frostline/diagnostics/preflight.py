@@ -15,7 +15,7 @@ from frostline.backends import dispatch
 from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons
 from frostline.diagnostics.inspection import ONLY_PENALTY, Inspection, inspect_model
-from frostline.errors import NoGradientError, listed, text_of
+from frostline.errors import AuditError, NoGradientError, listed, text_of
 from frostline.render.foreign import warn
 from frostline.render.tables import stacked, to_text
 from frostline.resolution.resolution import Resolution
@@ -56,6 +56,8 @@ def preflight(
         return "the model is computed on several devices, where it cannot be followed"
     try:
         seen = _looked_at(model, resolutions, batch)
+    except AuditError:
+        raise  # the model has no loss: training would move nothing, or end in words of the backend
     except Exception as error:
         return _failed(error)
     if seen.unchecked:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from frostline.diagnostics.explanation import Explanation, Step, shown
+from frostline.diagnostics.frozen_by import frozen_by
 from frostline.diagnostics.inspection import Inspection, inspect_model, require_model
 from frostline.diagnostics.remedies import status_remedy
 from frostline.errors import AuditError, listed, near
@@ -75,6 +76,9 @@ def _explained(inspection: Inspection, address: str) -> Explanation:
     explanation = inspection.explain(address)
     if status == explanation.status:
         return explanation
+    if status == "frozen":
+        note, remedy = frozen_by(inspection, address)
+        return replace(explanation, status=status, cuts=(), behind=(), remedy=remedy, note=note)
     write = inspection.written.get(address)
     assigns = f"{write.layer or inspection.model.name!r} assigns to it in call" if write else ""
     note = assigns if status == "leaks" else ""

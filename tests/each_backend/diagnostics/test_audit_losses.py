@@ -163,8 +163,22 @@ def test_a_model_without_a_loss_is_refused() -> None:
         "the model 'two_dense' has no loss.\n"
         "  received: a model that is not compiled, and no loss\n"
         "  expected: the loss that it is trained with\n"
-        '  fix:      compile the model, or say which: loss="mse", or loss=lambda y, predicted: ...'
+        '  fix:      compile the model with one, or say which: loss="mse", or loss=lambda y, predicted: ...'
     )
+
+
+@pytest.mark.every_backend
+def test_a_model_that_was_compiled_without_a_loss_is_refused() -> None:
+    model = two_dense()
+    model.compile("sgd")
+    x, y = data_for(model)
+    for ask in (lambda: fl.audit(model, x, y), lambda: fl.why(model, "a/kernel", x, y)):
+        with pytest.raises(AuditError) as caught:
+            ask()
+        assert caught.value.received == "a model that compile() was given no loss for, and no loss"
+    assert fl.audit(model, x, y, loss="mse").ok
+    with pytest.raises((AuditError, ValueError), match=r"no loss|No loss"):  # Keras itself says it on PyTorch
+        fl.fit(model, fl.Plan(default="train"), x, y, verbose=0)
 
 
 # Training steps of one's own ----------------------------------------------------------------------
