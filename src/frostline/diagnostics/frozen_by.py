@@ -29,11 +29,16 @@ def frozen_by(inspection: Inspection, address: str) -> tuple[str, str]:
     if not holders:
         return "its own flag is off", f"set trainable = True on the variable, or {_by_plan(address)}"
     holder = _name(inspection, holders[0])
+    whole = not holders[0].address
     return (
-        f"the flag of {holder} is off, and holds all in it, whatever the flags inside say",
-        f"{_by_plan(address)}; by hand: trainable = True on {holder}, which puts on every flag in it, and then "
-        "False on what is to stay fixed",
+        f"the flag of {holder} is off, and {_WHOLE if whole else 'was put off with all flags in it'}",
+        f"{_by_plan(address)}; by hand: trainable = True on {holder}, which puts on every flag in it, and "
+        "then False on what is to stay fixed",
     )
+
+
+_WHOLE = "holds all in it, whatever the flags inside say"
+"""Of a model that is asked for its trainable weights; below it, Keras goes by the flags of the variables."""
 
 
 def _around(inspection: Inspection, weight: Weight) -> list[LayerNode]:
