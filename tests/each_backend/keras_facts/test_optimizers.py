@@ -319,11 +319,31 @@ def test_frostline_refuses_several_optimizers() -> None:
         frostline_fit(model, ONLY_B)
     assert str(caught.value) == (
         "an optimizer of type MultiOptimizer cannot be used with a plan.\n"
+        "  received: one of Adam at 0.05, SGD at 0.1\n"
         "  expected: one keras.optimizers.Optimizer, or a LossScaleOptimizer around one\n"
-        "  fix:      give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)"
+        "  fix:      compile with one of these, and give the other weights a multiple of its rate in the plan: "
+        ".train('backbone/**', lr=0.1)"
     )
     assert changed(model, before) == set()
     assert [v.trainable for v in model.weights] == flags
+
+
+def test_frostline_says_the_same_as_several_optimizers() -> None:
+    """The remedy, followed: the rates of two optimizers of one kind, as multiples in a plan."""
+    theirs = compiled(two_dense(), optimizer=several_of_adam(rest=0.005, b=0.05))
+    keras_fit(theirs)
+    ours = compiled(two_dense(), optimizer=keras.optimizers.Adam(0.05))
+    frostline_fit(ours, fl.Plan().train("a/**", lr=0.1).train("b/**"))
+    for one, other in zip(theirs.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def several_of_adam(*, rest: float, b: float) -> Any:
+    """One Adam for the layer `b`, and one for the rest."""
+    mapped = keras.optimizers.OptimizerMap(
+        keras.optimizers.Adam(rest), {"(.*/)?b/.*": keras.optimizers.Adam(b)}
+    )
+    return keras.optimizers.MultiOptimizer(mapped)
 
 
 # --- found on the way -------------------------------------------------------------------------
