@@ -21,9 +21,10 @@ HEAD = """\
 
 <!-- Written by docs/make_keras_facts.py from tests/saved/keras_facts.json. Do not edit. -->
 
-Each line is a test that calls Keras alone (`test_keras_...` in `tests/each_backend`), and was measured: on each backend it says
-what that backend does, so one sentence may name three behaviours. "yes" means that Keras of that version does what the sentence
-says, on JAX, PyTorch and TensorFlow. Where one of them does something else, it is named, and what it did stands below.
+Each line is a test that calls Keras alone (`test_keras_...` in `tests/each_backend`), and was measured: on
+each backend it says what that backend does, so one sentence may name three behaviours. "yes" means that
+Keras of that version does what the sentence says, on JAX, PyTorch and TensorFlow. Where one of them does
+something else, it is named, and what it did stands below.
 
 `make keras-facts` runs them with the versions in `constraints.txt`; `make test-versions` with the others.
 

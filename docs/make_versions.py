@@ -14,12 +14,13 @@ BACKENDS = {"jax": "JAX", "torch": "PyTorch", "tensorflow": "TensorFlow"}
 HEAD = """\
 # Versions that were tried
 
-<!-- Written by docs/make_versions.py from tests/saved/versions.json, which `make test-versions` writes. Do not edit. -->
+<!-- Written by docs/make_versions.py from tests/saved/versions.json. Do not edit. -->
 
-`make test-versions` runs a program, `tests/versions/smoke.py`, that uses every name of `frostline` and every verb of its
-command line at least once, and among the rest what a version of Keras once broke in silence: runs that go on after an
-interruption to the same numbers, exclusions from weight decay in saved models, recurrent models under the audit, the check
-before training and `fl.why`. It fails where it leaves a public name out. Each cell says how many of its steps passed.
+`make test-versions` runs a program, `tests/versions/smoke.py`, that uses every name of `frostline` and
+every verb of its command line at least once, and among the rest what a version of Keras once broke in
+silence: runs that go on after an interruption to the same numbers, exclusions from weight decay in saved
+models, recurrent models under the audit, the check before training and `fl.why`. It fails where it leaves a
+public name out. Each cell says how many of its steps passed.
 
 All tests run on the versions in `constraints.txt` alone; the smoke is what stands behind the others.
 """
@@ -27,16 +28,17 @@ All tests run on the versions in `constraints.txt` alone; the smoke is what stan
 OF_KERAS = """
 ## Keras
 
-One version after the other beside the same backends. "-" was not run: the ends of the range and the nightly of the next
-version are tried on all three, the rest on JAX.
+One version after the other beside the same backends. "-" was not run: the ends of the range and the nightly
+of the next version are tried on all three, the rest on JAX.
 
 """
 
 OF_INSTALLS = """
 ## Installed as users do
 
-An environment of its own for each, with no constraints file: `pip install` of the wheel with the extra, behind what the column
-"before it" names; then README's programs as they stand there, with no backend chosen, then the smoke.
+An environment of its own for each, with no constraints file: `pip install` of the wheel with the extra,
+behind what the column "before it" names; then README's programs as they stand there, with no backend
+chosen, then the smoke.
 
 """
 
@@ -46,8 +48,8 @@ OF_FAILURES = """
 """
 
 TAIL = """
-Python 3.14 was resolved, not run. PyTorch's lower bound is the one version that was tried. What is asked for in
-`pyproject.toml` ends where these tables do.
+Python 3.14 was resolved, not run. PyTorch's and TensorFlow's lower bounds are the one version that was tried.
+What is asked for in `pyproject.toml` ends where these tables do.
 """
 
 

@@ -1,4 +1,4 @@
-"""Keeps what statements about Keras came to, by version and backend; `docs/make_keras_facts.py` makes the page of it.
+"""Keeps what statements about Keras came to, by version and backend, for `docs/make_keras_facts.py`.
 
     FROSTLINE_KEEP_FACTS=1 FROSTLINE_KERAS_FACTS=1 KERAS_BACKEND=jax pytest tests/each_backend -k test_keras_
 

@@ -1,6 +1,7 @@
 """Which versions are tried, and where the results stand.
 
-A lower bound is the oldest version that passes; an upper one stands where a next minor version broke things before.
+A lower bound is the oldest version that passes; an upper one stands where a next minor version broke things
+before.
 """
 
 from __future__ import annotations

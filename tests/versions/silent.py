@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ from public import BACKEND, HEAD, X, Y, fl, net, trained
 from used import step
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a process that ends in the middle of a run."""
 
 
@@ -22,7 +23,7 @@ class KillAt(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if epoch == self._epoch:
-            raise Killed
+            raise KilledError
 
 
 def same_after_an_interruption(data: Any, *, several: int = 1, **more: Any) -> Any:
@@ -37,7 +38,7 @@ def same_after_an_interruption(data: Any, *, several: int = 1, **more: Any) -> A
                 run = fl.fit(
                     model, plan, *data(), epochs=4, verbose=0, resume=name, callbacks=_callbacks(at), **more
                 )
-            except Killed:
+            except KilledError:
                 continue
         run.verification.require_ok()
         ends.append((model.get_weights(), run.history.history["loss"], run))
@@ -186,10 +187,8 @@ def randomness_without_a_seed_after_an_interruption() -> Any:
         return fl.fit(model, HEAD, X, Y, epochs=3, verbose=0, resume=resume, callbacks=callbacks)
 
     whole = fit("whole", [])
-    try:
+    with contextlib.suppress(KilledError):
         fit("cut", [KillAt(2)])
-    except Killed:
-        pass
     again = fit("cut", [])
     assert whole.history.history["loss"] == again.history.history["loss"]
     return [again, BACKEND]

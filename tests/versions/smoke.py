@@ -21,15 +21,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import public  # noqa: E402
-import recurrent  # noqa: E402
-import silent  # noqa: E402
-import verbs  # noqa: E402
-from used import STEPS  # noqa: E402
+import keras
+import numpy as np
+import public
+import recurrent
+import silent
+import verbs
+from used import STEPS
 
 MODULES = (public, silent, recurrent, verbs)  # importing them has made the steps
 

@@ -4,10 +4,11 @@
     python tests/versions/try_versions.py install "3.12 jax"
     python tests/versions/try_versions.py facts 3.13.2 torch
 
-A version of Keras lies in a folder of its own before everything else of this environment, which so shares its
-backends. An install is an environment of its own, made as a user makes one, from the wheel: README's programs,
-then the smoke. What was found goes to `tests/saved/versions.json`, of which `docs/make_versions.py` makes the page.
-Facts are the statements about Keras alone, of which `docs/make_keras_facts.py` makes one.
+A version of Keras lies in a folder of its own before everything else of this environment, which so shares
+its backends. An install is an environment of its own, made as a user makes one, from the wheel: README's
+programs, then the smoke. What was found goes to `tests/saved/versions.json`, of which
+`docs/make_versions.py` makes a page. Facts are the statements about Keras alone, of which
+`docs/make_keras_facts.py` makes one.
 """
 
 from __future__ import annotations
@@ -22,14 +23,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from cases import BACKENDS, INSTALLS, KERAS, NIGHTLY, OF_FACTS, ON_ALL_BACKENDS, ROOT, keep  # noqa: E402
+from cases import BACKENDS, INSTALLS, KERAS, NIGHTLY, OF_FACTS, ON_ALL_BACKENDS, ROOT, keep
 
 SMOKE = ROOT / "tests" / "versions" / "smoke.py"
 README_SMOKE = ROOT / "tests" / "helpers" / "wheel_smoke.py"
 HELD = Path(os.environ.get("FROSTLINE_VERSIONS", ROOT / ".versions"))
 """Where the versions are installed; they are kept for the next time."""
+
+QUICK = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "JAX_COMPILATION_CACHE_DIR": str(HELD / "compiled"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+"""On JAX most of the time goes into compiling, and versions of Keras ask for much the same programs."""
 
 
 def main(words: list[str]) -> int:
@@ -54,7 +62,7 @@ def _all() -> dict[str, list[list[str]]]:
 
 
 def _with_keras(version: str, backend: str) -> dict[str, str]:
-    """The environment in which another version of Keras comes before everything else, installed where it is not."""
+    """The environment in which another version of Keras comes first; it is installed where it is not."""
     folder = HELD / f"keras-{version}"
     if not folder.exists():
         what = [version, "--pre"] if version == NIGHTLY else [f"keras=={version}"]
@@ -141,7 +149,7 @@ def _smoked(program: str, environment: Mapping[str, str]) -> dict[str, Any] | No
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     kept = {name: one for name, one in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
-    return {**kept, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
+    return {**kept, **QUICK, **more}
 
 
 def _python(version: str) -> str | None:

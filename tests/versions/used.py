@@ -1,13 +1,13 @@
 """What the smoke has used of all that is public, and its steps.
 
-A function counts when a call of it returned, a class when a step returned an instance of it, alone or in a list.
+A function counts when a call of it returned, a class when a step returned an instance, alone or in a list.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -55,10 +55,10 @@ class Used:
         return own + [f"{name}.{one}" for name, inner in self._inner.items() for one in inner.left_out()]
 
 
-def _flat(made: Any) -> Iterable[Any]:
-    if isinstance(made, Mapping):
-        made = list(made.values())
-    return [inner for one in made for inner in _flat(one)] if isinstance(made, list | tuple) else [made]
+def _flat(made: Any) -> list[Any]:
+    """Return what was made, and what is in it."""
+    inside = made.values() if isinstance(made, Mapping) else made if isinstance(made, list | tuple) else ()
+    return [made, *(inner for one in inside for inner in _flat(one))]
 
 
 STEPS: dict[str, Callable[[], Any]] = {}

@@ -102,7 +102,7 @@ def exclude_from_decay(optimizer: Any, variables: Iterable[Any]) -> None:
 
 
 def _look_again_at_decay(optimizer: Any) -> None:
-    """Let a built optimizer ask anew what decays: Keras 3.16 asks once, as it is built, others at the first step."""
+    """Let a built optimizer ask anew what decays: Keras 3.16 asks only when it is built."""
     known = getattr(optimizer, "_weight_decay_by_var_key", None)
     if known is None:
         optimizer._exclude_from_weight_decay_cache = {}

@@ -321,7 +321,8 @@ def test_frostline_refuses_several_optimizers() -> None:
         "an optimizer of type MultiOptimizer cannot be used with a plan.\n"
         "  received: one of Adam at 0.05, SGD at 0.1\n"
         "  expected: one keras.optimizers.Optimizer, or a LossScaleOptimizer around one\n"
-        "  fix:      compile with one of these, and give the other weights a multiple of its rate in the plan: "
+        "  fix:      compile with one of these, and give the other weights a multiple of its rate in the "
+        "plan: "
         ".train('backbone/**', lr=0.1)"
     )
     assert changed(model, before) == set()
