@@ -43,7 +43,8 @@ all-jax all-torch all-tensorflow: all-%: $(VENV)/.hub
 # The smoke with each version of Keras in the range and the nightly of the next, and with the wheel installed as users do;
 # `.venv/bin/python tests/versions/try_versions.py keras 3.14.1` tries one. It wants Python 3.11 to 3.13, and says what is missing.
 test-versions: $(VENV)/.dev
-	$(BIN)/python tests/versions/try_versions.py; code=$$?; $(BIN)/python docs/make_versions.py; exit $$code
+	$(BIN)/python tests/versions/try_versions.py; code=$$?; \
+		$(BIN)/python docs/make_versions.py && $(BIN)/python docs/make_keras_facts.py && exit $$code
 
 # What Keras does, on each backend; if all of it is as stated, `make test` may leave it out with these versions.
 keras-facts: $(VENV)/.dev

@@ -165,10 +165,10 @@ def _python(version: str) -> str | None:
 
 
 def _wheel() -> Path:
-    """The wheel of these sources, built once."""
+    """Build the wheel of these sources as they are now."""
     folder = HELD / "dist"
-    if not list(folder.glob("*.whl")):
-        _call([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder), str(ROOT)])
+    shutil.rmtree(folder, ignore_errors=True)
+    _call([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder), str(ROOT)])
     return next(folder.glob("*.whl"))
 
 
