@@ -173,7 +173,9 @@ def _of(model: keras.Model, layer: str) -> tuple[str, ...]:
 
 @step
 def randomness_without_a_seed_after_an_interruption() -> Any:
-    """Keras's global generator is part of what a run goes on from."""
+    """Keras's global generator is part of what a run goes on from; on JAX it takes no part in a training."""
+    if BACKEND == "jax":
+        return None
 
     class Noise(layers.Layer):
         def call(self, x: Any) -> Any:
@@ -191,4 +193,4 @@ def randomness_without_a_seed_after_an_interruption() -> Any:
         fit("cut", [KillAt(2)])
     again = fit("cut", [])
     assert whole.history.history["loss"] == again.history.history["loss"]
-    return [again, BACKEND]
+    return again
