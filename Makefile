@@ -71,7 +71,7 @@ bench: $(VENV)/.dev
 		$(QUIET) KERAS_BACKEND=$$backend $(BIN)/python benchmarks/partial_rows.py || exit 1; done
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output
+	rm -rf $(VENV) .versions .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)

@@ -17,10 +17,12 @@ import tempfile
 import time
 import traceback
 import warnings
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import frostline  # before keras, which then runs on the backend that is installed
+
+# isort: split
 import keras
 import numpy as np
 import public
@@ -59,14 +61,8 @@ def versions() -> dict[str, str]:
         "keras": keras.__version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "frostline": _version_of("frostline"),
+        "frostline": frostline.__version__,
     }
-
-
-def _version_of(package: str) -> str:
-    import frostline
-
-    return str(frostline.__version__ if package == "frostline" else metadata.version(package))
 
 
 def _named(about: dict[str, Any]) -> str:

@@ -105,13 +105,15 @@ def try_install(name: str) -> bool:
         print(f"not tried: {case.name}: there is no Python {case.python} here")
         return True
     folder = HELD / case.name.replace(" ", "-").replace("=", "")
-    shutil.rmtree(folder, ignore_errors=True)
-    _call([python, "-m", "venv", str(folder)])
     program = str(folder / "bin" / "python")
     pip = [program, "-m", "pip", "install", "--quiet"]
-    if case.pins:
-        _call([*pip, *case.pins])
-    _call([*pip, f"{_wheel()}[{case.extra}]"])
+    if not folder.exists():
+        _call([python, "-m", "venv", str(folder)])
+        if case.pins:
+            _call([*pip, *case.pins])
+        _call([*pip, f"{_wheel()}[{case.extra}]"])
+    else:
+        _call([*pip, "--no-deps", "--force-reinstall", str(_wheel())])
     with tempfile.TemporaryDirectory() as home:
         # As a new user has it: no backend chosen, no settings of Keras.
         plain = {"KERAS_HOME": home}
