@@ -25,6 +25,7 @@ from frostline._keras.trainers import (
 )
 from helpers import small_models
 from helpers.checks import names
+from helpers.shuffles import SAMPLES, orders
 from helpers.small_models import compiled, fit, value_of
 
 pytestmark = pytest.mark.every_backend
@@ -48,40 +49,14 @@ def test_functions_are_renewed() -> None:
     fit(model)
 
 
-def orders(initial: int = 0, *, epochs: int = 3) -> list[list[int]]:
-    """What `fit` shuffles in each epoch, whose seed is set anew, as a resumed run has it."""
-    seen: list[list[int]] = []
-
-    class Seeded(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            keras.utils.set_random_seed(epoch)
-            seen.append([])
-
-    class Looked(keras.Model):
-        def call(self, x: Any) -> Any:
-            return x * self.one
-
-        def train_step(self, *arguments: Any) -> Any:
-            data = arguments[-1]
-            seen[-1].extend(int(n) for n in np.ravel(keras.ops.convert_to_numpy(data[0])))
-            return ({}, arguments[0]) if BACKEND == "jax" else {}
-
-    model = Looked()
-    model.one = model.add_weight(shape=(), initializer="ones")
-    model.compile("sgd", "mse", run_eagerly=True)
-    x = np.arange(12, dtype="float32")[:, None]
-    model.fit(x, x, batch_size=4, initial_epoch=initial, epochs=epochs, verbose=0, callbacks=[Seeded()])
-    return seen
-
-
 def test_arrays_are_shuffled_as_if_epochs_had_gone_by() -> None:
-    whole = orders()
-    assert all(sorted(one) == list(range(12)) for one in whole)
+    whole = orders(renewed=True)
+    assert all(sorted(one) == list(range(SAMPLES)) for one in whole)
     with epochs_gone_by(2):
-        assert orders(2) == whole[2:]
+        assert orders(2, renewed=True) == whole[2:]
     with epochs_gone_by(1):
-        assert orders(1) == whole[1:]
-    assert orders() == whole
+        assert orders(1, renewed=True) == whole[1:]
+    assert orders(renewed=True) == whole
 
 
 def test_steps_are_watched_and_the_function_is_plain_again() -> None:
