@@ -23,10 +23,11 @@ HEAD = """\
 
 Each line is a test that calls Keras alone (`test_keras_...` in `tests/each_backend`), and was measured: on
 each backend it says what that backend does, so one sentence may name three behaviours. "yes" means that
-Keras of that version does what the sentence says, on JAX, PyTorch and TensorFlow. Where one of them does
-something else, it is named, and what it did stands below.
+Keras of that version does what the sentence says, on the backends in the heading. Where one of them does
+something else, it is named, and what it did stands below. With the versions of `constraints.txt` all hold
+on all three, whatever the heading: `make keras-facts` says so, and `make test` asks whether it did.
 
-`make keras-facts` runs them with the versions in `constraints.txt`; `make test-versions` with the others.
+`make test-versions` runs them with the others.
 
 """
 
@@ -35,11 +36,15 @@ def page() -> str:
     """Return the page."""
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     versions = list(dict.fromkeys(name.split()[0] for name in kept))
-    rows = [["what Keras does", *versions]]
+    rows = [["what Keras does", *(f"{one} ({_ran_on(kept, one)})" for one in versions)]]
     for name, sentence in sorted(_facts().items(), key=lambda one: one[1].lower()):
         rows.append([sentence, *(_cell(kept, version, name) for version in versions)])
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return HEAD + "".join(f"| {' | '.join(line)} |\n" for line in lines) + _others(kept)
+
+
+def _ran_on(kept: dict[str, Any], version: str) -> str:
+    return ", ".join(shown for backend, shown in BACKENDS.items() if f"{version} {backend}" in kept)
 
 
 def _facts() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The page of what Keras does is what was measured, of every statement, on every version and backend."""
+"""The page of what Keras does is what was measured, of every statement."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_the_page_is_current() -> None:
     )
 
 
-def test_every_statement_was_measured_everywhere() -> None:
-    names = {function.name for _, function in keras_facts.facts()}
-    versions = {one.split()[0] for one in KEPT}
-    assert {f"{version} {backend}" for version in versions for backend in maker().BACKENDS} == KEPT.keys()
-    assert all(found.keys() == names for found in KEPT.values())
+def test_every_statement_was_measured_wherever_one_was() -> None:
+    named = {function.name for _, function in keras_facts.facts()}
+    assert KEPT
+    for where, found in KEPT.items():
+        assert found.keys() == named, where
 
 
 def test_all_hold_with_the_versions_of_the_tests() -> None:
