@@ -89,7 +89,7 @@ def try_facts(version: str, backend: str) -> bool:
         "-q",
         "tests/each_backend",
         "-k",
-        "test_keras_",
+        "test_keras_ and not test_keras_tools and not test_keras_hub",
         "-p",
         "no:cacheprovider",
     ]

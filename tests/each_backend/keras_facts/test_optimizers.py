@@ -254,6 +254,10 @@ def test_frostline_groups_hold_however_weights_are_updated(name: str) -> None:
 
 # --- several optimizers -----------------------------------------------------------------------
 
+with_several = pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has it from 3.15 on"
+)
+
 
 def several(**patterns: Any) -> Any:
     """Keras's `MultiOptimizer`, by regular expressions of paths; plain SGD for the rest."""
@@ -311,6 +315,7 @@ def test_frostline_unfreezing_with_a_rate_of_its_own() -> None:
     assert moved_by(model, lambda: frostline_fit(model, plan)) == weights_in(model, "a", "b")
 
 
+@with_several
 def test_frostline_refuses_several_optimizers() -> None:
     """With a text that says what to do; the model is as before."""
     model = compiled(two_dense(), optimizer=several(**{"b/.*": keras.optimizers.Adam(0.05)}))
@@ -329,6 +334,7 @@ def test_frostline_refuses_several_optimizers() -> None:
     assert [v.trainable for v in model.weights] == flags
 
 
+@with_several
 def test_frostline_says_the_same_as_several_optimizers() -> None:
     """The remedy, followed: the rates of two optimizers of one kind, as multiples in a plan."""
     theirs = compiled(two_dense(), optimizer=several_of_adam(rest=0.005, b=0.05))
