@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ All tests run on the versions in `constraints.txt` alone; the smoke is what stan
 OF_KERAS = """
 ## Keras
 
-One version after the other beside the same backends. "-" was not run: the ends of the range and the nightly
-of the next version are tried on all three, the rest on JAX.
+One version after the other beside the same backends. `make test-versions` tries the ends of the range and
+the nightly of the next version on all three, the rest on JAX; "-" was not run.
 
 """
 
@@ -99,9 +100,17 @@ def _table_of_installs(held: dict[str, Any]) -> str:
 def _failures(held: dict[str, Any]) -> str:
     every = {**held["keras"], **held["installs"]}
     lines = [
-        f"- {name}, {step}: `{said}`\n" for name, one in every.items() for step, said in one["failed"].items()
+        f"- {name}, {step}: {_plain(said)}\n"
+        for name, one in every.items()
+        for step, said in one["failed"].items()
     ]
     return OF_FAILURES + "".join(lines) if lines else ""
+
+
+def _plain(said: str) -> str:
+    """As code, without what colors a terminal."""
+    words = re.sub(r"\x1b\[[0-9;]*m", "", said).replace("`", "'")
+    return f"`{words}`"
 
 
 def _cell(found: Any) -> str:
