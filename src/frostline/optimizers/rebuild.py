@@ -126,15 +126,15 @@ def restore_history(optimizer: Any, history: SlotHistory, weights: Mapping[str, 
 def _require_single(optimizer: Any) -> None:
     if isinstance(optimizer, keras.optimizers.Optimizer) and not hasattr(optimizer, "optimizers"):
         return
-    held = getattr(optimizer, "optimizers", None)
-    several = isinstance(held, list | tuple) and len(held) > 0
+    given = getattr(optimizer, "optimizers", None)
+    held = [_with_rate(one) for one in given] if isinstance(given, list | tuple) else []
     raise OptimizerError(
         f"an optimizer of type {type(optimizer).__name__} cannot be used with a plan",
-        received=f"one of {listed([_with_rate(one) for one in held])}" if several else None,
+        received=f"one of {listed(held)}" if held else None,
         expected="one keras.optimizers.Optimizer, or a LossScaleOptimizer around one",
         remedy="compile with one of these, and give the other weights a multiple of its rate in the plan: "
         ".train('backbone/**', lr=0.1)"
-        if several
+        if held
         else "give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)",
     )
 
