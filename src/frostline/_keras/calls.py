@@ -38,9 +38,9 @@ def call_apart(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 @contextmanager
 def uncast() -> Iterator[None]:
     """Read variables in their own dtype, whatever the mixed precision of the layer that is called."""
-    from keras.src import backend
+    from keras.src.backend.common import variables
 
-    with private(backend, "AutocastScope")(None):
+    with private(variables, "AutocastScope")(None):
         yield
 
 
@@ -183,9 +183,9 @@ def losses_of(model: Any) -> list[Any]:
 
 def with_mask(tensor: Any, mask: Any) -> Any:
     """Return a tensor that carries a mask to the layers behind."""
-    from keras.src import backend
+    from keras.src.backend.common import masking
 
-    private(backend, "set_keras_mask")(tensor, mask)
+    private(masking, "set_keras_mask")(tensor, mask)
     return tensor
 
 

@@ -8,7 +8,11 @@ from typing import Any
 
 from frostline.errors import UnsupportedKerasError
 
-TRIED_ON = ("3.15.1",)
+NEWEST = "3.15.1"
+"""The version of all tests."""
+
+TRIED_ON = ("3.13.0", "3.14.1", NEWEST, "3.16.0.dev2026102704")
+"""`make test-versions` tries them; `docs/versions.md` says with what result."""
 
 
 def private(owner: Any, name: str) -> Any:
@@ -22,7 +26,7 @@ def private(owner: Any, name: str) -> Any:
             f"{type(owner).__name__} has no attribute {name!r}",
             received=f"Keras {keras.__version__}",
             expected=f"a version Frostline was tried on: {', '.join(TRIED_ON)}",
-            remedy=f"pip install 'keras=={TRIED_ON[-1]}'",
+            remedy=f"pip install 'keras=={NEWEST}'",
         ) from None
 
 

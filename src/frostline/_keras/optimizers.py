@@ -94,6 +94,7 @@ def decay_alike(optimizer: Any, weight: Any, parts: Iterable[Any]) -> None:
     key = variable_key(optimizer)
     if key(weight) in excluded:
         excluded.update(key(part) for part in parts)
+        _look_again_at_decay(optimizer_chain(optimizer)[-1])
 
 
 def exclude_from_decay(optimizer: Any, variables: Iterable[Any]) -> None:
@@ -103,6 +104,25 @@ def exclude_from_decay(optimizer: Any, variables: Iterable[Any]) -> None:
     if keys:
         private(optimizer, "_use_weight_decay")
         optimizer._exclude_from_weight_decay = keys | getattr(optimizer, "_exclude_from_weight_decay", set())
+        _look_again_at_decay(optimizer)
+
+
+def _look_again_at_decay(optimizer: Any) -> None:
+    """Let a built optimizer ask anew what decays: Keras 3.16 asks only when it is built."""
+    known = getattr(optimizer, "_weight_decay_by_var_key", None)
+    if known is None:
+        optimizer._exclude_from_weight_decay_cache = {}
+        return
+    key = variable_key(optimizer)
+    known.update((key(one), _decays(optimizer, one)) for one in optimizer_targets(optimizer))
+
+
+def _decays(optimizer: Any, variable: Any) -> bool:
+    """Return whether the optimizer's settings let a variable decay, built or not."""
+    excluded = getattr(optimizer, "_is_excluded_from_weight_decay", None)
+    if excluded is not None:
+        return not excluded(variable)
+    return bool(private(optimizer, "_use_weight_decay")(variable))
 
 
 def update_hooks() -> tuple[str, str, str]:
@@ -163,4 +183,4 @@ def decay_scaled_by(optimizer: Any, factor: float) -> Iterator[None]:
 def decay_of(optimizer: Any, variable: Any) -> float:
     """Return the weight decay that the optimizer applies to a variable, 0 where it excludes it."""
     decay = getattr(optimizer, "weight_decay", None)
-    return float(decay) if decay and private(optimizer, "_use_weight_decay")(variable) else 0.0
+    return float(decay) if decay and _decays(optimizer, variable) else 0.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from frostline._keras.methods import replace_method, restore_method
+from frostline._keras.methods import patched, replace_method, restore_method
 from frostline._keras.optimizers import compiled_optimizer, optimizer_chain, optimizer_counters
 
 _FUNCTIONS = ("train_function", "test_function", "predict_function")
@@ -116,6 +116,31 @@ def reader_of_steps(model: Any, variables: Iterable[Any]) -> Callable[[Any], lis
         return [state[number][place] for number, place in places]
 
     return read
+
+
+@contextmanager
+def epochs_gone_by(count: int) -> Iterator[None]:
+    """Let the next `fit` shuffle arrays as if it had trained on them for some epochs.
+
+    From Keras 3.16 on the order of an epoch comes from a count of the data's own, which begins anew with each
+    `fit`, whatever its `initial_epoch` and the seed. Before, nothing counts, and nothing happens here.
+    """
+    from keras.src.trainers import epoch_iterator
+    from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+
+    reset = epoch_iterator.EpochIterator.reset
+    gone = False
+
+    def reset_once(iterator: Any) -> None:
+        nonlocal gone
+        reset(iterator)
+        if not gone and isinstance(iterator.data_adapter, ArrayDataAdapter):
+            for _ in range(count):
+                iterator.data_adapter.on_epoch_end()
+        gone = True  # `fit` begins with this; what comes later is for validation
+
+    with patched(epoch_iterator.EpochIterator, reset=reset_once):
+        yield
 
 
 def sync_values(model: Any) -> None:

@@ -16,8 +16,8 @@ import keras
 
 from frostline.errors import UnsupportedBackendError
 
-TRIED_ON = {"jax": "0.10.2", "tensorflow": "2.21.0", "torch": "2.13.0"}
-"""The version of each backend that Frostline was tried on."""
+TRIED_ON = {"jax": ("0.10.2", "0.11.2", "0.12.0.1"), "tensorflow": ("2.21.0",), "torch": ("2.13.0",)}
+"""The versions of each backend that Frostline was tried on, the one of all its tests first."""
 
 _NAMES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 _HERE = str(Path(__file__).parent)
@@ -56,11 +56,12 @@ def module(name: str) -> Any:
 def missing(what: str) -> UnsupportedBackendError:
     """Return the error that says what a version of the backend lacks."""
     backend = keras.backend.backend()
+    tried = TRIED_ON.get(backend, ())
     return UnsupportedBackendError(
         what,
         received=f"{_NAMES.get(backend, backend)} {version_of(backend)}",
-        expected=f"a version Frostline was tried on: {TRIED_ON.get(backend, 'none of this backend')}",
-        remedy=f"pip install '{backend}=={TRIED_ON[backend]}'" if backend in TRIED_ON else None,
+        expected=f"a version Frostline was tried on: {', '.join(tried) or 'none of this backend'}",
+        remedy=f"pip install '{backend}=={tried[0]}'" if tried else None,
     )
 
 

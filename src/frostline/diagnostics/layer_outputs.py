@@ -18,7 +18,7 @@ from frostline.diagnostics.planned_training import PlannedTraining, under_plan
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Edge, Graph, Node
 from frostline.graph.reader import Computation
-from frostline.model.inventory import Inventory, LayerNode, itemsize
+from frostline.model.inventory import Inventory, LayerNode, Weight, itemsize
 from frostline.plan.plan import Plan
 from frostline.resolution.resolution import Resolution
 
@@ -100,7 +100,8 @@ class LayerOutputs:
     def backward(self) -> frozenset[int]:
         """The operations that a gradient is propagated back through on its way to a weight that trains."""
         met: set[int] = set()
-        waiting = [self.graph.weights[address] for address in self.planned.trained]
+        own = self.inventory.of_role("weight")
+        waiting = [node for w in own if w.address in self.planned.trained for node in self._nodes_of(w)]
         while waiting:
             index = waiting.pop()
             if index not in met and self._flow.live[index]:
@@ -115,9 +116,13 @@ class LayerOutputs:
 
     def _trained_among(self, nodes: Iterable[int]) -> tuple[str, ...]:
         """Return the addresses of the weights among these nodes that are to train, in the model's order."""
-        found, weights, trained = set(nodes), self.graph.weights, self.planned.trained
-        addresses = (w.address for w in self.inventory.of_role("weight") if w.address in trained)
-        return tuple(address for address in addresses if weights[address] in found)
+        found, trained = set(nodes), self.planned.trained
+        weights = (w for w in self.inventory.of_role("weight") if w.address in trained)
+        return tuple(w.address for w in weights if not found.isdisjoint(self._nodes_of(w)))
+
+    def _nodes_of(self, weight: Weight) -> list[int]:
+        """Return the nodes of a weight: of its parts, where it is made of them."""
+        return [self.graph.weights[name] for name, _ in weight.targets if name in self.graph.weights]
 
     def _places(self, node: LayerNode) -> list[int]:
         """Return the nodes at which the probes of a layer are added to its output."""

@@ -18,6 +18,7 @@ from frostline._keras.methods import restore_method
 from frostline._keras.optimizers import (
     optimizer_chain,
     optimizer_targets,
+    rate_schedule,
     unbuild_optimizer,
     update_hooks,
     variable_key,
@@ -125,11 +126,25 @@ def restore_history(optimizer: Any, history: SlotHistory, weights: Mapping[str, 
 def _require_single(optimizer: Any) -> None:
     if isinstance(optimizer, keras.optimizers.Optimizer) and not hasattr(optimizer, "optimizers"):
         return
+    given = getattr(optimizer, "optimizers", None)
+    held = [_with_rate(one) for one in given] if isinstance(given, list | tuple) else []
     raise OptimizerError(
         f"an optimizer of type {type(optimizer).__name__} cannot be used with a plan",
+        received=f"one of {listed(held)}" if held else None,
         expected="one keras.optimizers.Optimizer, or a LossScaleOptimizer around one",
-        remedy="give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)",
+        remedy="compile with one of these, and give the other weights a multiple of its rate in the plan: "
+        ".train('backbone/**', lr=0.1)"
+        if held
+        else "give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)",
     )
+
+
+def _with_rate(optimizer: Any) -> str:
+    kind = type(optimizer).__name__
+    rate = getattr(optimizer, "learning_rate", None)
+    if rate is None or rate_schedule(optimizer) is not None:
+        return kind
+    return f"{kind} at {float(to_numpy(rate)):g}"
 
 
 def _build(optimizer: Any, targets: Sequence[Target]) -> None:

@@ -181,6 +181,20 @@ def _part(weight: Any, name: str, array: Any) -> Any:
     return part
 
 
+class _OfTheWhole(keras.regularizers.Regularizer):  # type: ignore[misc]  # Keras ships no types
+    """The penalty of a whole weight, as one of its parts: Keras before 3.15 takes no plain function.
+
+    It stands in no file: layers write the regularizer that they were given.
+    """
+
+    def __init__(self, of_weight: Callable[[Any], Any], combination: Combination, part: str) -> None:
+        self._of_weight, self._combination, self._part = of_weight, combination, part
+
+    def __call__(self, value: Any) -> Any:
+        value = value.value if isinstance(value, keras.Variable) else value
+        return self._of_weight(self._combination.value({self._part: value}))
+
+
 _ELEMENTWISE_PENALTIES = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
 
 
@@ -197,8 +211,4 @@ def _penalty(
     if combination.how.keeps_elements and type(regularizer) in _ELEMENTWISE_PENALTIES:
         return regularizer
 
-    def penalty(value: Any) -> Any:
-        value = value.value if isinstance(value, keras.Variable) else value
-        return regularizer(combination.value({name: value}))
-
-    return penalty
+    return _OfTheWhole(regularizer, combination, name)

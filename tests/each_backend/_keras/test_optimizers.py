@@ -175,17 +175,29 @@ def test_parts_are_excluded_from_decay_with_their_weight() -> None:
     optimizer.exclude_from_weight_decay(var_list=[weight])
     decay_alike(optimizer, weight, [part])
     decay_alike(optimizer, other, [other])
-    assert not optimizer._use_weight_decay(part)
-    assert optimizer._use_weight_decay(other)
+    assert [decay_of(optimizer, one) for one in (part, other)] == [0.0, 0.1]
     decay_alike(keras.optimizers.SGD(0.1), weight, [part])
+
+
+def test_parts_are_excluded_from_decay_after_the_build() -> None:
+    """Also where the optimizer has looked at them: Keras remembers what it found."""
+    weight, part = variable("w"), variable("p")
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_list=[weight])
+    optimizer.build([weight, part])
+    assert optimizer._use_weight_decay(part)
+    decay_alike(optimizer, weight, [part])
+    assert not optimizer._use_weight_decay(part)
 
 
 def test_variables_are_excluded_from_decay_after_the_build() -> None:
     first, second = variable("first"), variable("second")
     optimizer = built_adam(first, second)
     exclude_from_decay(optimizer, [])
+    assert optimizer._use_weight_decay(second)
     exclude_from_decay(optimizer, [second])
     assert [decay_of(optimizer, one) for one in (first, second)] == [0.5, 0.0]
+    assert [optimizer._use_weight_decay(one) for one in (first, second)] == [True, False]
 
 
 def test_an_optimizer_is_found_on_a_compiled_model_alone() -> None:

@@ -13,6 +13,7 @@ from frostline._keras.files import config_of, in_safe_mode, made_of_config, save
 from frostline._keras.layers import sublayers
 from frostline._keras.trainers import (
     compile_arguments,
+    epochs_gone_by,
     finish_averages,
     own_buffers,
     reader_of_steps,
@@ -24,6 +25,7 @@ from frostline._keras.trainers import (
 )
 from helpers import small_models
 from helpers.checks import names
+from helpers.shuffles import SAMPLES, orders
 from helpers.small_models import compiled, fit, value_of
 
 pytestmark = pytest.mark.every_backend
@@ -45,6 +47,16 @@ def test_functions_are_renewed() -> None:
     assert predicted is not None
     assert model.predict_function is not predicted
     fit(model)
+
+
+def test_arrays_are_shuffled_as_if_epochs_had_gone_by() -> None:
+    whole = orders(renewed=True)
+    assert all(sorted(one) == list(range(SAMPLES)) for one in whole)
+    with epochs_gone_by(2):
+        assert orders(2, renewed=True) == whole[2:]
+    with epochs_gone_by(1):
+        assert orders(1, renewed=True) == whole[1:]
+    assert orders(renewed=True) == whole
 
 
 def test_steps_are_watched_and_the_function_is_plain_again() -> None:

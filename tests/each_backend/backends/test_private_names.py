@@ -39,7 +39,7 @@ def custom() -> keras.Model:
 
 
 def test_the_installed_backend_is_one_that_was_tried() -> None:
-    assert VERSION.partition("+")[0] == guard.TRIED_ON[BACKEND]
+    assert VERSION.partition("+")[0] in guard.TRIED_ON[BACKEND]
 
 
 def test_all_names_are_there() -> None:
@@ -81,8 +81,8 @@ def test_a_missing_name_is_named_with_the_version(place: int) -> None:
     assert str(caught.value) == (
         f"Bare has no attribute {name!r}.\n"
         f"  received: {NAME} {VERSION}\n"
-        f"  expected: a version Frostline was tried on: {guard.TRIED_ON[BACKEND]}\n"
-        f"  fix:      pip install '{BACKEND}=={guard.TRIED_ON[BACKEND]}'"
+        f"  expected: a version Frostline was tried on: {', '.join(guard.TRIED_ON[BACKEND])}\n"
+        f"  fix:      pip install '{BACKEND}=={guard.TRIED_ON[BACKEND][0]}'"
     )
     assert isinstance(caught.value, UnsupportedVersionError)
 

@@ -119,3 +119,16 @@ def test_masks_and_sequences_pass_the_probes() -> None:
     assert all(table[layer].flows for layer in ("embed", "lstm", "head"))
     plain = fl.audit(model, x, y)
     assert plain.loss == pytest.approx(float(model.evaluate(x, y, verbose=0)), rel=1e-4)
+
+
+@pytest.mark.parametrize("how", [fl.Rows([0]), fl.LowRank(1)], ids=["rows", "low rank"])
+def test_a_weight_made_of_parts_goes_by_its_own_address(how: fl.Parametrization) -> None:
+    """Its parts are what the graph knows; without a plan, these are what trains."""
+    model = branches()
+    plain = fl.intermediates(model, *data_for(model))
+    fl.parametrize(model, "a/kernel", how)
+    table = fl.intermediates(model, *data_for(model))
+    assert [row.weights for row in table] == [row.weights for row in plain]
+    assert table["a"].kept_bytes == plain["a"].kept_bytes > 0
+    starved = fl.what_if(model, *data_for(model), block="b").starved
+    assert starved == ("a/kernel", "a/bias")

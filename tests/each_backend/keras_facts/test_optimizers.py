@@ -254,6 +254,10 @@ def test_frostline_groups_hold_however_weights_are_updated(name: str) -> None:
 
 # --- several optimizers -----------------------------------------------------------------------
 
+with_several = pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has it from 3.15 on"
+)
+
 
 def several(**patterns: Any) -> Any:
     """Keras's `MultiOptimizer`, by regular expressions of paths; plain SGD for the rest."""
@@ -311,6 +315,7 @@ def test_frostline_unfreezing_with_a_rate_of_its_own() -> None:
     assert moved_by(model, lambda: frostline_fit(model, plan)) == weights_in(model, "a", "b")
 
 
+@with_several
 def test_frostline_refuses_several_optimizers() -> None:
     """With a text that says what to do; the model is as before."""
     model = compiled(two_dense(), optimizer=several(**{"b/.*": keras.optimizers.Adam(0.05)}))
@@ -319,11 +324,33 @@ def test_frostline_refuses_several_optimizers() -> None:
         frostline_fit(model, ONLY_B)
     assert str(caught.value) == (
         "an optimizer of type MultiOptimizer cannot be used with a plan.\n"
+        "  received: one of Adam at 0.05, SGD at 0.1\n"
         "  expected: one keras.optimizers.Optimizer, or a LossScaleOptimizer around one\n"
-        "  fix:      give groups their own learning rate in the plan: .train('backbone/**', lr=0.1)"
+        "  fix:      compile with one of these, and give the other weights a multiple of its rate in the "
+        "plan: "
+        ".train('backbone/**', lr=0.1)"
     )
     assert changed(model, before) == set()
     assert [v.trainable for v in model.weights] == flags
+
+
+@with_several
+def test_frostline_says_the_same_as_several_optimizers() -> None:
+    """The remedy, followed: the rates of two optimizers of one kind, as multiples in a plan."""
+    theirs = compiled(two_dense(), optimizer=several_of_adam(rest=0.005, b=0.05))
+    keras_fit(theirs)
+    ours = compiled(two_dense(), optimizer=keras.optimizers.Adam(0.05))
+    frostline_fit(ours, fl.Plan().train("a/**", lr=0.1).train("b/**"))
+    for one, other in zip(theirs.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def several_of_adam(*, rest: float, b: float) -> Any:
+    """One Adam for the layer `b`, and one for the rest."""
+    mapped = keras.optimizers.OptimizerMap(
+        keras.optimizers.Adam(rest), {"(.*/)?b/.*": keras.optimizers.Adam(b)}
+    )
+    return keras.optimizers.MultiOptimizer(mapped)
 
 
 # --- found on the way -------------------------------------------------------------------------

@@ -19,8 +19,9 @@ def must_be_read_again(x: Any, y: Any, arguments: Mapping[str, Any]) -> bool:
     """Whether the data that an epoch sees depends on more than the random state at its beginning.
 
     That of arrays does not: Keras draws their order anew for each epoch, on TensorFlow from the global seed
-    alone. But with `steps_per_epoch` an epoch goes on where the one before it stopped. Nor does that of a
-    source with a true attribute `order_by_epoch`, which draws its order from the number of the epoch.
+    alone, and from 3.16 on from a count of epochs, which `epochs_gone_by` sets. But with `steps_per_epoch` an
+    epoch goes on where the one before it stopped. Nor does that of a source with a true attribute
+    `order_by_epoch`, which draws its order from the number of the epoch.
     """
     if arguments.get("steps_per_epoch") is not None:
         return True

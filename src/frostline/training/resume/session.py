@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from frostline._keras.optimizers import optimizer_chain, optimizer_counters
+from frostline._keras.trainers import epochs_gone_by
 from frostline._keras.variables import to_numpy
 from frostline.errors import NotFiniteError, ResumeError, listed
 from frostline.optimizers.state import steps_made
@@ -283,7 +284,8 @@ def _recording(session: _Session, call: FitCall, callbacks: CallbackStates) -> I
         with _reading_again(job.model, saved, call) as call:
             yield call
     else:
-        yield replace(call, arguments={**call.arguments, "initial_epoch": saved.epoch})
+        with epochs_gone_by(saved.epoch - session.first_epoch):
+            yield replace(call, arguments={**call.arguments, "initial_epoch": saved.epoch})
 
 
 @contextmanager
