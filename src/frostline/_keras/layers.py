@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from frostline._keras.methods import private
+from frostline._keras.methods import patched, private
 
 
 def whole_weight(variable: Any) -> Any:
@@ -135,6 +137,44 @@ def renew_parameters(layers: Iterable[Any]) -> None:
     for layer in layers:
         if hasattr(layer, "_torch_params"):
             layer._track_variables()
+
+
+@contextmanager
+def variables_limited(most: int) -> Iterator[list[str]]:
+    """Let layers and metrics make variables of at most so many numbers in all inside the block.
+
+    Yields:
+        What the first variable beyond that was, in words, once there was one; it, and every later one, was
+        refused by a `ValueError` before it took any memory.
+    """
+    import keras
+
+    beyond: list[str] = []
+    left = most
+
+    def counting(make: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(owner: Any, *args: Any, **settings: Any) -> Any:
+            nonlocal left
+            shape = args[0] if args else settings.get("shape")
+            left -= _size(shape)
+            if left < 0:
+                beyond.append(f"{type(owner).__name__} {owner.name!r} with a variable of shape {shape}")
+                raise ValueError(f"more than {most:,} numbers")
+            return make(owner, *args, **settings)
+
+        return counted
+
+    with (
+        patched(keras.Layer, add_weight=counting(keras.Layer.add_weight)),
+        patched(keras.Metric, add_variable=counting(keras.Metric.add_variable)),
+    ):
+        yield beyond
+
+
+def _size(shape: Any) -> int:
+    """Return how many numbers a variable has; what Keras refuses as a shape, it may refuse by itself."""
+    sizes = shape if isinstance(shape, Iterable) else (shape,)
+    return math.prod(size for size in sizes if isinstance(size, int))
 
 
 def metric_variables(model: Any) -> Iterable[tuple[str, Any]]:

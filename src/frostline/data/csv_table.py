@@ -26,7 +26,7 @@ from frostline.data.sources import CsvData
 from frostline.errors import DataError, listed, near
 from frostline.files.limits import UnreadableError, shortened
 from frostline.files.reading import lines_of, opened, require_utf8
-from frostline.files.text import invisible_ends, shown_invisible
+from frostline.files.text import invisible_ends, is_plain, shown_invisible
 from frostline.render.foreign import exact, warn
 
 
@@ -302,8 +302,7 @@ def _number(text: str, path: Path, line: int, column: str) -> float:
 
 
 def _plain_float(text: str) -> float:
-    """Return a number as tables write it; Python also takes `1_000` and digits of other scripts."""
-    if "_" in text or not text.isascii():
+    if not is_plain(text):
         raise ValueError(text)
     return float(text)
 

@@ -15,8 +15,8 @@ from frostline.errors import ParametrizationError, listed
 Places = slice | int | Sequence[int] | npt.NDArray[Any]
 """Places along one axis: a slice, one place, or several; negative ones count from the end."""
 
-_SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?\d+)?\s*)?")
-_ONE = re.compile(r"\s*-?\d+\s*")
+_SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?\d+)?\s*)?", re.ASCII)
+_ONE = re.compile(r"\s*-?\d+\s*", re.ASCII)
 
 
 def ids_of(places: Any, size: int, noun: str) -> Ids:

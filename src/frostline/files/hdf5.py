@@ -13,8 +13,8 @@ from frostline.files.limits import DamagedError, UnreadableError, require_unpack
 _MOST_OBJECTS = 200_000
 
 
-def require_plain_hdf5(stream: IO[bytes], size: int) -> None:
-    """Look over an HDF5 file.
+def elements_of_plain_hdf5(stream: IO[bytes], size: int) -> int:
+    """Look over an HDF5 file, and return how many numbers its datasets hold together.
 
     Args:
         stream: The file; it can be sought in.
@@ -29,7 +29,7 @@ def require_plain_hdf5(stream: IO[bytes], size: int) -> None:
 
     try:
         with h5py.File(stream, "r") as file:
-            _look(file, size)
+            return _look(file, size)
     except UnreadableError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as problem:
@@ -37,10 +37,10 @@ def require_plain_hdf5(stream: IO[bytes], size: int) -> None:
         raise DamagedError(f"its weights are no whole HDF5 file: {said}") from None
 
 
-def _look(file: Any, size: int) -> None:
+def _look(file: Any, size: int) -> int:
     import h5py
 
-    unpacked = seen = 0
+    elements = unpacked = seen = 0
     waiting = [file]
     known = set()
     while waiting:
@@ -66,5 +66,7 @@ def _look(file: Any, size: int) -> None:
                     raise UnreadableError(
                         f"its weights take {name[:60]!r} from another file, which is not followed"
                     )
+                elements += int(found.size or 0)
                 unpacked += int(found.size or 0) * found.dtype.itemsize
     require_unpacked(size, unpacked, "what holds the weights")
+    return elements

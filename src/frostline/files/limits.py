@@ -28,6 +28,13 @@ a thousandth, where all is zeros. What is not packed, of any size, has a ratio o
 """
 
 
+FREE_ELEMENTS = 4 << 20
+"""So many numbers may a model make whose file does not hold them, such as a metric's tables of counts."""
+
+MOST_UNFOLDED = 4
+"""Beyond that, how many numbers a model may make for each one in its file: layers of users pack them."""
+
+
 class UnreadableError(ValueError):
     """What stands in a file cannot be read; says why in one phrase: what was received, and what may be."""
 
@@ -58,6 +65,11 @@ def require_unpacked(packed: int, unpacked: int, what: str = "it") -> None:
             f"{what} unpacks from {packed:,} bytes to {unpacked:,}, where at most {most_unpacked(packed):,} "
             "are read; if that is meant, write it without compression"
         )
+
+
+def most_elements(stored: int) -> int:
+    """Return how many numbers a model may make whose file holds so many."""
+    return FREE_ELEMENTS + MOST_UNFOLDED * stored
 
 
 def require_depth(depth: int, what: str = "lists or mappings") -> None:

@@ -45,6 +45,11 @@ def _share_of_zeros(raw: bytes) -> float:
     return raw.count(0) / len(raw) if raw else 0.0
 
 
+def is_plain(text: str) -> bool:
+    """Whether a number is written as in tables; Python also reads `1_000` and digits of other scripts."""
+    return text.isascii() and "_" not in text
+
+
 def invisible_ends(text: str) -> str:
     """Return the invisible characters at the ends of a text, such as a mark in a file that was put together.
 

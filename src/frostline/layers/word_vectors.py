@@ -17,7 +17,7 @@ import numpy.typing as npt
 from frostline.errors import LayerError, MatrixFileError, listed
 from frostline.files.limits import UnreadableError, shortened
 from frostline.files.reading import lines_of, opened, require_utf8
-from frostline.files.text import without_mark
+from frostline.files.text import is_plain, without_mark
 from frostline.layers._matrices import require_file
 
 _BLANKS = re.compile(r"[ \t]+")
@@ -265,7 +265,7 @@ def _numbers(path: Path, line: int, fields: list[str]) -> npt.NDArray[np.float32
             numbers = np.array(fields, dtype="float32")
     except ValueError:
         numbers = None
-    if numbers is not None and np.isfinite(numbers).all():
+    if numbers is not None and is_plain("".join(fields)) and np.isfinite(numbers).all():
         return numbers
     culprit = next(field for field in fields if not _is_finite(field))
     raise MatrixFileError(
@@ -277,7 +277,7 @@ def _numbers(path: Path, line: int, fields: list[str]) -> npt.NDArray[np.float32
 def _is_finite(field: str) -> bool:
     try:
         with np.errstate(over="ignore"):
-            return bool(np.isfinite(np.array([field], dtype="float32")).all())
+            return is_plain(field) and bool(np.isfinite(np.array([field], dtype="float32")).all())
     except ValueError:
         return False
 

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from frostline._keras.layers import variables_limited
 from frostline.backend_choice import choose_backend
 from frostline.errors import ModelFileError, listed
 from frostline.files.archive import Archive, opened_archive
-from frostline.files.hdf5 import require_plain_hdf5
+from frostline.files.hdf5 import elements_of_plain_hdf5
 from frostline.files.json_text import parsed_json
-from frostline.files.limits import DamagedError, UnreadableError
+from frostline.files.limits import DamagedError, UnreadableError, most_elements
 from frostline.files.reading import kind_of, size_of
 from frostline.files.similar import similar_files
 from frostline.model.foreign_models import foreign_model
@@ -156,22 +157,34 @@ def load_archive(
     """
     import keras
 
-    _require_plain_weights(path)
+    most = most_elements(_elements_in(path))
     _import_own_classes(path)
-    try:
-        # Where only weights are looked at, the saved optimizer and loss, perhaps custom, are not needed.
-        return keras.saving.load_model(
-            path, safe_mode=safe_mode, custom_objects=dict(custom_objects), compile=compiled
+    with variables_limited(most) as beyond:
+        try:
+            # Where only weights are looked at, the saved optimizer and loss, perhaps custom, are not needed.
+            model = keras.saving.load_model(
+                path, safe_mode=safe_mode, custom_objects=dict(custom_objects), compile=compiled
+            )
+        except Exception as error:
+            if not beyond:
+                received, remedy = _reason(error, in_python)
+                raise ModelFileError(
+                    f"Keras cannot load {str(path)!r}", received=received, remedy=remedy
+                ) from error
+    if beyond:
+        raise ModelFileError(
+            f"the layers in {str(path)!r} are far larger than the weights in it",
+            received=beyond[0],
+            expected=f"at most {most:,} numbers in all, after those that the file holds",
+            remedy="build the model in Python and load its weights, if such sizes are meant",
         )
-    except Exception as error:
-        received, remedy = _reason(error, in_python)
-        raise ModelFileError(f"Keras cannot load {str(path)!r}", received=received, remedy=remedy) from error
+    return model
 
 
-def _require_plain_weights(path: Path) -> None:
-    """Refuse weights that unpack to far more than the file, or are taken from other files."""
+def _elements_in(path: Path) -> int:
+    """Count the weights in it; refuse those that unpack to far more than the file, or are in other files."""
     with opened_model(path) as archive, archive.member(_WEIGHTS) as weights:
-        require_plain_hdf5(weights, archive.size(_WEIGHTS))
+        return elements_of_plain_hdf5(weights, archive.size(_WEIGHTS))
 
 
 def _reason(error: Exception, in_python: bool) -> tuple[str, str]:

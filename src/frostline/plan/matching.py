@@ -13,7 +13,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -22,7 +24,10 @@ from frostline.files.json_text import parsed_json
 from frostline.render.tables import count
 
 SECONDS = 3.0
-"""How long one pattern may take with all names of a model."""
+"""How long one pattern may take with all names of a model; all of a plan together as long, beyond `_FREE`."""
+
+_FREE = 0.01
+"""Seconds of each pattern that do not count: an ordinary one takes less with ten thousand names."""
 
 _QUICK_STEPS = 100_000_000
 """Of a matcher that goes back: about a second."""
@@ -33,6 +38,49 @@ _LONGEST = 20_000
 
 _MOST_WIDE_SETS = 100
 """Sets of characters in a pattern with letters of large alphabets."""
+
+
+@dataclass
+class _Allowance:
+    """How many seconds patterns may still take."""
+
+    left: float
+
+
+_ALLOWANCE: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
+
+
+@contextmanager
+def patterns_together() -> Iterator[_Allowance]:
+    """Let all patterns that are read or matched inside the block take as long together as one may alone."""
+    allowance = _ALLOWANCE.get() or _Allowance(SECONDS)
+    before = _ALLOWANCE.set(allowance)
+    try:
+        yield allowance
+    finally:
+        _ALLOWANCE.reset(before)
+
+
+@contextmanager
+def _allowed() -> Iterator[None]:
+    """Count what the pattern takes that is read or matched inside the block.
+
+    Raises:
+        TimeoutError: There are none left.
+    """
+    with patterns_together() as allowance:
+        if allowance.left <= 0:
+            raise TimeoutError
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            allowance.left -= max(0.0, time.monotonic() - began - _FREE)
+
+
+def _seconds_left() -> float:
+    allowance = _ALLOWANCE.get()
+    return allowance.left if allowance else SECONDS
 
 
 def require_readable_length(pattern: str, what: str) -> None:
@@ -158,14 +206,18 @@ class GlobMatcher:
             SelectorError: It takes too long.
         """
         every = list(texts)
-        if _ways(self.stars, self.choices, every) <= _QUICK_STEPS:
-            expression = re.compile(self.expression, re.DOTALL)
-            return {text for text in every if expression.fullmatch(text)}
-        until = time.monotonic() + SECONDS
         try:
-            return {text for text in every if self.automaton.matches(text, self.end, until=until)}
+            with _allowed():
+                return self._matching(every)
         except TimeoutError:
             raise _too_slow("glob", self.pattern, every, "write fewer alternatives and stars") from None
+
+    def _matching(self, texts: Sequence[str]) -> set[str]:
+        if _ways(self.stars, self.choices, texts) <= _QUICK_STEPS:
+            expression = re.compile(self.expression, re.DOTALL)
+            return {text for text in texts if expression.fullmatch(text)}
+        until = time.monotonic() + _seconds_left()
+        return {text for text in texts if self.automaton.matches(text, self.end, until=until)}
 
 
 def choices_of(alternatives: Iterable[int]) -> int:
@@ -189,7 +241,10 @@ def require_expression(pattern: str) -> None:
     """Raise `SelectorError` where Python's `re` cannot read a pattern; says why."""
     require_readable_length(pattern, "regular expression")
     try:
-        re.compile(pattern)
+        with _allowed():
+            re.compile(pattern)
+    except TimeoutError:
+        raise _too_slow("regular expression", pattern, (), _NO_REPEATED_REPETITION) from None
     except RecursionError:
         why = "its groups are nested too deeply"
     except (re.error, OverflowError, ValueError) as error:
@@ -214,11 +269,20 @@ def expression_matching(pattern: str, texts: Iterable[str], *, within: bool = Fa
         SelectorError: It takes too long.
     """
     every = tuple(texts)
-    if _is_quick(pattern, every):
-        expression = re.compile(pattern)
-        matches = expression.search if within else expression.fullmatch
-        return {text for text in every if matches(text)}
-    return set(_matched_apart(pattern, every, within))
+    try:
+        with _allowed():
+            if not _is_quick(pattern, every):
+                return set(_matched_apart(pattern, every, within))
+            expression = re.compile(pattern)
+            matches = expression.search if within else expression.fullmatch
+            return {text for text in every if matches(text)}
+    except (TimeoutError, subprocess.TimeoutExpired):
+        raise _too_slow("regular expression", pattern, every, _NO_REPEATED_REPETITION) from None
+
+
+_NO_REPEATED_REPETITION = (
+    "write no repetition of what is repeated, such as (a+)+; or a glob, which is always quick"
+)
 
 
 def _is_quick(pattern: str, texts: Sequence[str]) -> bool:
@@ -243,10 +307,7 @@ def _matched_apart(pattern: str, texts: tuple[str, ...], within: bool) -> tuple[
     try:
         if not sys.executable or getattr(sys, "frozen", False):
             raise OSError("this program is no Python that could be started again")
-        done = subprocess.run(command, input=task, capture_output=True, text=True, timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        remedy = "write no repetition of what is repeated, such as (a+)+; or a glob, which is always quick"
-        raise _too_slow("regular expression", pattern, texts, remedy) from None
+        done = subprocess.run(command, input=task, capture_output=True, text=True, timeout=_seconds_left())
     except OSError as error:
         raise _not_matched(pattern, str(error)) from None
     if done.returncode:
@@ -264,10 +325,12 @@ json.dump([n for n, text in enumerate(task["texts"]) if matches(text)], sys.stdo
 
 
 def _too_slow(noun: str, pattern: str, texts: Sequence[str], remedy: str) -> SelectorError:
-    longest = max(map(len, texts))
+    longest = max(map(len, texts), default=0)
+    alone = _ALLOWANCE.get() is None
+    takes = "takes" if alone else "takes, with the patterns before it,"
     return SelectorError(
-        f"the {noun} {_cut(pattern)} takes too long: it was stopped after {SECONDS:g} s",
-        received=f"{count(len(texts), 'name')}, the longest of {count(longest, 'sign')}",
+        f"the {noun} {_cut(pattern)} {takes} too long: it was stopped after {SECONDS:g} s",
+        received=f"{count(len(texts), 'name')}, the longest of {count(longest, 'sign')}" if texts else None,
         remedy=remedy,
     )
 

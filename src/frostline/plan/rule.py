@@ -16,6 +16,7 @@ from frostline.parametrization.arguments import data_of_part, words_of
 from frostline.parametrization.base import Parametrization
 from frostline.parametrization.selections import Selection
 from frostline.plan.mask_file import read_mask
+from frostline.plan.matching import patterns_together
 from frostline.plan.schema import ACTIONS, Action, RuleData
 from frostline.plan.selectors import Selector, selector
 
@@ -110,6 +111,7 @@ def _multiplier(name: str, value: Any) -> float:
     return float(value)
 
 
+@patterns_together()
 def read_rules(document: Document, rules: Sequence[RuleData], at: Location) -> tuple[Rule, ...]:
     """Make rules of what stands in a plan file, or in plain data.
 

@@ -13,6 +13,7 @@ from frostline.errors import PlanError, PlanFileError
 from frostline.files.document import Document
 from frostline.files.yaml_reader import read_document
 from frostline.plan.file import PLAN, write_plan
+from frostline.plan.matching import patterns_together
 from frostline.plan.phase import Phase, read_phase
 from frostline.plan.plan import Plan, read_plan
 from frostline.plan.rule import Rule
@@ -121,6 +122,7 @@ def load_plan_or_schedule(path: str | Path) -> Plan | Schedule:
     return read_plan_or_schedule(read_document(Path(path), PLAN))
 
 
+@patterns_together()
 def read_plan_or_schedule(document: Document) -> Plan | Schedule:
     """Make a plan, or with phases a schedule, from a document, or from a part of one.
 

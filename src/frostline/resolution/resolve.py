@@ -8,6 +8,7 @@ from frostline._keras.optimizers import compiled_optimizer
 from frostline.errors import PlanError, UnmatchedRuleError, listed
 from frostline.model.inventory import Inventory, LayerNode, Weight, inventory
 from frostline.optimizers import memory
+from frostline.plan.matching import patterns_together
 from frostline.plan.plan import Plan
 from frostline.plan.rule import Rule
 from frostline.plan.schedule import Schedule
@@ -75,6 +76,7 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
     )
 
 
+@patterns_together()
 def _picks(model_inventory: Inventory, plan: Plan) -> list[frozenset[str]]:
     picks = [rule.selector.addresses(model_inventory) for rule in plan.rules]
     weights = {w.address for w in model_inventory.of_role("weight")}

@@ -20,6 +20,7 @@ from frostline._keras.layers import (
     seed_generators,
     set_layer_flag,
     sublayers,
+    variables_limited,
 )
 from frostline._keras.methods import patched, private, replace_method, restore_method, roll_back_method
 from frostline.errors import UnsupportedKerasError
@@ -59,6 +60,17 @@ def test_a_layer_flag_is_of_this_layer_alone() -> None:
     assert model.block.trainable is False
     assert model.block.inner.trainable is True
     assert model.block.inner.kernel.trainable is True
+
+
+def test_variables_beyond_a_limit_are_not_made() -> None:
+    made, own = keras.Layer.add_weight, vars(keras.Metric)["add_variable"]
+    with variables_limited(10) as beyond:
+        keras.layers.Dense(2, name="a").build((4, 4))
+        assert beyond == []
+        with pytest.raises(ValueError, match="more than 10 numbers"):
+            keras.layers.Dense(2, name="b").build((4, 4))
+        assert beyond == ["Dense 'b' with a variable of shape (4, 2)"]
+    assert (keras.Layer.add_weight, vars(keras.Metric)["add_variable"]) == (made, own)
 
 
 @pytest.mark.parametrize("build", [small_models.two_dense, small_models.sequential])

@@ -99,6 +99,14 @@ TEXTS: dict[str, tuple[bytes, str]] = {
         b"the 1 2 3\nsea 1 two 3\n",
         "{path}, line 2: 'two' is not a finite number of 32 bits.\n  expected: a word and 3 numbers",
     ),
+    "signs between digits": (
+        b"the 1 2 3\nsea 1 2_0 3\n",
+        "{path}, line 2: '2_0' is not a finite number of 32 bits.\n  expected: a word and 3 numbers",
+    ),
+    "digits of another script": (
+        "the 1 2 3\nsea 1 ١ 3\n".encode(),
+        "{path}, line 2: '١' is not a finite number of 32 bits.\n  expected: a word and 3 numbers",
+    ),
     "not finite": (
         b"the 1 2 nan\n",
         "{path}, line 1: 'nan' is not a finite number of 32 bits.\n  expected: a word and 3 numbers",

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 import frostline as fl
 from helpers.small_models import two_dense
@@ -54,9 +56,13 @@ TRAPS: dict[str, tuple[Callable[[Any], None], str]] = {
 
 
 def with_weights(path: Path, weights: bytes) -> None:
+    with_member(path, "model.weights.h5", lambda _: weights)
+
+
+def with_member(path: Path, name: str, made_of: Callable[[bytes], bytes]) -> None:
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["model.weights.h5"] = weights
+    members[name] = made_of(members[name])
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -98,3 +104,86 @@ def test_an_honest_model_of_zeros_that_somebody_packed_opens(tmp_path: Path) -> 
         for name, content in members.items():
             archive.writestr(name, content)
     assert not np.any(fl.load_model(tmp_path / "packed.keras").get_weights()[0])
+
+
+# Layers that are larger than what the file holds ----------------------------------------------------
+
+
+def of_layers(*members: keras.Layer) -> keras.Model:
+    return keras.Sequential([keras.Input((4,), name="x"), *members])
+
+
+def side_by_side(*members: keras.Layer) -> keras.Model:
+    x = keras.Input((4,), name="x")
+    return keras.Model(x, [one(x) for one in members])
+
+
+def counted() -> keras.Model:
+    model = of_layers(layers.Dense(3, name="a"))
+    model.compile("sgd", "mse", metrics=[keras.metrics.MeanIoU(num_classes=3, name="m")])
+    model.evaluate(np.ones((2, 4)), np.ones((2, 3)), verbose=0)
+    return model
+
+
+HUGE: dict[str, tuple[Callable[[], keras.Model], str, str, str]] = {
+    "one layer": (
+        lambda: of_layers(layers.Dense(3, name="a")),
+        *('"units": 3', '"units": 2000000000', "Dense 'a' with a variable of shape (4, 2000000000)"),
+    ),
+    "a table": (
+        lambda: of_layers(layers.Embedding(5, 3, name="a")),
+        *('"input_dim": 5', '"input_dim": 90000000', "Embedding 'a' with a variable of shape (90000000, 3)"),
+    ),
+    "many layers together": (
+        lambda: side_by_side(*(layers.Dense(3, name=f"a{place}") for place in range(9))),
+        *('"units": 3', '"units": 300000', "Dense 'a2' with a variable of shape (4, 300000)"),
+    ),
+    "a layer within a layer": (
+        lambda: of_layers(layers.Reshape((2, 2)), layers.Bidirectional(layers.LSTM(3, name="a"))),
+        *('"units": 3', '"units": 500000', "LSTMCell"),
+    ),
+    "what a metric counts": (
+        counted,
+        *(
+            '"num_classes": 3',
+            '"num_classes": 200000',
+            "MeanIoU 'm' with a variable of shape (200000, 200000)",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_layers_far_larger_than_the_file_are_refused(tmp_path: Path, name: str) -> None:
+    make, small, large, received = HUGE[name]
+    path = tmp_path / "model.keras"
+    make().save(path)
+    for enlarged in (False, True):
+        if enlarged:
+            with_member(path, "config.json", lambda text: text.replace(small.encode(), large.encode()))
+            with pytest.raises(fl.FrostlineError) as caught:
+                fl.load_model(path)
+            assert caught.value.what.endswith("are far larger than the weights in it")
+            assert received in str(caught.value.received)
+        else:
+            fl.load_model(path)
+    assert sum(int(np.prod(v.shape)) for v in make().variables) < 10_000  # nothing stays limited
+
+
+def test_a_layer_that_packs_its_weights_opens(tmp_path: Path) -> None:
+    @keras.saving.register_keras_serializable("test_hostile_weights")
+    class Packed(keras.Layer):  # type: ignore[misc]  # Keras ships no types
+        def build(self, shape: tuple[int, ...]) -> None:
+            self.table = self.add_weight(shape=(2048, 2048), initializer="ones", name="table")
+
+        def call(self, x: Any) -> Any:
+            return x
+
+        def save_own_variables(self, store: Any) -> None:
+            store["row"] = keras.ops.convert_to_numpy(self.table[:1])
+
+        def load_own_variables(self, store: Any) -> None:
+            self.table.assign(np.repeat(np.asarray(store["row"]), 2048, 0))
+
+    of_layers(Packed(name="a")).save(tmp_path / "model.keras")
+    assert fl.load_model(tmp_path / "model.keras").count_params() == 2048 * 2048

@@ -1,6 +1,6 @@
 """What holds for every model, plan and optimizer: properties over random ones.
 
-`FROSTLINE_EXAMPLES` sets the number of examples of each property (100, or 10 where each is compiled;
+`FROSTLINE_EXAMPLES` sets the number of examples of each property (40, or 6 where each is compiled;
 `make test-all` takes 1000).
 """
 
@@ -35,7 +35,7 @@ from helpers.random_models import (
     recipes,
 )
 
-EXAMPLES = examples(100, jax=10, tensorflow=10)
+EXAMPLES = examples(40, jax=6, tensorflow=6)
 BACKEND = keras.backend.backend()
 
 every = settings(

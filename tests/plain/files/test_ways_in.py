@@ -51,6 +51,13 @@ def test_there_is_no_way_in_beside_the_gates() -> None:
         ("import urllib.request", "urllib"),
         ("import pandas as pd", "pandas"),
         ("shutil.unpack_archive(path)", "unpack_archive"),
+        ("sys.stdout.write(text)", "stdout"),
+        ("sys.stderr.buffer.write(text)", "stderr"),
+        ("from sys import __stdout__", "__stdout__"),
+        ("show = sys.stdout.writelines", "stdout"),
+        ("sys.stdin.read()", "stdin"),
+        ("import csv", "csv"),
+        ("from zlib import decompress", "zlib"),
     ],
 )
 def test_the_search_finds_it(code: str, name: str) -> None:

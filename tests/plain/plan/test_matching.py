@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.errors import SelectorError
+from frostline.errors import PlanError, SelectorError
 from frostline.plan import matching
 from frostline.plan.globs import read_glob
-from frostline.plan.matching import expression_matching, require_expression
+from frostline.plan.matching import expression_matching, patterns_together, require_expression
+from frostline.plan.plan import Plan
 from frostline.plan.selectors import selector
 
 DEEP = ["/".join(f"l{n}" for n in range(200)) + f"/k{m}" for m in range(50)]
@@ -217,6 +218,44 @@ def test_sets_of_characters_that_take_long_to_read(pattern: str) -> None:
     )
     selector("re:" + "[a-z]" * 1000 + "[ä]")
     selector("re:" + "(?:[一-龥]|é)+/" * 20)
+
+
+@pytest.mark.parametrize("noun", ["regular expression", "glob"])
+def test_all_patterns_of_a_plan_together_take_no_longer_than_one(
+    noun: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "SECONDS", 0.3)
+    texts = ["a" * n for n in range(300)]
+
+    def match(number: int) -> None:
+        if noun == "glob":
+            read_glob("{,a}" * (200 + number)).matching(texts)
+        else:
+            expression_matching(f"(a{{1,}})+b{{{number}}}", ["a" * 16])
+
+    match(1)
+    match(2)
+    began = time.monotonic()
+    with pytest.raises(SelectorError) as caught, patterns_together():
+        for number in range(3, 400):
+            match(number)
+    assert time.monotonic() - began < 3
+    assert str(caught.value).startswith(f"the {noun} ")
+    assert " takes, with the patterns before it, too long: it was stopped after 0.3 s." in str(caught.value)
+
+
+def test_patterns_of_a_plan_that_take_long_to_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "SECONDS", 0.3)
+    slow = [{"train": f"re:{'(?:[一-龥]|é)+/' * 20}{number}"} for number in range(300)]
+    began = time.monotonic()
+    with pytest.raises(PlanError, match="with the patterns before it, too long"):
+        Plan.from_data({"frostline": 1, "rules": slow})
+    assert time.monotonic() - began < 5
+
+
+def test_a_plan_of_a_thousand_ordinary_rules_is_read() -> None:
+    rules = [{"train": f"block_{n}/**/{{kernel,bias}}"} for n in range(1000)]
+    assert len(Plan.from_data({"frostline": 1, "rules": rules}).rules) == 1000
 
 
 def test_a_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
