@@ -42,9 +42,10 @@ _MOST_WIDE_SETS = 100
 
 @dataclass
 class _Allowance:
-    """How many seconds patterns may still take."""
+    """How many seconds patterns may still take, and whether some before the present one took a part of them."""
 
     left: float
+    shared: bool = False
 
 
 _ALLOWANCE: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
@@ -69,6 +70,7 @@ def _allowed() -> Iterator[None]:
         TimeoutError: There are none left.
     """
     with patterns_together() as allowance:
+        allowance.shared = allowance.left < SECONDS
         if allowance.left <= 0:
             raise TimeoutError
         began = time.monotonic()
@@ -326,8 +328,8 @@ json.dump([n for n, text in enumerate(task["texts"]) if matches(text)], sys.stdo
 
 def _too_slow(noun: str, pattern: str, texts: Sequence[str], remedy: str) -> SelectorError:
     longest = max(map(len, texts), default=0)
-    alone = _ALLOWANCE.get() is None
-    takes = "takes" if alone else "takes, with the patterns before it,"
+    allowance = _ALLOWANCE.get()
+    takes = "takes, with the patterns before it," if allowance and allowance.shared else "takes"
     return SelectorError(
         f"the {noun} {_cut(pattern)} {takes} too long: it was stopped after {SECONDS:g} s",
         received=f"{count(len(texts), 'name')}, the longest of {count(longest, 'sign')}" if texts else None,

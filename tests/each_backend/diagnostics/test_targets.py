@@ -145,5 +145,5 @@ def test_training_does_not_begin_on_labels_that_are_not_there() -> None:
         "  received: labels reach from 0 to 7, and the output has 3 classes, 0 to 2\n"
         "  fix:      count labels from 0, give the last layer 8 units, or leave such samples out"
     )
-    assert all(np.array_equal(a, keras.ops.convert_to_numpy(b)) for a, b in zip(before, model.variables))
+    assert all(map(np.array_equal, before, map(keras.ops.convert_to_numpy, model.variables)))
     assert fl.fit(model, fl.Plan(default="train"), X, LABELS, verbose=0).verification.ok
