@@ -49,7 +49,7 @@ OF_FAILURES = """
 """
 
 TAIL = """
-Python 3.14 was resolved, not run. PyTorch's and TensorFlow's lower bounds are the one version that was tried.
+Python 3.14 was not tried. PyTorch's and TensorFlow's lower bounds are the one version that was tried.
 What is asked for in `pyproject.toml` ends where these tables do.
 """
 
