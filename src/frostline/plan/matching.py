@@ -42,7 +42,7 @@ _MOST_WIDE_SETS = 100
 
 @dataclass
 class _Allowance:
-    """How many seconds patterns may still take, and whether some before the present one took a part of them."""
+    """How many seconds patterns may still take, and whether some before this one took a part of them."""
 
     left: float
     shared: bool = False

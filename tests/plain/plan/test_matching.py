@@ -224,12 +224,13 @@ def test_sets_of_characters_that_take_long_to_read(pattern: str) -> None:
 def test_all_patterns_of_a_plan_together_take_no_longer_than_one(
     noun: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matching, "SECONDS", 0.3)
-    texts = ["a" * n for n in range(300)]
+    monkeypatch.setattr(matching, "SECONDS", 0.6)
+    monkeypatch.setattr(matching, "_FREE", 0.0)
+    texts = ["a" * n for n in range(100)]
 
     def match(number: int) -> None:
         if noun == "glob":
-            read_glob("{,a}" * (200 + number)).matching(texts)
+            read_glob("{,a}" * (60 + number)).matching(texts)
         else:
             expression_matching(f"(a{{1,}})+b{{{number}}}", ["a" * 16])
 
@@ -239,9 +240,9 @@ def test_all_patterns_of_a_plan_together_take_no_longer_than_one(
     with pytest.raises(SelectorError) as caught, patterns_together():
         for number in range(3, 400):
             match(number)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5
     assert str(caught.value).startswith(f"the {noun} ")
-    assert " takes, with the patterns before it, too long: it was stopped after 0.3 s." in str(caught.value)
+    assert " takes, with the patterns before it, too long: it was stopped after 0.6 s." in str(caught.value)
 
 
 def test_patterns_of_a_plan_that_take_long_to_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
