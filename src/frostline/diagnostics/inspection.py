@@ -27,7 +27,7 @@ from frostline.diagnostics.explanation import Explanation, Status
 from frostline.diagnostics.model_loss import ModelLoss, tensors
 from frostline.diagnostics.not_finite import find_not_finite
 from frostline.diagnostics.planned_training import PlannedTraining, under_plan
-from frostline.diagnostics.targets import Target, targets_of, with_labels_in_range
+from frostline.diagnostics.targets import Target, targets_of, with_targets_in_range
 from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.graph.ir import Leaf, Node
 from frostline.graph.not_finite import NotFinite
@@ -316,7 +316,7 @@ def inspect_model(
     require_model(model)
     with _random_state_kept(), under_plan(model, plan) as planned, planned.inventory.held_state_kept():
         targets = targets_of(model, y, loss)
-        seen_y = with_labels_in_range(y, targets)
+        seen_y = with_targets_in_range(y, targets)
         model_loss = ModelLoss(
             model, planned.inventory, x, seen_y, sample_weight, loss, penalties=False, added=added
         )

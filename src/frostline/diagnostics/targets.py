@@ -102,10 +102,26 @@ class Target:
             "error",
         )
 
-    def clipped(self) -> Array:
-        """Return labels that the loss can be computed with, whatever they were."""
-        assert self.classes is not None
-        return np.clip(self.values, 0, self.classes - 1)
+    @property
+    def numbers_out_of_range(self) -> Misfit | None:
+        """What is wrong with targets that are no probabilities, for a loss that takes nothing else."""
+        if not self.kind.startswith("Binary") or not self.values.size or self.values.dtype.kind not in "fiu":
+            return None
+        low, high = float(np.min(self.values)), float(np.max(self.values))
+        if not (low < 0 or high > 1):  # NaN is another finding's
+            return None
+        return Misfit(
+            self.output,
+            f"targets reach from {low:.3g} to {high:.3g}, and the loss takes numbers from 0 to 1",
+            "scale the targets into that range, or take a loss for any numbers, such as mse",
+            "error",
+        )
+
+    def in_range(self) -> Any:
+        """Return targets that the loss can be computed with, whatever they were."""
+        if self.labels_out_of_range is not None and self.classes is not None:
+            return np.clip(self.values, 0, self.classes - 1)
+        return np.clip(self.values, 0, 1) if self.numbers_out_of_range is not None else self.values
 
 
 def targets_of(model: Any, y: Any, loss: Any = None) -> list[Target]:
@@ -125,17 +141,12 @@ def targets_of(model: Any, y: Any, loss: Any = None) -> list[Target]:
     ]
 
 
-def with_labels_in_range(y: Any, targets: list[Target]) -> Any:
-    """Return the targets with labels that name no class put to one that is there."""
-    if not any(one.labels_out_of_range for one in targets):
+def with_targets_in_range(y: Any, targets: list[Target]) -> Any:
+    """Return the targets, with those that the loss cannot be computed with put to some that it can."""
+    if not any(one.labels_out_of_range or one.numbers_out_of_range for one in targets):
         return y
     waiting = iter(targets)
-
-    def clipped(value: Any) -> Any:
-        target = next(waiting)
-        return target.clipped() if target.labels_out_of_range else value
-
-    return keras.tree.map_structure(lambda value: None if value is None else clipped(value), y)
+    return keras.tree.map_structure(lambda one: None if one is None else next(waiting).in_range(), y)
 
 
 def misfits(model: Any, targets: list[Target], predicted: Any) -> Iterator[Misfit]:
@@ -143,7 +154,7 @@ def misfits(model: Any, targets: list[Target], predicted: Any) -> Iterator[Misfi
     outputs = [to_numpy(one) for one in keras.tree.flatten(predicted)]
     ends = last_activations(model)
     for place, (target, output) in enumerate(zip(targets, outputs, strict=False)):
-        if (misfit := target.labels_out_of_range) is not None:
+        if (misfit := target.labels_out_of_range or target.numbers_out_of_range) is not None:
             yield misfit
         if output.dtype.kind == "f" and output.size and np.isfinite(output).all():
             yield from _of_output(target, output, ends[place] if place < len(ends) else [])
@@ -195,6 +206,8 @@ def _ranges(target: Target, activations: list[str]) -> Iterator[Misfit]:
         return
     if target.kind in _PROBABILITIES and getattr(target.loss, "from_logits", False):
         return
+    if target.numbers_out_of_range is not None:
+        return  # said already
     least, most = _RANGES.get(activations[0], (-np.inf, np.inf))
     low, high = float(target.values.min()), float(target.values.max())
     if low < least - _NEAR or high > most + _NEAR:

@@ -146,6 +146,15 @@ def test_a_weight_that_is_not_finite_is_named() -> None:
     assert found.remedy.startswith("begin again")
 
 
+def test_several_kernels_behind_it() -> None:
+    hidden = [layers.Dense(3, name=f"h{place}") for place in range(6)]
+    model = keras.Sequential([keras.Input((4,)), *hidden, Computing(lambda z: ops.log(z * 0.0 - 1.0))])
+    model.compile("sgd", "mse")
+    answer = fl.audit(model, X, np.ones((16, 3), "float32"))
+    assert {finding.code for finding in answer.findings if finding.severity != "note"} <= {"FL107", "FL402"}
+    the_finding(answer)
+
+
 def test_targets_that_are_not_finite_are_named() -> None:
     found = the_finding(fl.audit(model_of(lambda z: z), X, np.full_like(Y, np.nan)))
     assert "y holds nan (32 of 32 numbers)" in found.fact

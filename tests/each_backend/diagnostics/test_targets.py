@@ -85,6 +85,11 @@ FAULTS: dict[str, tuple[Make, Make, str]] = {
         lambda: (model_of("mse", dense(1)), NUMBERS),
         "and the output, a sigmoid, from 0 to 1",
     ),
+    "targets that are no probabilities": (
+        lambda: (model_of("binary_crossentropy", dense(1, "sigmoid")), NUMBERS),
+        lambda: (model_of("binary_crossentropy", dense(1, "sigmoid")), (NUMBERS > 0).astype("float32")),
+        "and the loss takes numbers from 0 to 1",
+    ),
     "targets beyond a tanh": (
         lambda: (model_of("mae", dense(1), layers.Activation("tanh")), NUMBERS),
         lambda: (model_of("mae", dense(1), layers.Activation("tanh")), NUMBERS / 100),

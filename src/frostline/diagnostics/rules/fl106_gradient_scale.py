@@ -115,8 +115,8 @@ def _sizes(inspection: Inspection) -> list[tuple[str, float]]:
     Of an attention layer only the largest: at the start the attention is nearly even, and gradients of
     queries and keys are tiny however deep they lie.
     """
-    if inspection.measured is None:
-        return []
+    if inspection.measured is None or not inspection.measured.is_finite:
+        return []  # FL107 has more to say
     found: dict[str, tuple[str, float]] = {}
     for weight in inspection.weights:
         gradient = inspection.measured.gradients.get(weight.address)
