@@ -43,9 +43,13 @@ Each weight has one status:
 | `cut` | the loss is computed from it, and on every way back something stops the gradient | no |
 | `unused` | the loss is not computed from it at all | no |
 | `zero` | the way back is open, and what comes is exactly zero on this batch | not on this batch |
+| `not_finite` | what comes back on this batch has NaN or infinity in it | it becomes NaN |
 | `leaks` | it is meant to stay fixed, and something writes to it | it moves, unplanned |
 | `stale` | its flag was changed after the training function was compiled | not as its flag says |
 | `untracked` | the loss is computed from it, and the model does not know it | no, and it is not saved |
+
+A status is of the loss of the data, as a training step in half precision scales it. What regularizers and `add_loss`
+alone move is said in a note; where the model has no other loss, `add_loss` is the loss.
 
 Below are six models and functions with the answers as they are printed (here with Keras on JAX). In the
 code `# cut` marks the line that stops the gradient, so that you can check the answer. What each code such

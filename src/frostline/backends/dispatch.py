@@ -25,6 +25,7 @@ from frostline.backends.protocols import (
 )
 from frostline.graph.not_finite import NotFinite, NotFiniteFinder
 from frostline.graph.reader import Computation, Measured, Reader, Trace
+from frostline.graph.zero_gradient import Zeroing
 
 
 def of_backend(module: str) -> Any:
@@ -112,3 +113,13 @@ def first_not_finite(computation: Computation) -> NotFinite | None:
     """
     with failures_named():
         return cast(NotFiniteFinder, of_backend("not_finite")).first(computation)
+
+
+def zeroing(computation: Computation) -> list[Zeroing]:
+    """Return the operations at which a gradient becomes zero. Nothing is written to any variable.
+
+    Raises:
+        UnsupportedBackendError: The backend's version lacks something that is read of it.
+    """
+    with failures_named():
+        return cast(NotFiniteFinder, of_backend("not_finite")).zeroing(computation)

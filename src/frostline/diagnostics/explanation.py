@@ -224,9 +224,14 @@ def reasons(
 
 def placed(found: NotFinite) -> str:
     """Say where numbers stop being finite, and at which line."""
-    place = _place(found.layer, found.where)
-    line = f": {found.where.source}" if found.where and found.where.source else ""
-    return f"{found.fact}{f' ({place})' if place else ''}{line}"
+    return said_at(found.fact, found.layer, found.where)
+
+
+def said_at(fact: str, layer: str | None, where: Where | None) -> str:
+    """Say a fact with its place, and with the line of source."""
+    place = _place(layer, where)
+    line = f": {where.source}" if where and where.source else ""
+    return f"{fact}{f' ({place})' if place else ''}{line}"
 
 
 def _place(layer: str | None, where: Where | None) -> str:

@@ -23,15 +23,17 @@ from frostline._keras.optimizers import (
 from frostline.backends import dispatch
 from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
-from frostline.diagnostics.explanation import Explanation, Status
+from frostline.diagnostics.explanation import Explanation, Status, said_at
 from frostline.diagnostics.model_loss import ModelLoss, tensors
 from frostline.diagnostics.not_finite import find_not_finite
 from frostline.diagnostics.planned_training import PlannedTraining, under_plan
 from frostline.diagnostics.targets import Target, targets_of, with_targets_in_range
 from frostline.diagnostics.zero_factors import zero_at_the_start
+from frostline.diagnostics.zeroes import cause_of_zero, find_zeroing
 from frostline.graph.ir import Leaf, Node
 from frostline.graph.not_finite import NotFinite
 from frostline.graph.reader import Computation, Measured, Trace, Write, norm
+from frostline.graph.zero_gradient import Zeroing
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import Inventory, LayerNode, Weight
 from frostline.optimizers.rebuild import strangers_in
@@ -61,6 +63,7 @@ class Inspection:
         not_finite: Where the numbers of the loss or of a gradient stop being finite, where they do.
         total: The same as `measured` with penalties; None where there are none.
         targets: The targets of each output, as they were given.
+        zeroing: Where gradients become zero; empty where no weight gets zeros for most of its units.
     """
 
     model: Any = field(repr=False)
@@ -72,6 +75,7 @@ class Inspection:
     not_finite: NotFinite | None = None
     total: Measured | None = field(default=None, repr=False)
     targets: list[Target] = field(default_factory=list, repr=False)
+    zeroing: list[Zeroing] = field(default_factory=list, repr=False)
 
     @property
     def inventory(self) -> Inventory:
@@ -253,6 +257,9 @@ class Inspection:
         """Explain a weight that was asked about."""
         weight = self.inventory.by_address[address]
         found = replace(self.diagnosis.explain(self._deciding_part(weight)), address=address)
+        cause = cause_of_zero(self.zeroing) if found.status == "zero" else None
+        if cause is not None:
+            found = replace(found, note=said_at(cause.fact, cause.layer, cause.where))
         if found.status in ("cut", "unused", "zero") and self._is_penalized(weight):
             found = replace(found, note="; ".join(filter(None, (found.note, ONLY_PENALTY))))
         if not weight.part:
@@ -333,8 +340,19 @@ def inspect_model(
             penalized, total = _measured(replace(scaled, penalties=True), wanted)
             not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
             total = total.divided_by(penalized.scale)
-        unscaled = gradients.divided_by(scaled.scale)
-        yield Inspection(model, model_loss, planned, trace, unscaled, starting, not_finite, total, targets)
+        zeroing = find_zeroing(computation, gradients, wanted, starting) if closely else []
+        yield Inspection(
+            model,
+            model_loss,
+            planned,
+            trace,
+            gradients.divided_by(scaled.scale),
+            starting,
+            not_finite,
+            total,
+            targets,
+            zeroing,
+        )
 
 
 def _measured(model_loss: ModelLoss, wanted: Iterable[str]) -> tuple[ModelLoss, Measured]:

@@ -22,3 +22,6 @@ operation) leaves of one that is zero in exact arithmetic, over some hundred ter
 DEAD_SHARE = 0.8
 """From which share of dead units on a layer is found. That some are off on one batch is usual: of rectified
 linear units about half are, for each sample (Glorot, Bordes and Bengio, 2011)."""
+
+FEWEST_SAMPLES = 8
+"""From so many samples on: with n of them, one in 2 ** n units is off for all by chance."""

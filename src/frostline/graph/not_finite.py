@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from frostline.graph.ir import Where
 from frostline.graph.reader import Computation
+from frostline.graph.zero_gradient import Zeroing
 from frostline.render.tables import count
 
 Array = npt.NDArray[Any]
@@ -73,6 +74,9 @@ class NotFiniteFinder(Protocol):
 
     def first(self, computation: Computation) -> NotFinite | None:
         """Run the computation operation by operation; None where all of it is finite, or cannot be seen."""
+
+    def zeroing(self, computation: Computation) -> list[Zeroing]:
+        """Run the computation operation by operation; where a gradient becomes zero, the last one first."""
 
 
 class BadResults(Generic[Call]):

@@ -6,7 +6,7 @@ itself, the last one first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,35 @@ from frostline.graph.ir import Where
 from frostline.graph.not_finite import BadResults, NotFinite, not_finite_at
 from frostline.graph.reader import Computation
 from frostline.graph.watch import Watch
+from frostline.graph.zero_gradient import Zeroing, zeroing_at
 
 
 def first(computation: Computation) -> NotFinite | None:
     """Run the computation forwards and, where its result is finite, backwards."""
+    steps, loss = _run(computation)
+    if not loss.is_finite:
+        return steps.cause_of(loss)
+    for step, received, _, gradient in steps.backwards(loss):
+        if not _Value(gradient).is_finite and all(_Value(one).is_finite for one in received):
+            return step.found(gradient, backward=True)
+    return None
+
+
+def zeroing(computation: Computation) -> list[Zeroing]:
+    """Run the computation forwards and backwards, and return where a gradient becomes zero."""
+    steps, loss = _run(computation)
+    found = []
+    for step, received, _, gradient in steps.backwards(loss):
+        floating = zip(received, step.made, strict=True)
+        given = next((_wide(one) for one, made in floating if made.is_inexact), None)
+        if given is not None:
+            found.append(zeroing_at(step.operation, given, _wide(gradient), step.layer, step.where))
+    found += [Zeroing(step.operation, step.layer, step.where, 1, 1, 1) for step in steps.cancelled]
+    return [one for one in found if one is not None]
+
+
+def _run(computation: Computation) -> tuple[_Steps, _Value]:
+    """Run the computation forwards."""
     inputs = LossInputs(computation)
     with Watch(computation, around=lambda address: jax.named_scope(scope_name(address))) as watch:
         watch.fill = initial_value
@@ -34,7 +59,7 @@ def first(computation: Computation) -> NotFinite | None:
     values = [_Value(value, kind == "weight") for _, kind, value in inputs.leaves]
     steps = _Steps()
     (loss,) = steps.run(closed, values, None, None)
-    return steps.backwards(loss) if loss.is_finite else steps.cause_of(loss)
+    return steps, loss
 
 
 _Place = tuple[str | None, Where | None]
@@ -95,6 +120,8 @@ class _Steps:
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
+        self.cancelled: list[_Step] = []
+        """Steps whose gradient by an input is the negative of what came back to that before."""
         self._bad: BadResults[tuple[Any, _Step]] = BadResults()
 
     def run(
@@ -127,20 +154,23 @@ class _Steps:
         found = self._bad.cause_of(id(loss))
         return found[1][1].found(found[1][0]) if found else None
 
-    def backwards(self, loss: _Value) -> NotFinite | None:
-        """Go back from the loss, as far as weights are behind."""
+    def backwards(self, loss: _Value) -> Iterator[tuple[_Step, list[Any], _Value, Any]]:
+        """Go back from the loss, as far as weights are behind.
+
+        Yields:
+            Each step, the gradients by what it made, and, for each input, it and the gradient by it.
+        """
         received: dict[int, Any] = {id(loss): jnp.ones_like(loss.array)}
         for step in reversed(self._steps):
             if received.keys().isdisjoint(map(id, step.made)) or not any(one.of_weight for one in step.taken):
                 continue
             at_outputs = [received.get(id(one), _zeros_like(one)) for one in step.made]
-            finite = all(_Value(one).is_finite for one in at_outputs)
             for value, gradient in step.given_back(at_outputs):
-                if finite and not _Value(gradient).is_finite:
-                    return step.found(gradient, backward=True)
+                yield step, at_outputs, value, gradient
                 before = received.get(id(value))
                 received[id(value)] = gradient if before is None else before + gradient
-        return None
+                if before is not None and jnp.any(gradient) and not jnp.any(received[id(value)]):
+                    self.cancelled.append(step)
 
     def _step(
         self,

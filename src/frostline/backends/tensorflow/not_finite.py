@@ -6,7 +6,8 @@ by itself, the last one first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +24,38 @@ from frostline.graph.not_finite import BadResults, NotFinite, not_finite_at
 from frostline.graph.reader import Computation, ReadVariable
 from frostline.graph.source_lines import run_user_code, users_line_now
 from frostline.graph.watch import Watch
+from frostline.graph.zero_gradient import Zeroing, zeroing_at
 
 
 def first(computation: Computation) -> NotFinite | None:
     """Run the computation forwards and, where its result is finite, backwards."""
+    with _run(computation) as (steps, loss):
+        if not _is_finite(loss):
+            return steps.cause_of(loss)
+        for step, received, gradient in steps.backwards(loss):
+            if not _is_finite(gradient) and all(map(_is_finite, received)):
+                return step.found(gradient, backward=True)
+    return None
+
+
+def zeroing(computation: Computation) -> list[Zeroing]:
+    """Run the computation forwards and backwards, and return where a gradient becomes zero."""
+    found = []
+    with _run(computation) as (steps, loss):
+        for step, received, gradient in steps.backwards(loss):
+            given = next((_wide(one) for one in received if one is not None), None)
+            if given is not None:
+                name = operation_name(step.kind)
+                found.append(zeroing_at(name, given, _wide(gradient), step.layer, step.where))
+        found += [
+            Zeroing(operation_name(step.kind), step.layer, step.where, 1, 1, 1) for step in steps.cancelled
+        ]
+    return [one for one in found if one is not None]
+
+
+@contextmanager
+def _run(computation: Computation) -> Iterator[tuple[_Steps, Any]]:
+    """Run the computation forwards; variables of TensorFlow get their values back at the end of the block."""
     weights = {s.name: native(s.variable) for s in computation.variables if s.kind == "weight"}
     watch = Watch(computation)
     steps = _Steps(watch, [held for held in weights.values() if held is not None])
@@ -35,7 +64,7 @@ def first(computation: Computation) -> NotFinite | None:
         with internals.every_operation(steps.add), watch:
             loss = run_user_code(computation.loss, *arguments)
             loss = tf.reduce_sum(tf.convert_to_tensor(loss))
-        return steps.backwards(loss) if _is_finite(loss) else steps.cause_of(loss)
+        yield steps, loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +101,8 @@ class _Steps:
         self._of_weight = {id(one) for held in weights for one in (held, getattr(held, "handle", held))}
         self._arguments: list[Any] = []
         self._steps: list[_Step] = []
+        self.cancelled: list[_Step] = []
+        """Operations whose gradient by an input is the negative of what came back to that before."""
         self._bad: BadResults[tuple[Any, _Step]] = BadResults()
 
     def argument(self, value: Any, source: ReadVariable) -> Any:
@@ -98,8 +129,12 @@ class _Steps:
         found = self._bad.cause_of(id(loss))
         return found[1][1].found(found[1][0]) if found else None
 
-    def backwards(self, loss: Any) -> NotFinite | None:
-        """Go back from the loss, as far as weights are behind."""
+    def backwards(self, loss: Any) -> Iterator[tuple[_Step, list[Any], Any]]:
+        """Go back from the loss, as far as weights are behind.
+
+        Yields:
+            Each step, the gradients by what it made, and the gradient by each input, one after the other.
+        """
         received: dict[int, Any] = {id(loss): tf.ones_like(loss)}
         for step in reversed(self._steps):
             if received.keys().isdisjoint(map(id, step.made)) or step.kind in _READS:
@@ -107,16 +142,15 @@ class _Steps:
             if self._of_weight.isdisjoint(map(id, step.taken)):
                 continue
             at_outputs = [received[id(o)] if id(o) in received else _zeros_like(o) for o in step.made]
-            finite = all(map(_is_finite, at_outputs))
             for value, gradient in zip(step.taken, step.given_back(at_outputs), strict=True):
                 if gradient is None or id(value) not in self._of_weight:
                     continue
                 dense = tf.convert_to_tensor(gradient)
-                if finite and not _is_finite(dense):
-                    return step.found(dense, backward=True)
+                yield step, at_outputs, dense
                 before = received.get(id(value))
                 received[id(value)] = dense if before is None else before + dense
-        return None
+                if before is not None and _any(dense) and not _any(received[id(value)]):
+                    self.cancelled.append(step)
 
 
 _READS = ("ReadVariableOp", "ResourceGather")
@@ -128,9 +162,15 @@ def _zeros_like(tensor: Any) -> Any:
 
 
 def _is_finite(tensor: Any) -> bool:
+    if tensor is None:
+        return True
     is_number = tensor.dtype.is_floating or tensor.dtype.is_complex
     return not is_number or bool(np.isfinite(tensor.numpy()).all())
 
 
 def _wide(tensor: Any) -> Any:
     return np.asarray(tensor.numpy()).astype("complex128" if tensor.dtype.is_complex else "float64")
+
+
+def _any(tensor: Any) -> bool:
+    return bool(np.any(tensor.numpy()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,10 +23,36 @@ from frostline.graph.not_finite import BadResults, NotFinite, not_finite_at
 from frostline.graph.reader import Computation
 from frostline.graph.source_lines import run_user_code, users_line_now
 from frostline.graph.watch import Watch
+from frostline.graph.zero_gradient import Zeroing, zeroing_at
 
 
 def first(computation: Computation) -> NotFinite | None:
     """Run the computation forwards and, where its result is finite, backwards."""
+    found: list[NotFinite] = []
+
+    def look(call: _Call, operation: str, received: list[torch.Tensor], given: torch.Tensor) -> None:
+        if not found and not _is_finite(given) and all(map(_is_finite, received)):
+            found.append(call.found(given, operation, backward=True))
+
+    cause = _run(computation, look)
+    return cause or (found[0] if found else None)
+
+
+def zeroing(computation: Computation) -> list[Zeroing]:
+    """Run the computation forwards and backwards, and return where a gradient becomes zero."""
+    found: list[Zeroing | None] = []
+
+    def look(call: _Call, operation: str, received: list[torch.Tensor], given: torch.Tensor) -> None:
+        if received:
+            at_result = _array(received[0])
+            found.append(zeroing_at(operation, at_result, _array(given), call.layer, call.where))
+
+    _run(computation, look)
+    return [one for one in found if one is not None]
+
+
+def _run(computation: Computation, look: _Look) -> NotFinite | None:
+    """Run the computation forwards and, where its result is finite, backwards; else say what it is from."""
     arguments, named = tensors_of(computation)
     watch, originals = Watch(computation), Originals()
     calls = _Calls(watch)
@@ -37,7 +63,9 @@ def first(computation: Computation) -> NotFinite | None:
         if loss is None or not _is_finite(loss):
             return calls.cause_of(loss)
         weights = [one.tensor for one in named if one.kind == "weight" and is_differentiable(one.tensor)]
-        return _backwards(loss, weights, calls.by_node) if loss.requires_grad and weights else None
+        if loss.requires_grad and weights:
+            _go_back(loss, weights, calls.by_node, look)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +125,25 @@ class _Calls(TorchFunctionMode):
                 waiting += [before for before, _ in node.next_functions]
 
 
-def _backwards(
-    loss: torch.Tensor, weights: list[torch.Tensor], by_node: dict[Any, _Call]
-) -> NotFinite | None:
+_Look = Callable[[_Call, str, list[torch.Tensor], torch.Tensor], None]
+"""Called for each operation gone back through, with the gradients it was given, and one it hands back."""
+
+
+def _go_back(loss: torch.Tensor, weights: list[torch.Tensor], by_node: dict[Any, _Call], look: _Look) -> None:
     """Go back from a loss; PyTorch calls the nodes of its record one by one, the last one first."""
-    found: list[NotFinite] = []
 
-    def look(node: Any, given_back: Any, received: Any) -> None:
-        bad = next((one for one in given_back if one is not None and not _is_finite(one)), None)
-        if not found and bad is not None and all(one is None or _is_finite(one) for one in received):
-            call = by_node[node]
-            found.append(call.found(bad, _operation(node), backward=True))
+    def at(node: Any, given_back: Any, received: Any) -> None:
+        given = [one for one in received if one is not None]
+        for one in given_back:
+            if one is not None:
+                look(by_node[node], _operation(node), given, one)
 
-    hooks = [node.register_hook(partial(look, node)) for node in by_node]
+    hooks = [node.register_hook(partial(at, node)) for node in by_node]
     try:
         torch.autograd.grad(loss, weights, allow_unused=True)
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0] if found else None
 
 
 def _operation(node: Any) -> str:

@@ -9,8 +9,10 @@ import keras
 import numpy as np
 
 from frostline.diagnostics.audit_rule import AuditRule
+from frostline.diagnostics.explanation import said_at
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
+from frostline.diagnostics.zeroes import cause_of_zero
 from frostline.errors import listed
 
 
@@ -19,7 +21,7 @@ class ZeroGradient(AuditRule):
 
     What it does:
         Finds weights that a gradient can come back to and whose gradient is zero in every element on this
-        batch.
+        batch, and the operation that hands back zeros.
 
     Why it matters:
         Nothing is wrong with the graph, yet nothing is learned: units that are off for every sample, a
@@ -38,10 +40,15 @@ class ZeroGradient(AuditRule):
         """Yield one finding for all of them."""
         zero = [address for address, status in inspection.statuses.items() if status == "zero"]
         if zero:
+            explained, cause = inspection.explain(zero[0]), cause_of_zero(inspection.zeroing)
+            what = (
+                f"the gradient with respect to {listed(zero, most=4)} is zero in every element on this batch"
+            )
             yield self.finding(
                 zero[0],
-                f"the gradient with respect to {listed(zero, most=4)} is zero in every element on this batch",
-                inspection.explain(zero[0]).remedy,
+                f"{what}: {said_at(cause.fact, cause.layer, cause.where)}" if cause else what,
+                explained.remedy,
+                where=cause.where if cause else None,
             )
 
     def failing(self) -> dict[str, Any]:
