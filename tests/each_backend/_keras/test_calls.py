@@ -19,11 +19,14 @@ from frostline._keras.calls import (
     computing_in,
     entry_layer,
     float64_kept,
+    has_compiled_loss,
+    has_own_loss,
     losses_left_unbuilt,
     losses_of,
     mask_of,
     outputs_known,
     uncast,
+    user_loss,
     with_mask,
 )
 from helpers import small_models
@@ -222,3 +225,17 @@ def test_outputs_of_own_calls_and_of_open_lengths_are_asked_for() -> None:
     for model in (Own([keras.Input((3,)), keras.layers.Dense(2)]), open_length, small_models.subclassed()):
         with outputs_known(model):
             assert "call" not in vars(model)
+
+
+def test_which_loss_a_model_has() -> None:
+    class Own(keras.Model):
+        def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+            return 0.0
+
+    plain = small_models.two_dense()
+    assert (user_loss(plain), has_compiled_loss(plain), has_own_loss(plain)) == (None, False, False)
+    assert (has_compiled_loss(Own()), has_own_loss(Own())) == (False, True)
+    plain.compile("sgd")
+    assert (user_loss(plain), has_own_loss(plain)) == (None, False)
+    plain.compile("sgd", {"b": "mse"})
+    assert (user_loss(plain), has_compiled_loss(plain), has_own_loss(plain)) == ({"b": "mse"}, True, True)

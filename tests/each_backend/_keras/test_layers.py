@@ -12,6 +12,7 @@ import pytest
 from frostline._keras.layers import (
     attachments,
     automatic_name,
+    last_activations,
     layer_flag,
     metric_variables,
     own_statistics,
@@ -71,6 +72,17 @@ def test_variables_beyond_a_limit_are_not_made() -> None:
             keras.layers.Dense(2, name="b").build((4, 4))
         assert beyond == ["Dense 'b' with a variable of shape (4, 2)"]
     assert (keras.Layer.add_weight, vars(keras.Metric)["add_variable"]) == (made, own)
+
+
+def test_the_activations_at_the_end_of_each_output() -> None:
+    x = keras.Input((3,), name="x")
+    hidden = keras.layers.Dense(4, "relu")(x)
+    twice = keras.layers.Softmax()(keras.layers.Dense(2, "softmax")(hidden))
+    bare = keras.layers.Dense(2)(hidden)
+    model = keras.Model(x, [twice, bare, keras.layers.Activation("tanh")(keras.layers.Dense(2)(hidden))])
+    assert last_activations(model) == [["softmax", "softmax"], [], ["tanh"]]
+    assert last_activations(keras.Sequential([x, keras.layers.Dense(1, "sigmoid")])) == [["sigmoid"]]
+    assert last_activations(small_models.subclassed()) == []
 
 
 @pytest.mark.parametrize("build", [small_models.two_dense, small_models.sequential])

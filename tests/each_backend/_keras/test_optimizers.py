@@ -16,6 +16,7 @@ from frostline._keras.optimizers import (
     decay_of,
     decay_scaled_by,
     exclude_from_decay,
+    loss_scale,
     optimizer_chain,
     optimizer_counters,
     optimizer_own_variables,
@@ -27,7 +28,7 @@ from frostline._keras.optimizers import (
     update_hooks,
     variable_key,
 )
-from helpers.small_models import value_of, variable
+from helpers.small_models import two_dense, value_of, variable
 
 pytestmark = pytest.mark.every_backend
 
@@ -215,3 +216,14 @@ def test_the_rate_of_an_optimizer_is_a_number_or_a_schedule() -> None:
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 9)
     assert rate_schedule(keras.optimizers.SGD(schedule)) is schedule
     assert rate_schedule(keras.optimizers.SGD(0.1)) is None
+
+
+def test_what_a_loss_is_scaled_by() -> None:
+    model = two_dense()
+    assert loss_scale(model) == 1
+    model.compile("sgd", "mse")
+    assert loss_scale(model) == 1
+    model.compile(keras.optimizers.SGD(loss_scale_factor=4.0), "mse")
+    assert loss_scale(model) == 4
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(), initial_scale=64.0), "mse")
+    assert loss_scale(model) == 64
