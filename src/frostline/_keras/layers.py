@@ -95,16 +95,27 @@ def producers(model: Any) -> dict[int, list[int]]:
     return feeds
 
 
+def ends_of(model: Any, which: str) -> list[Any]:
+    """Return the symbolic `inputs` or `outputs` of a graph of layers.
+
+    Empty where a model is none, or is not built yet, whatever it calls its own attributes.
+    """
+    import keras
+
+    try:
+        found = keras.tree.flatten(getattr(model, which))
+    except (AttributeError, ValueError):
+        return []
+    return found if all(isinstance(one, keras.KerasTensor) for one in found) else []
+
+
 def last_activations(model: Any) -> list[list[str]]:
     """Return, for each output of a Functional or Sequential model, the activations at its end, last first.
 
     Goes back over layers and operations without weights, to the first layer with some and its activation.
     """
     graph = getattr(model, "_functional", None) or model
-    try:
-        outputs = [one._keras_history.operation for one in getattr(graph, "_outputs", ())]
-    except AttributeError:
-        return []
+    outputs = [private(one, "_keras_history").operation for one in ends_of(graph, "outputs")]
     operations = {id(node.operation): node.operation for nodes in _nodes(graph) for node in nodes}
     feeds = producers(model)
     return [_activations_back_from(one, feeds, operations) for one in outputs]

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 import frostline
+from frostline._keras.layers import ends_of
 from frostline.backends import dispatch
 from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons
@@ -145,10 +146,7 @@ def _warned(reason: str) -> str:
 
 def fixed_batch_size(model: Any) -> int | None:
     """Return the batch size that a model was made for, as stateful recurrent layers ask for; None for any."""
-    try:
-        inputs = keras.tree.flatten(model.inputs)
-    except (AttributeError, ValueError):  # not a graph of layers, or not built yet
-        return None
+    inputs = ends_of(model, "inputs")
     return next((int(one.shape[0]) for one in inputs if len(one.shape) and one.shape[0] is not None), None)
 
 

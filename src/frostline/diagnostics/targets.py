@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline._keras.calls import user_loss
-from frostline._keras.layers import last_activations
+from frostline._keras.layers import ends_of, last_activations
 from frostline._keras.variables import to_numpy
 from frostline.diagnostics.finding import Severity
 from frostline.errors import DataError
@@ -129,8 +129,8 @@ def targets_of(model: Any, y: Any, loss: Any = None) -> list[Target]:
     values = [one for one in keras.tree.flatten(y) if one is not None]
     losses = keras.tree.flatten(user_loss(model) if loss is None else loss)
     losses = losses * len(values) if len(losses) == 1 else losses
-    shapes = _output_shapes(model)
-    names = list(getattr(model, "output_names", None) or [])
+    shapes = [tuple(one.shape) for one in ends_of(model, "outputs")]
+    names = list(getattr(model, "output_names", ())) if shapes else []
     if not values or len(losses) != len(values) or any(not hasattr(one, "shape") for one in values):
         return []
     known = shapes if len(shapes) == len(values) else [()] * len(values)
@@ -236,14 +236,6 @@ def _broadcast(target: Target, output: Array) -> Misfit | None:
         f"give the targets the shape of the output: y.reshape({output.shape})",
         "error",
     )
-
-
-def _output_shapes(model: Any) -> list[tuple[Any, ...]]:
-    try:
-        outputs = keras.tree.flatten(model.outputs)
-    except (AttributeError, ValueError):  # not a graph of layers: known once it is called
-        return []
-    return [tuple(one.shape) for one in outputs]
 
 
 def require_labels_in_range(model: Any, y: Any) -> None:

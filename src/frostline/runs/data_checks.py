@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from frostline._keras.layers import ends_of
 from frostline.data.image_folder import shown_shape
 from frostline.data.ranges import misfit
 from frostline.data.samples import Samples, leaves
@@ -67,7 +68,7 @@ def check_reported(model: Any, config: RunConfig, first: tuple[Any, ...] | None)
 
 def check_inputs(model: Any, samples: Samples) -> None:
     """Raise `DataError` where samples do not fit the inputs of a model."""
-    inputs = list(getattr(model, "inputs", None) or [])
+    inputs = ends_of(model, "inputs")
     given = leaves(samples.x)
     if not inputs:
         return
@@ -127,7 +128,7 @@ def _row(samples: Samples, sample: int) -> str:
 
 def _outputs(model: Any, samples: Samples) -> list[tuple[str, Shape, Any, Any]]:
     """Return name, shape, targets and loss of each output; nothing where the model does not say."""
-    outputs = list(getattr(model, "outputs", None) or [])
+    outputs = ends_of(model, "outputs")
     if not outputs:
         return []
     names = _names(model, "output_names", outputs)

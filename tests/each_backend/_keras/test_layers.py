@@ -12,6 +12,7 @@ import pytest
 from frostline._keras.layers import (
     attachments,
     automatic_name,
+    ends_of,
     last_activations,
     layer_flag,
     metric_variables,
@@ -72,6 +73,17 @@ def test_variables_beyond_a_limit_are_not_made() -> None:
             keras.layers.Dense(2, name="b").build((4, 4))
         assert beyond == ["Dense 'b' with a variable of shape (4, 2)"]
     assert (keras.Layer.add_weight, vars(keras.Metric)["add_variable"]) == (made, own)
+
+
+def test_what_a_model_calls_its_own_attributes_is_no_end_of_it() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.outputs, self.inputs = 3, "two"
+
+    assert (ends_of(Own(), "outputs"), ends_of(Own(), "inputs"), last_activations(Own())) == ([], [], [])
+    assert [tuple(one.shape) for one in ends_of(small_models.two_dense(), "outputs")] == [(None, 2)]
+    assert ends_of(keras.Sequential(), "outputs") == []
 
 
 def test_the_activations_at_the_end_of_each_output() -> None:
