@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import re
 from collections.abc import Iterable
 
 from frostline.render.foreign import visible
@@ -259,9 +260,14 @@ def text_of(error: BaseException) -> str:
         return f"(no text: its __str__ raised {type(problem).__name__})"
 
 
+_STYLED = re.compile(r"\x1b\[[0-9;]*m")
+_MET_BY_KERAS = "Exception encountered when calling "
+
+
 def said(error: BaseException) -> str:
-    """Return what an error says, in one line that is never empty."""
-    first = next((line.strip() for line in text_of(error).splitlines() if line.strip()), "")
+    """Return what an error says, in one line that is never empty; not in which layer Keras met it."""
+    lines = [line for one in text_of(error).splitlines() if (line := _STYLED.sub("", one).strip())]
+    first = next((line for line in lines if not line.startswith(_MET_BY_KERAS)), lines[0] if lines else "")
     return f"{type(error).__name__}: {first[:300]}" if first else type(error).__name__
 
 

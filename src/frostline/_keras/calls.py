@@ -100,6 +100,11 @@ def user_loss(model: Any) -> Any:
     return None if compiled is None else private(compiled, "_user_loss")
 
 
+def loss_settings(loss: Any) -> dict[str, Any]:
+    """Return what a loss object of Keras's hands to its function: `axis`, `from_logits` and the like."""
+    return dict(getattr(loss, "_fn_kwargs", {}))
+
+
 def has_compiled_loss(model: Any) -> bool:
     """Whether a model was compiled with a loss; else only what layers add is left to learn by."""
     return getattr(model, "_compile_loss", None) is not None

@@ -13,8 +13,8 @@ from frostline._keras.methods import private
 
 def loss_scale(model: Any) -> float:
     """Return what a training step multiplies the loss by before it takes gradients; 1 where it does not."""
-    optimizer = compiled_optimizer(model)
-    return 1.0 if optimizer is None else float(optimizer.scale_loss(1.0))
+    scale = getattr(compiled_optimizer(model), "scale_loss", None)
+    return 1.0 if scale is None else float(scale(1.0))
 
 
 def compiled_optimizer(model: Any) -> Any:

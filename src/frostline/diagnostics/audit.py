@@ -193,6 +193,8 @@ def _notes(inspection: Inspection) -> Iterator[str]:
         yield f"no gradients on this batch, all statuses are by structure alone: the framework says: {error}"
     for stopped in dict.fromkeys(inspection.loss.stopped):
         yield f"the training step was seen in part: {stopped}; gradients that it takes later are not known"
+    if inspection.zeroes.unseen:
+        yield f"which operation hands back zeros was not seen: {inspection.zeroes.unseen}"
     for unasked in inspection.trace.unasked:
         yield f"{unasked}; it is taken to pass"
 

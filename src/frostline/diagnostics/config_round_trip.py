@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from frostline._keras.calls import call_for_inference
 from frostline._keras.variables import to_numpy
 from frostline.diagnostics.model_loss import tensors
+from frostline.diagnostics.prediction import prediction
 from frostline.errors import UnsupportedVersionError, text_of
 from frostline.model.inventory import Inventory, inventory
 
@@ -69,10 +69,11 @@ def _first_sentence(error: Exception) -> str:
 
 
 def _difference(model: Any, original: Inventory, copy: Any, copied: Inventory, x: Any) -> float:
-    for weight in copied.of_role("weight", "statistic"):
-        weight.variable.assign(original.by_address[weight.address].numpy())
-    batch, found = tensors(x), 0.0
-    outputs = [keras.tree.flatten(call_for_inference(one, batch)) for one in (model, copy)]
+    for weight in copied.of_role("weight", "statistic", "seed"):
+        if weight.address in original.by_address:
+            weight.variable.assign(original.by_address[weight.address].numpy())
+    found = 0.0
+    outputs = [keras.tree.flatten(prediction(one, x)) for one in (model, copy)]
     for mine, other in zip(*(map(to_numpy, flat) for flat in outputs), strict=True):
         size = float(np.max(np.abs(mine), initial=0.0)) or 1.0
         found = max(found, float(np.max(np.abs(mine - other), initial=0.0)) / size)

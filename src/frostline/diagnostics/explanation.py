@@ -212,7 +212,7 @@ def reasons(
     groups: dict[Any, list[Explanation]] = {}
     for one in explanations:
         if one.status not in AS_PLANNED:
-            groups.setdefault((one.status, one.cuts, one.behind, one.remedy), []).append(one)
+            groups.setdefault((one.status, one.cuts, one.behind, one.remedy, one.note), []).append(one)
     for (status, *_), members in groups.items():
         names = listed((one.address for one in members), most=4)
         yield ""

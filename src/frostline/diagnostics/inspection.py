@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import keras
 import numpy as np
 
 from frostline._keras.optimizers import (
     compiled_optimizer,
-    loss_scale,
     optimizer_chain,
     optimizer_targets,
 )
@@ -24,15 +22,16 @@ from frostline.backends import dispatch
 from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status, said_at
-from frostline.diagnostics.model_loss import ModelLoss, tensors
+from frostline.diagnostics.model_loss import ModelLoss
 from frostline.diagnostics.not_finite import find_not_finite
 from frostline.diagnostics.planned_training import PlannedTraining, under_plan
+from frostline.diagnostics.prediction import prediction
 from frostline.diagnostics.targets import Target, targets_of, with_targets_in_range
 from frostline.diagnostics.zero_factors import zero_at_the_start
-from frostline.diagnostics.zeroes import cause_of_zero, find_zeroing
+from frostline.diagnostics.zeroes import Zeroes, find_zeroes
 from frostline.graph.ir import Leaf, Node
 from frostline.graph.not_finite import NotFinite
-from frostline.graph.reader import Computation, Measured, Trace, Write, norm
+from frostline.graph.reader import Measured, Trace, Write, norm
 from frostline.graph.zero_gradient import Zeroing
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import Inventory, LayerNode, Weight
@@ -63,7 +62,7 @@ class Inspection:
         not_finite: Where the numbers of the loss or of a gradient stop being finite, where they do.
         total: The same as `measured` with penalties; None where there are none.
         targets: The targets of each output, as they were given.
-        zeroing: Where gradients become zero; empty where no weight gets zeros for most of its units.
+        zeroes: Where gradients become zero on their way back.
     """
 
     model: Any = field(repr=False)
@@ -75,7 +74,7 @@ class Inspection:
     not_finite: NotFinite | None = None
     total: Measured | None = field(default=None, repr=False)
     targets: list[Target] = field(default_factory=list, repr=False)
-    zeroing: list[Zeroing] = field(default_factory=list, repr=False)
+    zeroes: Zeroes = field(default_factory=Zeroes, repr=False)
 
     @property
     def inventory(self) -> Inventory:
@@ -84,11 +83,12 @@ class Inspection:
 
     @cached_property
     def predicted(self) -> Any:
-        """What the model makes of the inputs, as in use."""
-        if not self.targets:
-            return None
-        with keras.StatelessScope():
-            return self.model(tensors(self.loss.x), training=False)
+        """What the model makes of the inputs, as in use; nothing of it is kept.
+
+        Raises:
+            Exception: Whatever the model raises where it does not train.
+        """
+        return prediction(self.model, self.loss.x)
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
@@ -257,8 +257,7 @@ class Inspection:
         """Explain a weight that was asked about."""
         weight = self.inventory.by_address[address]
         found = replace(self.diagnosis.explain(self._deciding_part(weight)), address=address)
-        cause = cause_of_zero(self.zeroing) if found.status == "zero" else None
-        if cause is not None:
+        if found.status == "zero" and (cause := self.cause_of_zero(address)) is not None:
             found = replace(found, note=said_at(cause.fact, cause.layer, cause.where))
         if found.status in ("cut", "unused", "zero") and self._is_penalized(weight):
             found = replace(found, note="; ".join(filter(None, (found.note, ONLY_PENALTY))))
@@ -267,6 +266,10 @@ class Inspection:
         status: Status = "partial" if found.status == "trains" else found.status
         note = "; ".join(filter(None, (f"what trains of it: {weight.combination.how}", found.note)))
         return replace(found, status=status, gradient_norm=self.gradient_norm(weight), note=note)
+
+    def cause_of_zero(self, address: str) -> Zeroing | None:
+        """Return the operation that takes the whole gradient away from a weight; None where none was seen."""
+        return self.zeroes.cause_for([name for name, _ in self.inventory.by_address[address].targets])
 
     def _is_penalized(self, weight: Weight) -> bool:
         gradients = self.total.gradients if self.total else {}
@@ -329,38 +332,35 @@ def inspect_model(
         )
         wanted = planned.trained if asked is None else asked
         trace = dispatch.trace(model_loss.computation(wanted, routes_only=routes_only))
-        if not measured or not wanted:
-            yield Inspection(model, model_loss, planned, trace)
-            return
-        scaled, gradients = _measured(model_loss, wanted)
-        computation = scaled.computation(wanted)
-        starting = _starting(planned, computation, gradients) if closely else frozenset()
-        not_finite, total = find_not_finite(computation, gradients), None
-        if closely and model_loss.left_out:
-            penalized, total = _measured(replace(scaled, penalties=True), wanted)
-            not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
-            total = total.divided_by(penalized.scale)
-        zeroing = find_zeroing(computation, gradients, wanted, starting) if closely else []
-        yield Inspection(
-            model,
-            model_loss,
-            planned,
-            trace,
-            gradients.divided_by(scaled.scale),
-            starting,
-            not_finite,
-            total,
-            targets,
-            zeroing,
-        )
+        found = Inspection(model, model_loss, planned, trace, targets=targets)
+        yield _looked_into(found, wanted, closely) if measured and wanted else found
 
 
-def _measured(model_loss: ModelLoss, wanted: Iterable[str]) -> tuple[ModelLoss, Measured]:
+def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool) -> Inspection:
+    """Measure the loss and its gradients, and look into what is strange about them."""
+    planned = inspection.planned
+    scaled, gradients = _measured(inspection.loss, wanted)
+    computation = scaled.computation(wanted)
+    not_finite = find_not_finite(computation, gradients)
+    measured = replace(inspection, measured=gradients.divided_by(scaled.scale), not_finite=not_finite)
+    if not closely:
+        return measured
+    starting = zero_at_the_start(computation, gradients, _names(planned, planned.trained))
+    zeroes = find_zeroes(computation, gradients, _names(planned, wanted), starting)
+    measured = replace(measured, starting=starting, zeroes=zeroes)
+    if not inspection.loss.left_out:
+        return measured
+    penalized, total = _measured(replace(scaled, penalties=True), wanted)
+    not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
+    return replace(measured, total=total.divided_by(penalized.scale), not_finite=not_finite)
+
+
+def _measured(model_loss: ModelLoss, wanted: Collection[str]) -> tuple[ModelLoss, Measured]:
     """Measure a loss as a training step in half precision scales it, and return the loss so scaled, too.
 
     What overflows is tried with less, as the optimizer does after a step that it leaves out for that.
     """
-    scale = model_loss.scale if model_loss.scale != 1 else loss_scale(model_loss.model)
+    scale = model_loss.scale if model_loss.scale != 1 else model_loss.scale_in_training
     while True:
         scaled = replace(model_loss, scale=scale)
         measured = dispatch.measure(scaled.computation(wanted))
@@ -373,10 +373,9 @@ _LESS = 16.0
 """The optimizer halves; that would take a step for each of fifteen powers of two."""
 
 
-def _starting(planned: PlannedTraining, computation: Computation, measured: Measured) -> frozenset[str]:
-    by_address = planned.inventory.by_address
-    trained = {name for address in planned.trained for name, _ in by_address[address].targets}
-    return zero_at_the_start(computation, measured, trained)
+def _names(planned: PlannedTraining, addresses: Iterable[str]) -> set[str]:
+    """Return the names under which gradients of weights are measured: those of their parts."""
+    return {name for one in addresses for name, _ in planned.inventory.by_address[one].targets}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from frostline._keras.calls import (
     losses_left_unbuilt,
 )
 from frostline._keras.methods import patched
+from frostline._keras.optimizers import loss_scale
 from frostline.diagnostics.custom_step import has_custom_step, loss_of_step
 from frostline.errors import AuditError
 from frostline.graph.ir import Kind
@@ -86,6 +87,12 @@ class ModelLoss:
             {id(node.layer): node.address for node in self.inventory.layers},
             routes_only,
         )
+
+    @property
+    def scale_in_training(self) -> float:
+        """What a training step multiplies it by; one of the model's own does so by itself, and is seen so."""
+        own = self.loss is None and has_custom_step(self.model)
+        return 1.0 if own else loss_scale(self.model)
 
     def _parts(self) -> Iterable[tuple[str, Any]]:
         return (("x", self.x), ("y", self.y), ("sample_weight", self.sample_weight))

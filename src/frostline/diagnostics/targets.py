@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from frostline._keras.calls import user_loss
+from frostline._keras.calls import loss_settings, user_loss
 from frostline._keras.layers import ends_of, last_activations
-from frostline._keras.variables import to_numpy
+from frostline._keras.variables import read_value, to_numpy
 from frostline.diagnostics.finding import Severity
 from frostline.errors import DataError
+from frostline.model.addresses import walk
 
 Array = npt.NDArray[Any]
 
@@ -26,6 +27,8 @@ _PROBABILITIES = {
     "SparseCategoricalCrossentropy",
 }
 """Losses that take probabilities, or logits where they are told so."""
+
+_BINARY = {"BinaryCrossentropy", "BinaryFocalCrossentropy"}
 
 _RANGES: dict[str, tuple[float, float]] = {
     "sigmoid": (0.0, 1.0),
@@ -69,20 +72,37 @@ class Target:
         output: Name of the output; "" where there is one.
         values: The targets.
         loss: The loss of this output: an object of Keras, a function, or a name.
-        classes: Size of the last axis of the output; None where it is not known.
+        shape: Shape of the output, the batch first; None where it is not known.
+        given: The targets as they were given.
     """
 
     output: str
-    values: Array
+    values: Array = field(repr=False)
     loss: Any
-    classes: int | None
+    shape: tuple[int | None, ...] | None
+    given: Any = field(repr=False)
 
     @property
     def kind(self) -> str:
-        """The class of the loss, as Keras names it; that of a function by the class that wraps it."""
-        loss = self.loss
-        name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-        return "".join(part.title() for part in name.split("_")) if name.islower() else str(name)
+        """The class of a loss of Keras's own; "" of any other, which may do what it likes with targets."""
+        try:
+            loss = keras.losses.get(self.loss) if isinstance(self.loss, str) else self.loss
+        except ValueError:
+            return ""
+        known = loss if hasattr(loss, "__name__") else type(loss)
+        if not str(getattr(known, "__module__", "")).startswith("keras."):
+            return ""
+        name = str(known.__name__)
+        return "".join(part.title() for part in name.split("_")) if name.islower() else name
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the output has, for a loss of labels; None where that is not known."""
+        axis = loss_settings(self.loss).get("axis", -1)
+        inside = (
+            self.shape is not None and isinstance(axis, int) and -len(self.shape) <= axis < len(self.shape)
+        )
+        return self.shape[axis] if inside and self.shape else None
 
     @property
     def labels_out_of_range(self) -> Misfit | None:
@@ -105,7 +125,7 @@ class Target:
     @property
     def numbers_out_of_range(self) -> Misfit | None:
         """What is wrong with targets that are no probabilities, for a loss that takes nothing else."""
-        if not self.kind.startswith("Binary") or not self.values.size or self.values.dtype.kind not in "fiu":
+        if self.kind not in _BINARY or not self.values.size or self.values.dtype.kind not in "fiu":
             return None
         low, high = float(np.min(self.values)), float(np.max(self.values))
         if not (low < 0 or high > 1):  # NaN is another finding's
@@ -117,6 +137,15 @@ class Target:
             "error",
         )
 
+    def with_weights(self, weights: Mapping[str, Any] | None) -> Target:
+        """Return the same without the targets whose weight is zero."""
+        weight = None if weights is None else weights.get(self.output)
+        if weight is None or not hasattr(weight, "shape"):
+            return self
+        array = np.asarray(read_value(weight))
+        fits = array.ndim <= self.values.ndim and array.shape == self.values.shape[: array.ndim]
+        return replace(self, values=self.values[array != 0]) if fits else self
+
     def in_range(self) -> Any:
         """Return targets that the loss can be computed with, whatever they were."""
         if self.labels_out_of_range is not None and self.classes is not None:
@@ -125,39 +154,73 @@ class Target:
 
 
 def targets_of(model: Any, y: Any, loss: Any = None) -> list[Target]:
-    """Return the targets of each output; none where they cannot be told apart, or are no arrays."""
-    values = [one for one in keras.tree.flatten(y) if one is not None]
-    losses = keras.tree.flatten(user_loss(model) if loss is None else loss)
-    losses = losses * len(values) if len(losses) == 1 else losses
-    shapes = [tuple(one.shape) for one in ends_of(model, "outputs")]
-    names = list(getattr(model, "output_names", ())) if shapes else []
-    if not values or len(losses) != len(values) or any(not hasattr(one, "shape") for one in values):
+    """Return the targets of each output; none where it cannot be told which belongs to which.
+
+    Args:
+        model: The model.
+        y: Targets as `fit` takes them: an array, or a list or mapping of arrays for several outputs.
+        loss: The loss in place of the compiled one.
+    """
+    values = _by_output(model, y)
+    losses = _by_output(model, user_loss(model) if loss is None else loss)
+    if values is None or losses is None or not all(hasattr(one, "shape") for one in values.values()):
         return []
-    known = shapes if len(shapes) == len(values) else [()] * len(values)
-    labels = names if len(values) > 1 and len(names) == len(values) else [""] * len(values)
+    if set(losses) == {""}:
+        losses = dict.fromkeys(values, losses[""])
+    shapes = _shapes(model)
     return [
-        Target(name, np.asarray(value), loss, shape[-1] if shape else None)
-        for name, value, loss, shape in zip(labels, values, losses, known, strict=True)
+        Target(name, np.asarray(read_value(value)), losses[name], shapes.get(name), value)
+        for name, value in values.items()
+        if losses.get(name) is not None
     ]
+
+
+def _by_output(model: Any, given: Any) -> dict[str, Any] | None:
+    """Return what was given for each output by its name, "" for a single one; None where it is not told."""
+    if isinstance(given, dict):
+        return {str(name): one for name, one in given.items() if one is not None}
+    if not isinstance(given, list | tuple):
+        return None if given is None else {"": given}
+    names = list(_shapes(model))
+    if len(given) != len(names):
+        return None
+    return {name: one for name, one in zip(names, given, strict=True) if one is not None}
+
+
+def _shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """Return the shape of each output of a graph of layers by name, "" for a single one; else nothing."""
+    ends = ends_of(model, "outputs")
+    named = getattr(model, "output", None)  # a Sequential model has none
+    if isinstance(named, dict):
+        names = sorted(map(str, named))
+    else:
+        names = [""] if len(ends) == 1 else list(getattr(model, "output_names", []))
+    if len(names) != len(ends):  # of a nest in a nest it is not told what is called how
+        return {}
+    return {name: tuple(end.shape) for name, end in zip(names, ends, strict=True)}
 
 
 def with_targets_in_range(y: Any, targets: list[Target]) -> Any:
     """Return the targets, with those that the loss cannot be computed with put to some that it can."""
-    if not any(one.labels_out_of_range or one.numbers_out_of_range for one in targets):
-        return y
-    waiting = iter(targets)
-    return keras.tree.map_structure(lambda one: None if one is None else next(waiting).in_range(), y)
+    mended = {
+        id(one.given): one.in_range()
+        for one in targets
+        if one.labels_out_of_range is not None or one.numbers_out_of_range is not None
+    }
+    return keras.tree.map_structure(lambda one: mended.get(id(one), one), y) if mended else y
 
 
 def misfits(model: Any, targets: list[Target], predicted: Any) -> Iterator[Misfit]:
     """Yield what does not fit, given what the model makes of the same samples."""
-    outputs = [to_numpy(one) for one in keras.tree.flatten(predicted)]
-    ends = last_activations(model)
-    for place, (target, output) in enumerate(zip(targets, outputs, strict=False)):
+    outputs = _by_output(model, predicted) or {}
+    activations = dict(zip(_shapes(model), last_activations(model), strict=False))
+    for target in targets:
         if (misfit := target.labels_out_of_range or target.numbers_out_of_range) is not None:
             yield misfit
-        if output.dtype.kind == "f" and output.size and np.isfinite(output).all():
-            yield from _of_output(target, output, ends[place] if place < len(ends) else [])
+        given = outputs.get(target.output)
+        output = None if given is None else to_numpy(given)
+        if output is not None and output.dtype.kind == "f" and output.size and np.isfinite(output).all():
+            yield from _of_output(target, output, activations.get(target.output, []))
 
 
 def _of_output(target: Target, output: Array, activations: list[str]) -> Iterator[Misfit]:
@@ -225,8 +288,11 @@ def _broadcast(target: Target, output: Array) -> Misfit | None:
     differ = values.ndim != output.ndim and values.size == output.size and len(values) > 1
     if not differ or not isinstance(target.loss, keras.losses.Loss):
         return None
-    as_it_is = float(keras.ops.sum(target.loss(values, output)))
-    aligned = float(keras.ops.sum(target.loss(values.reshape(output.shape), output)))
+    try:
+        as_it_is = float(keras.ops.sum(target.loss(values, output)))
+        aligned = float(keras.ops.sum(target.loss(values.reshape(output.shape), output)))
+    except Exception:  # a loss of the user's that takes one of the shapes alone stretches nothing
+        return None
     if np.isclose(as_it_is, aligned, rtol=1e-3, equal_nan=True):
         return None
     return Misfit(
@@ -238,17 +304,29 @@ def _broadcast(target: Target, output: Array) -> Misfit | None:
     )
 
 
-def require_labels_in_range(model: Any, y: Any) -> None:
+def require_labels_in_range(model: Any, y: Any, sample_weight: Any = None) -> None:
     """Raise where labels name no class of the output; those of streams are not looked at.
+
+    Nor are labels whose weight is zero, nor any in a model that masks parts of its inputs: both may be meant
+    to stand for nothing, and on JAX that works.
 
     Raises:
         DataError: With the range of the labels, and how many classes there are.
     """
+    if _masks(model):
+        return
     for target in targets_of(model, y):
-        if (misfit := target.labels_out_of_range) is not None:
+        counting = target.with_weights(_by_output(model, sample_weight))
+        if (misfit := counting.labels_out_of_range) is not None:
             of_output = f"output {target.output!r} of " if target.output else "output of "
             raise DataError(
                 f"labels do not fit the {of_output}the model {model.name!r}",
                 received=misfit.fact,
                 remedy=misfit.remedy,
             )
+
+
+def _masks(model: Any) -> bool:
+    return any(
+        isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False) for layer in walk(model)
+    )

@@ -16,8 +16,8 @@ usual (Karpathy, CS231n, Neural Networks 3, "Ratio of weights:updates"); below 6
 in rounding, for every element; with 1e-6 it takes a million steps to change a weight."""
 
 ROUNDING = 1e-5
-"""A gradient so many times smaller than those of the other weights is what rounding in float32 (6e-8 for one
-operation) leaves of one that is zero in exact arithmetic, over some hundred terms."""
+"""A gradient so many times smaller than that of another weight of its layer is what rounding in float32 (6e-8
+for one operation) leaves of one that is zero in exact arithmetic, over some hundred terms."""
 
 DEAD_SHARE = 0.8
 """From which share of dead units on a layer is found. That some are off on one batch is usual: of rectified

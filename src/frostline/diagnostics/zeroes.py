@@ -3,53 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from frostline.backends import dispatch
 from frostline.diagnostics.thresholds import DEAD_SHARE
+from frostline.errors import UnsupportedVersionError, said
 from frostline.graph.reader import Computation, Measured
 from frostline.graph.zero_gradient import Zeroing
 
-_WITH_WEIGHTS = (
-    "matmul",
-    "conv",
-    "convolution",
-    "conv2d",
-    "linear",
-    "depthwise_conv",
-    "conv_general_dilated",
-)
-"""Operations whose other operand is zero where units before them are off: the cause stands there."""
+
+@dataclass(frozen=True)
+class Zeroes:
+    """Where gradients become zero on their way back.
+
+    Attributes:
+        found: The operations, from the loss on; empty where no weight gets zeros for most of its units.
+        unseen: Why they could not be looked for; else "".
+    """
+
+    found: tuple[Zeroing, ...] = field(default=(), repr=False)
+    unseen: str = ""
+
+    def cause_for(self, names: Collection[str]) -> Zeroing | None:
+        """Return the operation nearest to the loss that hands back nothing but zeros to one of these weights.
+
+        None where none did so alone, or none was seen.
+        """
+        whole = (one for one in self.found if one.is_whole)
+        return next((one for one in whole if not one.weights.isdisjoint(names)), None)
 
 
-def find_zeroing(
-    computation: Computation, measured: Measured, trained: Iterable[str], starting: Collection[str]
-) -> list[Zeroing]:
-    """Return where gradients become zero, where a weight gets none, or a kernel for few of its units.
+def find_zeroes(
+    computation: Computation, measured: Measured, asked: Iterable[str], starting: Collection[str]
+) -> Zeroes:
+    """Look for where gradients become zero, where a weight gets none, or a kernel for few of its units.
 
     Args:
         computation: The computation.
         measured: Its gradients.
-        trained: Names of the weights that are to train.
+        asked: Names of the weights that are asked about.
         starting: Names of those whose gradient is zero at the start only.
     """
     if measured.error or not measured.is_finite:
-        return []
-    asked = (measured.gradients.get(name) for name in trained if name not in starting)
-    if not any(one is not None and _is_mostly_zero(one) for one in asked):
-        return []
-    return dispatch.zeroing(computation)
+        return Zeroes()
+    gradients = (measured.gradients.get(name) for name in asked if name not in starting)
+    if not any(one is not None and _is_mostly_zero(one) for one in gradients):
+        return Zeroes()
+    try:
+        return Zeroes(tuple(dispatch.zeroing(computation)))
+    except UnsupportedVersionError:
+        raise
+    except Exception as error:  # the audit says so; that the gradient is zero is known all the same
+        return Zeroes(unseen=f"looking for it ended in {said(error)}")
 
 
-def cause_of_zero(found: Iterable[Zeroing]) -> Zeroing | None:
-    """Return the operation nearest to the loss that takes the whole gradient away; None without one."""
-    whole = [one for one in found if one.is_whole]
-    own = [one for one in whole if one.operation not in _WITH_WEIGHTS]
-    return next(iter(own or whole), None)
-
-
-def _is_mostly_zero(gradient: np.ndarray) -> bool:
+def _is_mostly_zero(gradient: npt.NDArray[np.generic]) -> bool:
     if gradient.ndim < 2:
         return not gradient.any()
     units = gradient.reshape(-1, gradient.shape[-1])

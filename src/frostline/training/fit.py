@@ -130,7 +130,7 @@ def fit(
         require_holdable(job.resolutions[0].inventory)
     _refuse_best_of_other_parts(job)
     if preflight:
-        require_labels_in_range(model, y)
+        require_labels_in_range(model, y, arguments.get("sample_weight"))
     seen_before = GRADIENTS_SEEN.get(model) is True and functions_kept(model, job.resolutions[0])
     checking = preflight and not seen_before
     in_first_step = checking and resume is None and first_step.tells(job)

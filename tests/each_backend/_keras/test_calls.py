@@ -21,6 +21,7 @@ from frostline._keras.calls import (
     float64_kept,
     has_compiled_loss,
     has_own_loss,
+    loss_settings,
     losses_left_unbuilt,
     losses_of,
     mask_of,
@@ -225,6 +226,12 @@ def test_outputs_of_own_calls_and_of_open_lengths_are_asked_for() -> None:
     for model in (Own([keras.Input((3,)), keras.layers.Dense(2)]), open_length, small_models.subclassed()):
         with outputs_known(model):
             assert "call" not in vars(model)
+
+
+def test_what_a_loss_object_hands_to_its_function() -> None:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, axis=1)
+    assert loss_settings(loss) == {"from_logits": True, "ignore_class": None, "axis": 1}
+    assert loss_settings("mse") == {}
 
 
 def test_which_loss_a_model_has() -> None:

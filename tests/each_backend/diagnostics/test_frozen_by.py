@@ -10,8 +10,6 @@ from keras import layers
 import frostline as fl
 from helpers.checks import names
 
-pytestmark = pytest.mark.every_backend
-
 X, Y = np.ones((8, 4), "float32"), np.ones((8, 2), "float32")
 
 
@@ -73,6 +71,7 @@ def test_a_rule_of_a_plan_and_its_default() -> None:
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras makes no such weights there")
 def test_integers() -> None:
     class Counting(layers.Layer):  # type: ignore[misc]  # Keras ships no types

@@ -38,7 +38,8 @@ def test_all_units_of_a_layer_are_off(activation: str, bias: float) -> None:
     before = values(model)
     answer = fl.audit(model, X, Y)
     assert {"low/kernel", "hidden/kernel"} <= set(answer.of("zero"))
-    (found,) = [one for one in answer.findings if one.code == "FL103"]
+    found = next(one for one in answer.findings if one.address == "low/kernel")
+    assert found.code == "FL103"
     assert "hands back zeros for 8 of 8 units, for every sample (in layer 'hidden')" in found.fact
     note = fl.why(model, "low/kernel", X, Y).note
     assert "hands back zeros for 8 of 8 units, for every sample (in layer 'hidden')" in note
@@ -73,3 +74,44 @@ def test_sample_weights_of_zero() -> None:
     assert set(answer.statuses.values()) == {"zero"}
     (found,) = [one for one in answer.findings if one.code == "FL103"]
     assert "multiply hands back zeros" in found.fact
+
+
+def test_each_weight_gets_its_own_cause() -> None:
+    x = keras.Input((4,), name="x")
+    dead = layers.Dense(3, "relu", bias_initializer=keras.initializers.Constant(-100), name="dead")(x)
+    full = layers.Dense(3, "sigmoid", bias_initializer=keras.initializers.Constant(1000), name="full")(x)
+    model = keras.Model(x, layers.Dense(2, name="head")(layers.Concatenate()([dead, full])))
+    model.compile("sgd", "mse")
+    answer = fl.audit(model, X, Y)
+    notes = {name: one.note for name, one in answer.explanations.items()}
+    assert "relu hands back zeros" in notes["dead/kernel"]
+    assert "(in layer 'dead')" in notes["dead/kernel"]
+    assert "hands back zeros for 3 of 3 units, for every sample (in layer 'full')" in notes["full/kernel"]
+    facts = [one.fact for one in answer.findings if one.code == "FL103"]
+    assert len(facts) == 2
+    assert all(("dead/kernel" in fact) != ("full/kernel" in fact) for fact in facts)
+
+
+def test_what_could_not_be_looked_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from frostline.diagnostics import zeroes
+
+    def refuses(computation: Any) -> Any:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(zeroes.dispatch, "zeroing", refuses)
+    answer = fl.audit(biased("relu", -100.0), X, Y)
+    assert "hidden/kernel" in answer.of("zero")
+    assert answer.notes == (
+        "which operation hands back zeros was not seen: looking for it ended in RuntimeError: no such kernel",
+    )
+
+
+def test_gradients_that_cancel() -> None:
+    class Cancelling(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        def call(self, x: Any) -> Any:
+            return ops.exp(x) - ops.exp(x)
+
+    answer = fl.audit(model_of(layers.Dense(4, name="low"), Cancelling(name="none")), X, Y)
+    assert {"low/kernel", "low/bias"} <= set(answer.of("zero"))
+    if keras.backend.backend() != "torch":  # which adds up gradients where nobody sees the parts
+        assert "cancels what comes back beside it (" in answer.explanations["low/kernel"].note

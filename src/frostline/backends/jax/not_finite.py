@@ -1,13 +1,11 @@
-"""The first operation of a computation on JAX whose result, or whose gradient, is not finite.
+"""A computation on JAX, equation by equation: where it stops being finite, and where gradients become zero.
 
-The jaxpr of the loss is run equation by equation, loops turn by turn; then each step is gone back through by
-itself, the last one first.
+The jaxpr of the loss is run as it stands, loops turn by turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,109 +18,73 @@ from frostline.backends.jax.jaxpr import is_inexact, layer_of, operation_of, pla
 from frostline.backends.jax.reader import LossInputs, initial_value
 from frostline.backends.jax.tangents import CUSTOM_DERIVATIVE, as_function, inlined_jaxpr
 from frostline.graph.ir import Where
-from frostline.graph.not_finite import BadResults, NotFinite, not_finite_at
+from frostline.graph.not_finite import NotFinite
 from frostline.graph.reader import Computation
+from frostline.graph.stepwise import Step, Stepwise
 from frostline.graph.watch import Watch
-from frostline.graph.zero_gradient import Zeroing, zeroing_at
+from frostline.graph.zero_gradient import Zeroing
 
 
 def first(computation: Computation) -> NotFinite | None:
-    """Run the computation forwards and, where its result is finite, backwards."""
+    """Run the computation, and return the first operation whose result or gradient is not finite."""
     steps, loss = _run(computation)
-    if not loss.is_finite:
-        return steps.cause_of(loss)
-    for step, received, _, gradient in steps.backwards(loss):
-        if not _Value(gradient).is_finite and all(_Value(one).is_finite for one in received):
-            return step.found(gradient, backward=True)
-    return None
+    return steps.first_not_finite(loss)
 
 
 def zeroing(computation: Computation) -> list[Zeroing]:
-    """Run the computation forwards and backwards, and return where a gradient becomes zero."""
+    """Run the computation, and return where gradients become zero on their way back."""
     steps, loss = _run(computation)
-    found = []
-    for step, received, _, gradient in steps.backwards(loss):
-        floating = zip(received, step.made, strict=True)
-        given = next((_wide(one) for one, made in floating if made.is_inexact), None)
-        if given is not None:
-            found.append(zeroing_at(step.operation, given, _wide(gradient), step.layer, step.where))
-    found += [Zeroing(step.operation, step.layer, step.where, 1, 1, 1) for step in steps.cancelled]
-    return [one for one in found if one is not None]
+    return steps.zeroing(loss)
 
 
-def _run(computation: Computation) -> tuple[_Steps, _Value]:
-    """Run the computation forwards."""
+def _run(computation: Computation) -> tuple[Stepwise, _Value]:
     inputs = LossInputs(computation)
     with Watch(computation, around=lambda address: jax.named_scope(scope_name(address))) as watch:
         watch.fill = initial_value
         closed = jax.make_jaxpr(lambda values: inputs.loss(watch, values))(inputs.values)
-    values = [_Value(value, kind == "weight") for _, kind, value in inputs.leaves]
-    steps = _Steps()
-    (loss,) = steps.run(closed, values, None, None)
+    values = [_Value(value) for _, _, value in inputs.leaves]
+    named = zip(inputs.leaves, values, strict=True)
+    steps = Stepwise(_Numbers(), {id(value): name for (name, kind, _), value in named if kind == "weight"})
+    (loss,) = _Interpreter(steps).run(closed, values, None, None)
     return steps, loss
+
+
+class _Value:
+    """An array, told from others that are equal or the same."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+
+class _Numbers:
+    def wide(self, value: Any) -> Any:
+        array = _raw(value)
+        if not is_inexact(array):
+            return None
+        is_complex = jnp.issubdtype(jnp.result_type(array), jnp.complexfloating)
+        return np.asarray(array).astype("complex128" if is_complex else "float64")
+
+    def ones_like(self, value: Any) -> Any:
+        return jnp.ones_like(_raw(value))
+
+    def zeros_like(self, value: Any) -> Any:
+        array = _raw(value)
+        return jnp.zeros_like(array) if is_inexact(array) else np.zeros(jnp.shape(array), jax.dtypes.float0)
+
+
+def _raw(value: Any) -> Any:
+    return value.array if isinstance(value, _Value) else value
 
 
 _Place = tuple[str | None, Where | None]
 """The layer of an operation and the user's line."""
 
 
-class _Value:
-    """An array, told from others that are equal; and whether it is computed from a weight."""
+class _Interpreter:
+    """Runs a jaxpr and all in it, and adds a step for each equation."""
 
-    def __init__(self, array: Any, of_weight: bool = False) -> None:
-        self.array, self.of_weight = array, of_weight
-
-    @property
-    def is_finite(self) -> bool:
-        return not self.is_inexact or bool(jnp.isfinite(self.array).all())
-
-    @property
-    def is_inexact(self) -> bool:
-        return is_inexact(self.array)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One operation: a function of arrays, and what it took and made."""
-
-    operation: str
-    layer: str | None
-    where: Where | None
-    function: Callable[..., Sequence[Any]]
-    taken: tuple[_Value, ...]
-    made: tuple[_Value, ...]
-
-    def found(self, bad: Any, *, backward: bool = False) -> NotFinite:
-        operands = [_wide(one.array) for one in self.taken if one.is_inexact]
-        return not_finite_at(
-            self.operation, _wide(bad), operands, (self.layer, self.where), backward=backward
-        )
-
-    def given_back(self, received: Sequence[Any]) -> list[tuple[_Value, Any]]:
-        """Return the gradients by those inputs that come from a weight, from those by the outputs."""
-        chosen = [n for n, one in enumerate(self.taken) if one.of_weight and one.is_inexact]
-        kept = [n for n, one in enumerate(self.made) if one.is_inexact]
-
-        def of_chosen(*arrays: Any) -> list[Any]:
-            every = [one.array for one in self.taken]
-            for place, array in zip(chosen, arrays, strict=True):
-                every[place] = array
-            results = self.function(*every)
-            return [results[place] for place in kept]
-
-        _, back = jax.vjp(of_chosen, *(self.taken[place].array for place in chosen))
-        gradients = back([received[place] for place in kept])
-        return [(self.taken[place], gradient) for place, gradient in zip(chosen, gradients, strict=True)]
-
-
-class _Steps:
-    """Runs a jaxpr and all in it, and keeps the steps in their order."""
-
-    def __init__(self) -> None:
-        self._steps: list[_Step] = []
-        self.cancelled: list[_Step] = []
-        """Steps whose gradient by an input is the negative of what came back to that before."""
-        self._bad: BadResults[tuple[Any, _Step]] = BadResults()
+    def __init__(self, steps: Stepwise) -> None:
+        self._steps = steps
 
     def run(
         self, closed: core.ClosedJaxpr, inputs: Sequence[_Value], layer: str | None, where: Where | None
@@ -149,29 +111,6 @@ class _Steps:
             values.update(zip(equation.outvars, made, strict=True))
         return [of(atom) for atom in jaxpr.outvars]
 
-    def cause_of(self, loss: _Value) -> NotFinite | None:
-        """Return what made the loss not finite, where operations did."""
-        found = self._bad.cause_of(id(loss))
-        return found[1][1].found(found[1][0]) if found else None
-
-    def backwards(self, loss: _Value) -> Iterator[tuple[_Step, list[Any], _Value, Any]]:
-        """Go back from the loss, as far as weights are behind.
-
-        Yields:
-            Each step, the gradients by what it made, and, for each input, it and the gradient by it.
-        """
-        received: dict[int, Any] = {id(loss): jnp.ones_like(loss.array)}
-        for step in reversed(self._steps):
-            if received.keys().isdisjoint(map(id, step.made)) or not any(one.of_weight for one in step.taken):
-                continue
-            at_outputs = [received.get(id(one), _zeros_like(one)) for one in step.made]
-            for value, gradient in step.given_back(at_outputs):
-                yield step, at_outputs, value, gradient
-                before = received.get(id(value))
-                received[id(value)] = gradient if before is None else before + gradient
-                if before is not None and jnp.any(gradient) and not jnp.any(received[id(value)]):
-                    self.cancelled.append(step)
-
     def _step(
         self,
         operation: str,
@@ -179,13 +118,13 @@ class _Steps:
         function: Callable[..., Sequence[Any]],
         taken: Sequence[_Value],
     ) -> list[_Value]:
-        of_weight = any(one.of_weight for one in taken)
-        made = [_Value(array, of_weight) for array in function(*(one.array for one in taken))]
-        step = _Step(operation, *place, function, tuple(taken), tuple(made))
-        self._steps.append(step)
-        for one in made:
-            if not one.is_finite:
-                self._bad.add(id(one), (one.array, step), (id(t) for t in taken if not t.is_finite))
+        made = [_Value(array) for array in function(*(one.array for one in taken))]
+        chosen = [self._steps.is_of_weight(one) and is_inexact(one.array) for one in taken]
+
+        def back(received: Sequence[Any]) -> list[Any]:
+            return _given_back(function, [one.array for one in taken], chosen, received)
+
+        self._steps.add(Step(operation, *place, tuple(taken), tuple(made), back))
         return made
 
     # Control flow ---------------------------------------------------------------------------------
@@ -209,12 +148,9 @@ class _Steps:
             collected.append(made[carries:])
         if parameter(equation, "reverse"):
             collected.reverse()
-        outputs = equation.outvars[carries:]
         if not collected:
-            return [
-                *carried,
-                *(_Value(jnp.zeros(shape_of(out).shape, shape_of(out).dtype)) for out in outputs),
-            ]
+            shapes = map(shape_of, equation.outvars[carries:])
+            return [*carried, *(_Value(jnp.zeros(one.shape, one.dtype)) for one in shapes)]
         together = zip(*collected, strict=True)
         return [*carried, *(self._step("stack", place, _stacked, rows)[0] for rows in together)]
 
@@ -229,10 +165,27 @@ class _Steps:
 
 
 _ENTERED: dict[str, Callable[..., list[_Value]]] = {
-    "cond": _Steps.cond,
-    "scan": _Steps.scan,
-    "while": _Steps.while_loop,
+    "cond": _Interpreter.cond,
+    "scan": _Interpreter.scan,
+    "while": _Interpreter.while_loop,
 }
+
+
+def _given_back(
+    function: Callable[..., Sequence[Any]], taken: list[Any], chosen: list[bool], received: Sequence[Any]
+) -> list[Any]:
+    """Return the gradients by the chosen inputs of a function, None for the others."""
+    places = [place for place, wanted in enumerate(chosen) if wanted]
+
+    def of_chosen(*arrays: Any) -> Sequence[Any]:
+        every = list(taken)
+        for place, array in zip(places, arrays, strict=True):
+            every[place] = array
+        return function(*every)
+
+    _, back = jax.vjp(lambda *arrays: tuple(of_chosen(*arrays)), *(taken[place] for place in places))
+    given = dict(zip(places, back(tuple(received)), strict=True))
+    return [given.get(place) for place in range(len(taken))]
 
 
 def _row(turn: int) -> Callable[..., Sequence[Any]]:
@@ -241,17 +194,3 @@ def _row(turn: int) -> Callable[..., Sequence[Any]]:
 
 def _stacked(*rows: Any) -> Sequence[Any]:
     return (jnp.stack(rows),)
-
-
-def _zeros_like(value: _Value) -> Any:
-    return (
-        jnp.zeros_like(value.array)
-        if value.is_inexact
-        else np.zeros(jnp.shape(value.array), jax.dtypes.float0)
-    )
-
-
-def _wide(array: Any) -> Any:
-    """Return an array that NumPy itself can compute with."""
-    kind = "complex128" if jnp.issubdtype(jnp.result_type(array), jnp.complexfloating) else "float64"
-    return np.asarray(array).astype(kind)

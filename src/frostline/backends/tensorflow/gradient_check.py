@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
+from frostline.backends.tensorflow.internals import random_numbers_kept
+
 
 def float64_enabled() -> AbstractContextManager[None]:
     """Compute in float64: TensorFlow always can."""
@@ -11,5 +13,5 @@ def float64_enabled() -> AbstractContextManager[None]:
 
 
 def same_randomness() -> AbstractContextManager[None]:
-    """Draw the same numbers every time: Keras on TensorFlow does, where no seed is written."""
-    return nullcontext()
+    """Draw the same numbers every time: Keras does by itself; TensorFlow's own generators are put back."""
+    return random_numbers_kept()

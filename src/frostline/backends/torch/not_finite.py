@@ -1,4 +1,4 @@
-"""The first operation of a computation on PyTorch whose result, or whose gradient, is not finite."""
+"""A computation on PyTorch, call by call: where it stops being finite, and where gradients become zero."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from frostline._keras.variables import to_numpy
 from frostline.backends.torch import functions
 from frostline.backends.torch.autograd import kind_of
+from frostline.backends.torch.internals import leaf_of
 from frostline.backends.torch.reader import sandboxed, tensors_of
 from frostline.backends.torch.recorder import variables_read
 from frostline.backends.torch.restore import Originals, Restoring
@@ -27,31 +28,32 @@ from frostline.graph.zero_gradient import Zeroing, zeroing_at
 
 
 def first(computation: Computation) -> NotFinite | None:
-    """Run the computation forwards and, where its result is finite, backwards."""
+    """Run the computation, and return the first operation whose result or gradient is not finite."""
     found: list[NotFinite] = []
 
-    def look(call: _Call, operation: str, received: list[torch.Tensor], given: torch.Tensor) -> None:
-        if not found and not _is_finite(given) and all(map(_is_finite, received)):
-            found.append(call.found(given, operation, backward=True))
+    def look(one: _Return) -> None:
+        if not found and not _is_finite(one.given) and all(map(_is_finite, one.received)):
+            found.append(one.call.found(one.given, one.operation, backward=True))
 
     cause = _run(computation, look)
     return cause or (found[0] if found else None)
 
 
 def zeroing(computation: Computation) -> list[Zeroing]:
-    """Run the computation forwards and backwards, and return where a gradient becomes zero."""
+    """Run the computation, and return where gradients become zero on their way back."""
     found: list[Zeroing | None] = []
 
-    def look(call: _Call, operation: str, received: list[torch.Tensor], given: torch.Tensor) -> None:
-        if received:
-            at_result = _array(received[0])
-            found.append(zeroing_at(operation, at_result, _array(given), call.layer, call.where))
+    def look(one: _Return) -> None:
+        if one.received:
+            place = one.call.layer, one.call.where
+            received, given = _array(one.received[0]), _array(one.given)
+            found.append(zeroing_at(one.operation, received, given, place, one.weights))
 
     _run(computation, look)
     return [one for one in found if one is not None]
 
 
-def _run(computation: Computation, look: _Look) -> NotFinite | None:
+def _run(computation: Computation, look: Callable[[_Return], None]) -> NotFinite | None:
     """Run the computation forwards and, where its result is finite, backwards; else say what it is from."""
     arguments, named = tensors_of(computation)
     watch, originals = Watch(computation), Originals()
@@ -62,9 +64,9 @@ def _run(computation: Computation, look: _Look) -> NotFinite | None:
             loss = loss.sum() if isinstance(loss, torch.Tensor) else None
         if loss is None or not _is_finite(loss):
             return calls.cause_of(loss)
-        weights = [one.tensor for one in named if one.kind == "weight" and is_differentiable(one.tensor)]
+        weights = [one for one in named if one.kind == "weight" and is_differentiable(one.tensor)]
         if loss.requires_grad and weights:
-            _go_back(loss, weights, calls.by_node, look)
+            _go_back(loss, {id(one.tensor): one.name for one in weights}, calls.by_node, look)
     return None
 
 
@@ -125,25 +127,67 @@ class _Calls(TorchFunctionMode):
                 waiting += [before for before, _ in node.next_functions]
 
 
-_Look = Callable[[_Call, str, list[torch.Tensor], torch.Tensor], None]
-"""Called for each operation gone back through, with the gradients it was given, and one it hands back."""
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """One gradient that a node of PyTorch's record handed back: what it was given, and what is behind it."""
+
+    call: _Call
+    operation: str
+    received: list[torch.Tensor]
+    given: torch.Tensor
+    weights: frozenset[str]
 
 
-def _go_back(loss: torch.Tensor, weights: list[torch.Tensor], by_node: dict[Any, _Call], look: _Look) -> None:
+def _go_back(
+    loss: torch.Tensor,
+    names: dict[int, str],
+    by_node: dict[Any, _Call],
+    look: Callable[[_Return], None],
+) -> None:
     """Go back from a loss; PyTorch calls the nodes of its record one by one, the last one first."""
+    behind = _Behind(names)
 
     def at(node: Any, given_back: Any, received: Any) -> None:
         given = [one for one in received if one is not None]
-        for one in given_back:
+        for (before, _), one in zip(node.next_functions, given_back, strict=False):
             if one is not None:
-                look(by_node[node], _operation(node), given, one)
+                look(_Return(by_node[node], _operation(node), given, one, behind.of(before)))
 
-    hooks = [node.register_hook(partial(at, node)) for node in by_node]
+    hooks = [node.register_hook(partial(at, node)) for node in by_node if node.next_functions]
+    wanted = [tensor for node in by_node if (tensor := leaf_of(node)) is not None and id(tensor) in names]
     try:
-        torch.autograd.grad(loss, weights, allow_unused=True)
+        if wanted:
+            torch.autograd.grad(loss, wanted, allow_unused=True)
     finally:
         for hook in hooks:
             hook.remove()
+
+
+class _Behind:
+    """Which weights lie behind each node of PyTorch's record.
+
+    Args:
+        names: The names of the weights, by the `id` of their tensors.
+    """
+
+    def __init__(self, names: dict[int, str]) -> None:
+        self._names = names
+        self._known: dict[Any, frozenset[str]] = {}
+
+    def of(self, node: Any) -> frozenset[str]:
+        """Return their names."""
+        waiting = [node] if node is not None else []
+        while waiting:
+            here = waiting[-1]
+            before = [one for one, _ in here.next_functions if one is not None]
+            unknown = [one for one in before if one not in self._known]
+            if unknown:
+                waiting += unknown
+                continue
+            own = self._names.get(id(leaf_of(here)))
+            sets = (self._known[one] for one in before)
+            self._known[waiting.pop()] = frozenset((own,) if own else ()).union(*sets)
+        return self._known.get(node, frozenset())
 
 
 def _operation(node: Any) -> str:

@@ -12,8 +12,8 @@ from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.explanation import said_at
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
-from frostline.diagnostics.zeroes import cause_of_zero
 from frostline.errors import listed
+from frostline.graph.zero_gradient import Zeroing
 
 
 class ZeroGradient(AuditRule):
@@ -37,17 +37,18 @@ class ZeroGradient(AuditRule):
     code, name, severity = "FL103", "zero-gradient", "warning"
 
     def check(self, inspection: Inspection) -> Iterator[Finding]:
-        """Yield one finding for all of them."""
-        zero = [address for address, status in inspection.statuses.items() if status == "zero"]
-        if zero:
-            explained, cause = inspection.explain(zero[0]), cause_of_zero(inspection.zeroing)
-            what = (
-                f"the gradient with respect to {listed(zero, most=4)} is zero in every element on this batch"
-            )
+        """Yield one finding for all that get zeros from one operation, and one for all others."""
+        causes: dict[Zeroing | None, list[str]] = {}
+        for address, status in inspection.statuses.items():
+            if status == "zero":
+                causes.setdefault(inspection.cause_of_zero(address), []).append(address)
+        for cause, addresses in causes.items():
+            names = listed(addresses, most=4)
+            what = f"the gradient with respect to {names} is zero in every element on this batch"
             yield self.finding(
-                zero[0],
+                addresses[0],
                 f"{what}: {said_at(cause.fact, cause.layer, cause.where)}" if cause else what,
-                explained.remedy,
+                inspection.explain(addresses[0]).remedy,
                 where=cause.where if cause else None,
             )
 

@@ -12,6 +12,7 @@ from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.targets import misfits
+from frostline.errors import said
 
 
 class LossDoesNotFit(AuditRule):
@@ -39,7 +40,20 @@ class LossDoesNotFit(AuditRule):
 
     def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for each."""
-        for one in misfits(inspection.model, inspection.targets, inspection.predicted):
+        if not inspection.targets:
+            return
+        try:
+            predicted = inspection.predicted
+        except Exception as error:  # of the user's `call`, where it does not train
+            yield self.finding(
+                "",
+                f"targets were not compared with the output: the model raises where it does not train, "
+                f"{said(error)}",
+                "let the model be called with training=False, as predict and evaluate do",
+                severity="note",
+            )
+            predicted = None
+        for one in misfits(inspection.model, inspection.targets, predicted):
             fact = f"output {one.output!r}: {one.fact}" if one.output else one.fact
             yield self.finding("", fact, one.remedy, severity=one.severity)
 

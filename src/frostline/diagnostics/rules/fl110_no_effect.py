@@ -21,8 +21,8 @@ class NoEffect(AuditRule):
 
     What it does:
         Finds biases and scales whose gradient on this batch is what rounding leaves of zero, beside those of
-        the other weights: a shift, or a scale of each unit, in front of a normalization, which takes it out
-        again.
+        the other weights of their layer: a shift, or a scale of each unit, in front of a normalization, which
+        takes it out again.
 
     Why it matters:
         Little: it learns nothing, and costs memory. Under Adam it moves all the same, since Adam divides the
@@ -39,16 +39,20 @@ class NoEffect(AuditRule):
 
     def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for all of them."""
-        sizes = dict(_sizes(inspection))
-        if len(sizes) < 2:
-            return
-        usual = float(np.median(list(sizes.values())))
-        shapes = inspection.inventory.by_address
-        tiny = [a for a, size in sizes.items() if size < ROUNDING * usual and len(shapes[a].shape) == 1]
+        sizes = _sizes(inspection)
+        layers = {address: inspection.inventory.by_address[address].layer for address in sizes}
+        shapes = {address: inspection.inventory.by_address[address].shape for address in sizes}
+        largest = {
+            layer: max(size for address, size in sizes.items() if layers[address] == layer)
+            for layer in set(layers.values())
+        }
+        shares = {a: size / largest[layers[a]] for a, size in sizes.items() if len(shapes[a]) == 1}
+        tiny = [address for address, share in shares.items() if share < ROUNDING]
         if tiny:
             yield self.finding(
                 tiny[0],
-                f"the loss does not depend on {listed(tiny, most=4)} but for rounding",
+                f"the gradient with respect to {listed(tiny, most=4)} is what rounding leaves of zero: at "
+                f"most {max(shares[address] for address in tiny):.0e} of that of another weight of the layer",
                 "leave it out (use_bias=False in front of a normalization), or let it be: it does no harm",
             )
 
@@ -61,12 +65,11 @@ class NoEffect(AuditRule):
         return _normalized(False)
 
 
-def _sizes(inspection: Inspection) -> Iterator[tuple[str, float]]:
-    """Yield the root mean square of the gradient of each weight that trains and has one that is not zero."""
-    for weight in inspection.weights:
-        gradient = inspection.measured.gradients.get(weight.address) if inspection.measured else None
-        if gradient is not None and gradient.any() and np.isfinite(gradient).all():
-            yield weight.address, root_mean_square(gradient)
+def _sizes(inspection: Inspection) -> dict[str, float]:
+    """Return the root mean square of the gradient of each weight that trains and has one that is not zero."""
+    gradients = inspection.measured.gradients if inspection.measured else {}
+    found = ((w.address, gradients.get(w.address)) for w in inspection.weights)
+    return {a: root_mean_square(g) for a, g in found if g is not None and g.any() and np.isfinite(g).all()}
 
 
 def _normalized(bias: bool) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class DeadUnits(AuditRule):
     def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for each layer."""
         met = set()
-        for one in inspection.zeroing:
+        for one in inspection.zeroes.found:
             most = DEAD_SHARE * one.units <= one.off < one.units
             if most and one.rows >= FEWEST_SAMPLES and one.layer not in met:
                 met.add(one.layer)

@@ -1,0 +1,151 @@
+"""A computation run operation by operation, and gone back through in the same way, the last one first.
+
+For backends that show each operation while it runs: they add a `Step` for each, and say how their arrays are
+looked at. Values are told by their `id`, so whoever adds a step keeps what it took and made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from frostline.graph.ir import Where
+from frostline.graph.not_finite import BadResults, NotFinite, not_finite_at
+from frostline.graph.zero_gradient import Zeroing, zeroing_at
+
+Array = npt.NDArray[Any]
+
+
+class Numbers(Protocol):
+    """How the values and gradients of a backend are looked at."""
+
+    def wide(self, value: Any) -> Array | None:
+        """Return one as an array that NumPy can compute with; None for what no derivative exists by."""
+
+    def ones_like(self, value: Any) -> Any:
+        """Return the gradient by a result itself."""
+
+    def zeros_like(self, value: Any) -> Any:
+        """Return the gradient by a value that nothing comes back to."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One operation that has run.
+
+    Attributes:
+        operation: What users call it.
+        layer: Address of the layer that it ran in, None outside of any.
+        where: The user's line.
+        taken: What it took.
+        made: What it made.
+        back: From the gradients by what it made, those by what it took; None where there is none, or where
+            nothing of it comes from a weight.
+    """
+
+    operation: str
+    layer: str | None
+    where: Where | None
+    taken: tuple[Any, ...] = field(repr=False)
+    made: tuple[Any, ...] = field(repr=False)
+    back: Callable[[Sequence[Any]], Sequence[Any]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """One gradient that a step handed back: by which of its inputs, and those that it was given."""
+
+    step: Step
+    received: Sequence[Any]
+    to: Any
+    gradient: Any
+
+
+class Stepwise:
+    """The steps of a computation, in their order.
+
+    Args:
+        numbers: How values are looked at.
+        weights: The names of the weights that are asked about, by the `id` of their values.
+    """
+
+    def __init__(self, numbers: Numbers, weights: Mapping[int, str]) -> None:
+        self._numbers = numbers
+        self._behind = {key: frozenset((name,)) for key, name in weights.items()}
+        self._steps: list[Step] = []
+        self._bad: BadResults[tuple[Any, Step]] = BadResults()
+
+    def is_of_weight(self, value: Any) -> bool:
+        """Whether a value is a weight that is asked about, or computed from one."""
+        return id(value) in self._behind
+
+    def hand_on(self, taken: Sequence[Any], made: Sequence[Any]) -> None:
+        """Note that values come from the same weights as others, as what is read of a variable does."""
+        behind = frozenset[str]().union(*(self._behind.get(id(one), frozenset()) for one in taken))
+        if behind:
+            self._behind.update((id(one), behind) for one in made)
+
+    def add(self, step: Step) -> None:
+        """Note an operation that has just run."""
+        self._steps.append(step)
+        self.hand_on(step.taken, step.made)
+        for one in step.made:
+            if not self._is_finite(one):
+                before = (id(other) for other in step.taken if not self._is_finite(other))
+                self._bad.add(id(one), (one, step), before)
+
+    def first_not_finite(self, loss: Any) -> NotFinite | None:
+        """Return the first step, forwards or backwards, whose result is not finite."""
+        if not self._is_finite(loss):
+            found = self._bad.cause_of(id(loss))
+            return self._said(found[1][1], found[1][0]) if found else None
+        for one in self._backwards(loss):
+            if not self._is_finite(one.gradient) and all(map(self._is_finite, one.received)):
+                return self._said(one.step, one.gradient, backward=True)
+        return None
+
+    def zeroing(self, loss: Any) -> list[Zeroing]:
+        """Return where gradients become zero, from the loss on."""
+        found: list[Zeroing | None] = []
+        sums: dict[int, Array] = {}
+        cancelled: dict[int, Zeroing] = {}
+        for one in self._backwards(loss):
+            step, behind = one.step, self._behind[id(one.to)]
+            given = self._numbers.wide(one.gradient)
+            received = next((wide for r in one.received if (wide := self._numbers.wide(r)) is not None), None)
+            if given is None or received is None:
+                continue
+            found.append(zeroing_at(step.operation, received, given, (step.layer, step.where), behind))
+            before = sums.get(id(one.to))
+            sums[id(one.to)] = given if before is None else before + given
+            cancelled.pop(id(one.to), None)
+            if before is not None and given.any() and not sums[id(one.to)].any():
+                cancelled[id(one.to)] = Zeroing(step.operation, step.layer, step.where, behind, cancels=True)
+        return [one for one in (*found, *cancelled.values()) if one is not None]
+
+    def _backwards(self, loss: Any) -> Iterator[_Return]:
+        """Go back from the loss, as far as weights are behind."""
+        received: dict[int, Any] = {id(loss): self._numbers.ones_like(loss)}
+        for step in reversed(self._steps):
+            if received.keys().isdisjoint(map(id, step.made)) or not any(map(self.is_of_weight, step.taken)):
+                continue
+            given = [received[id(o)] if id(o) in received else self._numbers.zeros_like(o) for o in step.made]
+            for value, gradient in zip(step.taken, step.back(given), strict=True):
+                if gradient is None or not self.is_of_weight(value):
+                    continue
+                yield _Return(step, given, value, gradient)
+                before = received.get(id(value))
+                received[id(value)] = gradient if before is None else before + gradient
+
+    def _is_finite(self, value: Any) -> bool:
+        wide = None if value is None else self._numbers.wide(value)
+        return wide is None or bool(np.isfinite(wide).all())
+
+    def _said(self, step: Step, bad: Any, *, backward: bool = False) -> NotFinite:
+        operands = [wide for one in step.taken if (wide := self._numbers.wide(one)) is not None]
+        result = self._numbers.wide(bad)
+        return not_finite_at(step.operation, result, operands, (step.layer, step.where), backward=backward)

@@ -1,0 +1,54 @@
+"""Small gradients: which of them vanish, and which are what rounding leaves of zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import frostline as fl
+
+rng = np.random.default_rng(0)
+X, Y = rng.normal(size=(16, 4)).astype("float32"), rng.normal(size=(16, 2)).astype("float32")
+
+
+def codes(*body: Any, optimizer: Any = "sgd") -> dict[str, str]:
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((4,)), *body, layers.Dense(2, name="head")])
+    model.compile(optimizer, "mse")
+    return {finding.code: finding.fact for finding in fl.audit(model, X, Y).findings}
+
+
+def chain(initializer: Any, depth: int = 9) -> list[layers.Layer]:
+    return [layers.Dense(4, "tanh", kernel_initializer=initializer, name=f"h{n}") for n in range(depth)]
+
+
+def small() -> Any:
+    return keras.initializers.RandomUniform(-0.03, 0.03, seed=1)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_kernels_that_all_vanish(optimizer: str) -> None:
+    found = codes(*chain(small()), optimizer=optimizer)
+    assert found["FL106"].startswith("the first step moves no kernel by more than ")
+    assert "FL110" not in found  # biases vanish with their kernels, and the loss depends on them
+
+
+def test_what_the_sign_of_a_gradient_moves_does_not_vanish() -> None:
+    assert "moves no kernel" not in codes(*chain(small()), optimizer="lion").get("FL106", "")
+
+
+def test_a_sound_chain_is_clean() -> None:
+    assert codes(*chain("glorot_uniform")) == {}
+
+
+def test_a_shift_in_front_of_a_normalization() -> None:
+    found = codes(layers.Dense(8, name="a"), layers.BatchNormalization(name="norm"))
+    assert list(found) == ["FL110"]
+    assert found["FL110"].startswith(
+        "the gradient with respect to a/bias is what rounding leaves of zero: at most "
+    )
+    assert codes(layers.Dense(8, name="a", use_bias=False), layers.BatchNormalization(name="norm")) == {}
