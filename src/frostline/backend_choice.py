@@ -89,7 +89,7 @@ def tell(chosen: str) -> None:
 
 
 def missing_backend(problem: ModuleNotFoundError, *, again: bool) -> MissingBackendError | None:
-    """Return the error that says why Keras could not be imported; None where that was no missing backend.
+    """Return the error that says why Keras could not be imported; None where that was not a missing backend.
 
     Args:
         problem: What its import ended in.

@@ -20,7 +20,7 @@ _collected = 0.0
 def hold_back() -> None:
     """From now on, on TensorFlow, collect garbage only where `collect_at_rest` is called.
 
-    What was imported is no garbage: to look through it, again and again, would take half a second each time.
+    What was imported is not garbage: to look through it, again and again, would take half a second each time.
     """
     global _collected
     gc.collect()

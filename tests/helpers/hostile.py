@@ -159,7 +159,7 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "plan with a tag that does not fit": (
         "plan",
         lambda: b"frostline: !!int x",
-        "this is no int, which its tag",
+        "this is not an int, which its tag",
     ),
     "run config that makes an object": (
         "run config",
@@ -196,7 +196,7 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         lambda: tensors_head(b"{}", 1 << 60),
         "its head should have",
     ),
-    "delta whose head is no mapping": ("delta", lambda: tensors_head(b"[]"), "its head is no mapping"),
+    "delta whose head is not a mapping": ("delta", lambda: tensors_head(b"[]"), "its head is not a mapping"),
     "matrix whose head has a long number": (
         "matrix in safetensors",
         lambda: tensors_head(
@@ -214,7 +214,7 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         lambda: READERS["adapter config"].whole().replace(b"8", b"9" * 400, 1),
         "a number of 400 characters, 999999999999..., where numbers have at most 100",
     ),
-    "adapter config that is a list": ("adapter config", lambda: b"[1]", "JSON that is no mapping"),
+    "adapter config that is a list": ("adapter config", lambda: b"[1]", "JSON that is not a mapping"),
     "adapter config with a key twice": (
         "adapter config",
         lambda: b'{"r": 4, "r": 8}',
@@ -327,7 +327,7 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "image that is PostScript": (
         "image",
         lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-        "it is no image of the kinds BMP, GIF,",
+        "it is not an image of the kinds BMP, GIF,",
     ),
     "image that is cut off": ("image", lambda: READERS["image"].whole()[:-30], "cannot be read"),
 }

@@ -231,7 +231,7 @@ def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> Non
     for phase, (first, end) in SPANS.items():
         for number in range(kills):
             deaths = attempt = 0
-            while not deaths:  # a run that came to its end before its death is no example
+            while not deaths:  # a run that came to its end before its death is not an example
                 attempt += 1
                 run = folder / f"{phase}{number}-{attempt}"
                 step, result = dice.randrange(first, end), run.with_suffix(".npz")

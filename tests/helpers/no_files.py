@@ -1,4 +1,4 @@
-"""What stands under a name and is no file, and what readers say of it."""
+"""What stands under a name and is not a file, and what readers say of it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def holes(path: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
-    "a named pipe": (pipe, ("it is no file.\n  received: a named pipe\n  expected: a regular file",)),
-    "a device": (device, ("it is no file.\n  received: a device\n  expected: a regular file",)),
+    "a named pipe": (pipe, ("it is not a file.\n  received: a named pipe\n  expected: a regular file",)),
+    "a device": (device, ("it is not a file.\n  received: a device\n  expected: a regular file",)),
     "a folder": (folder, ("Is a directory", "is a folder", "is not a")),
     "a link to itself": (itself, ("Too many levels of symbolic links", "there is no ", "is missing")),
     "a file of holes": (
@@ -59,7 +59,7 @@ def refused(reader: Reader, path: Path) -> str:
 
 
 def check_no_file(name: str, folder: Path, hostile: str) -> None:
-    """A reader refuses what is no file, and never waits for it."""
+    """A reader refuses what is not a file, and never waits for it."""
     reader = READERS[name]
     make, texts = HOSTILE[hostile]
     path = placed(reader, folder)

@@ -21,5 +21,5 @@ def leaves(seen: Trace, *kinds: Any) -> list[Leaf]:
 
 
 def nodes(seen: Trace) -> list[Node]:
-    """What is computed: all that is no leaf."""
+    """What is computed: all that is not a leaf."""
     return [node for node in seen.graph.nodes if isinstance(node, Node)]

@@ -81,7 +81,7 @@ def modules() -> Modules:
 
 
 def holdings() -> LayerHoldings | None:
-    """Return what finds state of layers that is no Keras variable, None where there is no such state."""
+    """Return what finds state of layers that is not a Keras variable, None where there is no such state."""
     return cast(LayerHoldings | None, of_backend("holdings"))
 
 

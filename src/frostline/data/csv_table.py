@@ -39,7 +39,7 @@ class CsvColumns:
     target: tuple[int, ...]
     weight: int | None
     named: bool = True
-    """Whether the first line has the names, and is no sample."""
+    """Whether the first line has the names, and is not a sample."""
 
 
 def check_csv(path: Path, source: CsvData) -> CsvColumns:
@@ -258,7 +258,7 @@ def opened_table(path: Path) -> Iterator[Iterator[str]]:
     """Give the lines of a table as text, with their ends.
 
     Raises:
-        DataError: It cannot be read, is not text in UTF-8, has a line without an end, or is no table.
+        DataError: It cannot be read, is not text in UTF-8, has a line without an end, or is not a table.
     """
     try:
         with opened(path, DataError, "table") as stream:

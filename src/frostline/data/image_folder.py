@@ -273,7 +273,7 @@ def _left_out(folder: Path, classes: Sequence[str], paths: Sequence[Path]) -> It
         yield f"left out, since they are in no folder of these classes: {names}"
     if others := [p for p in every if p not in set(hidden) and p.suffix.lower() not in FORMATS]:
         names = listed((p.relative_to(folder).as_posix() for p in sorted(others)), most=4)
-        yield f"left out, since they are no images: {names}"
+        yield f"left out, since they are not images: {names}"
     if images := [p for p in hidden if p.suffix.lower() in FORMATS]:
         names = listed((p.relative_to(folder).as_posix() for p in sorted(images)), most=4)
         yield f"left out, since they are hidden or a program left them: {names}"

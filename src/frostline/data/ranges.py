@@ -25,7 +25,7 @@ def most_exact(dtype: str) -> int:
 def misfit(values: npt.NDArray[Any], dtype: str) -> tuple[int, str] | None:
     """Return the first number that a dtype cannot hold, by its place among all, and why; None for none.
 
-    Floating numbers that are rounded, NaN and infinity are no misfits, and neither are whole numbers that a
+    Floating numbers that are rounded, NaN and infinity are not misfits, and neither are whole numbers that a
     dtype of floating numbers rounds; zeros of a number too small are none either.
 
     Args:

@@ -67,7 +67,7 @@ def read_config(place: Path) -> dict[str, Any]:
     except (ValueError, AttributeError) as problem:
         raise DeltaError(
             f"{str(place / CONFIG)!r} is not the JSON of an adapter",
-            received=str(problem) if isinstance(problem, ValueError) else "JSON that is no mapping",
+            received=str(problem) if isinstance(problem, ValueError) else "JSON that is not a mapping",
             expected="the config that PEFT writes beside an adapter",
         ) from None
     refused = {

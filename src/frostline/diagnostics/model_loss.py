@@ -42,7 +42,7 @@ class ModelLoss:
             add by `add_loss`.
         added: Whether what layers add is part of it all the same; it is where the model has no other loss.
         scale: What it is multiplied by, as a training step does in half precision.
-        left_out: What of these there was, where they are no part of it; filled when it is computed.
+        left_out: What of these there was, where they are not part of it; filled when it is computed.
         stopped: What a training step of the model's own raised behind a gradient that it took, in words:
             whatever it takes later was not seen.
     """

@@ -124,7 +124,7 @@ class Target:
 
     @property
     def numbers_out_of_range(self) -> Misfit | None:
-        """What is wrong with targets that are no probabilities, for a loss that takes nothing else."""
+        """What is wrong with targets that are not probabilities, for a loss that takes nothing else."""
         if self.kind not in _BINARY or not self.values.size or self.values.dtype.kind not in "fiu":
             return None
         low, high = float(np.min(self.values)), float(np.max(self.values))

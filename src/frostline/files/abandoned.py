@@ -34,7 +34,7 @@ def remove_abandoned(path: Path) -> None:
     pattern = re.compile(
         rf"{re.escape(_stem(path.name))}(\d+)\.([0-9a-f]{{8}})\.frostline-\w{{8}}.*", re.DOTALL
     )
-    # A folder that cannot be listed is no reason not to write.
+    # A folder that cannot be listed is not a reason not to write.
     with contextlib.suppress(OSError, ValueError), os.scandir(path.parent) as entries:
         found = [(entry.path, match) for entry in entries if (match := pattern.fullmatch(entry.name))]
         for name, match in found:

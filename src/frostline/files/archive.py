@@ -103,12 +103,12 @@ def opened_archive(path: Path, error: type[FrostlineError], noun: str) -> Iterat
 
     Args:
         path: The file.
-        error: What to raise where it is no file that can be read.
+        error: What to raise where it is not a file that can be read.
         noun: What it is called in messages.
 
     Raises:
         FrostlineError: As `opened`, of the class `error`.
-        UnreadableError: It is no archive, or one with a trap in it: says why in one phrase.
+        UnreadableError: It is not an archive, or one with a trap in it: says why in one phrase.
     """
     with opened(path, error, noun) as stream:
         with _said():

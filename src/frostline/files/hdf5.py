@@ -21,8 +21,8 @@ def elements_of_plain_hdf5(stream: IO[bytes], size: int) -> int:
         size: How many bytes it has.
 
     Raises:
-        UnreadableError: It is no HDF5 file, takes numbers from other files, or unpacks to far more than it
-            has; says why in one phrase.
+        UnreadableError: It is not an HDF5 file, takes numbers from other files, or unpacks to far more than
+            it has; says why in one phrase.
     """
     # Keras needs it as well, but not before a model is opened.
     import h5py
@@ -34,7 +34,7 @@ def elements_of_plain_hdf5(stream: IO[bytes], size: int) -> int:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as problem:
         said = (str(problem).splitlines() or [type(problem).__name__])[0][:200]
-        raise DamagedError(f"its weights are no whole HDF5 file: {said}") from None
+        raise DamagedError(f"its weights are not whole HDF5 file: {said}") from None
 
 
 def _look(file: Any, size: int) -> int:

@@ -24,7 +24,7 @@ def opened_image(path: Path) -> Iterator[Any]:
     Raises:
         DataError: There is no such file, or it is none that can be read.
         UnreadableError: It says that it has far more pixels than its bytes can hold.
-        Exception: It is no image of these kinds: whatever Pillow raises.
+        Exception: It is not an image of these kinds: whatever Pillow raises.
     """
     with opened(path, DataError, "image") as stream, warnings.catch_warnings():
         # What it warns of is refused below, or is of no concern to the numbers.
@@ -42,4 +42,4 @@ def _identified(stream: BinaryIO) -> Any:
     try:
         return Image.open(stream, formats=[kind for kind in _KINDS if kind in Image.OPEN])
     except UnidentifiedImageError:
-        raise UnreadableError(f"it is no image of the kinds {', '.join(_KINDS)}") from None
+        raise UnreadableError(f"it is not an image of the kinds {', '.join(_KINDS)}") from None

@@ -84,8 +84,8 @@ def opened(
         endings: Of names that may be meant where there is no such file; by default its own ending.
 
     Raises:
-        FrostlineError: It is not there, is no regular file, cannot be opened or read, or is a file of holes;
-            of the class `error`. So is what the system raises within the block.
+        FrostlineError: It is not there, is not a regular file, cannot be opened or read, or is a file of
+            holes; of the class `error`. So is what the system raises within the block.
     """
     with _named(path, error, noun, endings), opened_plainly(path) as stream:
         yield stream
@@ -97,7 +97,7 @@ def opened_plainly(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         OSError: It is not there, or cannot be opened.
-        NoFileError: It is no regular file, or a file of holes.
+        NoFileError: It is not a regular file, or a file of holes.
     """
     descriptor = os.open(path, _FLAGS)
     try:
@@ -221,7 +221,7 @@ def _require_regular(mode: int, path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     raise NoFileError(
-        "it is no file",
+        "it is not a file",
         path,
         received=next((name for is_it, name in _KINDS if is_it(mode)), "something else"),
         expected="a regular file",
@@ -244,7 +244,7 @@ def _require_no_holes(descriptor: int, path: Path) -> None:
 
 
 def _written(descriptor: int, size: int) -> int:
-    """Return how many bytes of a file are no holes; as many as it has where the system does not tell."""
+    """Return how many bytes of a file are not holes; as many as it has where the system does not tell."""
     if not hasattr(os, "SEEK_DATA"):
         return size
     place = written = 0

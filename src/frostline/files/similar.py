@@ -7,7 +7,7 @@ from pathlib import Path
 from frostline.errors import listed, near
 
 _MOST = 10_000
-"""Names that are looked at: a folder of a million images is no place to look for a spelling."""
+"""Names that are looked at: a folder of a million images is not a place to look for a spelling."""
 
 
 def similar_files(path: Path, *endings: str) -> str | None:

@@ -76,7 +76,7 @@ def require_plain_head(beginning: bytes, size: int) -> None:
         size: How many bytes the file has.
 
     Raises:
-        UnreadableError: It is longer than the file, nested too deeply, or is no head; says why in one phrase.
+        UnreadableError: It is longer than the file, nested too deeply, or is not a head; says why.
     """
     length = int.from_bytes(beginning[:8], "little")
     if len(beginning) < 8 or length > size - 8 or length > _MOST_HEAD:
@@ -91,7 +91,7 @@ def require_plain_head(beginning: bytes, size: int) -> None:
             f"it is not a whole safetensors file (its head is not JSON: {problem.msg})"
         ) from None
     if not isinstance(head, dict):
-        raise UnreadableError("it is not a whole safetensors file (its head is no mapping)")
+        raise UnreadableError("it is not a whole safetensors file (its head is not a mapping)")
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def opened_tensors(path: Path, error: type[FrostlineError], noun: str) -> Iterat
     """Open a safetensors file to read single tensors of it, as `safetensors.safe_open` does.
 
     Raises:
-        FrostlineError: It is no file that can be read, of the class `error`.
+        FrostlineError: It is not a file that can be read, of the class `error`.
         UnreadableError: It is not whole, or a tensor in it cannot be read; says why in one phrase.
     """
     with opened(path, error, noun) as stream:

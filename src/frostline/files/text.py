@@ -1,4 +1,4 @@
-"""What text in a file is encoded in: a byte order mark is no part of it, and UTF-16 is not UTF-8."""
+"""What text in a file is encoded in: a byte order mark is not part of it, and UTF-16 is not UTF-8."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def other_encoding(raw: bytes) -> str | None:
     for mark, name in _OTHERS.items():
         if raw.startswith(mark):
             return name
-    # By place among four bytes, how many of the bytes are zero. Files that are no text have them anywhere.
+    # By place among four bytes, how many of the bytes are zero. Files that are not text have them anywhere.
     zeros = [_share_of_zeros(raw[place::4]) for place in range(4)]
     mostly = [share > _MOSTLY for share in zeros]
     if sum(mostly) == 3:

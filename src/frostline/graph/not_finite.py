@@ -111,9 +111,11 @@ def first_source(named: Iterable[tuple[str, Any, bool]]) -> NotFinite | None:
     """
     for name, value, is_data in named:
         array = np.asarray(value)
-        if array.dtype.kind not in "fc" and "float" not in str(array.dtype):
-            continue
-        bad = ~np.isfinite(array.astype("complex64" if array.dtype.kind == "c" else "float32", copy=False))
+        if array.dtype.kind not in "fc":
+            if "float" not in str(array.dtype):
+                continue
+            array = array.astype("float32")  # one of the small ones that NumPy does not know
+        bad = ~np.isfinite(array)
         if bad.any():
             return NotFinite(
                 "",

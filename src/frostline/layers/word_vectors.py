@@ -48,7 +48,7 @@ def read_word_vectors(path: str | Path, vocabulary: Sequence[str] | None = None)
 
     A first line `count dimension`, as word2vec and fastText write it, is compared with what follows. Words
     may have blanks in them, as some of GloVe do. The numbers go into one float32 array, line by line. A byte
-    order mark at the beginning of the file is no part of the first word.
+    order mark at the beginning of the file is not part of the first word.
 
     Args:
         path: A `.txt` or `.vec` file in UTF-8.
@@ -180,7 +180,7 @@ def _layout(path: Path, file: BinaryIO) -> _Layout:
     # `7 3` may be the vector of the word `7`: a header is followed by lines that fit it, or by longer ones.
     if header is None or (len(second.split()) == 2 and int(header[2]) != 1):
         return _Layout(1, lines, _dimension(path, first), size)
-    # Of more digits than any file has bytes, they are no numbers that anything has.
+    # Of more digits than any file has bytes, they are not numbers that anything has.
     count, dimension = (int(number[:20]) for number in header.groups())
     if count != lines - 1 or dimension < 1:
         raise MatrixFileError(

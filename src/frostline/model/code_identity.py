@@ -287,7 +287,7 @@ class Description:
 
 
 def _installed(named: Any, **more: Any) -> Any:
-    """Describe a function or a class of a package: by its name, and by its file if it is no known one."""
+    """Describe a function or a class of a package: by its name, and by its file if it is not a known one."""
     name, file = f"{named.__module__}.{named.__qualname__}", file_of(named.__module__)
     if not is_library(named.__module__) and file is not None:
         more = {"file": module_data(file), **more}

@@ -63,7 +63,7 @@ def own_imports(code: CodeType, package: str) -> list[tuple[str, str]]:
 
 
 def read_outside(code: CodeType, names: Mapping[str, Any]) -> list[str]:
-    """Say what code reads that is no part of the program: its environment, files."""
+    """Say what code reads that is not part of the program: its environment, files."""
     wanted, read = globals_read(code), attributes_read(code)
     used = [names[name] for name in wanted if name in names]
     through_os = {"environ", "getenv"} & read and any(one is os for one in used)

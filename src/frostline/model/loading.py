@@ -114,7 +114,7 @@ def opened_model(path: Path) -> Iterator[Archive]:
     """Open a `.keras` archive to read members of it; what cannot be read is a `ModelFileError`.
 
     Raises:
-        ModelFileError: It is no archive, or damaged, or has a trap in it.
+        ModelFileError: It is not an archive, or damaged, or has a trap in it.
     """
     try:
         with opened_archive(path, ModelFileError, "model") as archive:

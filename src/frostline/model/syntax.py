@@ -65,7 +65,7 @@ def _source_data(filename: str, source: str) -> str | None:
 def body_data(node: Any) -> Any:
     """Return what a definition does when it is called, as plain data.
 
-    Its name, defaults and decorators are no part of that: what they made is looked at itself.
+    Its name, defaults and decorators are not part of that: what they made is looked at itself.
     """
     names = {n: tree_data(v) for n, v in ast.iter_fields(node.args) if n not in ("defaults", "kw_defaults")}
     body = node.body if isinstance(node.body, list) else [ast.Return(node.body)]

@@ -308,7 +308,7 @@ def _matched_apart(pattern: str, texts: tuple[str, ...], within: bool) -> tuple[
     command = [sys.executable, "-I", "-S", "-c", _MATCHER]
     try:
         if not sys.executable or getattr(sys, "frozen", False):
-            raise OSError("this program is no Python that could be started again")
+            raise OSError("this program is not a Python that could be started again")
         done = subprocess.run(command, input=task, capture_output=True, text=True, timeout=_seconds_left())
     except OSError as error:
         raise _not_matched(pattern, str(error)) from None

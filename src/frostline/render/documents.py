@@ -95,7 +95,7 @@ def _shell_word(word: str) -> str:
 
 
 def _bytes_of(character: str) -> str:
-    """Return the bytes of a file name as a shell reads them; what is no letter came out of one as it was."""
+    """Return the bytes of a file name as a shell reads them; what is not a letter came from one as is."""
     escaped = "\udc80" <= character <= "\udcff"
     raw = character.encode("utf-8", "surrogateescape" if escaped else "surrogatepass")
     return "".join(f"\\x{byte:02x}" for byte in raw)

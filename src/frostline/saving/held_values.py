@@ -1,4 +1,4 @@
-"""State that is no Keras variable, in a model file: Keras writes some of it, and of some layers none."""
+"""State that is not a Keras variable, in a model file: Keras writes some of it, and of some layers none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STATE = "state/"
 
 
 def held_weights(model_inventory: Inventory) -> list[Weight]:
-    """Return what Keras's files need not hold: state that is no Keras variable, and memories of layers."""
+    """Return what Keras's files need not hold: state that is not a Keras variable, and memories of layers."""
     return [weight for weight in model_inventory if weight.is_held or weight.role == "state"]
 
 

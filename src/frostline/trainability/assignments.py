@@ -113,7 +113,7 @@ def _classes(kind: type, owner: type, whose: str) -> tuple[type, ...]:
 
 @cache
 def _syntax(function: Any) -> ast.FunctionDef | None:
-    """Return the syntax of a function; None where its source is not there, or it is no function."""
+    """Return the syntax of a function; None where its source is not there, or it is not a function."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
     except (OSError, TypeError, SyntaxError, ValueError):

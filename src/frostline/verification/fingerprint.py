@@ -40,7 +40,7 @@ class Digest:
         stem: Its address with `*` for the number of each name that Keras made by itself; None where that was
             not recorded.
         former: The same as Frostline 0.1 had it, where that was another. Not written to files.
-        is_held: Whether it is of state that is no Keras variable. Not written to files.
+        is_held: Whether it is of state that is not a Keras variable. Not written to files.
     """
 
     role: Role

@@ -45,7 +45,7 @@ def masked(z: Any) -> Any:
 
 def hidden_mask(z: Any) -> Any:
     scores = ops.where(z > 0, z, -np.inf)
-    return ops.where(ops.isfinite(scores), z, 0.0) + ops.log(z)  # a mask is no fault
+    return ops.where(ops.isfinite(scores), z, 0.0) + ops.log(z)  # a mask is not a fault
 
 
 FORWARDS: dict[str, tuple[Callable[[Any], Any], str, str]] = {

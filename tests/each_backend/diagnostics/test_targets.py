@@ -83,7 +83,7 @@ FAULTS: dict[str, tuple[Make, Make, str]] = {
         lambda: (model_of("mse", dense(1)), NUMBERS),
         "and the output, a sigmoid, from 0 to 1",
     ),
-    "targets that are no probabilities": (
+    "targets that are not probabilities": (
         lambda: (model_of("binary_crossentropy", dense(1, "sigmoid")), NUMBERS),
         lambda: (model_of("binary_crossentropy", dense(1, "sigmoid")), (NUMBERS > 0).astype("float32")),
         "and the loss takes numbers from 0 to 1",

@@ -179,7 +179,7 @@ def test_frostline_names_unreached_weights(kind: str) -> None:
 def test_frostline_believes_weights_whose_slots_tell_nothing(
     extra: dict[str, object], preflight: bool
 ) -> None:
-    """Under plain SGD an average and accumulated gradients are no evidence; that the weight moved is."""
+    """Under plain SGD an average and accumulated gradients are not evidence; that the weight moved is."""
     model = compiled(two_dense(), optimizer=keras.optimizers.SGD(0.1, **extra))
     run = frostline_fit(model, fl.Plan().train("b/**"), batch_size=4, preflight=preflight)
 

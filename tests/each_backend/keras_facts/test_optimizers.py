@@ -367,7 +367,7 @@ def test_keras_on_tensorflow_squares_gradients_of_repeated_ids_apart() -> None:
 
 
 def test_keras_loses_the_product_of_nadam_under_a_scaled_loss() -> None:
-    """`LossScaleOptimizer` builds what it wraps untracked: the product is no variable of it, nor saved."""
+    """`LossScaleOptimizer` builds what it wraps untracked: the product is not a variable of it, nor saved."""
     for wrapped in (False, True):
         inner = keras.optimizers.Nadam(0.1)
         outer = keras.optimizers.LossScaleOptimizer(inner) if wrapped else inner

@@ -1,4 +1,4 @@
-"""State that is no Keras variable: what a layer remembers, variables of TensorFlow's own, tables, trees."""
+"""State that is not a Keras variable: what a layer remembers, variables of TensorFlow's, tables, trees."""
 
 from __future__ import annotations
 

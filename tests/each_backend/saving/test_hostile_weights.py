@@ -89,7 +89,7 @@ def test_weights_that_are_a_trap_are_refused(plain: Path, name: str) -> None:
 
 def test_weights_that_are_no_hdf5_are_refused(plain: Path) -> None:
     with_weights(plain, b"no weights")
-    with pytest.raises(fl.FrostlineError, match="its weights are no whole HDF5 file"):
+    with pytest.raises(fl.FrostlineError, match="its weights are not whole HDF5 file"):
         fl.load_model(plain)
 
 

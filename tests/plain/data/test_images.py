@@ -1,4 +1,4 @@
-"""Images of every kind as numbers from 0 to 255, and folders that are no classes."""
+"""Images of every kind as numbers from 0 to 255, and folders that are not classes."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_what_is_left_out_or_lies_deeper_is_said(tmp_path: Path) -> None:
     assert load(tmp_path).about == (
         "each folder is a class: a, b",
         "left out, since they are in no folder of these classes: stray.png",
-        "left out, since they are no images: a/notes.txt",
+        "left out, since they are not images: a/notes.txt",
         "images in folders within a folder belong to its class: a",
     )
 

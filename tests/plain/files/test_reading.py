@@ -1,4 +1,4 @@
-"""Whatever is read: what is no file, or cannot be one, is refused at once and in words."""
+"""Whatever is read: what is not a file, or cannot be one, is refused at once and in words."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_file_is_what_its_descriptor_says(tmp_path: Path, monkeypatch: pytest.
     assert kind_of(path) == "file"
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(PlanFileError, match="it is no file"), opened(path, PlanFileError, "plan file"):
+    with pytest.raises(PlanFileError, match="it is not a file"), opened(path, PlanFileError, "plan file"):
         pass
 
 

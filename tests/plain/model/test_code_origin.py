@@ -1,4 +1,4 @@
-"""Where code comes from, and what it reads that is no part of the program."""
+"""Where code comes from, and what it reads that is not part of the program."""
 
 from __future__ import annotations
 

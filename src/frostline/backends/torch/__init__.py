@@ -13,7 +13,7 @@
 - `custom_loop`: lets every step through, since nothing is compiled.
 - `random_state`: keeps and puts back the state of PyTorch's random generators.
 - `row_lookup`: looks up rows of a table of which a part trains, faster than by Keras's operations.
-- `holdings`: finds buffers and other state of layers that is no Keras variable.
+- `holdings`: finds buffers and other state of layers that is not a Keras variable.
 - `machines`: finds models that are wrapped for several processes, or sharded.
 - `internals`: every private name of PyTorch that these need.
 """

@@ -212,7 +212,7 @@ _EXTRA = "a module with get_extra_state, whose state is not only tensors"
 
 
 def _modules(layer: Any) -> Iterator[InnerModule]:
-    """Yield the PyTorch modules in a layer that are no Keras layers, from the outermost in."""
+    """Yield the PyTorch modules in a layer that are not Keras layers, from the outermost in."""
     wrapped = getattr(layer, "module", None) if isinstance(layer, keras.layers.TorchModuleWrapper) else None
     for name, child in layer.named_children():
         if name != "_torch_params" and not isinstance(child, keras.Layer):

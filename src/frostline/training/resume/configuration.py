@@ -115,7 +115,7 @@ class _Configurations:
         return self.known.items(sorted({**given, **optimizers}.items()), "")
 
     def data(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Describe the sources of data that are no arrays; digests tell of those."""
+        """Describe the sources of data that are not arrays; digests tell of those."""
         found = {}
         for argument, value in data.items():
             for path, one in keras.tree.flatten_with_path(value):
@@ -151,7 +151,7 @@ class _Configurations:
         return NotImplemented if pipeline is None else pipeline
 
     def _beside_the_model(self, layer: Any, at: str) -> dict[str, Any]:
-        """Describe a layer that is no part of the model, such as a teacher that a loss calls."""
+        """Describe a layer that is not part of the model, such as a teacher that a loss calls."""
         within = {f"layer {n} {_NUMBER.sub('', one.name)}": one for n, one in enumerate(_within(layer))}
         values = [array_data(to_numpy(one)) for one in layer.weights]
         return {
@@ -189,7 +189,7 @@ class _Configurations:
         return found
 
     def _rate(self, optimizer: Any, at: str) -> dict[str, Any]:
-        """Describe a schedule of the rate. A number is no part of a run: callbacks change it."""
+        """Describe a schedule of the rate. A number is not part of a run: callbacks change it."""
         rate = rate_schedule(optimizer)
         if rate is None:
             return {}
@@ -211,7 +211,7 @@ class _Configurations:
         return not flat or any(self._is_setting("", one) for one in flat)
 
     def _graph(self, model: Any, at: str) -> dict[str, Any]:
-        """Describe how the operations of a graph are connected, and those of them that are no layers."""
+        """Describe how the operations of a graph are connected, and those of them that are not layers."""
         config = (
             _config(model, lambda why: self.known.gap(at, why))
             if getattr(model, "operations", None)

@@ -155,7 +155,7 @@ def with_addresses(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
 
 
 def _model_in_0_1(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint could know of the model: 0.1 told of no state that is no Keras variable."""
+    """Return what a checkpoint could know of the model: 0.1 told of no state that is not a Keras variable."""
     if "stems" in then:
         return dict(now["model"])
     left_out = {a for a in now["no Keras variables"] if a not in then["model"] and a in now["frozen"]}

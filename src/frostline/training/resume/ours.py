@@ -85,7 +85,7 @@ def require_only_ours(folder: Path) -> None:
 
 
 def require_ours(place: Path) -> None:
-    """Raise `ResumeError` where a place is no checkpoint of Frostline's, or holds anything beside one."""
+    """Raise `ResumeError` where a place is not a checkpoint of Frostline's, or holds anything beside one."""
     with errors_named("look at", place):
         strange = _strange(place)
     if strange:

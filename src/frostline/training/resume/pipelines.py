@@ -28,7 +28,7 @@ _LOADER = ("batch_size", "drop_last", "collate_fn")
 
 
 def pipeline_data(source: Any, known: Description, at: str) -> Any:
-    """Return what a source of data is; None for what is no pipeline.
+    """Return what a source of data is; None for what is not a pipeline.
 
     Args:
         source: Anything.

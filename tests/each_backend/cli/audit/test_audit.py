@@ -90,8 +90,10 @@ def test_findings_below_the_chosen_severity_do_not_fail(run: Runner) -> None:
 def test_a_weight_that_does_not_train_fails_whatever_the_severity(run: Runner) -> None:
     done = run("audit", "mine:dead", *FROM_MODULE)
     assert done.code == 1
-    assert "features/kernel, features/bias, off/kernel, off/bias and 1 more: zero (FL103 warning)" in done.out
+    assert "features/kernel, features/bias, off/kernel, off/bias: zero (FL103 warning)" in done.out
     assert "  route: features/kernel > features > off > head > loss\n" in done.out
+    assert "  note: relu hands back zeros for 4 of 4 units, for every sample (in layer 'off')" in done.out
+    assert "head/kernel: zero (FL103 warning)" in done.out
 
 
 def test_help_is_quick_and_names_every_option() -> None:
