@@ -159,7 +159,7 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "plan with a tag that does not fit": (
         "plan",
         lambda: b"frostline: !!int x",
-        "this is not an int, which its tag",
+        "this does not fit its tag !!int",
     ),
     "run config that makes an object": (
         "run config",

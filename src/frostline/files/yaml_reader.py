@@ -91,7 +91,7 @@ class _Composer(yaml.SafeLoader):
             )
         if isinstance(node, yaml.ScalarNode) and kind != "str" and isinstance(_scalar(node), str):
             raise self._refuse(
-                line, what=f"this is no {kind}, which its tag !!{kind} says", received=shortened(node.value)
+                line, what=f"this does not fit its tag !!{kind}", received=shortened(node.value)
             )
 
 
