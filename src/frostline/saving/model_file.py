@@ -51,7 +51,8 @@ def save_model(model: Any, path: str | os.PathLike[str], *, overwrite: bool = Tr
     What Keras does not bring back as it was is in Frostline's members, too: state that is not a Keras
     variable (buffers of PyTorch modules, a `tf.Variable` of a layer, what a stateful recurrent layer
     remembers), and the kernel, the factors and `lora_alpha` of Keras's own LoRA. Plain Keras finds LoRA
-    merged into the kernel, which rounds where that is quantized, and factors of zeros, which then do not train.
+    merged into the kernel, which rounds where that is quantized, and factors of zeros, which then do not
+    train.
 
     Plain Keras gets the optimizer as well where it would build it for the same weights. Where it would not,
     since it does not know the flags of single weights or the parts of a parametrized one, or where there was
