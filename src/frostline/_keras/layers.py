@@ -109,13 +109,19 @@ def ends_of(model: Any, which: str) -> list[Any]:
     return found if all(isinstance(one, keras.KerasTensor) for one in found) else []
 
 
+def last_operations(model: Any) -> list[Any]:
+    """Return, for each output of a Functional or Sequential model, the layer or operation that makes it."""
+    graph = getattr(model, "_functional", None) or model
+    return [private(one, "_keras_history").operation for one in ends_of(graph, "outputs")]
+
+
 def last_activations(model: Any) -> list[list[str]]:
     """Return, for each output of a Functional or Sequential model, the activations at its end, last first.
 
-    Goes back over layers and operations without weights, to the first layer with some and its activation.
+    Goes back over layers that leave values as they are, to the first one with weights and its activation.
     """
     graph = getattr(model, "_functional", None) or model
-    outputs = [private(one, "_keras_history").operation for one in ends_of(graph, "outputs")]
+    outputs = last_operations(model)
     operations = {id(node.operation): node.operation for nodes in _nodes(graph) for node in nodes}
     feeds = producers(model)
     return [_activations_back_from(one, feeds, operations) for one in outputs]
@@ -123,6 +129,22 @@ def last_activations(model: Any) -> list[list[str]]:
 
 def _nodes(graph: Any) -> Iterable[Any]:
     return getattr(graph, "_nodes_by_depth", {}).values()
+
+
+_PASS_VALUES_ON = {
+    "ActivityRegularization",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Permute",
+    "Reshape",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Squeeze",
+    "Transpose",
+}
+"""Classes of layers and operations that leave values as they are, in inference."""
 
 
 def _activations_back_from(
@@ -134,10 +156,10 @@ def _activations_back_from(
         name = getattr(activation, "__name__", "") or type(operation).__name__.lower()
         if name in ("softmax", "sigmoid", "tanh", "relu") or (activation is not None and name != "linear"):
             found.append(name)
-        before = feeds.get(id(operation), [])
-        if getattr(operation, "weights", None) and found:
+        elif type(operation).__name__ not in _PASS_VALUES_ON:
             break
-        if len(before) != 1 or (getattr(operation, "weights", None) and not found):
+        before = feeds.get(id(operation), [])
+        if getattr(operation, "weights", None) or len(before) != 1:
             break
         operation = operations.get(before[0])
     return found

@@ -29,7 +29,7 @@ from frostline.diagnostics.prediction import prediction
 from frostline.diagnostics.targets import Target, targets_of, with_targets_in_range
 from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.diagnostics.zeroes import Zeroes, find_zeroes
-from frostline.graph.ir import Leaf, Node
+from frostline.graph.ir import Leaf, Node, Where
 from frostline.graph.not_finite import NotFinite
 from frostline.graph.reader import Measured, Trace, Write, norm
 from frostline.graph.zero_gradient import Zeroing
@@ -63,6 +63,8 @@ class Inspection:
         total: The same as `measured` with penalties; None where there are none.
         targets: The targets of each output, as they were given.
         zeroes: Where gradients become zero on their way back.
+        overflowing_scale: What an optimizer multiplies the loss by, where that alone makes gradients
+            infinite; else 0.
     """
 
     model: Any = field(repr=False)
@@ -75,6 +77,7 @@ class Inspection:
     total: Measured | None = field(default=None, repr=False)
     targets: list[Target] = field(default_factory=list, repr=False)
     zeroes: Zeroes = field(default_factory=Zeroes, repr=False)
+    overflowing_scale: float = 0.0
 
     @property
     def inventory(self) -> Inventory:
@@ -188,6 +191,16 @@ class Inspection:
         """The nodes that a gradient is propagated back through, on its way to a weight that is to train."""
         live, depends = self.diagnosis.flow.live, self.depends
         return tuple(index for index in range(len(live)) if live[index] and depends[index])
+
+    def called_at(self, layer: str, operation: str = "") -> Where | None:
+        """Return the user's line at which a layer is called, or an operation; None where none is known.
+
+        Args:
+            layer: Address of the layer; "" for any.
+            operation: Name of the operation; "" for any.
+        """
+        of_layer = (n for n in self.trace.graph.nodes if isinstance(n, Node) and layer in ("", n.layer))
+        return next((n.where for n in of_layer if n.where and operation in ("", n.operation)), None)
 
     @cached_property
     def computing_layers(self) -> Mapping[str, int]:
@@ -342,7 +355,13 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     scaled, gradients = _measured(inspection.loss, wanted)
     computation = scaled.computation(wanted)
     not_finite = find_not_finite(computation, gradients)
-    measured = replace(inspection, measured=gradients.divided_by(scaled.scale), not_finite=not_finite)
+    overflowing = scaled.scale > 1 and not gradients.is_finite and not gradients.error
+    measured = replace(
+        inspection,
+        measured=gradients.divided_by(scaled.scale),
+        not_finite=not_finite,
+        overflowing_scale=scaled.scale if overflowing else 0.0,
+    )
     if not closely:
         return measured
     starting = zero_at_the_start(computation, gradients, _names(planned, planned.trained))
@@ -358,19 +377,26 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
 def _measured(model_loss: ModelLoss, wanted: Collection[str]) -> tuple[ModelLoss, Measured]:
     """Measure a loss as a training step in half precision scales it, and return the loss so scaled, too.
 
-    What overflows is tried with less, as the optimizer does after a step that it leaves out for that.
+    What overflows is tried with less, as the optimizer does after a step that it leaves out for that. Where
+    it would leave out more steps than it takes from its usual scale to none, that is what is measured.
     """
-    scale = model_loss.scale if model_loss.scale != 1 else model_loss.scale_in_training
+    begun = scale = model_loss.scale if model_loss.scale != 1 else model_loss.scale_in_training
+    first = None
     while True:
         scaled = replace(model_loss, scale=scale)
         measured = dispatch.measure(scaled.computation(wanted))
+        first = first or (scaled, measured)
         if scale <= 1 or measured.error or measured.is_finite:
-            return scaled, measured
+            overflows = measured.is_finite and begun / scale > _MOST_LEFT_OUT
+            return first if overflows else (scaled, measured)
         scale = max(1.0, scale / _LESS)
 
 
 _LESS = 16.0
 """The optimizer halves; that would take a step for each of fifteen powers of two."""
+
+_MOST_LEFT_OUT = 2.0**16
+"""Keras begins at 2 ** 15."""
 
 
 def _names(planned: PlannedTraining, addresses: Iterable[str]) -> set[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline._keras.calls import loss_settings, user_loss
-from frostline._keras.layers import ends_of, last_activations
+from frostline._keras.layers import ends_of, last_activations, last_operations
 from frostline._keras.variables import read_value, to_numpy
 from frostline.diagnostics.finding import Severity
 from frostline.errors import DataError
@@ -19,7 +19,7 @@ from frostline.model.addresses import walk
 
 Array = npt.NDArray[Any]
 
-_PROBABILITIES = {
+PROBABILITIES = {
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
@@ -43,6 +43,9 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 """What an activation can give at most."""
 
+_FAR = 0.1
+"""How far from 0 or from 1 chances must stay to be called out of reach."""
+
 _NEAR = 1e-4
 """How far sums of probabilities in half precision are from one."""
 
@@ -56,12 +59,14 @@ class Misfit:
         fact: What was seen, with figures.
         remedy: What to do about it.
         severity: How bad it is.
+        operation: The operation that does it, where it is one alone.
     """
 
     output: str
     fact: str
     remedy: str
     severity: Severity = "warning"
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,11 @@ def _shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
     return {name: tuple(end.shape) for name, end in zip(names, ends, strict=True)}
 
 
+def output_layers(model: Any) -> dict[str, Any]:
+    """Return the layer, or operation, that makes each output, by name as in `Target.output`."""
+    return dict(zip(_shapes(model), last_operations(model), strict=False))
+
+
 def with_targets_in_range(y: Any, targets: list[Target]) -> Any:
     """Return the targets, with those that the loss cannot be computed with put to some that it can."""
     mended = {
@@ -224,17 +234,22 @@ def misfits(model: Any, targets: list[Target], predicted: Any) -> Iterator[Misfi
 
 
 def _of_output(target: Target, output: Array, activations: list[str]) -> Iterator[Misfit]:
-    if target.kind in _PROBABILITIES:
+    if target.kind in PROBABILITIES:
         yield from _probabilities(target, output, activations)
     if activations[:2] == ["softmax", "softmax"]:
         yield Misfit(target.output, "the output is a softmax of a softmax", "take one of them away")
+    elif (misfit := _out_of_reach(target, output, activations)) is not None:
+        yield misfit
     if _sums_over_batch(output):
         yield Misfit(
             target.output,
             "each column of the output sums to one over the batch, and no row does: the softmax runs over "
             "the samples",
             "let the softmax run over the last axis, axis=-1",
+            operation="softmax",
         )
+    if (misfit := _several_classes(target)) is not None:
+        yield misfit
     yield from _ranges(target, activations)
     if (misfit := _broadcast(target, output)) is not None:
         yield misfit
@@ -257,6 +272,34 @@ def _probabilities(target: Target, output: Array, activations: list[str]) -> Ite
         )
 
 
+def _out_of_reach(target: Target, output: Array, activations: list[str]) -> Misfit | None:
+    """Find a last activation that what is in front of it keeps from some of its range."""
+    outer, inner = [*activations, "", ""][:2]
+    if outer == "softmax" and output.ndim > 1 and output.shape[-1] == 1:
+        return Misfit(
+            target.output,
+            "the output is a softmax over one unit, which is 1 whatever comes in",
+            "take a sigmoid for two classes, or no activation for any number",
+        )
+    low, high = _RANGES.get(inner, (-np.inf, np.inf))
+    if outer == "sigmoid":
+        least, most = (1 / (1 + np.exp(-bound)) for bound in (low, high))
+    elif outer == "softmax":
+        others = (output.shape[-1] - 1) * np.exp(low - high)
+        least, most = 0.0, 1 / (1 + others)
+    else:
+        return None
+    if least < _FAR and most > 1 - _FAR:
+        return None
+    if output.min() < least - _NEAR or output.max() > most + _NEAR:
+        return None  # there is more between the two
+    return Misfit(
+        target.output,
+        f"the output is a {outer} of a {inner}, which stays from {least:.2g} to {most:.2g}",
+        f"take the {inner} away",
+    )
+
+
 def _sums_over_batch(output: Array) -> bool:
     if output.ndim != 2 or output.shape[0] < 2 or output.shape[1] < 2 or output.min() < 0:
         return False
@@ -264,10 +307,27 @@ def _sums_over_batch(output: Array) -> bool:
     return bool(np.abs(wide.sum(0) - 1).max() < _NEAR and np.abs(wide.sum(1) - 1).min() > _NEAR)
 
 
+def _several_classes(target: Target) -> Misfit | None:
+    """Find targets with several classes in a row, or shares that are none, for a loss of one class."""
+    values = target.values
+    if not target.kind.startswith("Categorical") or values.ndim < 2 or values.dtype.kind not in "fiub":
+        return None
+    sums = values.astype("float64").sum(-1)
+    sums = sums[sums != 0]  # rows of zeros are left out on purpose
+    if not sums.size or not np.isfinite(sums).all() or np.abs(sums - 1).max() < 100 * _NEAR:
+        return None
+    return Misfit(
+        target.output,
+        f"targets of a sample sum to {sums.min():.3g} to {sums.max():.3g}, and the loss takes them for one "
+        "class, or for chances that sum to 1",
+        "several classes at once: take a sigmoid and binary_crossentropy; else divide targets by their sum",
+    )
+
+
 def _ranges(target: Target, activations: list[str]) -> Iterator[Misfit]:
     if target.values.dtype.kind not in "fiub" or "Sparse" in target.kind or not activations:
         return
-    if target.kind in _PROBABILITIES and getattr(target.loss, "from_logits", False):
+    if target.kind in PROBABILITIES and getattr(target.loss, "from_logits", False):
         return
     if target.numbers_out_of_range is not None:
         return  # said already

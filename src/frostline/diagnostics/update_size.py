@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,23 +34,51 @@ the gradient. Others do not follow from the gradient alone."""
 
 
 def first_step_size(optimizer: Any, gradient: Array) -> float | None:
-    """Return the root mean square of the first step, decay and momentum left out; None where it is not known.
+    """Return the root mean square of the first step of one weight; None where it is not known.
+
+    Args:
+        optimizer: As for `first_steps`.
+        gradient: The gradient.
+    """
+    steps = first_steps(optimizer, {"": gradient})
+    return None if steps is None else root_mean_square(steps[""])
+
+
+def first_steps(optimizer: Any, gradients: Mapping[str, Array]) -> dict[str, Array] | None:
+    """Return what the first step takes from each weight, in float64; None where that is not known.
+
+    Decay is left out, and what an optimizer around it averages or leaves out.
 
     Args:
         optimizer: The optimizer, or one around it.
-        gradient: The gradient.
+        gradients: The gradients of all that it trains: they are clipped together.
     """
     inner = optimizer_chain(optimizer)[-1]
     of = _FIRST_STEPS.get(type(inner).__name__) if type(inner).__module__.startswith("keras.") else None
     if of is None:
         return None
-    return float(to_numpy(inner.learning_rate)) * root_mean_square(of(inner, _size(gradient)))
+    rate = float(to_numpy(inner.learning_rate))
+    clipped = _clipped(inner, {name: _wide(gradient) for name, gradient in gradients.items()})
+    return {name: rate * np.sign(g) * of(inner, np.abs(g)) for name, g in clipped.items()}
+
+
+def _clipped(inner: Any, gradients: dict[str, Array]) -> dict[str, Array]:
+    """Clip gradients as Keras does: by value, each by its norm, or all by that of all together."""
+    if (most := getattr(inner, "clipvalue", None)) is not None:
+        return {name: np.clip(g, -most, most) for name, g in gradients.items()}
+    norms = {name: float(np.linalg.norm(g.ravel())) for name, g in gradients.items()}
+    most = inner.clipnorm or inner.global_clipnorm
+    if not most:
+        return gradients
+    if inner.global_clipnorm:
+        norms = dict.fromkeys(norms, float(np.linalg.norm(list(norms.values()))))
+    return {name: g * (most / max(most, norms[name])) for name, g in gradients.items()}
 
 
 def root_mean_square(array: Array) -> float:
     """Return the root mean square of an array, computed in float64."""
-    return float(np.sqrt(np.mean(np.square(_size(array)))))
+    return float(np.sqrt(np.mean(np.square(np.abs(_wide(array))))))
 
 
-def _size(array: Array) -> Array:
-    return np.asarray(np.abs(array.astype("complex128" if array.dtype.kind == "c" else "float64")))
+def _wide(array: Array) -> Array:
+    return array.astype("complex128" if array.dtype.kind == "c" else "float64")

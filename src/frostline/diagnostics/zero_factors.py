@@ -6,17 +6,14 @@ made a step, the first one gets a gradient of zero in every element, and nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Collection
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
-from frostline._keras.variables import read_value, to_numpy
 from frostline.backends import dispatch
+from frostline.diagnostics.moved_weights import values_of, with_values
 from frostline.graph.reader import Computation, Measured
 
 Array = npt.NDArray[Any]
@@ -40,16 +37,16 @@ def zero_at_the_start(
     """
     gradients = {name: g for name, g in measured.gradients.items() if g is not None and np.isfinite(g).all()}
     sleeping = {name for name, gradient in gradients.items() if name in trained and not gradient.any()}
-    values = _values(computation)
     woken: set[str] = set()
     steps: dict[str, Array] = {}
     new = {name for name, gradient in gradients.items() if name in trained and gradient.any()}
     while sleeping - woken:
-        more = {name: _step(gradients[name]) for name in new if name in values and not _any(values[name])}
+        values = values_of(computation, new)
+        more = {name: _step(gradients[name]) for name, value in values.items() if not value.any()}
         if not more:
             break
         steps |= more
-        with _stepped(computation, steps) as moved:
+        with with_values(computation, steps) as moved:
             again = dispatch.measure(moved)
         gradients = {name: g for name, g in again.gradients.items() if g is not None}
         new = {name for name in sleeping - woken if name in gradients and gradients[name].any()}
@@ -60,38 +57,3 @@ def zero_at_the_start(
 def _step(gradient: Array) -> Array:
     against = -gradient.astype("float32")
     return np.asarray(against * (_STEP / np.abs(against).max()))
-
-
-def _values(computation: Computation) -> Mapping[str, Any]:
-    """The weights of a computation that can be written to, by name."""
-    found = {s.name: s.variable for s in computation.variables if s.kind == "weight"}
-    return found | {a.name: a.value for a in computation.arguments if a.kind == "weight"}
-
-
-def _any(variable: Any) -> bool:
-    return bool(np.any(np.asarray(read_value(variable))))
-
-
-@contextmanager
-def _stepped(computation: Computation, steps: Mapping[str, Array]) -> Iterator[Computation]:
-    """Yield the computation with these values for some of its weights, and put their own back."""
-    arguments = tuple(
-        replace(a, value=steps[a.name].astype(np.asarray(a.value).dtype))
-        if a.kind == "weight" and a.name in steps
-        else a
-        for a in computation.arguments
-    )
-    with ExitStack() as put_back:
-        for source in computation.variables:
-            if source.kind == "weight" and source.name in steps:
-                write = _writer(source.variable)
-                put_back.callback(write, to_numpy(source.variable))
-                write(steps[source.name])
-        yield replace(computation, arguments=arguments)
-
-
-def _writer(variable: Any) -> Callable[[Array], object]:
-    if hasattr(variable, "assign"):
-        return lambda value: variable.assign(value)
-    # A tensor of PyTorch: what is written beside the record of gradients leaves none there.
-    return lambda value: variable.data.copy_(keras.ops.convert_to_tensor(value))

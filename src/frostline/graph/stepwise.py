@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -77,6 +78,7 @@ class Stepwise:
         self._numbers = numbers
         self._behind = {key: frozenset((name,)) for key, name in weights.items()}
         self._steps: list[Step] = []
+        self._makers: dict[int, Step] = {}
         self._bad: BadResults[tuple[Any, Step]] = BadResults()
 
     def is_of_weight(self, value: Any) -> bool:
@@ -92,6 +94,7 @@ class Stepwise:
     def add(self, step: Step) -> None:
         """Note an operation that has just run."""
         self._steps.append(step)
+        self._makers.update((id(one), step) for one in step.made)
         self.hand_on(step.taken, step.made)
         for one in step.made:
             if not self._is_finite(one):
@@ -119,7 +122,18 @@ class Stepwise:
             received = next((wide for r in one.received if (wide := self._numbers.wide(r)) is not None), None)
             if given is None or received is None:
                 continue
-            found.append(zeroing_at(step.operation, received, given, (step.layer, step.where), behind))
+            place = (step.layer, step.where)
+            at = zeroing_at(
+                step.operation,
+                received,
+                given,
+                place,
+                behind,
+                keras.backend.standardize_dtype(one.gradient.dtype),
+            )
+            if at is not None and at.may_multiply and (maker := self._maker_of_zeros(step)) is not None:
+                at = at.multiplying(maker.operation, maker.layer)
+            found.append(at)
             before = sums.get(id(one.to))
             sums[id(one.to)] = given if before is None else before + given
             cancelled.pop(id(one.to), None)
@@ -140,6 +154,21 @@ class Stepwise:
                 yield _Return(step, given, value, gradient)
                 before = received.get(id(value))
                 received[id(value)] = gradient if before is None else before + gradient
+
+    def _maker_of_zeros(self, step: Step) -> Step | None:
+        """Return what made an operand of a step that is nothing but zeros: where that began."""
+        found = None
+        while (before := self._zeros_before(step)) is not None:
+            found = step = before
+        return found
+
+    def _zeros_before(self, step: Step) -> Step | None:
+        return next(filter(None, map(self._made_as_zeros, step.taken)), None)
+
+    def _made_as_zeros(self, value: Any) -> Step | None:
+        maker = self._makers.get(id(value))
+        wide = None if maker is None else self._numbers.wide(value)
+        return maker if wide is not None and wide.size and not wide.any() else None
 
     def _is_finite(self, value: Any) -> bool:
         wide = None if value is None else self._numbers.wide(value)

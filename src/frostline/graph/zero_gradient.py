@@ -6,9 +6,10 @@ only where a weight gets a gradient of zeros, or one for few of its units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from frostline.graph.ir import Where
@@ -30,6 +31,11 @@ class Zeroing:
         rows: How many samples, and places in them, it was asked about; 0 where units of the result are not
             those of the operand.
         cancels: Whether it handed back the negative of what came back to the operand on other ways.
+        adds_up: Whether what it was given adds up to zero over the samples.
+        zeros_from: What made the zeros that it multiplied by, where an operand is nothing else.
+        lost_below: The size of the largest number that it was given, where that is so small that rounding may
+            have taken what was left of it; else 0.
+        dtype: The dtype in which it handed it back.
     """
 
     operation: str
@@ -40,6 +46,10 @@ class Zeroing:
     units: int = 1
     rows: int = 0
     cancels: bool = False
+    adds_up: bool = False
+    zeros_from: str = ""
+    lost_below: float = 0.0
+    dtype: str = ""
 
     @property
     def is_whole(self) -> bool:
@@ -47,13 +57,57 @@ class Zeroing:
         return self.off == self.units
 
     @property
+    def may_multiply(self) -> bool:
+        """Whether an operand of nothing but zeros explains it."""
+        return self.is_whole and not self.adds_up and self.operation in _PRODUCTS
+
+    def multiplying(self, maker: str, layer: str | None) -> Zeroing:
+        """Return the same of a product with zeros, made by that operation in that layer."""
+        made_by = f"{maker} in layer {layer!r}" if layer else maker
+        return replace(self, off=1, units=1, rows=0, zeros_from=made_by)
+
+    @property
     def fact(self) -> str:
         """What happened, in half a sentence."""
         if self.cancels:
             return f"what comes back over {self.operation} cancels what comes back beside it"
-        if not self.rows or self.units == 1:
-            return f"{self.operation} hands back zeros"
-        return f"{self.operation} hands back zeros for {self.off} of {self.units} units, for every sample"
+        if self.adds_up:
+            return f"what comes back over {self.operation} adds up to zero over the samples"
+        if self.zeros_from:
+            return f"{self.operation} hands back zeros, given nothing but zeros by {self.zeros_from}"
+        choice = ", a choice or a mask," if self.operation in _CHOICES else ""
+        plain = f"{self.operation}{choice} hands back zeros"
+        if self.rows and self.units > 1:
+            plain += f" for {self.off} of {self.units} units, for every sample"
+        if self.lost_below:
+            least = _LEAST[self.dtype][0]
+            plain += (
+                f": at most {self.lost_below:.0e} came back, it vanishes: {self.dtype} ends at {least:.0e}"
+            )
+        return plain
+
+
+_CHOICES = {"where", "select", "select_n", "selectv2", "masked_fill", "cond"}
+_PRODUCTS = {
+    "matmul",
+    "multiply",
+    "einsum",
+    "dot",
+    "dot_general",
+    "tensordot",
+    "linear",
+    "conv",
+    "conv_general_dilated",
+    "convolution",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+}
+_LEAST = {
+    name: (float(np.finfo(name).smallest_subnormal), float(np.finfo(name).smallest_normal))
+    for name in ("float16", "float32")
+}
+"""Of each dtype the least number that it holds, and the least that it holds with all digits."""
 
 
 def zeroing_at(
@@ -62,6 +116,7 @@ def zeroing_at(
     given: Array,
     place: tuple[str | None, Where | None],
     weights: frozenset[str],
+    dtype: str = "",
 ) -> Zeroing | None:
     """Return what an operation did to a gradient, if it took it away from a unit for every sample.
 
@@ -71,15 +126,23 @@ def zeroing_at(
         given: The one that it handed back, by one of its operands.
         place: Its layer and the user's line.
         weights: Names of the weights behind that operand.
+        dtype: The dtype in which it handed it back.
     """
     if not received.any():
         return None
+    most = float(np.abs(received).max())
+    lost = most if dtype in _LEAST and most < _LEAST[dtype][1] else 0.0
     if received.shape != given.shape or given.ndim < 2:
-        return None if given.any() else Zeroing(operation, *place, weights)
+        summed = given.ndim < received.ndim and received.shape[received.ndim - given.ndim :] == given.shape
+        whole = Zeroing(operation, *place, weights, adds_up=summed and not lost, lost_below=lost, dtype=dtype)
+        return None if given.any() else whole
     units = given.shape[-1]
     # A unit that was given nothing is another operation's.
     off = received.reshape(-1, units).any(0) & ~given.reshape(-1, units).any(0)
     if not off.any():
         return None
     whole = not given.any()
-    return Zeroing(operation, *place, weights, units if whole else int(off.sum()), units, given.size // units)
+    count = units if whole else int(off.sum())
+    return Zeroing(
+        operation, *place, weights, count, units, given.size // units, lost_below=lost, dtype=dtype
+    )

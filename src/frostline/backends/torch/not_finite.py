@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -47,7 +48,10 @@ def zeroing(computation: Computation) -> list[Zeroing]:
         if one.received:
             place = one.call.layer, one.call.where
             received, given = _array(one.received[0]), _array(one.given)
-            found.append(zeroing_at(one.operation, received, given, place, one.weights))
+            at = zeroing_at(one.operation, received, given, place, one.weights, _dtype(one.given))
+            if at is not None and at.may_multiply and (maker := one.call.maker_of_zeros) is not None:
+                at = at.multiplying(maker.operation, maker.layer)
+            found.append(at)
 
     _run(computation, look)
     return [one for one in found if one is not None]
@@ -78,6 +82,17 @@ class _Call:
     layer: str | None
     where: Where | None
     operands: tuple[torch.Tensor, ...]
+    makers: tuple[_Call | None, ...] = field(default=(), repr=False)
+
+    @property
+    def maker_of_zeros(self) -> _Call | None:
+        """What made an operand that is nothing but zeros: the first call from which all is."""
+        found, call = None, self
+        while (
+            before := next(filter(None, map(_made_as_zeros, call.operands, call.makers)), None)
+        ) is not None:
+            found = call = before
+        return found
 
     def found(self, result: torch.Tensor, operation: str = "", *, backward: bool = False) -> NotFinite:
         return not_finite_at(
@@ -89,6 +104,11 @@ class _Call:
         )
 
 
+def _made_as_zeros(operand: torch.Tensor, maker: _Call | None) -> _Call | None:
+    with torch.no_grad():
+        return maker if maker and operand.numel() and not operand.to_dense().any() else None
+
+
 class _Calls(TorchFunctionMode):
     """Looks at what every call returns, and notes which call put which nodes on PyTorch's record."""
 
@@ -96,7 +116,8 @@ class _Calls(TorchFunctionMode):
         super().__init__()
         self._watch = watch
         self._bad: BadResults[tuple[torch.Tensor, _Call]] = BadResults()
-        self.by_node: dict[Any, _Call] = {}
+        self._made: dict[int, tuple[weakref.ref[torch.Tensor], _Call]] = {}
+        self.by_node: dict[Any, tuple[_Call, str]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -111,20 +132,31 @@ class _Calls(TorchFunctionMode):
 
     def _note(self, name: str, result: Any, taken: Iterable[torch.Tensor]) -> None:
         operands = tuple(one for one in taken if _holds_numbers(one))
-        call = _Call(functions.operation_name(name), self._watch.layer, users_line_now(), operands)
+        makers = tuple(map(self._maker_of, operands))
+        call = _Call(functions.operation_name(name), self._watch.layer, users_line_now(), operands, makers)
         for tensor in filter(_holds_numbers, tensors_in((result,))):
             if not _is_finite(tensor):
                 before = (id(one) for one in operands if one is not tensor and not _is_finite(one))
                 self._bad.add(id(tensor), (tensor, call), before)
             self._note_record(tensor.grad_fn, call)
+            if not any(tensor is one for one in operands):
+                self._made[id(tensor)] = weakref.ref(tensor), call
+
+    def _maker_of(self, tensor: torch.Tensor) -> _Call | None:
+        reference, call = self._made.get(id(tensor), (None, None))
+        return call if reference is not None and reference() is tensor else None
 
     def _note_record(self, node: Any, call: _Call) -> None:
-        waiting = [node]
+        new, waiting = [], [node]
         while waiting:
             node = waiting.pop()
             if node is not None and node not in self.by_node:
-                self.by_node[node] = call
+                new.append(node)
+                self.by_node[node] = call, _operation(node)
                 waiting += [before for before, _ in node.next_functions]
+        inner = [one for one in new if one.next_functions]
+        if len(inner) == 1:  # then the call has the better name
+            self.by_node[inner[0]] = call, call.operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +173,7 @@ class _Return:
 def _go_back(
     loss: torch.Tensor,
     names: dict[int, str],
-    by_node: dict[Any, _Call],
+    by_node: dict[Any, tuple[_Call, str]],
     look: Callable[[_Return], None],
 ) -> None:
     """Go back from a loss; PyTorch calls the nodes of its record one by one, the last one first."""
@@ -151,7 +183,7 @@ def _go_back(
         given = [one for one in received if one is not None]
         for (before, _), one in zip(node.next_functions, given_back, strict=False):
             if one is not None:
-                look(_Return(by_node[node], _operation(node), given, one, behind.of(before)))
+                look(_Return(*by_node[node], given, one, behind.of(before)))
 
     hooks = [node.register_hook(partial(at, node)) for node in by_node if node.next_functions]
     wanted = [tensor for node in by_node if (tensor := leaf_of(node)) is not None and id(tensor) in names]
@@ -197,6 +229,10 @@ def _operation(node: Any) -> str:
 
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _holds_numbers(tensor: torch.Tensor) -> bool:

@@ -47,10 +47,13 @@ class NotFiniteNumbers(AuditRule):
         what = (
             f"the gradient with respect to {listed(bad, most=4)}" if bad else f"the loss, {measured.loss:g},"
         )
+        scale = inspection.overflowing_scale
+        by_scale = f" with a loss scale of {scale:.3g}, which half precision does not hold" if scale else ""
+        lower = "give the optimizer a lower initial_scale, such as the default, 2.0**15"
         yield self.finding(
             bad[0] if bad else "",
-            f"{what} is not finite on this batch: {placed(found)}",
-            remedies.of_not_finite(found),
+            f"{what} is not finite on this batch{by_scale}: {placed(found)}",
+            lower if scale else remedies.of_not_finite(found),
             where=found.where,
         )
 

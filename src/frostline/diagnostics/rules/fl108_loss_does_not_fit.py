@@ -11,7 +11,7 @@ import numpy as np
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
-from frostline.diagnostics.targets import misfits
+from frostline.diagnostics.targets import misfits, output_layers
 from frostline.errors import said
 
 
@@ -21,8 +21,10 @@ class LossDoesNotFit(AuditRule):
     What it does:
         Compares the targets of this batch with what the model makes of it, and both with the loss: labels
         that name no class of the output, an output that is taken for probabilities and is none, one that is
-        probabilities and taken for logits, a softmax of a softmax or over the samples, targets that the last
-        activation cannot reach, and targets whose shape the loss stretches to all pairs of samples.
+        probabilities and taken for logits, a softmax of a softmax, over one unit or over the samples, an
+        activation in front of the last one that keeps chances far from 0 or 1, targets that the last
+        activation cannot reach, several classes in one sample under a loss for one, and targets whose shape
+        the loss stretches to all pairs of samples.
 
     Why it matters:
         Nothing fails on most backends: JAX trains on labels that are not there, and every backend on the
@@ -53,9 +55,13 @@ class LossDoesNotFit(AuditRule):
                 severity="note",
             )
             predicted = None
+        layers = output_layers(inspection.model)
+        addresses = {id(node.layer): node.address for node in inspection.inventory.layers}
         for one in misfits(inspection.model, inspection.targets, predicted):
             fact = f"output {one.output!r}: {one.fact}" if one.output else one.fact
-            yield self.finding("", fact, one.remedy, severity=one.severity)
+            address = addresses.get(id(layers.get(one.output)), "")
+            where = inspection.called_at("", one.operation) if one.operation else None
+            yield self.finding(address, fact, one.remedy, where=where, severity=one.severity)
 
     def failing(self) -> dict[str, Any]:
         """Logits are taken for probabilities."""

@@ -23,7 +23,7 @@ class EqualUnits(AuditRule):
 
     What it does:
         Finds units of a layer, the last axis of a kernel, that hold the same numbers and get the same
-        gradient on this batch, not zero.
+        gradient on this batch. Where both are zero they are left alone.
 
     Why it matters:
         Gradient descent never tells them apart again: a layer of 256 such units can do what one can. It
@@ -45,6 +45,8 @@ class EqualUnits(AuditRule):
             gradient = gradients.get(weight.address)
             if gradient is None or gradient.ndim < 2 or gradient.shape[-1] < 2 or "Embedding" in weight.types:
                 continue
+            if weight.address in inspection.starting:
+                continue  # a step of another weight gives it a gradient
             alike = _alike(to_numpy(weight.variable), gradient)
             if alike:
                 yield self.finding(
@@ -64,18 +66,19 @@ class EqualUnits(AuditRule):
 
 
 def _alike(values: npt.NDArray[Any], gradient: npt.NDArray[Any]) -> int:
-    """Count the units that another one equals in its numbers and in its gradient."""
+    """Count the units that another one equals in its numbers, not all zero, and in its gradient."""
     units = values.reshape(-1, values.shape[-1]).T
     slopes = gradient.reshape(-1, gradient.shape[-1]).T
     largest = np.abs(slopes).max()
-    if not largest or not np.isfinite(largest):
+    if not np.isfinite(largest):
         return 0
     _, group = np.unique(units, axis=0, return_inverse=True)
     count = 0
     for number in range(int(group.max()) + 1):
         members = slopes[group.reshape(-1) == number]
         same = len(members) > 1 and np.abs(members - members[0]).max() <= _ALIKE * largest
-        count += len(members) if same and members.any() else 0
+        alive = members.any() or units[group.reshape(-1) == number].any()
+        count += len(members) if same and alive else 0
     return count
 
 

@@ -24,7 +24,8 @@ class StatisticsNeverMove(AuditRule):
     Why it matters:
         It normalizes by the statistics that it was made with, mean zero and variance one, which is no
         normalization, in training and ever after. Usually `call` passes `training=False`, or hands on a
-        `training` that is None: Keras takes the mode of the model only where the argument is left out.
+        `training` that is None: Keras takes the mode of the model only where the argument is left out. A
+        momentum of 1 does the same.
 
     Example:
         def call(self, x):
@@ -43,15 +44,24 @@ class StatisticsNeverMove(AuditRule):
         for weight in inspection.inventory.of_role("statistic"):
             normalizes = "BatchNormalization" in weight.types and weight.layer in inspection.computing_layers
             expected = weight.address in inspection.planned.moving
-            if normalizes and expected and weight.address not in inspection.written:
+            moves = weight.address in inspection.written and not _keeps_all(inspection, weight.layer)
+            if normalizes and expected and not moves:
                 layers.setdefault(weight.layer, []).append(weight.address)
         for layer, addresses in layers.items():
+            if _keeps_all(inspection, layer):
+                yield self.finding(
+                    layer,
+                    f"it trains, and a momentum of 1 keeps {listed(addresses, most=3)} as they are",
+                    "give it a momentum below 1, such as the default, 0.99",
+                )
+                continue
             yield self.finding(
                 layer,
                 f"it trains, and no training step updates {listed(addresses, most=3)}: it runs in inference "
                 "mode",
                 "hand `training` on in call, to this layer too; or freeze it, if it is meant to stay as it "
                 f"is: plan.freeze('layer:{layer}')",
+                where=inspection.called_at(layer),
             )
 
     def failing(self) -> dict[str, Any]:
@@ -61,6 +71,11 @@ class StatisticsNeverMove(AuditRule):
     def passing(self) -> dict[str, Any]:
         """It is called in training mode."""
         return arguments(two_layers(_Normalizing(True, name="block")))
+
+
+def _keeps_all(inspection: Inspection, address: str) -> bool:
+    layer = next(node.layer for node in inspection.inventory.layers if node.address == address)
+    return bool(getattr(layer, "momentum", 0) == 1)
 
 
 class _Normalizing(keras.Layer):  # type: ignore[misc]  # Keras ships no types

@@ -1,0 +1,90 @@
+"""FL114: penalties that outweigh the loss of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from frostline.diagnostics.audit_rule import AuditRule
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.inspection import Inspection
+from frostline.diagnostics.rules._models import arguments
+from frostline.diagnostics.thresholds import OUTWEIGHED
+from frostline.diagnostics.update_size import root_mean_square
+from frostline.errors import listed
+
+
+class PenaltyOutweighsData(AuditRule):
+    """Penalties outweigh the data.
+
+    What it does:
+        Compares what penalties (regularizers, `add_loss`) add to the loss, and to the gradient of each weight
+        that they act on, with what the data give. Ten times as much of both is found: weights that a penalty
+        holds come to rest where both gradients are equal, so that these shrink to a tenth or less first.
+
+    Why it matters:
+        The model learns the penalty: weights go towards zero, whatever the targets are, and the loss goes
+        down as if all was well.
+
+    Example:
+        keras.layers.Dense(64, kernel_regularizer=keras.regularizers.L2(10.0))
+
+    Use instead:
+        keras.layers.Dense(64, kernel_regularizer=keras.regularizers.L2(1e-4))
+    """
+
+    code, name, severity = "FL114", "penalty-outweighs-data", "warning"
+
+    def check(self, inspection: Inspection) -> Iterator[Finding]:
+        """Yield one finding for the model."""
+        data, total = inspection.measured, inspection.total
+        if data is None or total is None or not (data.is_finite and total.is_finite):
+            return
+        added = total.loss - data.loss
+        if added < OUTWEIGHED * abs(data.loss):
+            return
+        shares = dict(_shares(data.gradients, total.gradients))
+        if not shares or min(shares.values()) < OUTWEIGHED:
+            return
+        yield self.finding(
+            max(shares, key=shares.__getitem__),
+            f"penalties outweigh the data: they add {added:.3g} to a loss of {data.loss:.3g}, and their "
+            f"gradient is at least {min(shares.values()):.0f} times that of the data for "
+            f"{listed(list(shares), most=3)}",
+            "make the penalties weaker, so that they add less than the data's loss",
+        )
+
+    def failing(self) -> dict[str, Any]:
+        """A penalty of 10."""
+        return _penalized(10.0)
+
+    def passing(self) -> dict[str, Any]:
+        """A usual one."""
+        return _penalized(1e-3)
+
+
+def _shares(data: Any, total: Any) -> Iterator[tuple[str, float]]:
+    """Yield how many times larger the gradient of the penalties is, for each weight that they act on.
+
+    Where the data give no gradient at all, penalties alone move a weight, which its status says.
+    """
+    for name, both in total.items():
+        alone = data.get(name)
+        if both is None or alone is None or not alone.any():
+            continue
+        penalty, size = root_mean_square(both.astype("float64") - alone), root_mean_square(alone)
+        if penalty > _ROUNDED * size:
+            yield name, penalty / size
+
+
+_ROUNDED = 1e-4
+"""A difference between two measurements that may be rounding."""
+
+
+def _penalized(strength: float) -> dict[str, Any]:
+    keras.utils.set_random_seed(0)
+    penalty = keras.regularizers.L2(strength)
+    layers = [keras.layers.Dense(n, kernel_regularizer=penalty, name=f"layer_{n}") for n in (8, 2)]
+    return arguments(keras.Sequential([keras.Input((3,)), *layers]))
