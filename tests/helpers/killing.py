@@ -1,6 +1,6 @@
 """Runs killed with SIGKILL at random moments, and their undisturbed twin.
 
-    python killing.py fit|command FOLDER KILLS_IN_EACH_PHASE SEED
+    python killing.py fit|command FOLDER KILLS_IN_EACH_PHASE SEED [PHASE ...]
 
 Runs are those of `fl.fit`, or of `frostline fit`, whose config takes model, data and callbacks from this
 module. Every run has a process of its own, forked from this one, which has imported the backend and run
@@ -221,14 +221,14 @@ def difference(one: Path, other: Path) -> float:
     return max(float(np.abs(a[n].astype("float64") - b[n].astype("float64")).max(initial=0)) for n in a.files)
 
 
-def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> None:
+def main(train: Callable[..., None], folder: Path, kills: int, seed: int, phases: list[str]) -> None:
     dice = random.Random(seed)
     writing = 0.5 if train is command else 0.02
     whole = folder / "whole.npz"
     assert in_a_process(partial(train, folder / "whole", whole))
     undisturbed = json.loads(whole.with_suffix(".json").read_text())
     report = []
-    for phase, (first, end) in SPANS.items():
+    for phase, (first, end) in ((one, SPANS[one]) for one in phases or SPANS):
         for number in range(kills):
             deaths = attempt = 0
             while not deaths:  # a run that came to its end before its death is not an example
@@ -259,4 +259,4 @@ def main(train: Callable[..., None], folder: Path, kills: int, seed: int) -> Non
 
 if __name__ == "__main__":
     ways = {"fit": fit, "command": command}
-    main(ways[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(ways[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

@@ -16,7 +16,7 @@ from frostline.backends import dispatch
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.moved_weights import values_of, with_values
 from frostline.diagnostics.thresholds import OVERSHOOT
-from frostline.diagnostics.update_size import first_steps
+from frostline.diagnostics.update_size import first_steps, root_mean_square
 from frostline.graph.reader import Computation, Measured
 
 Array = npt.NDArray[Any]
@@ -64,13 +64,15 @@ def find_overshoot(inspection: Inspection) -> Overshoot | None:
         return None
     wanted = inspection.planned.trained
     computation = inspection.loss.computation(wanted)
-    first = _after(computation, values_of(computation, moved.steps), moved)
+    values = values_of(computation, moved.steps)
+    throws_away = moved.throws_away(values)
+    first = _after(computation, values, moved)
     if first is None or not _is_above(first[1].loss, OVERSHOOT * measured.loss):
         return None
     again = _Moved.of(optimizer, first[1]) if math.isfinite(first[1].loss) else None
     second = _after(computation, first[0], again) if again else None
     after = second[1].loss if second else float("nan")
-    if not _is_above(after, OVERSHOOT**2 * measured.loss):
+    if not throws_away and not _is_above(after, OVERSHOOT**2 * measured.loss):
         return None
     inner = optimizer_chain(optimizer)[-1]
     rate = float(to_numpy(inner.learning_rate))
@@ -101,6 +103,15 @@ class _Moved:
             return None
         shares = {name: float(np.sum(step * gradients[name])) for name, step in steps.items()}
         return cls(steps, sum(shares.values()), max(shares, key=shares.__getitem__))
+
+    def throws_away(self, values: Mapping[str, Array]) -> bool:
+        """Whether it moves every kernel by more than the kernel itself: nothing is left of where they began.
+
+        An optimizer that goes by signs comes back from such a step, and overshoots again.
+        """
+        kernels = [name for name, value in values.items() if value.ndim > 1 and value.any()]
+        sizes = ((root_mean_square(self.steps[name]), root_mean_square(values[name])) for name in kernels)
+        return bool(kernels) and all(step > size for step, size in sizes)
 
 
 def _after(

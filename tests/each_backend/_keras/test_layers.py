@@ -14,6 +14,7 @@ from frostline._keras.layers import (
     automatic_name,
     ends_of,
     last_activations,
+    last_operations,
     layer_flag,
     metric_variables,
     own_statistics,
@@ -90,11 +91,21 @@ def test_the_activations_at_the_end_of_each_output() -> None:
     x = keras.Input((3,), name="x")
     hidden = keras.layers.Dense(4, "relu")(x)
     twice = keras.layers.Softmax()(keras.layers.Dense(2, "softmax")(hidden))
-    bare = keras.layers.Dense(2)(hidden)
+    plain = keras.layers.Dense(2)
+    bare = plain(hidden)
     model = keras.Model(x, [twice, bare, keras.layers.Activation("tanh")(keras.layers.Dense(2)(hidden))])
     assert last_activations(model) == [["softmax", "softmax"], [], ["tanh"]]
     assert last_activations(keras.Sequential([x, keras.layers.Dense(1, "sigmoid")])) == [["sigmoid"]]
     assert last_activations(small_models.subclassed()) == []
+    assert last_operations(model)[1] is plain
+    assert last_operations(small_models.subclassed()) == []
+
+
+def test_what_changes_values_ends_the_activations_at_the_end() -> None:
+    x = keras.Input((3,))
+    scaled = keras.layers.Softmax()(keras.layers.Rescaling(10.0)(keras.layers.Dense(2, "tanh")(x)))
+    dropped = keras.layers.Softmax()(keras.layers.Dropout(0.5)(keras.layers.Dense(2, "tanh")(x)))
+    assert last_activations(keras.Model(x, [scaled, dropped])) == [["softmax"], ["softmax", "tanh"]]
 
 
 @pytest.mark.parametrize("build", [small_models.two_dense, small_models.sequential])

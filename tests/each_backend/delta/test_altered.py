@@ -26,6 +26,7 @@ from helpers.altered_files import (
     header_of,
     with_header,
 )
+from helpers.checks import THOROUGH
 from helpers.folders import SAVED
 from helpers.small_models import compiled, value_of
 
@@ -188,7 +189,10 @@ def test_no_byte_of_an_exported_adapter_can_change(tmp_path: Path) -> None:
         return adapter_in(path.parent)
 
     raw = weights.read_bytes()
-    altered = [*every_byte(raw, range(0, len(raw), 5)), *(other for _, other in altered_headers(raw))]
+    altered = [
+        *every_byte(raw, range(0, len(raw), 5 if THOROUGH else 15)),
+        *(other for _, other in altered_headers(raw)),
+    ]
     # Without its metadata it is an adapter as PEFT writes it, which has no digest.
     altered = [other for other in altered if b"frostline_config" in other and b"__metadata__" in other]
     for other in altered:
@@ -197,7 +201,7 @@ def test_no_byte_of_an_exported_adapter_can_change(tmp_path: Path) -> None:
     text = config.read_bytes()
     kept = [
         other
-        for other in every_byte(text, range(len(text)))
+        for other in every_byte(text, range(0, len(text), 1 if THOROUGH else 3))
         if not refused_or_same(config, other, read, expected)
     ]
     assert kept

@@ -22,8 +22,7 @@ NOT_OFFERED = {("NASNetMobile", "torch"): "Keras does not offer NASNetMobile on 
 
 QUICK = {
     "torch": {
-        *("ConvNeXtTiny", "EfficientNetB0", "EfficientNetV2B0", "MobileNet", "MobileNetV2"),
-        *("MobileNetV3Small", "ResNet50V2", "VGG16"),
+        *("ConvNeXtTiny", "EfficientNetB0", "MobileNet", "MobileNetV3Small"),
         *("BertBackbone", "RobertaBackbone", "DistilBertBackbone", "AlbertBackbone", "FNetBackbone"),
         *("GPT2Backbone", "LlamaBackbone", "ViTBackbone"),
     },

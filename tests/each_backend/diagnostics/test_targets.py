@@ -14,7 +14,10 @@ import frostline as fl
 from frostline.errors import DataError
 from helpers.checks import first_on_each
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*received `from_logits=True`")  # of Keras, on TensorFlow
+pytestmark = [  # of Keras
+    pytest.mark.filterwarnings("ignore:.*received `from_logits=True`"),
+    pytest.mark.filterwarnings("ignore:(?s).*You are using a softmax over axis"),
+]
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(12, 4)).astype("float32")
@@ -72,6 +75,35 @@ FAULTS: dict[str, tuple[Make, Make, str]] = {
         lambda: (model_of("categorical_crossentropy", dense(3, "softmax"), layers.Softmax()), ONE_HOT),
         lambda: (model_of("categorical_crossentropy", dense(3), layers.Softmax()), ONE_HOT),
         "the output is a softmax of a softmax",
+    ),
+    "softmax over one unit": (
+        lambda: (model_of("binary_crossentropy", dense(1, "softmax")), LABELS[:, None] % 2),
+        lambda: (model_of("binary_crossentropy", dense(1, "sigmoid")), LABELS[:, None] % 2),
+        "the output is a softmax over one unit, which is 1 whatever comes in",
+    ),
+    "sigmoid of a relu": (
+        lambda: (
+            model_of("binary_crossentropy", dense(1, "relu"), layers.Activation("sigmoid")),
+            LABELS[:, None] % 2,
+        ),
+        lambda: (
+            model_of("binary_crossentropy", dense(1), layers.Activation("sigmoid")),
+            LABELS[:, None] % 2,
+        ),
+        "the output is a sigmoid of a relu, which stays from 0.5 to 1",
+    ),
+    "softmax of a sigmoid": (
+        lambda: (model_of("categorical_crossentropy", dense(3, "sigmoid"), layers.Softmax()), ONE_HOT),
+        lambda: (model_of("categorical_crossentropy", dense(3), layers.Softmax()), ONE_HOT),
+        "the output is a softmax of a sigmoid, which stays from 0 to 0.58",
+    ),
+    "several classes under a loss of one": (
+        lambda: (
+            model_of("categorical_crossentropy", dense(3, "softmax")),
+            np.maximum(ONE_HOT, ONE_HOT[::-1]),
+        ),
+        lambda: (model_of("binary_crossentropy", dense(3, "sigmoid")), np.maximum(ONE_HOT, ONE_HOT[::-1])),
+        "targets of a sample sum to 1 to 2, and the loss takes them for one class",
     ),
     "softmax over the samples": (
         lambda: (model_of("categorical_crossentropy", dense(3), layers.Softmax(axis=0)), ONE_HOT),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import optimizers
 
-from frostline.diagnostics.update_size import first_step_size, root_mean_square
+from frostline.diagnostics.update_size import first_step_size, first_steps, root_mean_square
 
 KNOWN = [
     optimizers.SGD,
@@ -34,6 +34,22 @@ def test_it_is_the_step_that_is_made(kind: Any, size: float) -> None:
     optimizer.apply_gradients([(keras.ops.convert_to_tensor(gradient), weight)])
     made = root_mean_square(keras.ops.convert_to_numpy(weight))
     assert expected == pytest.approx(made, rel=0.01, abs=1e-30)
+
+
+@pytest.mark.parametrize("clip", [{"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"clipvalue": 0.1}], ids=str)
+@pytest.mark.parametrize("size", [10.0, 1e-3])
+def test_clipped_steps_are_those_that_are_made(clip: dict[str, float], size: float) -> None:
+    rng = np.random.default_rng(0)
+    gradients = {name: (rng.normal(size=(4, 3)) * size).astype("float32") for name in ("a", "b")}
+    weights = [keras.Variable(np.zeros((4, 3), "float32")) for _ in gradients]
+    optimizer = optimizers.SGD(0.25, **clip)
+    steps = first_steps(optimizer, gradients)
+    assert steps is not None
+    optimizer.build(weights)
+    given = map(keras.ops.convert_to_tensor, gradients.values())
+    optimizer.apply_gradients(zip(given, weights, strict=True))
+    for step, weight in zip(steps.values(), weights, strict=True):
+        np.testing.assert_allclose(-step, keras.ops.convert_to_numpy(weight), rtol=1e-5, atol=1e-8)
 
 
 def test_of_others_it_is_not_known() -> None:

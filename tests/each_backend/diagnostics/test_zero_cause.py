@@ -115,3 +115,28 @@ def test_gradients_that_cancel() -> None:
     assert {"low/kernel", "low/bias"} <= set(answer.of("zero"))
     if keras.backend.backend() != "torch":  # which adds up gradients where nobody sees the parts
         assert "cancels what comes back beside it (" in answer.explanations["low/kernel"].note
+
+
+def causes(model: keras.Model, x: Any = X, y: Any = Y) -> dict[str, str]:
+    return {one.address: one.fact for one in fl.audit(model, x, y).findings if one.code == "FL103"}
+
+
+def test_what_is_multiplied_by_nothing_but_zeros_names_what_made_them() -> None:
+    found = causes(biased("relu", -100.0))
+    assert "given nothing but zeros by relu in layer 'hidden' (in layer 'head')" in found["head/kernel"]
+
+
+def test_what_adds_up_to_zero_over_the_samples() -> None:
+    facts = causes(model_of(), np.stack([X[0], -X[0]]), np.stack([Y[0], -Y[0]]))
+    assert "adds up to zero over the samples" in facts["head/bias"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "least"), [("float16", 1e-5, "6e-08"), ("float32", 1e-43, "1e-45")], ids=str
+)
+def test_a_gradient_that_is_smaller_than_its_dtype(dtype: str, scale: float, least: str) -> None:
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(64, use_bias=False, dtype=dtype, name="low")])
+    model.compile("sgd", lambda y, p: ops.mean(ops.square(p)) * scale)
+    fact = causes(model, X, np.zeros((16, 64), "float32"))["low/kernel"]
+    assert f"it vanishes: {dtype} ends at {least}" in fact

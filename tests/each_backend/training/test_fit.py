@@ -325,7 +325,10 @@ def test_steps_per_execution() -> None:
 # PyTorch warns of its own doings when it compiles.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("jit", [True, False])
+# Compiling takes a minute there, as long as all else in this file.
+@pytest.mark.parametrize(
+    "jit", [pytest.param(True, marks=pytest.mark.slow if keras.backend.backend() == "torch" else ()), False]
+)
 def test_jit_compile(jit: bool) -> None:
     model = two_dense()
     model.compile(optimizer="adam", loss="mse", jit_compile=jit)

@@ -35,7 +35,7 @@ from helpers.random_models import (
     recipes,
 )
 
-EXAMPLES = examples(40, jax=6, tensorflow=6)
+EXAMPLES = examples(24, jax=6, tensorflow=6)
 BACKEND = keras.backend.backend()
 
 every = settings(

@@ -26,7 +26,7 @@ from helpers.random_models import BATCH, Optimizer, Part, Recipe, plans
 from helpers.reference_training import Reference
 
 BACKEND = keras.backend.backend()
-EXAMPLES = examples(25, jax=6, tensorflow=8)
+EXAMPLES = examples(15, jax=6, tensorflow=6)
 EPOCH = random_models.SAMPLES // BATCH
 TOLERANCE = 2e-4
 """Of values of about 1 after up to eight epochs. A wrong count of steps, rate or slot shows at 1e-2."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from helpers.folders import HELPERS
 
@@ -28,6 +29,7 @@ def trained_on(backend: str, folder: Path) -> dict[str, np.ndarray]:
         return dict(held)
 
 
+@pytest.mark.slow
 def test_three_backends_end_alike_after_three_phases(tmp_path: Path) -> None:
     """Under SGD with momentum and decay, and AdamW with averaging and clipping, groups and late joiners."""
     found = {backend: trained_on(backend, tmp_path) for backend in BACKENDS}

@@ -21,7 +21,8 @@ class OvershootingSteps(AuditRule):
         Makes two steps of the optimizer on this batch, where its gradients and its rate give reason to, and
         takes them back. It is found if the first makes the loss nine times larger, and both 81 times, which
         is what steps of four times the inverse of the curvature do: training does not come back from more
-        (Lewkowycz and others, 2020, arXiv:2003.02218).
+        (Lewkowycz and others, 2020, arXiv:2003.02218). So is a first step that does so and moves every kernel
+        by more than its own size.
 
     Why it matters:
         The loss explodes and ends in NaN, or in units that are off for every sample: rate, inputs, targets

@@ -134,7 +134,9 @@ LOUD = {
 }
 
 
-@pytest.mark.parametrize("words", LOUD.values(), ids=LOUD)
+@pytest.mark.parametrize(
+    "words", [LOUD["fit"], pytest.param(LOUD["audit"], marks=pytest.mark.slow)], ids=["fit", "audit"]
+)
 def test_what_code_prints_is_no_result(folder: Path, words: tuple[str, ...]) -> None:
     written(model="loud:model", compile=CONFIG["compile"], callbacks=[])
     code = "import sys; from frostline.cli.app import main; sys.argv[0] = 'frostline'; main()"
