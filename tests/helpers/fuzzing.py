@@ -47,7 +47,7 @@ def check(reader: Any, path: Path, content: bytes) -> None:
     from frostline.errors import FrostlineError
 
     path.write_bytes(content)
-    began, before = time.perf_counter(), _memory()
+    began, before = time.process_time(), _memory()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -58,9 +58,12 @@ def check(reader: Any, path: Path, content: bytes) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise MishandledError(content, f"{type(error).__name__}: {str(error)[:300]}") from error
-    took, more = time.perf_counter() - began, _memory() - before
+    took, more = time.process_time() - began, _memory() - before
     if took > SECONDS:
-        raise MishandledError(content, f"it took {took:.1f} s")
+        if sys.gettrace() is None:
+            raise MishandledError(content, f"it took {took:.1f} s of the processor")
+        with _untraced():  # which takes fifty times as long where nothing but our lines run
+            check(reader, path, content)
     if more > MEMORY:
         raise MishandledError(content, f"it took {more >> 20} MB")
 
@@ -94,6 +97,16 @@ def fuzz(name: str, seconds: float, seed: int = 0) -> int:
             if len(known) > size and len(content) < 100_000:
                 corpus.append(content)
     return count
+
+
+@contextlib.contextmanager
+def _untraced() -> Iterator[None]:
+    before = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 @contextlib.contextmanager

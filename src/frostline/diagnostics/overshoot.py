@@ -46,7 +46,10 @@ class Overshoot:
         Along one direction of curvature `c` a step of rate `r` multiplies the loss by `(r * c - 1) ** 2`, so
         that the growth says what `1 / c` is.
         """
-        growth = self.losses[1] / self.losses[0]
+        before, between, after = self.losses
+        growth = max(
+            between / before, after / between if between else 0.0
+        )  # the second is of the steepest one
         return self.rate / (1 + math.sqrt(growth)) if math.isfinite(growth) else 0.0
 
 

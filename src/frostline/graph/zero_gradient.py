@@ -104,10 +104,11 @@ _PRODUCTS = {
     "conv3d",
 }
 _LEAST = {
-    name: (float(np.finfo(name).smallest_subnormal), float(np.finfo(name).smallest_normal))
-    for name in ("float16", "float32")
+    "float16": (float(np.finfo("float16").smallest_subnormal), 6e-5),
+    # Some processors take all that is below the smallest normal number for zero, and means divide by thousands.
+    "float32": (float(np.finfo("float32").smallest_subnormal), 1e-34),
 }
-"""Of each dtype the least number that it holds, and the least that it holds with all digits."""
+"""Of each dtype the least number that it holds, and below what a gradient may end at zero by rounding."""
 
 
 def zeroing_at(
@@ -133,7 +134,7 @@ def zeroing_at(
     most = float(np.abs(received).max())
     lost = most if dtype in _LEAST and most < _LEAST[dtype][1] else 0.0
     if received.shape != given.shape or given.ndim < 2:
-        summed = given.ndim < received.ndim and received.shape[received.ndim - given.ndim :] == given.shape
+        summed = _is_broadcast(given.shape, received.shape)
         whole = Zeroing(operation, *place, weights, adds_up=summed and not lost, lost_below=lost, dtype=dtype)
         return None if given.any() else whole
     units = given.shape[-1]
@@ -146,3 +147,10 @@ def zeroing_at(
     return Zeroing(
         operation, *place, weights, count, units, given.size // units, lost_below=lost, dtype=dtype
     )
+
+
+def _is_broadcast(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether arrays of the one shape are repeated to the other, so that their gradients are added up."""
+    if len(shape) > len(to) or shape == to:
+        return False
+    return all(own in (1, other) for own, other in zip(reversed(shape), reversed(to), strict=False))

@@ -22,7 +22,8 @@ class StartFarOff(AuditRule):
 
     What it does:
         Compares the loss of a classifier on this batch with that of guessing, the logarithm of the number of
-        classes. Ten times as much is found: the model is sure of what is wrong, for most samples.
+        classes. Ten times as much is found, or half of what chances can give, which Keras clips: the model is
+        sure of what is wrong, for most samples.
 
     Why it matters:
         The first steps only bring the outputs back to a sound size, and leave units dead or saturated behind
@@ -43,8 +44,9 @@ class StartFarOff(AuditRule):
         measured = inspection.measured
         if measured is None or not measured.is_finite or len(inspection.targets) != 1:
             return
-        guessing = _loss_of_guessing(inspection, inspection.targets[0])
-        if guessing is None or measured.loss < FAR_OFF * guessing:
+        target = inspection.targets[0]
+        guessing = _loss_of_guessing(inspection, target)
+        if guessing is None or measured.loss < _far_off(target, guessing):
             return
         yield self.finding(
             "",
@@ -83,6 +85,14 @@ def _loss_of_guessing(inspection: Inspection, target: Target) -> float | None:
 
 
 _CHANCES = (["softmax"], ["sigmoid"])
+
+
+def _far_off(target: Target, guessing: float) -> float:
+    """Return the loss from which on a start is far off. Keras clips chances, and so what they give at most."""
+    if getattr(target.loss, "from_logits", False):
+        return FAR_OFF * guessing
+    largest = -math.log(keras.config.epsilon())
+    return min(FAR_OFF * guessing, (guessing + largest) / 2)
 
 
 def _classifier(deviation: float) -> dict[str, Any]:
