@@ -105,7 +105,7 @@ _PRODUCTS = {
 }
 _LEAST = {
     "float16": (float(np.finfo("float16").smallest_subnormal), 6e-5),
-    # Some processors take all that is below the smallest normal number for zero, and means divide by thousands.
+    # Some processors take all below the smallest normal number for zero, and means divide by thousands.
     "float32": (float(np.finfo("float32").smallest_subnormal), 1e-34),
 }
 """Of each dtype the least number that it holds, and below what a gradient may end at zero by rounding."""

@@ -88,7 +88,7 @@ _CHANCES = (["softmax"], ["sigmoid"])
 
 
 def _far_off(target: Target, guessing: float) -> float:
-    """Return the loss from which on a start is far off. Keras clips chances, and so what they give at most."""
+    """Return the loss from which on a start is far off. Keras clips chances, and so what they can give."""
     if getattr(target.loss, "from_logits", False):
         return FAR_OFF * guessing
     largest = -math.log(keras.config.epsilon())
