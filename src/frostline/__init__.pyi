@@ -51,6 +51,7 @@ from .diagnostics.what_if import (
     what_if as what_if,
 )
 from .diagnostics.why import why as why
+from .diagnostics.why import why_all as why_all
 from .errors import FrostlineError as FrostlineError
 from .initializers import recommended_initializer as recommended_initializer
 from .model.inventory import (

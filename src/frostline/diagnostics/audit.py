@@ -12,7 +12,7 @@ from rich.console import ConsoleRenderable
 
 from frostline.diagnostics.explanation import AS_PLANNED, Explanation, Status, reasons, shown
 from frostline.diagnostics.finding import SEVERITIES, Finding, worst
-from frostline.diagnostics.inspection import Inspection, inspect_model
+from frostline.diagnostics.inspection import Inspection, inspect_model, notes_of
 from frostline.diagnostics.rules import all_rules
 from frostline.errors import listed
 from frostline.graph.ir import Graph
@@ -183,20 +183,8 @@ def audit(
             loss=measured.loss if (measured := inspection.total or inspection.measured) else float("nan"),
             gradient_norms=_norms(inspection),
             explanations={a: inspection.explain(a) for a in statuses if a in dead},
-            notes=tuple(_notes(inspection)),
+            notes=tuple(notes_of(inspection)),
         )
-
-
-def _notes(inspection: Inspection) -> Iterator[str]:
-    if inspection.measured and inspection.measured.error:
-        error = inspection.measured.error.splitlines()[0]
-        yield f"no gradients on this batch, all statuses are by structure alone: the framework says: {error}"
-    for stopped in dict.fromkeys(inspection.loss.stopped):
-        yield f"the training step was seen in part: {stopped}; gradients that it takes later are not known"
-    if inspection.zeroes.unseen:
-        yield f"which operation hands back zeros was not seen: {inspection.zeroes.unseen}"
-    for unasked in inspection.trace.unasked:
-        yield f"{unasked}; it is taken to pass"
 
 
 def _norms(inspection: Inspection) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -200,6 +201,78 @@ class Explanations(Mapping[str, Explanation], Rendered):
         return stacked(drawn, *reasons(self.values()), *(f"note: {note}" for note in self.notes))
 
 
+@dataclass(frozen=True)
+class Causes(Explanations):
+    """Explanations of the weights of a model. Prints those with one cause together, most weights first.
+
+    Attributes:
+        model: Name of the model.
+    """
+
+    model: str = ""
+
+    @property
+    def groups(self) -> tuple[tuple[Explanation, ...], ...]:
+        """The explanations by cause: first of weights that do not do what is planned, most weights first."""
+        found = by_cause(self.values())
+        return tuple(sorted(found, key=lambda group: (group[0].status in AS_PLANNED, -len(group))))
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the explanations as plain data, for JSON."""
+        return {
+            "model": self.model,
+            "ok": self.ok,
+            "loss": self.loss if math.isfinite(self.loss) else None,
+            "groups": [
+                {
+                    "status": group[0].status,
+                    "weights": [one.address for one in group],
+                    "explanations": [one.to_data() for one in group],
+                }
+                for group in self.groups
+            ],
+            "notes": list(self.notes),
+        }
+
+    def __rich__(self) -> ConsoleRenderable:
+        wrong = sum(one.status not in AS_PLANNED for one in self.values())
+        loss = "" if math.isnan(self.loss) else f", loss {self.loss:.6g} on this batch"
+        head = headed(f"{count(len(self), 'weight')} of {self.model}{loss}")
+        told = f"not ok: {count(wrong, 'weight')} of {len(self)} cannot do what is planned"
+        verdict = told if wrong else f"ok: {count(len(self), 'weight')} as planned"
+        notes = (f"note: {note}" for note in self.notes)
+        return stacked(head, *self._told(), *notes, "", verdict)
+
+    def _told(self) -> Iterator[ConsoleRenderable | str]:
+        for group in self.groups:
+            yield from _of_group(group, f"{count(len(group), 'weight')}, {_names(group)}")
+
+
+def by_cause(explanations: Iterable[Explanation]) -> list[tuple[Explanation, ...]]:
+    """Return explanations that say the same together, whatever the sizes of their gradients."""
+    groups: dict[Any, list[Explanation]] = {}
+    for one in explanations:
+        remedy = one.remedy.replace(repr(one.address), "it")
+        groups.setdefault((one.status, one.cuts, one.behind, remedy, one.note), []).append(one)
+    return [tuple(group) for group in groups.values()]
+
+
+def _names(group: Iterable[Explanation]) -> str:
+    return listed((one.address for one in group), most=4)
+
+
+def _of_group(
+    group: tuple[Explanation, ...], names: str, found: str = ""
+) -> Iterator[ConsoleRenderable | str]:
+    status = group[0].status
+    yield ""
+    yield headed(names, (f": {status}", STYLES.get(status, "")), (found, ""))
+    if status not in AS_PLANNED or status == "frozen":
+        yield from group[0].details()
+    elif group[0].note:
+        yield plain(f"note: {group[0].note}", indent=2)
+
+
 def reasons(
     explanations: Iterable[Explanation], codes: Mapping[str, str] | None = None
 ) -> Iterator[ConsoleRenderable | str]:
@@ -209,17 +282,9 @@ def reasons(
         explanations: The explanations.
         codes: By address, the code and severity of a finding that says no more than this.
     """
-    groups: dict[Any, list[Explanation]] = {}
-    for one in explanations:
-        if one.status not in AS_PLANNED:
-            groups.setdefault((one.status, one.cuts, one.behind, one.remedy, one.note), []).append(one)
-    for (status, *_), members in groups.items():
-        names = listed((one.address for one in members), most=4)
-        yield ""
-        told = dict.fromkeys(codes[one.address] for one in members if codes and one.address in codes)
-        found = (f" ({listed(told)})" if told else "", "")
-        yield headed(names, (f": {status}", STYLES.get(status, "")), found)
-        yield from members[0].details()
+    for group in by_cause(one for one in explanations if one.status not in AS_PLANNED):
+        told = dict.fromkeys(codes[one.address] for one in group if codes and one.address in codes)
+        yield from _of_group(group, _names(group), f" ({listed(told)})" if told else "")
 
 
 def placed(found: NotFinite) -> str:

@@ -19,6 +19,7 @@ from frostline._keras.optimizers import (
     optimizer_targets,
 )
 from frostline.backends import dispatch
+from frostline.diagnostics import remedies
 from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status, said_at
@@ -271,7 +272,8 @@ class Inspection:
         weight = self.inventory.by_address[address]
         found = replace(self.diagnosis.explain(self._deciding_part(weight)), address=address)
         if found.status == "zero" and (cause := self.cause_of_zero(address)) is not None:
-            found = replace(found, note=said_at(cause.fact, cause.layer, cause.where))
+            note, remedy = said_at(cause.fact, cause.layer, cause.where), remedies.of_zero(cause)
+            found = replace(found, note=note, remedy=remedy)
         if found.status in ("cut", "unused", "zero") and self._is_penalized(weight):
             found = replace(found, note="; ".join(filter(None, (found.note, ONLY_PENALTY))))
         if not weight.part:
@@ -420,3 +422,16 @@ def require_model(model: Any) -> None:
     require_keras_model(
         model, "looked at", remedy="for a computation without a model use fl.explain(loss_fn, variables)"
     )
+
+
+def notes_of(inspection: Inspection) -> Iterator[str]:
+    """Yield what is to be known of the loss as a whole."""
+    if inspection.measured and inspection.measured.error:
+        error = inspection.measured.error.splitlines()[0]
+        yield f"no gradients on this batch, all statuses are by structure alone: the framework says: {error}"
+    for stopped in dict.fromkeys(inspection.loss.stopped):
+        yield f"the training step was seen in part: {stopped}; gradients that it takes later are not known"
+    if inspection.zeroes.unseen:
+        yield f"which operation hands back zeros was not seen: {inspection.zeroes.unseen}"
+    for unasked in inspection.trace.unasked:
+        yield f"{unasked}; it is taken to pass"

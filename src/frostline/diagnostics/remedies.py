@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from frostline.graph.ir import Reason
 from frostline.graph.not_finite import NotFinite
+from frostline.graph.zero_gradient import Zeroing
 
 _FACTS: dict[Reason, str] = {
     "stop_gradient": "{operation} lets no gradient through",
@@ -98,6 +99,31 @@ _LOGARITHM = (
     "keep what goes into {operation} above zero, as in log(maximum(x, 1e-7)); of a softmax or sigmoid take "
     "log_softmax or log_sigmoid, or a loss with from_logits=True; with where(), choose before the logarithm"
 )
+
+
+def of_zero(found: Zeroing) -> str:
+    """Return what to do about a gradient that an operation takes away."""
+    if found.lost_below and found.dtype == "float16":
+        return _UNDERFLOW
+    if found.lost_below:
+        return _VANISHING
+    if found.adds_up or found.cancels:
+        return _ADDS_UP
+    if found.zeros_from:
+        return f"mend what makes nothing but zeros, {found.zeros_from}, or try another batch"
+    return ZERO
+
+
+_UNDERFLOW = (
+    "scale the loss, keras.optimizers.LossScaleOptimizer(optimizer), with a larger initial_scale where there "
+    "is one; or compute in bfloat16 or float32"
+)
+_VANISHING = (
+    "it vanishes on its way back: use an initializer that suits the activation (fl.recommended_initializer), "
+    "normalization layers, residual connections, or a loss that is not so small"
+)
+_ADDS_UP = "it cancels on these data: try another batch, and weights that do not begin alike"
+
 _DIVISION = "keep the divisor away from zero, as in x / (y + 1e-7); with where(), choose before dividing"
 _LARGE = (
     "keep what goes into {operation} small: subtract the largest first, as softmax and logsumexp do, scale "

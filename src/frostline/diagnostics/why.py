@@ -1,13 +1,13 @@
-"""`why`: the one question about one weight."""
+"""`why`: the one question about one weight, and `why_all`: about all of them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from frostline.diagnostics.explanation import Explanation, Step, shown
+from frostline.diagnostics.explanation import Causes, Explanation, Status, Step, shown
 from frostline.diagnostics.frozen_by import frozen_by
-from frostline.diagnostics.inspection import Inspection, inspect_model, require_model
+from frostline.diagnostics.inspection import Inspection, inspect_model, notes_of, require_model
 from frostline.diagnostics.remedies import status_remedy
 from frostline.errors import AuditError, listed, near
 from frostline.graph.ir import Leaf
@@ -71,15 +71,79 @@ def why(
         return _explained(inspection, address)
 
 
+def why_all(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    *,
+    weights: str | Selector = "**",
+    loss: Any = None,
+    plan: Plan | Resolution | None = None,
+    sample_weight: Any = None,
+) -> Causes:
+    """Say why weights do or do not receive a gradient, those with one cause together.
+
+    Args:
+        model: A built `keras.Model`.
+        x: One batch of inputs, as `model.fit` takes them.
+        y: Its targets.
+        weights: A selector for the weights in question; all of the model, if left out.
+        loss: The loss, in place of the compiled one, as for `audit`.
+        plan: Look at the model as under this plan; else as its own flags say.
+        sample_weight: Weights of the samples of the batch.
+
+    Returns:
+        `Causes`: an `Explanation` for each weight by its address, and the same in `groups`: first of weights
+        that cannot do what is planned for them, most weights first.
+
+    Raises:
+        AuditError: No weight is picked, or the model has no loss.
+        ModelError: Not a Keras model.
+        UnbuiltModelError: Its weights do not exist yet.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> model.compile("adam", "mse")
+        >>> found = why_all(model, np.ones((4, 3)), np.zeros((4, 2)), weights="head/**")
+        >>> [(group[0].status, len(group)) for group in found.groups]
+        [('trains', 2)]
+    """
+    require_model(model)
+    picked = selector(weights).addresses(parts := inventory(model))
+    chosen = [weight.address for weight in parts.of_role("weight") if weight.address in picked]
+    if not chosen:
+        raise _no_weight(model, parts, weights)
+    settings = {"plan": plan, "loss": loss, "sample_weight": sample_weight}
+    with inspect_model(model, x, y, **settings) as inspection:
+        measured = inspection.total or inspection.measured
+        return Causes(
+            {address: _told(inspection, address) for address in chosen},
+            measured.loss if measured else float("nan"),
+            tuple(notes_of(inspection)),
+            model.name,
+        )
+
+
+def _told(inspection: Inspection, address: str) -> Explanation:
+    if address in inspection.planned.trained:
+        return _explained(inspection, address)
+    status = inspection.status_of(inspection.inventory.by_address[address])
+    return _held(inspection, Explanation(address, status), status)
+
+
 def _explained(inspection: Inspection, address: str) -> Explanation:
     status = inspection.status_of(inspection.inventory.by_address[address])
     explanation = inspection.explain(address)
-    if status == explanation.status:
-        return explanation
+    return explanation if status == explanation.status else _held(inspection, explanation, status)
+
+
+def _held(inspection: Inspection, explanation: Explanation, status: Status) -> Explanation:
+    """Explain what flags, a plan or code decide, and no gradient does."""
     if status == "frozen":
-        note, remedy = frozen_by(inspection, address)
+        note, remedy = frozen_by(inspection, explanation.address)
         return replace(explanation, status=status, cuts=(), behind=(), remedy=remedy, note=note)
-    write = inspection.written.get(address)
+    write = inspection.written.get(explanation.address)
     assigns = f"{write.layer or inspection.model.name!r} assigns to it in call" if write else ""
     note = assigns if status == "leaks" else ""
     return replace(explanation, status=status, cuts=(), behind=(), remedy=status_remedy(status), note=note)
@@ -123,10 +187,23 @@ def _address(model: Any, parts: Inventory, weight: str | Selector) -> str:
             f"{len(picked)} weights of the model {model.name!r} are picked by {str(weight)!r}",
             received=listed(picked, most=6),
             expected="one weight",
-            remedy="name one of them, or ask for all: fl.audit(model, x, y)",
+            remedy=f"name one of them, or ask for all: fl.why_all(model, x, y, weights={str(weight)!r})",
         )
+    raise _no_weight(model, parts, weight)
+
+
+def picks_several(model: Any, weight: str | Selector) -> bool:
+    """Whether a selector picks more than one weight of a model."""
+    require_model(model)
+    parts = inventory(model)
+    if isinstance(weight, str) and weight in parts.by_address:
+        return False
+    return len(selector(weight).addresses(parts) & {w.address for w in parts.of_role("weight")}) > 1
+
+
+def _no_weight(model: Any, parts: Inventory, weight: str | Selector) -> AuditError:
     close = near(str(weight), parts.by_address)
-    raise AuditError(
+    return AuditError(
         f"the model {model.name!r} has no weight {str(weight)!r}",
         expected="the address of a weight, or a selector that picks one",
         remedy=f"did you mean {listed(close)}?" if close else "see `frostline show MODEL`",

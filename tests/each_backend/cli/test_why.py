@@ -137,6 +137,30 @@ def test_a_cut_gradient(run: Runner) -> None:
     ]
 
 
+def test_all_weights_by_cause_most_first(run: Runner) -> None:
+    done = run("why", "mine:choosing", *DATA)
+    assert (done.code, done.err) == (1, "")
+    heads = [line for line in done.lines if re.match(r"\d+ weights?, ", line)]
+    assert heads == [
+        "2 weights, features/kernel, features/bias: cut",
+        "2 weights, head/kernel, head/bias: trains",
+    ]
+    assert "      chosen = ops.argmax(x, axis=-1)" in done.lines
+    assert done.lines[-1] == "not ok: 2 weights of 4 cannot do what is planned"
+    assert run("why", "mine:good", *DATA).lines[-1] == "ok: 4 weights as planned"
+
+
+def test_weights_that_a_selector_picks(run: Runner) -> None:
+    done = run("why", "mine:choosing", "{features,head}/kernel", *DATA, "--json")
+    groups = [(one["status"], one["weights"]) for one in done.data["groups"]]
+    assert groups == [("cut", ["features/kernel"]), ("trains", ["head/kernel"])]
+    assert done.data["groups"][0]["explanations"][0]["cuts"][0]["operation"] == "argmax"
+    held = run("why", "mine:good", "features/**", *DATA, "--plan", "head.yaml")
+    assert held.code == 0
+    assert "2 weights, features/kernel, features/bias: frozen" in held.lines
+    assert run("why", "mine:good", "**/nothing", *DATA).code == 2
+
+
 def test_json(run: Runner) -> None:
     done = run("why", "mine:choosing", "features/kernel", *DATA, "--json")
     data = done.data
@@ -233,13 +257,6 @@ MISUSE = {
         "  expected: the address of a weight, or a selector that picks one\n"
         "  fix:      did you mean head/kernel, features/kernel, head/bias?",
     ),
-    "several weights": (
-        ("head/*", *DATA),
-        "2 weights of the model 'net' are picked by 'head/*'.\n"
-        "  received: head/bias, head/kernel\n"
-        "  expected: one weight\n"
-        "  fix:      name one of them, or ask for all: fl.audit(model, x, y)",
-    ),
     "not readable": (
         ("head/{1..3}", *DATA),
         "the glob 'head/{1..3}' has {1..3}, which a glob does not have, at position 6.\n"
@@ -261,7 +278,7 @@ def test_what_cannot_be_answered(run: Runner, case: str) -> None:
     assert run.fails("why", "mine:good", *words) == message
 
 
-@pytest.mark.parametrize("words", [("mine:good",), ("mine:good", "head/kernel", "--severity", "note")])
+@pytest.mark.parametrize("words", [(), ("mine:good", "head/kernel", "--severity", "note")])
 def test_words_that_it_does_not_know(run: Runner, words: tuple[str, ...]) -> None:
     done = run("why", *words)
     assert (done.code, done.out) == (2, "")
@@ -275,4 +292,6 @@ def test_help_is_quick() -> None:
     done = subprocess.run([command, "why", "--help"], capture_output=True, text=True, check=True)
     # Seconds of its own, however busy the machine: importing Keras alone takes several.
     assert os.times().children_user - began < 1.5
-    assert "Address of a weight, or a selector that picks one." in " ".join(done.stdout.split())
+    assert "Address of a weight, or a selector such as 'head/**'; all weights, if left out." in " ".join(
+        done.stdout.split()
+    )

@@ -197,7 +197,7 @@ def test_a_selector_of_several_is_refused() -> None:
         "2 weights of the model 'two_dense' are picked by 'a/*'.\n"
         "  received: a/bias, a/kernel\n"
         "  expected: one weight\n"
-        "  fix:      name one of them, or ask for all: fl.audit(model, x, y)"
+        "  fix:      name one of them, or ask for all: fl.why_all(model, x, y, weights='a/*')"
     )
 
 
