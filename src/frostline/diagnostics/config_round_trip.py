@@ -13,7 +13,7 @@ from frostline._keras.variables import to_numpy
 from frostline.diagnostics.model_loss import tensors
 from frostline.diagnostics.prediction import prediction
 from frostline.errors import UnsupportedVersionError, text_of
-from frostline.model.inventory import Inventory, inventory
+from frostline.model.inventory import Inventory, Weight, inventory
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class RoundTrip:
 
     Attributes:
         error: Why it could not be made again, one sentence; `""` where it could.
-        fits: Whether it has the same weights, by address and shape.
+        fits: Whether it has the same weights, by role and shape, in their order.
         trains: For each weight, by address, whether it trains in the copy; None where the weights do not fit.
         difference: The largest difference of outputs in inference mode, over the largest output.
     """
@@ -54,13 +54,31 @@ def round_trip(model: Any, original: Inventory, x: Any, *, compare: bool) -> Rou
         raise  # what Frostline itself cannot read says nothing of the model
     except Exception as error:  # constructors of users raise what they like; FL402 prints it
         return RoundTrip(error=_first_sentence(error))
-    shapes = [{w.address: w.shape for w in one.of_role("weight", "statistic")} for one in (original, copied)]
-    if shapes[0] != shapes[1]:
+    pairs = _pairs(original, copied)
+    if pairs is None:
         return RoundTrip()
     flags = {id(v) for v in copy.trainable_variables}
-    trains = {w.address: id(w.variable) in flags for w in copied.of_role("weight")}
-    difference = _difference(model, original, copy, copied, x) if compare else 0.0
+    trains = {one.address: id(other.variable) in flags for one, other in pairs if one.role == "weight"}
+    difference = _difference(model, copy, pairs, x) if compare else 0.0
     return RoundTrip("", True, trains, difference)
+
+
+def _pairs(original: Inventory, copied: Inventory) -> list[tuple[Weight, Weight]] | None:
+    """Return each weight of the one with that of the other; None where they do not fit.
+
+    Keras loads by the order of layers: names that it numbered by itself are others in a copy, and so are
+    those that a configuration leaves out.
+    """
+    roles = ("weight", "statistic", "seed")
+    if set(original.by_address) == set(copied.by_address):
+        found = [(one, copied.by_address[one.address]) for one in original.of_role(*roles)]
+    else:
+        ours, theirs = original.of_role(*roles), copied.of_role(*roles)
+        if len(ours) != len(theirs):
+            return None
+        found = list(zip(ours, theirs, strict=True))
+    fits = all((one.role, one.shape) == (other.role, other.shape) for one, other in found)
+    return found if fits else None
 
 
 def _first_sentence(error: Exception) -> str:
@@ -68,10 +86,9 @@ def _first_sentence(error: Exception) -> str:
     return lines[0].split(". ")[0]
 
 
-def _difference(model: Any, original: Inventory, copy: Any, copied: Inventory, x: Any) -> float:
-    for weight in copied.of_role("weight", "statistic", "seed"):
-        if weight.address in original.by_address:
-            weight.variable.assign(original.by_address[weight.address].numpy())
+def _difference(model: Any, copy: Any, pairs: list[tuple[Weight, Weight]], x: Any) -> float:
+    for one, other in pairs:
+        other.variable.assign(one.numpy())
     found = 0.0
     outputs = [keras.tree.flatten(prediction(one, x)) for one in (model, copy)]
     for mine, other in zip(*(map(to_numpy, flat) for flat in outputs), strict=True):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
-from frostline._keras.optimizers import optimizer_chain
+from frostline._keras.optimizers import optimizer_chain, rate_schedule
 from frostline._keras.variables import to_numpy
 
 Array = npt.NDArray[Any]
@@ -33,18 +34,29 @@ _FIRST_STEPS: dict[str, Callable[[Any, Array], Array]] = {
 the gradient. Others do not follow from the gradient alone."""
 
 
-def first_step_size(optimizer: Any, gradient: Array) -> float | None:
-    """Return the root mean square of the first step of one weight; None where it is not known.
+def step_size(optimizer: Any, gradient: Array) -> float | None:
+    """Return the root mean square of a step of one weight, once its rate is warm; None where it is not known.
 
     Args:
         optimizer: As for `first_steps`.
         gradient: The gradient.
     """
-    steps = first_steps(optimizer, {"": gradient})
+    steps = first_steps(optimizer, {"": gradient}, rate=_warm_rate(optimizer_chain(optimizer)[-1]))
     return None if steps is None else root_mean_square(steps[""])
 
 
-def first_steps(optimizer: Any, gradients: Mapping[str, Array]) -> dict[str, Array] | None:
+def _warm_rate(inner: Any) -> float:
+    """Return the rate of an optimizer, the largest to come where a schedule gives it: many begin at zero."""
+    schedule, now = rate_schedule(inner), float(to_numpy(inner.learning_rate))
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return now
+    done = int(to_numpy(inner.iterations))
+    return max(now, *(float(to_numpy(schedule(done + 10**power))) for power in range(6)))
+
+
+def first_steps(
+    optimizer: Any, gradients: Mapping[str, Array], *, rate: float | None = None
+) -> dict[str, Array] | None:
     """Return what the first step takes from each weight, in float64; None where that is not known.
 
     Decay is left out, and what an optimizer around it averages or leaves out.
@@ -52,12 +64,13 @@ def first_steps(optimizer: Any, gradients: Mapping[str, Array]) -> dict[str, Arr
     Args:
         optimizer: The optimizer, or one around it.
         gradients: The gradients of all that it trains: they are clipped together.
+        rate: The rate in place of its own.
     """
     inner = optimizer_chain(optimizer)[-1]
     of = _FIRST_STEPS.get(type(inner).__name__) if type(inner).__module__.startswith("keras.") else None
     if of is None:
         return None
-    rate = float(to_numpy(inner.learning_rate))
+    rate = float(to_numpy(inner.learning_rate)) if rate is None else rate
     clipped = _clipped(inner, {name: _wide(gradient) for name, gradient in gradients.items()})
     return {name: rate * np.sign(g) * of(inner, np.abs(g)) for name, g in clipped.items()}
 

@@ -15,7 +15,7 @@ from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments
 from frostline.diagnostics.thresholds import FEWEST_KERNELS, LEAST_UPDATE, VANISHING
-from frostline.diagnostics.update_size import first_step_size, root_mean_square
+from frostline.diagnostics.update_size import root_mean_square, step_size
 
 
 class GradientScale(AuditRule):
@@ -26,8 +26,8 @@ class GradientScale(AuditRule):
         to the last ones. A factor of 10,000 between them is found. Growth towards the first layers is not
         reported of models with BatchNormalization: there it belongs to the start of every deep one (Yang
         and others, 2019, arXiv:1902.08129), and the scale of a kernel in front of it does not matter. It
-        also compares them with the kernels themselves: if the first step of the optimizer moves none of
-        them by a millionth of its size, all of them vanish together.
+        also compares them with the kernels themselves: if a step of the optimizer (where a schedule warms it
+        up, at the largest rate to come) moves none of them by a millionth of its size, all vanish together.
 
     Why it matters:
         With plain SGD the first layers then stand still or are thrown far off; with Adam, epsilon swallows
@@ -49,7 +49,7 @@ class GradientScale(AuditRule):
         if sizes and (largest := _largest_update(inspection, [address for address, _ in sizes])) is not None:
             yield self.finding(
                 sizes[0][0],
-                f"the first step moves no kernel by more than {largest:.0e} of its size: the gradients of "
+                f"a step moves no kernel by more than {largest:.0e} of its size: the gradients of "
                 f"all {len(sizes)} vanish",
                 _REMEDY,
             )
@@ -101,7 +101,7 @@ def _largest_update(inspection: Inspection, addresses: list[str]) -> float | Non
     largest = 0.0
     for address in addresses:
         gradient = inspection.measured.gradients[address]
-        step = None if gradient is None else first_step_size(optimizer, gradient)
+        step = None if gradient is None else step_size(optimizer, gradient)
         size = root_mean_square(to_numpy(inspection.inventory.by_address[address].variable))
         if step is None or not size:
             return None

@@ -57,8 +57,8 @@ class PenaltyOutweighsData(AuditRule):
         )
 
     def failing(self) -> dict[str, Any]:
-        """A penalty of 10."""
-        return _penalized(10.0)
+        """A penalty of 100."""
+        return _penalized(100.0)
 
     def passing(self) -> dict[str, Any]:
         """A usual one."""
