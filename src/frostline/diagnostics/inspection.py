@@ -193,6 +193,11 @@ class Inspection:
         live, depends = self.diagnosis.flow.live, self.depends
         return tuple(index for index in range(len(live)) if live[index] and depends[index])
 
+    @property
+    def normalizes_batches(self) -> bool:
+        """Whether there is a BatchNormalization in the model."""
+        return any("BatchNormalization" in node.types for node in self.inventory.layers)
+
     def called_at(self, layer: str, operation: str = "") -> Where | None:
         """Return the user's line at which a layer is called, or an operation; None where none is known.
 

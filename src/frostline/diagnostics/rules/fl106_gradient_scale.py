@@ -61,9 +61,7 @@ class GradientScale(AuditRule):
         if not first or not last or 1 / VANISHING < first / last < VANISHING:
             return
         word = "vanish" if first < last else "explode"
-        if word == "explode" and any(
-            "BatchNormalization" in node.types for node in inspection.inventory.layers
-        ):
+        if word == "explode" and inspection.normalizes_batches:
             return
         shown = sizes if len(sizes) <= 6 else [*sizes[:3], *sizes[-3:]]
         figures = ", ".join(f"{address} {size:.1e}" for address, size in shown)

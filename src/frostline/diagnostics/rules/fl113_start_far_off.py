@@ -14,7 +14,7 @@ from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.targets import PROBABILITIES, Target
-from frostline.diagnostics.thresholds import FAR_OFF
+from frostline.diagnostics.thresholds import FAR_OFF, FEWEST_SAMPLES
 
 
 class StartFarOff(AuditRule):
@@ -23,7 +23,8 @@ class StartFarOff(AuditRule):
     What it does:
         Compares the loss of a classifier on this batch with that of guessing, the logarithm of the number of
         classes. Ten times as much is found, or half of what chances can give, which Keras clips: the model is
-        sure of what is wrong, for most samples.
+        sure of what is wrong, for most samples. Not reported of models with BatchNormalization, since deep
+        ones begin so (Yang and others, 2019, arXiv:1902.08129), nor of fewer than eight samples.
 
     Why it matters:
         The first steps only bring the outputs back to a sound size, and leave units dead or saturated behind
@@ -45,6 +46,8 @@ class StartFarOff(AuditRule):
         if measured is None or not measured.is_finite or len(inspection.targets) != 1:
             return
         target = inspection.targets[0]
+        if len(target.values) < FEWEST_SAMPLES or inspection.normalizes_batches:
+            return
         guessing = _loss_of_guessing(inspection, target)
         if guessing is None or measured.loss < _far_off(target, guessing):
             return
