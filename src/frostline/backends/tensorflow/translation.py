@@ -135,6 +135,7 @@ class GraphTranslation:
                 layer=layer,
                 where=where,
                 differentiable=holds_floats(operation, tensor),
+                dtype=tensor.dtype.name,
             )
             values[id(tensor)] = index
             if any(why == "unregistered" for _, why in inputs):

@@ -166,7 +166,12 @@ class CallRecorder:
         if reason == "detached" and caller.library_function == "stop_gradient":
             operation = reason = "stop_gradient"
         where = caller.where
-        values = [self.builder.node(operation, where, differentiable=is_differentiable(one)) for one in made]
+        values = [
+            self.builder.node(
+                operation, where, differentiable=is_differentiable(one), dtype=str(one.dtype).split(".")[-1]
+            )
+            for one in made
+        ]
         if any(value in self.builder.from_weights for value, _ in inputs):
             self.builder.from_weights.update(values)
         # Known at once, since the next call may take it, while PyTorch has not put it on record yet.
