@@ -17,6 +17,8 @@ _STARTING = (
     "every element and gets one, has made a step"
 )
 
+_NOT_TAKEN = "no gradient came back on these data: a branch that it lies in was not taken"
+
 
 class Diagnosis:
     """Explains the weights of one trace.
@@ -70,9 +72,8 @@ class Diagnosis:
             return "trains"
         if standing != "trains":
             return standing
-        if gradient is None:
-            return "cut"
-        return "trains" if name in self._starting else "zero"
+        # None where the structure shows a way is no cut: these values did not take that way.
+        return "trains" if name in self._starting and gradient is not None else "zero"
 
     def explain(self, name: str) -> Explanation:
         """Explain one weight."""
@@ -89,14 +90,22 @@ class Diagnosis:
             behind=tuple(cut for cut in behind if cut not in cuts),
             route=self._route(self.flow.route(index)),
             gradient_norm=size,
-            remedy=self._remedy(index, status, cuts),
+            remedy=remedies.NOT_TAKEN
+            if status == "zero" and self._not_taken(name)
+            else self._remedy(index, status, cuts),
             note=self._note(name, status, size),
         )
 
     def _note(self, name: str, status: Status, size: float | None) -> str:
         if status == "not_finite":
             return placed(self._not_finite) if self._not_finite else ""
+        if status == "zero" and self._not_taken(name):
+            return _NOT_TAKEN
         return _STARTING if status == "trains" and name in self._starting and not size else ""
+
+    def _not_taken(self, name: str) -> bool:
+        """Whether the framework gave no gradient at all where the structure shows a way for one."""
+        return self._measured is not None and self._measured.gradients.get(name) is None
 
     def _cut(self, edge: Edge) -> Cut:
         node = self.trace.graph.nodes[edge.consumer]

@@ -76,6 +76,7 @@ class GradientCheck(Rendered):
         checks: One for each weight that was checked.
         dtype: The smallest dtype that the computation ran in, from a weight to the loss.
         directions: How many random directions were to be tried for each weight.
+        without_loss: Whether a random weighting of the outputs stood in for the loss.
         narrowed: Where it runs in less than float64, in words; `""` where it does not.
         unchecked: Addresses of weights that there was no time for.
     """
@@ -84,6 +85,7 @@ class GradientCheck(Rendered):
     checks: tuple[WeightCheck, ...]
     dtype: str
     directions: int
+    without_loss: bool = False
     narrowed: str = ""
     unchecked: tuple[str, ...] = ()
 
@@ -132,6 +134,8 @@ class GradientCheck(Rendered):
 
     def _left(self) -> Iterator[str]:
         """Yield what was not checked, and why."""
+        if self.without_loss:
+            yield "note: without loss and targets: a random weighting of the outputs stood in for the loss"
         if self.narrowed:
             yield f"note: {self.narrowed}: an error below its rounding does not show"
         if self.untold:
@@ -159,9 +163,10 @@ def check_gradients(
     dtype, and the steps that they really make, after rounding, are what is divided by. Where something on
     the way casts to less all the same, that is said, and steps and expected errors are those of that dtype.
     Central differences with steps h and 2h tell how much the length of the step matters (Richardson, 1911).
-    Of a layer, or a model without loss, a fixed random weighting of the outputs is differentiated. Values of
-    weights are put back. Each weight is tried along one direction first, then each along another: what
-    there was no time for is listed. A bar shows how far it is, where a terminal is.
+    Of a layer, or a model without loss or targets, a fixed random weighting of the outputs is
+    differentiated, and that is said. Values of weights are put back. Each weight is tried along one
+    direction first, then each along another: what there was no time for is listed. A bar shows how far it
+    is, where a terminal is.
 
     Args:
         model: A built `keras.Model` or `keras.Layer`. What is random in it draws the same at every
@@ -177,7 +182,7 @@ def check_gradients(
         A `GradientCheck`.
 
     Raises:
-        AuditError: Nothing trains, or `directions` is less than 1.
+        AuditError: Nothing trains, `directions` is less than 1, or `loss` needs targets and there are none.
 
     Example:
         >>> import keras, numpy as np
@@ -213,6 +218,7 @@ def check_gradients(
         tuple(ways.check(weight) for weight in weights if ways.found[weight.address]),
         dtype,
         directions,
+        not _with_loss(model, y, loss),
         "" if narrow is None else _narrowed(narrow),
         tuple(weight.address for weight in weights if not ways.found[weight.address]),
     )
@@ -228,8 +234,7 @@ def _computation(
 ) -> Computation:
     sources = tuple(ReadVariable(w.address, w.variable) for w in weights)
     model_loss = ModelLoss(model, parts, x, y, None, loss)
-    with_loss = isinstance(model, keras.Model) and (loss is not None or (model.compiled and y is not None))
-    if with_loss:
+    if _with_loss(model, y, loss):
         whole = model_loss.computation(w.address for w in weights)
         return Computation(whole.loss, whole.variables, whole.arguments, whole.layers)
     batch = tensors(x)
@@ -248,6 +253,11 @@ def _computation(
         return projected()
 
     return Computation(loss_fn, sources)
+
+
+def _with_loss(model: Any, y: Any, loss: Any) -> bool:
+    compiled = getattr(model, "compiled", False) and y is not None
+    return isinstance(model, keras.Model) and (loss is not None or compiled)
 
 
 def _evaluated(computation: Computation, parts: Inventory) -> Callable[[], float]:

@@ -161,7 +161,8 @@ class Inspection:
     @cached_property
     def round_trip(self) -> RoundTrip:
         """How the model comes back from its own configuration."""
-        return round_trip(self.model, self.inventory, self.loss.x, compare=bool(self.custom_layers))
+        custom, foreign = bool(self.custom_layers), bool(self.foreign)
+        return round_trip(self.model, self.inventory, self.loss.x, compare=custom, untracked=foreign)
 
     @cached_property
     def holding_frozen(self) -> frozenset[str]:
@@ -210,17 +211,24 @@ class Inspection:
 
     @cached_property
     def prefix_layers(self) -> Mapping[str, int]:
-        """The same for the layers that depend on nothing that trains and on no randomness."""
+        """The same for the layers that depend on nothing that trains, and give the same at each call.
+
+        So none that draws at random, assigns to a variable, makes layers or variables while it is called, or
+        stands behind one that does.
+        """
         graph = self.trace.graph
         touched = {n.layer for i, n in enumerate(graph.nodes) if isinstance(n, Node) and self.depends[i]}
-        kept = [a for a in self.computing_layers if a not in touched and a not in self._behind_random]
+        kept = [a for a in self.computing_layers if a not in touched and a not in self._behind_unsteady]
         return {address: self.computing_layers[address] for address in kept}
 
     @cached_property
-    def _behind_random(self) -> frozenset[str]:
-        """The layers that draw random numbers, and those that are computed from them."""
-        graph = self.trace.graph
-        waiting = [i for i, n in enumerate(graph.nodes) if isinstance(n, Node) and n.layer in self.random]
+    def _behind_unsteady(self) -> frozenset[str]:
+        """The layers that may give something else at each call, and those that are computed from them."""
+        graph, trace = self.trace.graph, self.trace
+        unsteady = {*self.random, *(write.layer for write in trace.writes)}
+        unsteady |= {unknown.address for unknown in trace.unknown_layers}
+        waiting = [i for i, n in enumerate(graph.nodes) if isinstance(n, Node) and n.layer in unsteady]
+        waiting += [index for index, _ in graph.leaves("foreign")]
         met: set[int] = set()
         while waiting:
             node = waiting.pop()
