@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 
 from frostline.diagnostics import remedies
-from frostline.diagnostics.explanation import Cut, Explanation, Status, Step, placed
+from frostline.diagnostics.explanation import Cut, Explanation, Status, Step, placed, shown
+from frostline.errors import listed
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Edge, Leaf, Node
 from frostline.graph.not_finite import NotFinite
@@ -70,6 +71,8 @@ class Diagnosis:
         if gradient is not None and gradient.any():
             # What was measured is a fact, whatever the structure made one expect.
             return "trains"
+        if standing == "unused" and self._may_be_used_elsewhere(name):
+            return "zero"
         if standing != "trains":
             return standing
         # None where the structure shows a way is no cut: these values did not take that way.
@@ -100,8 +103,16 @@ class Diagnosis:
         if status == "not_finite":
             return placed(self._not_finite) if self._not_finite else ""
         if status == "zero" and self._not_taken(name):
-            return _NOT_TAKEN
+            return f"{_NOT_TAKEN}{self._chosen_at()}"
         return _STARTING if status == "trains" and name in self._starting and not size else ""
+
+    def _chosen_at(self) -> str:
+        places = dict.fromkeys(shown(where) for where in self.trace.branches if where)
+        return f" (values choose at {listed(places, most=3)})" if places else ""
+
+    def _may_be_used_elsewhere(self, name: str) -> bool:
+        """Whether nothing read a weight where Python chose a branch by values: others may read it."""
+        return bool(self.trace.branches) and not self.trace.graph.used_by[self.trace.graph.weights[name]]
 
     def _not_taken(self, name: str) -> bool:
         """Whether the framework gave no gradient at all where the structure shows a way for one."""

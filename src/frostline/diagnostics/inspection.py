@@ -257,7 +257,9 @@ class Inspection:
         trains = address in self.planned.trained
         compiled = self.compiled
         # A plan renews what was compiled before it; flags set by hand do not.
-        if self.planned.resolution is None and compiled is not None and trains != (address in compiled):
+        changed = compiled is not None and trains != (address in compiled)
+        obeyed = not trains and dispatch.train_step().OBEYS_FREEZING
+        if self.planned.resolution is None and changed and not obeyed:
             return "stale"
         if not trains:
             return self._held_status(address)

@@ -54,7 +54,7 @@ def measure(computation: Computation) -> Measured:
 
 
 def _in_a_graph(computation: Computation, failure: str) -> Measured:
-    """Measure in a graph, as Keras's training step does, where it failed outside: some operations need one."""
+    """Measure in a graph, as Keras's training step does, where it failed outside one."""
     traced = tf.function(lambda: _step(computation), autograph=False)
     try:
         with variables_kept():

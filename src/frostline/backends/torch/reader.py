@@ -56,7 +56,8 @@ def read(computation: Computation) -> Trace:
         with watch, recorder:
             loss = run_user_code(computation.loss, *arguments)
         graph, unasked = recorder.graph(require_loss(loss)), recorder.builder.unasked
-    return Trace(graph, tuple(watch.writes), tuple(watch.unknown_layers), recorder.error, unasked)
+    branches = tuple(dict.fromkeys(recorder.branches))
+    return Trace(graph, tuple(watch.writes), tuple(watch.unknown_layers), recorder.error, unasked, branches)
 
 
 def measure(computation: Computation) -> Measured:
