@@ -18,6 +18,8 @@ _STARTING = (
     "every element and gets one, has made a step"
 )
 
+_WHOLE_NUMBERS = "it holds integers or booleans, which no gradient reaches"
+
 _NOT_TAKEN = "no gradient came back on these data: a branch that it lies in was not taken"
 
 
@@ -30,6 +32,7 @@ class Diagnosis:
         frozen: Names of the weights that are not meant to train.
         starting: Names of those whose gradient is zero at the start only.
         not_finite: Where numbers stop being finite, where they do.
+        of_model: Whether it is the loss of a model, and not a function that the user wrote.
 
     Raises:
         KeyError: A name in a call is not that of a weight of the trace.
@@ -42,6 +45,8 @@ class Diagnosis:
         frozen: Collection[str] = (),
         starting: Collection[str] = (),
         not_finite: NotFinite | None = None,
+        *,
+        of_model: bool = False,
     ) -> None:
         self.trace = trace
         self.flow = Flow(trace.graph)
@@ -49,6 +54,7 @@ class Diagnosis:
         self._frozen = frozenset(frozen)
         self._starting = frozenset(starting)
         self._not_finite = not_finite
+        self._of_model = of_model
 
     @property
     def loss_is_constant(self) -> bool:
@@ -82,6 +88,9 @@ class Diagnosis:
         """Explain one weight."""
         index = self.trace.graph.weights[name]
         status = self.status(name)
+        if status in ("cut", "zero") and not self.trace.graph.nodes[index].differentiable:
+            route = self._route(self.flow.route(index))
+            return Explanation(name, status, route=route, remedy=remedies.WHOLE_NUMBERS, note=_WHOLE_NUMBERS)
         cuts = tuple(dict.fromkeys(map(self._cut, self.flow.cuts(index)))) if status == "cut" else ()
         behind = tuple(dict.fromkeys(map(self._cut, self.flow.behind(index)))) if status == "cut" else ()
         gradient = self._measured.gradients.get(name) if self._measured else None
@@ -155,7 +164,7 @@ class Diagnosis:
             case "cut":
                 texts = dict.fromkeys(remedies.remedy(cut.reason, cut.operation) for cut in cuts)
                 return "; ".join(texts)
-            case "unused" if self.loss_is_constant:
+            case "unused" if self.loss_is_constant and not self._of_model:
                 return remedies.CONSTANT_LOSS
             case "unused":
                 read = self.trace.graph.used_by[index]

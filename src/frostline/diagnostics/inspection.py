@@ -96,7 +96,7 @@ class Inspection:
     @cached_property
     def diagnosis(self) -> Diagnosis:
         """What the gradient graph says of each weight that is to train."""
-        return Diagnosis(self.trace, self.measured, (), self.starting, self.not_finite)
+        return Diagnosis(self.trace, self.measured, (), self.starting, self.not_finite, of_model=True)
 
     @cached_property
     def written(self) -> Mapping[str, Write]:

@@ -87,6 +87,10 @@ NOT_TAKEN = (
     "look at a batch that takes the branch; where none does, let its condition depend on the data, or take "
     "the branch out"
 )
+WHOLE_NUMBERS = (
+    "make it with trainable=False, or leave it out of the plan; if it is to train, make it with a floating "
+    "dtype"
+)
 FROZEN = "set trainable = True on it (requires_grad_(True) on a PyTorch tensor) if it is to train"
 UNTRACKED = (
     "make it with self.add_weight in build; make layers in __init__, and keep them as attributes, or in "

@@ -52,6 +52,7 @@ def test_a_weight_of_the_other_branch_is_zero_and_another_batch_shows_it() -> No
     assert fl.why(made, "either/b", -X, Y).status == "trains"  # as the remedy says
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_fit_trains_what_values_decide() -> None:
     made = model()
     before = ops.convert_to_numpy(made.layers[0].b.value)
@@ -69,13 +70,14 @@ def test_explain_calls_no_branch_a_cut() -> None:
     said = fl.explain(
         lambda: ops.cond(ops.sum(p) > 0, lambda: ops.sum(b * 3.0), lambda: ops.sum(c * c)), [p, b, c]
     )
-    assert [said[name].status for name in "pbc"] == ["cut", "trains", "zero"]
+    assert said["p"].status in ("cut", "unused")  # PyTorch chooses in Python: nothing is made of it
+    assert [said[name].status for name in "bc"] == ["trains", "zero"]
 
 
 def test_a_switch_is_no_cut_either() -> None:
     b, c = (keras.Variable(np.ones(5, "float32"), name=name) for name in "bc")
     said = fl.explain(
-        lambda: ops.switch(ops.convert_to_tensor(1), [lambda: ops.sum(b), lambda: ops.sum(c * c)], *[]),
+        lambda: ops.switch(ops.convert_to_tensor(1), [lambda: ops.sum(b), lambda: ops.sum(c * c)]),
         [b, c],
     )
     assert [said[name].status for name in "bc"] == ["zero", "trains"]
