@@ -34,7 +34,8 @@ def python_functions_inlined() -> Iterator[None]:
     So its operations are seen, and where it asks for NumPy arrays, that is seen, too. What cannot run there
     stays one operation.
     """
-    usual = private(_script_ops, "_internal_py_func")
+    name = "_internal_py_func"
+    usual = private(_script_ops, name)
 
     def inlined(func: Any, inp: Any, Tout: Any, *rest: Any, **options: Any) -> Any:  # noqa: N803
         plain = options.get("is_grad_func") or not options.get("use_eager_py_func")
@@ -45,11 +46,11 @@ def python_functions_inlined() -> Iterator[None]:
         except (TypeError, ValueError, AttributeError, NotImplementedError):
             return usual(func, inp, Tout, *rest, **options)
 
-    setattr(_script_ops, "_internal_py_func", inlined)  # noqa: B010
+    setattr(_script_ops, name, inlined)
     try:
         yield
     finally:
-        setattr(_script_ops, "_internal_py_func", usual)  # noqa: B010
+        setattr(_script_ops, name, usual)
 
 
 def _converted(result: Any, dtypes: Any) -> Any:
