@@ -18,6 +18,9 @@ from frostline.elements.sets import Ids
 class TrainStep(Protocol):
     """A module `train_step`: running a training step that somebody wrote by hand without training."""
 
+    OBEYS_FREEZING: bool
+    """Whether Keras's training step leaves alone what was frozen after it was first run."""
+
     def intercept_gradients(self, record: Callable[[Any], None]) -> AbstractContextManager[None]:
         """Hand each loss that gradients are asked of to `record`, and give zeros for its gradients."""
 

@@ -155,7 +155,7 @@ def audit(
     Raises:
         ModelError: Not a Keras model.
         UnbuiltModelError: Its weights do not exist yet.
-        AuditError: The model has no loss.
+        AuditError: The model has no loss, or it needs targets and there are none.
         PlanError: The plan does not fit the model.
 
     Example:

@@ -12,6 +12,7 @@ import numpy as np
 from frostline._keras.variables import to_numpy
 from frostline.diagnostics.model_loss import tensors
 from frostline.diagnostics.prediction import prediction
+from frostline.diagnostics.untracked_twins import untracked_values_copied
 from frostline.errors import UnsupportedVersionError, text_of
 from frostline.model.inventory import Inventory, Weight, inventory
 
@@ -24,7 +25,8 @@ class RoundTrip:
         error: Why it could not be made again, one sentence; `""` where it could.
         fits: Whether it has the same weights, by role and shape, in their order.
         trains: For each weight, by address, whether it trains in the copy; None where the weights do not fit.
-        difference: The largest difference of outputs in inference mode, over the largest output.
+        difference: The largest difference of outputs in inference mode, over the largest output; 0 where the
+            model does not give the same twice, or where two copies differ by what the model does not own.
     """
 
     error: str = ""
@@ -33,7 +35,9 @@ class RoundTrip:
     difference: float = 0.0
 
 
-def round_trip(model: Any, original: Inventory, x: Any, *, compare: bool) -> RoundTrip:
+def round_trip(
+    model: Any, original: Inventory, x: Any, *, compare: bool, untracked: bool = False
+) -> RoundTrip:
     """Make a model again from its configuration and compare it with the original.
 
     Args:
@@ -41,14 +45,10 @@ def round_trip(model: Any, original: Inventory, x: Any, *, compare: bool) -> Rou
         original: Its weights and layers.
         x: A batch of inputs.
         compare: Whether to compare outputs, too.
+        untracked: Whether the model computes with variables that it does not own. A copy has its own.
     """
-    classes = {type(node.layer).__name__: type(node.layer) for node in original.layers}
     try:
-        with keras.saving.custom_object_scope(classes):
-            data = keras.saving.serialize_keras_object(model)
-            copy = keras.saving.deserialize_keras_object({**data, "compile_config": None})
-            if not copy.built:
-                copy(tensors(x))
+        copy = _made_again(model, original, x)
         copied = inventory(copy)
     except UnsupportedVersionError:
         raise  # what Frostline itself cannot read says nothing of the model
@@ -59,8 +59,40 @@ def round_trip(model: Any, original: Inventory, x: Any, *, compare: bool) -> Rou
         return RoundTrip()
     flags = {id(v) for v in copy.trainable_variables}
     trains = {one.address: id(other.variable) in flags for one, other in pairs if one.role == "weight"}
-    difference = _difference(model, copy, pairs, x) if compare else 0.0
-    return RoundTrip("", True, trains, difference)
+    if not compare:
+        return RoundTrip("", True, trains)
+    found = _difference(model, original, (copy, copied), x)
+    if found > SAME and _is_of_chance(model, original, copy, x, untracked):
+        found = 0.0
+    return RoundTrip("", True, trains, found)
+
+
+SAME = 1e-4
+"""A difference of outputs up to which they are the same but for rounding."""
+
+
+def _made_again(model: Any, original: Inventory, x: Any) -> Any:
+    classes = {type(node.layer).__name__: type(node.layer) for node in original.layers}
+    with keras.saving.custom_object_scope(classes):
+        data = keras.saving.serialize_keras_object(model)
+        copy = keras.saving.deserialize_keras_object({**data, "compile_config": None})
+        if not copy.built:
+            copy(tensors(x))
+    return copy
+
+
+def _is_of_chance(model: Any, original: Inventory, copy: Any, x: Any, untracked: bool) -> bool:
+    """Whether a difference need not come from the configuration.
+
+    A model that does not give the same twice differs from its copy for that alone. And what it does not own
+    is made anew in each copy: where two copies differ, too, nothing can be said.
+    """
+    if _apart(model, model, x) > SAME:
+        return True
+    if not untracked:
+        return False
+    another = _made_again(model, original, x)
+    return _difference(copy, original, (another, inventory(another)), x) > SAME
 
 
 def _pairs(original: Inventory, copied: Inventory) -> list[tuple[Weight, Weight]] | None:
@@ -86,11 +118,18 @@ def _first_sentence(error: Exception) -> str:
     return lines[0].split(". ")[0]
 
 
-def _difference(model: Any, copy: Any, pairs: list[tuple[Weight, Weight]], x: Any) -> float:
-    for one, other in pairs:
+def _difference(model: Any, original: Inventory, made: tuple[Any, Inventory], x: Any) -> float:
+    """Give a copy the values of the original, and return how far it then is from a model."""
+    copy, copied = made
+    untracked_values_copied(original, copied)
+    for one, other in _pairs(original, copied) or ():
         other.variable.assign(one.numpy())
+    return _apart(model, copy, x)
+
+
+def _apart(model: Any, other_model: Any, x: Any) -> float:
     found = 0.0
-    outputs = [keras.tree.flatten(prediction(one, x)) for one in (model, copy)]
+    outputs = [keras.tree.flatten(prediction(one, x)) for one in (model, other_model)]
     for mine, other in zip(*(map(to_numpy, flat) for flat in outputs), strict=True):
         size = float(np.max(np.abs(mine), initial=0.0)) or 1.0
         found = max(found, float(np.max(np.abs(mine - other), initial=0.0)) / size)

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 
 from frostline.diagnostics import remedies
-from frostline.diagnostics.explanation import Cut, Explanation, Status, Step, placed
+from frostline.diagnostics.explanation import Cut, Explanation, Status, Step, placed, shown
+from frostline.errors import listed
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Edge, Leaf, Node
 from frostline.graph.not_finite import NotFinite
@@ -16,6 +17,10 @@ _STARTING = (
     "its gradient is zero at the start only: it gets one as soon as a factor beside it, which is zero in "
     "every element and gets one, has made a step"
 )
+
+_WHOLE_NUMBERS = "it holds integers or booleans, which no gradient reaches"
+
+_NOT_TAKEN = "no gradient came back on these data: a branch that it lies in was not taken"
 
 
 class Diagnosis:
@@ -27,6 +32,7 @@ class Diagnosis:
         frozen: Names of the weights that are not meant to train.
         starting: Names of those whose gradient is zero at the start only.
         not_finite: Where numbers stop being finite, where they do.
+        of_model: Whether it is the loss of a model, and not a function that the user wrote.
 
     Raises:
         KeyError: A name in a call is not that of a weight of the trace.
@@ -39,6 +45,8 @@ class Diagnosis:
         frozen: Collection[str] = (),
         starting: Collection[str] = (),
         not_finite: NotFinite | None = None,
+        *,
+        of_model: bool = False,
     ) -> None:
         self.trace = trace
         self.flow = Flow(trace.graph)
@@ -46,6 +54,7 @@ class Diagnosis:
         self._frozen = frozenset(frozen)
         self._starting = frozenset(starting)
         self._not_finite = not_finite
+        self._of_model = of_model
 
     @property
     def loss_is_constant(self) -> bool:
@@ -68,16 +77,20 @@ class Diagnosis:
         if gradient is not None and gradient.any():
             # What was measured is a fact, whatever the structure made one expect.
             return "trains"
+        if standing == "unused" and self._may_be_used_elsewhere(name):
+            return "zero"
         if standing != "trains":
             return standing
-        if gradient is None:
-            return "cut"
-        return "trains" if name in self._starting else "zero"
+        # None where the structure shows a way is no cut: these values did not take that way.
+        return "trains" if name in self._starting and gradient is not None else "zero"
 
     def explain(self, name: str) -> Explanation:
         """Explain one weight."""
         index = self.trace.graph.weights[name]
         status = self.status(name)
+        if status in ("cut", "zero") and not self.trace.graph.nodes[index].differentiable:
+            route = self._route(self.flow.route(index))
+            return Explanation(name, status, route=route, remedy=remedies.WHOLE_NUMBERS, note=_WHOLE_NUMBERS)
         cuts = tuple(dict.fromkeys(map(self._cut, self.flow.cuts(index)))) if status == "cut" else ()
         behind = tuple(dict.fromkeys(map(self._cut, self.flow.behind(index)))) if status == "cut" else ()
         gradient = self._measured.gradients.get(name) if self._measured else None
@@ -89,14 +102,30 @@ class Diagnosis:
             behind=tuple(cut for cut in behind if cut not in cuts),
             route=self._route(self.flow.route(index)),
             gradient_norm=size,
-            remedy=self._remedy(index, status, cuts),
+            remedy=remedies.NOT_TAKEN
+            if status == "zero" and self._not_taken(name)
+            else self._remedy(index, status, cuts),
             note=self._note(name, status, size),
         )
 
     def _note(self, name: str, status: Status, size: float | None) -> str:
         if status == "not_finite":
             return placed(self._not_finite) if self._not_finite else ""
+        if status == "zero" and self._not_taken(name):
+            return f"{_NOT_TAKEN}{self._chosen_at()}"
         return _STARTING if status == "trains" and name in self._starting and not size else ""
+
+    def _chosen_at(self) -> str:
+        places = dict.fromkeys(shown(where) for where in self.trace.branches if where)
+        return f" (values choose at {listed(places, most=3)})" if places else ""
+
+    def _may_be_used_elsewhere(self, name: str) -> bool:
+        """Whether nothing read a weight where Python chose a branch by values: others may read it."""
+        return bool(self.trace.branches) and not self.trace.graph.used_by[self.trace.graph.weights[name]]
+
+    def _not_taken(self, name: str) -> bool:
+        """Whether the framework gave no gradient at all where the structure shows a way for one."""
+        return self._measured is not None and self._measured.gradients.get(name) is None
 
     def _cut(self, edge: Edge) -> Cut:
         node = self.trace.graph.nodes[edge.consumer]
@@ -135,7 +164,7 @@ class Diagnosis:
             case "cut":
                 texts = dict.fromkeys(remedies.remedy(cut.reason, cut.operation) for cut in cuts)
                 return "; ".join(texts)
-            case "unused" if self.loss_is_constant:
+            case "unused" if self.loss_is_constant and not self._of_model:
                 return remedies.CONSTANT_LOSS
             case "unused":
                 read = self.trace.graph.used_by[index]

@@ -97,7 +97,7 @@ class Inspection:
     @cached_property
     def diagnosis(self) -> Diagnosis:
         """What the gradient graph says of each weight that is to train."""
-        return Diagnosis(self.trace, self.measured, (), self.starting, self.not_finite)
+        return Diagnosis(self.trace, self.measured, (), self.starting, self.not_finite, of_model=True)
 
     @cached_property
     def written(self) -> Mapping[str, Write]:
@@ -162,7 +162,8 @@ class Inspection:
     @cached_property
     def round_trip(self) -> RoundTrip:
         """How the model comes back from its own configuration."""
-        return round_trip(self.model, self.inventory, self.loss.x, compare=bool(self.custom_layers))
+        custom, foreign = bool(self.custom_layers), bool(self.foreign)
+        return round_trip(self.model, self.inventory, self.loss.x, compare=custom, untracked=foreign)
 
     @cached_property
     def holding_frozen(self) -> frozenset[str]:
@@ -216,17 +217,24 @@ class Inspection:
 
     @cached_property
     def prefix_layers(self) -> Mapping[str, int]:
-        """The same for the layers that depend on nothing that trains and on no randomness."""
+        """The same for the layers that depend on nothing that trains, and give the same at each call.
+
+        So none that draws at random, assigns to a variable, makes layers or variables while it is called, or
+        stands behind one that does.
+        """
         graph = self.trace.graph
         touched = {n.layer for i, n in enumerate(graph.nodes) if isinstance(n, Node) and self.depends[i]}
-        kept = [a for a in self.computing_layers if a not in touched and a not in self._behind_random]
+        kept = [a for a in self.computing_layers if a not in touched and a not in self._behind_unsteady]
         return {address: self.computing_layers[address] for address in kept}
 
     @cached_property
-    def _behind_random(self) -> frozenset[str]:
-        """The layers that draw random numbers, and those that are computed from them."""
-        graph = self.trace.graph
-        waiting = [i for i, n in enumerate(graph.nodes) if isinstance(n, Node) and n.layer in self.random]
+    def _behind_unsteady(self) -> frozenset[str]:
+        """The layers that may give something else at each call, and those that are computed from them."""
+        graph, trace = self.trace.graph, self.trace
+        unsteady = {*self.random, *(write.layer for write in trace.writes)}
+        unsteady |= {unknown.address for unknown in trace.unknown_layers}
+        waiting = [i for i, n in enumerate(graph.nodes) if isinstance(n, Node) and n.layer in unsteady]
+        waiting += [index for index, _ in graph.leaves("foreign")]
         met: set[int] = set()
         while waiting:
             node = waiting.pop()
@@ -255,7 +263,9 @@ class Inspection:
         trains = address in self.planned.trained
         compiled = self.compiled
         # A plan renews what was compiled before it; flags set by hand do not.
-        if self.planned.resolution is None and compiled is not None and trains != (address in compiled):
+        changed = compiled is not None and trains != (address in compiled)
+        obeyed = not trains and dispatch.train_step().OBEYS_FREEZING
+        if self.planned.resolution is None and changed and not obeyed:
             return "stale"
         if not trains:
             return self._held_status(address)

@@ -97,7 +97,7 @@ def intermediates(
 
     Raises:
         ModelError: Not a Keras model.
-        AuditError: The model has no loss.
+        AuditError: The model has no loss, or it needs targets and there are none.
 
     Example:
         >>> import keras, numpy as np

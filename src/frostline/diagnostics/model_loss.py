@@ -20,7 +20,8 @@ from frostline._keras.calls import (
 from frostline._keras.methods import patched
 from frostline._keras.optimizers import loss_scale
 from frostline.diagnostics.custom_step import has_custom_step, loss_of_step
-from frostline.errors import AuditError
+from frostline.diagnostics.missing_parts import missing_parts
+from frostline.errors import AuditError, FrostlineError, listed, text_of
 from frostline.graph.ir import Kind
 from frostline.graph.reader import Argument, Computation, ReadVariable
 from frostline.model.inventory import Inventory, Weight
@@ -139,8 +140,36 @@ class ModelLoss:
 
     def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
         if self.loss is None and has_custom_step(self.model):
-            return loss_of_step(self.model, x, y, sample_weight, self.stopped)
-        predicted = call_for_training(self.model, x)
+            with self._missing_named(x=x, y=y):
+                return loss_of_step(self.model, x, y, sample_weight, self.stopped)
+        with self._missing_named(x=x):
+            predicted = call_for_training(self.model, x)
+        with self._missing_named(y=y):
+            return self._loss_of(x, y, predicted, sample_weight)
+
+    @contextmanager
+    def _missing_named(self, **given: Any) -> Iterator[None]:
+        """Where something raises for want of inputs or targets, say which are missing.
+
+        A loss may do without targets: only that it raises shows that it does not.
+        """
+        try:
+            yield
+        except FrostlineError:
+            raise
+        except Exception as error:
+            missing = missing_parts(self.model, **given)
+            if not missing or _left_framework(error):
+                raise
+            raise AuditError(
+                f"the loss of the model {self.model.name!r} cannot be computed without {listed(missing)}",
+                received=f"no {listed(missing)}",
+                expected="one batch, as model.fit takes it: x, and y where the loss needs targets",
+                remedy=f"pass {listed(missing)}; on the command line, data that has it (--target names "
+                "a column or an array)",
+            ) from error
+
+    def _loss_of(self, x: Any, y: Any, predicted: Any, sample_weight: Any) -> Any:
         if self.loss is not None:
             extra = getattr(self.model, "losses", ())
             value = self._given_loss(y, predicted, sample_weight)
@@ -180,6 +209,12 @@ class ModelLoss:
             expected="the loss that it is trained with",
             remedy='compile the model with one, or say which: loss="mse", or loss=lambda y, predicted: ...',
         )
+
+
+def _left_framework(error: Exception) -> bool:
+    """Whether an error only says that a value left the framework: readers answer that themselves."""
+    text = text_of(error)
+    return "symbolic" in text.lower() or "requires grad" in text or "Tracer" in type(error).__name__
 
 
 def tensors(part: Any) -> Any:

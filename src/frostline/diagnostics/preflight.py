@@ -14,7 +14,7 @@ import frostline
 from frostline._keras.layers import ends_of
 from frostline.backends import dispatch
 from frostline.backends.private import version_of
-from frostline.diagnostics.explanation import Explanation, reasons
+from frostline.diagnostics.explanation import Explanation, reasons, shown
 from frostline.diagnostics.inspection import ONLY_PENALTY, Inspection, inspect_model
 from frostline.errors import AuditError, NoGradientError, listed, text_of
 from frostline.render.foreign import warn
@@ -120,8 +120,27 @@ def _looked_at(model: Any, resolutions: Sequence[Resolution], batch: tuple[Any, 
         if dead and stopped:
             early = f"the training step ended early, and took no gradient of {listed(dead)}: {stopped[0]}"
             return _Seen((), early)
+        if trace.branches:
+            # Two samples took one branch; what the others would read is not known.
+            elsewhere = [a for a in dead if _is_unread(inspection, a)]
+            dead = [a for a in dead if a not in elsewhere]
+            if elsewhere and not dead:
+                return _Seen((), _decided_by_values(inspection, elsewhere), training_says=True)
         explained = [_with_penalty(inspection, address) for address in dead]
         return _Seen(explained, "" if explained else "; ".join(trace.unasked))
+
+
+def _is_unread(inspection: Inspection, address: str) -> bool:
+    graph = inspection.trace.graph
+    parts = inspection.inventory.by_address[address].targets
+    return not any(graph.used_by[graph.weights[name]] for name, _ in parts if name in graph.weights)
+
+
+def _decided_by_values(inspection: Inspection, addresses: Sequence[str]) -> str:
+    places = listed(dict.fromkeys(shown(where) for where in inspection.trace.branches if where), most=3)
+    return (
+        f"the values of the data decide whether {listed(addresses)} is used{f' ({places})' if places else ''}"
+    )
 
 
 def _failed(error: Exception) -> str:

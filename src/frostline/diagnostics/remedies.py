@@ -84,6 +84,14 @@ ZERO = (
     "the gradient is exactly zero on these data: look for units that are off for every sample (a ReLU with "
     "negative input, a saturated sigmoid), for a mask or a weight of zero, and try another batch"
 )
+NOT_TAKEN = (
+    "look at a batch that takes the branch; where none does, let its condition depend on the data, or take "
+    "the branch out"
+)
+WHOLE_NUMBERS = (
+    "make it with trainable=False, or leave it out of the plan; if it is to train, make it with a floating "
+    "dtype"
+)
 FROZEN = "set trainable = True on it (requires_grad_(True) on a PyTorch tensor) if it is to train"
 UNTRACKED = (
     "make it with self.add_weight in build; make layers in __init__, and keep them as attributes, or in "

@@ -67,7 +67,7 @@ def what_if(
 
     Raises:
         ModelError: Not a Keras model, or it has no such layer.
-        AuditError: The model has no loss.
+        AuditError: The model has no loss, or it needs targets and there are none.
 
     Example:
         >>> import keras, numpy as np

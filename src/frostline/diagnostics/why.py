@@ -43,7 +43,8 @@ def why(
         An `Explanation`. Prints as a short paragraph with the line of source quoted.
 
     Raises:
-        AuditError: No weight is picked, or several are, or the model has no loss.
+        AuditError: No weight is picked, or several are, or the model has no loss, or one that needs targets
+            and there are none.
         ModelError: Not a Keras model.
         UnbuiltModelError: Its weights do not exist yet.
 

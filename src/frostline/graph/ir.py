@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -99,12 +99,14 @@ class Node:
         layer: Address of the innermost layer that was being called, `""` for the model itself, None outside.
         where: The user's line, where known.
         differentiable: Whether it is a tensor of a floating or complex dtype.
+        dtype: Name of its dtype, `""` where that is not known.
     """
 
     operation: str
     layer: str | None = None
     where: Where | None = None
     differentiable: bool = True
+    dtype: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,7 @@ class Builder:
         layer: str | None = None,
         where: Where | None = None,
         differentiable: bool = True,
+        dtype: str = "",
     ) -> int:
         """Add one output of an operation, and return its index.
 
@@ -218,8 +221,9 @@ class Builder:
             layer: As in `Node`.
             where: As in `Node`.
             differentiable: As in `Node`.
+            dtype: As in `Node`.
         """
-        index = self._add(Node(operation, layer, where, differentiable))
+        index = self._add(Node(operation, layer, where, differentiable, dtype))
         for entry in inputs:
             producer, reason = entry if isinstance(entry, tuple) else (entry, None)
             self.edge(producer, index, reason)

@@ -109,6 +109,8 @@ class Trace:
         error: The error that the framework raises where a gradient is asked for, or "".
         unasked: Of which operations the framework could not be asked whether a gradient passes, and why; it
             is taken to pass there.
+        branches: Lines at which Python chose a branch by the values of a tensor: what other values would lead
+            to was not seen.
     """
 
     graph: Graph
@@ -116,6 +118,7 @@ class Trace:
     unknown_layers: tuple[UnknownLayer, ...] = ()
     error: str = ""
     unasked: tuple[str, ...] = ()
+    branches: tuple[Where | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,8 +150,8 @@ def test_why_of_what_stands_still() -> None:
     assert one.cuts == ()
     assert one.remedy
     assert asked(model, "a/kernel", plan=fl.Plan().train("a/kernel")).status == "trains"
-    stale = fitted(two_dense())
-    stale.get_layer("a").trainable = False
+    stale = fitted(model)
+    stale.get_layer("a").trainable = True
     assert asked(stale, "a/kernel").status == "stale"
 
 

@@ -119,14 +119,16 @@ def test_a_plan_that_freezes_all_is_no_error() -> None:
 
 
 def test_stale_flags() -> None:
-    model = fitted(two_dense())
+    model = two_dense()
     model.get_layer("a").trainable = False
+    fitted(model)
+    model.get_layer("a").trainable = True
     answer = audited(model)
     assert answer.of("stale") == ("a/kernel", "a/bias")
     assert answer.of("trains") == ("b/kernel", "b/bias")
     assert "FL301" in codes(answer)
     assert not answer.ok
-    plan = fl.Plan().train("layer:b")
+    plan = fl.Plan(default="train")
     assert audited(model, plan=plan).ok, "a plan renews the training function"
 
 

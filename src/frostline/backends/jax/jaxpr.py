@@ -159,9 +159,11 @@ class JaxprTranslation:
             entries = [(i, reason) for i, reason in zip(inputs, reasons, strict=True) if i is not None]
             differentiable = is_differentiable(out)
             title = "argsort" if name == "sort" and not differentiable else name
-            outputs.append(
-                self.build.node(title, entries, layer=layer, where=where, differentiable=differentiable)
+            dtype = str(getattr(out.aval, "dtype", ""))
+            node = self.build.node(
+                title, entries, layer=layer, where=where, differentiable=differentiable, dtype=dtype
             )
+            outputs.append(node)
         return outputs
 
     # Control flow ---------------------------------------------------------------------------------

@@ -60,7 +60,12 @@ def read(computation: Computation) -> Trace:
 def measure(computation: Computation) -> Measured:
     """Compute the loss and its gradients in one compiled step."""
     inputs = LossInputs(computation)
-    weights = [place for place, (_, kind, _) in enumerate(inputs.leaves) if kind == "weight"]
+    asked = {name: value for name, kind, value in inputs.leaves if kind == "weight"}
+    weights = [
+        place
+        for place, (_, kind, value) in enumerate(inputs.leaves)
+        if kind == "weight" and is_inexact(value)  # by integers JAX differentiates nothing, and raises
+    ]
 
     def loss(chosen: list[Any], values: list[Any]) -> Any:
         every = list(values)
@@ -76,7 +81,8 @@ def measure(computation: Computation) -> Measured:
         except (TypeError, ValueError, NotImplementedError) as error:
             return Measured(float("nan"), {}, error=text_of(error).strip() or said(error))
     names = [inputs.leaves[place][0] for place in weights]
-    return Measured(float(value), {n: np.asarray(g) for n, g in zip(names, gradients, strict=True)})
+    arrays = {n: np.asarray(g) for n, g in zip(names, gradients, strict=True)}
+    return Measured(float(value), {**dict.fromkeys(asked), **arrays})
 
 
 def _array(variable: Any) -> Any:

@@ -11,6 +11,9 @@ import jax.numpy as jnp
 
 from frostline._keras.methods import patched
 
+OBEYS_FREEZING = False
+"""Which weights train is decided when the step is compiled."""
+
 
 @contextmanager
 def intercept_gradients(record: Callable[[Any], None]) -> Iterator[None]:

@@ -71,6 +71,7 @@ class EagerAnswers:
         self._graph = graph
         self._watch = watch
         self.host_reads: list[HostRead] = []
+        self.branches: list[Where | None] = []
 
     @contextmanager
     def answered(self) -> Iterator[None]:
@@ -96,6 +97,7 @@ class EagerAnswers:
         # In the body of a loop or a branch there is a value for each turn, and none while it is traced.
         if tensor.graph is not self._graph or not _by_user():
             return NotImplemented
+        self.branches.append(users_line_now())
         if operation:
             at = self._graph.version
             self.host_reads.append(HostRead(operation, tensor, at, self._watch.layer, users_line_now()))

@@ -20,10 +20,43 @@ _callbacks = module("tensorflow.python.framework.op_callbacks")
 _execute = module("tensorflow.python.eager.execute")
 _lift = module("tensorflow.python.eager.lift_to_graph")
 _ops = module("tensorflow.python.framework.ops")
+_script_ops = module("tensorflow.python.ops.script_ops")
 _random = module("tensorflow.python.ops.stateful_random_ops")
 
 FuncGraph: Any = private(private(tf, "__internal__"), "FuncGraph")
 SymbolicTensor: Any = private(private(tf, "__internal__"), "SymbolicTensor")
+
+
+@contextmanager
+def python_functions_inlined() -> Iterator[None]:
+    """Let what `tf.py_function` is given run in the graph that is being traced, as the Python that it is.
+
+    So its operations are seen, and where it asks for NumPy arrays, that is seen, too. What cannot run there
+    stays one operation.
+    """
+    name = "_internal_py_func"
+    usual = private(_script_ops, name)
+
+    def inlined(func: Any, inp: Any, Tout: Any, *rest: Any, **options: Any) -> Any:  # noqa: N803
+        plain = options.get("is_grad_func") or not options.get("use_eager_py_func")
+        if plain or rest or tf.executing_eagerly():
+            return usual(func, inp, Tout, *rest, **options)
+        try:
+            return _converted(func(*map(tf.convert_to_tensor, inp)), Tout)
+        except (TypeError, ValueError, AttributeError, NotImplementedError):
+            return usual(func, inp, Tout, *rest, **options)
+
+    setattr(_script_ops, name, inlined)
+    try:
+        yield
+    finally:
+        setattr(_script_ops, name, usual)
+
+
+def _converted(result: Any, dtypes: Any) -> Any:
+    if isinstance(dtypes, list | tuple):
+        return [tf.convert_to_tensor(one, kind) for one, kind in zip(result, dtypes, strict=True)]
+    return tf.convert_to_tensor(result, dtypes)
 
 
 def gradient_function(operation: Any) -> Callable[..., Any] | None:

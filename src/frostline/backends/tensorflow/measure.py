@@ -40,7 +40,7 @@ def measure(computation: Computation) -> Measured:
         except UnsupportedVersionError:
             raise
         except Exception as error:  # of the user's loss, or of TensorFlow; an audit prints it
-            return Measured(float("nan"), {}, error=text_of(error).strip() or said(error))
+            return _in_a_graph(computation, text_of(error).strip() or said(error))
         compiled = tf.function(lambda: _step(computation), autograph=False, jit_compile=True)
         try:
             with variables_kept():
@@ -51,6 +51,18 @@ def measure(computation: Computation) -> Measured:
             return Measured(float("nan"), {}, error=refused)
         except Exception as error:
             return Measured(float("nan"), {}, error=f"{refused}; compiled by XLA: {said(error)}")
+
+
+def _in_a_graph(computation: Computation, failure: str) -> Measured:
+    """Measure in a graph, as Keras's training step does, where it failed outside one."""
+    traced = tf.function(lambda: _step(computation), autograph=False)
+    try:
+        with variables_kept():
+            return _measured(*traced.get_concrete_function()())
+    except UnsupportedVersionError:
+        raise
+    except Exception:  # the first failure says more
+        return Measured(float("nan"), {}, error=failure)
 
 
 def _step(computation: Computation) -> tuple[Any, dict[str, Any]]:

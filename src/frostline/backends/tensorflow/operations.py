@@ -52,7 +52,7 @@ def called_graphs(operation: Any, attribute: str) -> list[Any]:
 
 def place(operation: Any) -> Where | None:
     """Return the user's line that made an operation."""
-    frames = list(operation.traceback)
+    frames = list(operation.traceback or ())  # None in a function that was loaded from a file
     return users_line((frame.filename, frame.lineno, frame.name) for frame in reversed(frames))
 
 

@@ -33,4 +33,5 @@ def read(computation: Computation) -> Trace:
         tuple(watch.unknown_layers),
         translation.error(graph),
         tuple(dict.fromkeys(translation.unasked)),
+        tuple(dict.fromkeys(recording.answers.branches)),
     )

@@ -48,7 +48,8 @@ class Recording(internals.FuncGraph):  # type: ignore[misc]
     def run(self, computation: Computation) -> None:
         """Trace the computation. Nothing is computed but what its Python code asks for."""
         arguments = [placed(argument, self.placeholder_for) for argument in computation.arguments]
-        with self.as_default(), functions_inlined(), self.answers.answered(), self.watch:
+        inlined = (functions_inlined(), internals.python_functions_inlined())
+        with self.as_default(), inlined[0], inlined[1], self.answers.answered(), self.watch:
             loss = require_loss(run_user_code(computation.loss, *arguments))
             loss = self.capture(loss) if isinstance(loss, tf.Tensor) else tf.convert_to_tensor(loss)
             self.loss = loss if loss.shape.rank == 0 else tf.reduce_sum(loss)

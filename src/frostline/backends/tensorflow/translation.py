@@ -135,6 +135,7 @@ class GraphTranslation:
                 layer=layer,
                 where=where,
                 differentiable=holds_floats(operation, tensor),
+                dtype=tensor.dtype.name,
             )
             values[id(tensor)] = index
             if any(why == "unregistered" for _, why in inputs):
@@ -202,7 +203,8 @@ class GraphTranslation:
         """Add the function that is called as if it stood here."""
         (graph,) = called_graphs(operation, "f")
         results = self._inline(graph, [values[id(tensor)] for tensor in operation.inputs], layer, at)
-        values.update(zip(map(id, operation.outputs), results, strict=True))
+        # A function that was loaded may keep more for its own gradient than the call asks for.
+        values.update(zip(map(id, operation.outputs), results, strict=False))
 
     def condition(self, operation: Any, values: dict[int, int], layer: str | None, at: int) -> None:
         """Add all branches, and a node for each result that any of them may give."""

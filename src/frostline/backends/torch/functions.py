@@ -25,6 +25,12 @@ HOST_READS = frozenset(
 )
 """Turn a tensor into a Python number or a NumPy array. `if tensor:` does not: no value comes of it."""
 
+DECIDING = HOST_READS | {"__bool__", "is_nonzero"}
+"""Give Python a value to choose a branch by."""
+
+CHOOSING = frozenset({"", "cond", "switch", "while_loop"})
+"""Who chooses: the user's own code, or a function of Keras that does so with what the user gave it."""
+
 FROM_PYTHON = frozenset(
     {
         "as_tensor",

@@ -83,9 +83,12 @@ class TorchGraphBuilder:
         inputs: Iterable[tuple[int, Reason | None]] = (),
         *,
         differentiable: bool = True,
+        dtype: str = "",
     ) -> int:
         """Add a value made by an operation."""
-        value = self._build.node(operation, layer=self._layer(), where=where, differentiable=differentiable)
+        value = self._build.node(
+            operation, layer=self._layer(), where=where, differentiable=differentiable, dtype=dtype
+        )
         for producer, reason in inputs:
             self._build.edge(producer, value, reason)
             if producer in self.from_weights:

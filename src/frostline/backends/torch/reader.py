@@ -19,7 +19,7 @@ from frostline._keras.variables import to_numpy
 from frostline.backends.torch.recorder import CallRecorder
 from frostline.backends.torch.restore import Originals, Restoring
 from frostline.backends.torch.values import is_differentiable, tensors_in
-from frostline.errors import text_of
+from frostline.errors import said, text_of
 from frostline.graph.ir import Kind
 from frostline.graph.reader import Computation, Measured, Trace, require_loss
 from frostline.graph.source_lines import run_user_code
@@ -56,7 +56,8 @@ def read(computation: Computation) -> Trace:
         with watch, recorder:
             loss = run_user_code(computation.loss, *arguments)
         graph, unasked = recorder.graph(require_loss(loss)), recorder.builder.unasked
-    return Trace(graph, tuple(watch.writes), tuple(watch.unknown_layers), recorder.error, unasked)
+    branches = tuple(dict.fromkeys(recorder.branches))
+    return Trace(graph, tuple(watch.writes), tuple(watch.unknown_layers), recorder.error, unasked, branches)
 
 
 def measure(computation: Computation) -> Measured:
@@ -73,13 +74,13 @@ def measure(computation: Computation) -> Measured:
         except RuntimeError as error:
             if "requires grad" not in text_of(error):  # nothing to do with gradients: the user's own
                 raise
-            return Measured(float("nan"), {}, text_of(error))
+            return Measured(float("nan"), {}, text_of(error).strip() or said(error))
         if not isinstance(loss, torch.Tensor):
             return Measured(float(np.sum(loss)), dict.fromkeys(weights))
         try:
             gradients = _gradients(loss, weights)
         except RuntimeError as error:
-            return Measured(float("nan"), {}, text_of(error))
+            return Measured(float("nan"), {}, text_of(error).strip() or said(error))
         return Measured(float(loss.detach().sum()), gradients)
 
 

@@ -26,7 +26,7 @@ from frostline.backends.torch.internals import base_of, beneath_skipped
 from frostline.backends.torch.restore import Originals
 from frostline.backends.torch.values import Use, is_differentiable, tensors_in
 from frostline.errors import text_of
-from frostline.graph.ir import Graph, Reason
+from frostline.graph.ir import Graph, Reason, Where
 
 _MOST_HOST_READS = 16
 """How many are linked one by one to whatever is made from Python numbers after them."""
@@ -54,6 +54,7 @@ class CallRecorder:
         builder: Builds the graph.
         error: What PyTorch raises where a gradient is asked for, or "".
         in_layer: Put around the call of a layer, given its address.
+        branches: The lines at which Python chose by the values of a tensor.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class CallRecorder:
         self._scopes = ExitStack()
         self._unconnected: list[_Results] = []
         self._host_reads: list[int] = []
+        self.branches: list[Where | None] = []
 
     def __enter__(self) -> CallRecorder:
         self._scopes.enter_context(self._beneath)
@@ -137,7 +139,12 @@ class CallRecorder:
         made |= {id(use.tensor): use.tensor for use in written if not isinstance(use.key, int)}
         if name == "lift_fresh":  # the tensor that `from_numpy` makes
             self.builder.learn(uses[0].tensor, self._from_python(uses[0].tensor.nbytes))
+        elif name == "__array_wrap__":  # what NumPy computed, as a tensor again: the values had left before
+            for tensor in made.values():
+                self.builder.learn(tensor, self._from_python(tensor.nbytes))
         elif not made:
+            if name in functions.DECIDING:
+                self._note_branch()
             if name in functions.HOST_READS:
                 self._record_host_read(name, uses)
         elif not any(tensor.is_meta for tensor in made.values()):
@@ -166,7 +173,12 @@ class CallRecorder:
         if reason == "detached" and caller.library_function == "stop_gradient":
             operation = reason = "stop_gradient"
         where = caller.where
-        values = [self.builder.node(operation, where, differentiable=is_differentiable(one)) for one in made]
+        values = [
+            self.builder.node(
+                operation, where, differentiable=is_differentiable(one), dtype=str(one.dtype).split(".")[-1]
+            )
+            for one in made
+        ]
         if any(value in self.builder.from_weights for value, _ in inputs):
             self.builder.from_weights.update(values)
         # Known at once, since the next call may take it, while PyTorch has not put it on record yet.
@@ -191,6 +203,11 @@ class CallRecorder:
         return Caller.now(self._of_layers)
 
     # Python ----------------------------------------------------------------------------------------
+
+    def _note_branch(self) -> None:
+        caller = self._caller()
+        if caller.library_function in functions.CHOOSING:
+            self.branches.append(caller.where)
 
     def _record_host_read(self, name: str, uses: list[Use]) -> None:
         """A tensor becomes a Python number or a NumPy array, and may come back as anything later on."""

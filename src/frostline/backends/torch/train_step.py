@@ -10,6 +10,9 @@ import torch
 
 from frostline._keras.methods import patched
 
+OBEYS_FREEZING = True
+"""Its step asks the flags each time: what was frozen since stays as it is."""
+
 
 @contextmanager
 def intercept_gradients(record: Callable[[Any], None]) -> Iterator[None]:

@@ -21,17 +21,18 @@ class StaleFunction(AuditRule):
         changed since, or layers were replaced and the optimizer was built for those that are gone.
 
     Why it matters:
-        After `compile` and a first `fit`, TensorFlow goes on training what was frozen since, without a word;
-        JAX raises; PyTorch obeys freezing, and raises "Unknown variable" on unfreezing.
+        After `compile` and a first `fit`, TensorFlow goes on training what was frozen since, without a word,
+        and JAX raises; PyTorch obeys, and there nothing is found. What was unfrozen since does not train on
+        TensorFlow; JAX and PyTorch raise.
 
     Example:
         model.fit(x, y)
-        model.get_layer("features").trainable = False
+        model.get_layer("features").trainable = True
         model.fit(x, y)
 
     Use instead:
-        fl.fit(model, fl.Plan(default="train"), x, y)
         fl.fit(model, fl.Plan().train("head/**"), x, y)
+        fl.fit(model, fl.Plan(default="train"), x, y)
     """
 
     code, name, severity = "FL301", "stale-function", "error"
@@ -54,11 +55,11 @@ class StaleFunction(AuditRule):
                 )
 
     def failing(self) -> dict[str, Any]:
-        """A layer is frozen after training."""
-        found = arguments(two_layers(), trained=True)
-        found["model"].get_layer("features").trainable = False
+        """A layer is unfrozen after training."""
+        found = arguments(two_layers(trainable=False), trained=True)
+        found["model"].get_layer("features").trainable = True
         return found
 
     def passing(self) -> dict[str, Any]:
         """A plan does it."""
-        return arguments(two_layers(), trained=True, plan=Plan().train("head/**"))
+        return arguments(two_layers(trainable=False), trained=True, plan=Plan(default="train"))

@@ -7,19 +7,21 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from frostline._keras.optimizers import compiled_optimizer, decay_of, optimizer_chain
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
+from frostline.diagnostics.lookups import is_table
 
 
 class DecayWithoutGradient(AuditRule):
     """Weight decay on rows without gradients.
 
     What it does:
-        Finds embedding tables that train under weight decay while this batch gives most of their rows no
-        gradient.
+        Finds tables whose rows are looked up, of an `Embedding` or of any other layer, that train under
+        weight decay while this batch gives most of their rows no gradient.
 
     Why it matters:
         Decay and momentum do not ask for a gradient: rows of words that do not occur shrink towards zero at
@@ -43,15 +45,15 @@ class DecayWithoutGradient(AuditRule):
         inner = optimizer_chain(optimizer)[-1]
         for weight in inspection.weights:
             gradient = inspection.measured.gradients.get(weight.address)
-            if gradient is None or gradient.ndim != 2 or "Embedding" not in weight.types:
+            if gradient is None or not np.any(gradient):
                 continue
             decay = decay_of(inner, weight.variable) * _multiplier(inspection, weight.address)
-            empty = int((~gradient.any(axis=1)).sum())
-            if decay and empty > len(gradient) // 2 and np.any(gradient):
+            empty, of = _most_empty(gradient)
+            if decay and empty > of // 2 and is_table(inspection.trace.graph, weight.address):
                 yield self.finding(
                     weight.address,
-                    f"{empty:,} of its {len(gradient):,} rows get no gradient from this batch, and weight "
-                    f"decay of {decay:g} shrinks them anyway",
+                    f"{empty:,} of its {of:,} rows get no gradient from this batch, and weight decay of "
+                    f"{decay:g} shrinks them anyway",
                     f"train it without decay: plan.train('{weight.address}', decay=0), or train only the "
                     "rows that are meant to",
                 )
@@ -63,6 +65,15 @@ class DecayWithoutGradient(AuditRule):
     def passing(self) -> dict[str, Any]:
         """The same without decay."""
         return _embedded(None)
+
+
+def _most_empty(gradient: npt.NDArray[Any]) -> tuple[int, int]:
+    """Return how many rows of a gradient are zero, of how many; a table may lie on its side."""
+    found = [(0, 1)]
+    for axis, size in enumerate(gradient.shape):
+        others = tuple(one for one in range(gradient.ndim) if one != axis)
+        found.append((size - int(gradient.any(axis=others).sum()), size))
+    return max(found, key=lambda one: one[0] / one[1])
 
 
 def _multiplier(inspection: Inspection, address: str) -> float:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from frostline.diagnostics.audit_rule import AuditRule
+from frostline.diagnostics.config_round_trip import SAME
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments, two_layers
@@ -20,7 +21,8 @@ class ConfigIncomplete(AuditRule):
 
     What it does:
         Makes a copy of a model that holds custom layers from its configuration, gives it the same weights,
-        and compares the outputs of both on this batch, in inference mode.
+        and compares the outputs of both on this batch, in inference mode. Variables that the model holds and
+        does not track get the same values, too. A model that gives something else at each call is let be.
 
     Why it matters:
         A saved model is made again from its configuration. An argument that `get_config` does not return
@@ -58,8 +60,7 @@ class ConfigIncomplete(AuditRule):
         elif not inspection.round_trip.fits:
             fact = "rebuilt from its configuration, the model has other weights, so its file cannot be loaded"
             yield self.finding("", fact, remedy, severity="warning")
-        elif (difference := inspection.round_trip.difference) > 1e-4 and not inspection.foreign:
-            # What the model does not own is made anew in the copy, and may differ for that alone.
+        elif (difference := inspection.round_trip.difference) > SAME:
             yield self.finding(
                 "",
                 "rebuilt from its configuration, and with the same weights, the model gives other outputs "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -11,7 +11,8 @@ from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments
-from frostline.errors import listed
+from frostline.diagnostics.steadiness import changing_layers
+from frostline.errors import UnsupportedVersionError, listed
 
 _LEAST = 0.5
 """Share of the forward pass from which on it is worth a word."""
@@ -21,8 +22,9 @@ class PrefixCacheable(AuditRule):
     """Frozen prefix worth caching.
 
     What it does:
-        Finds the part of the computation that depends on no weight that trains and on no randomness, where
-        it makes up at least half of the operations of the forward pass.
+        Finds the part of the computation that depends on no weight that trains, on no randomness and on
+        nothing that its layers make or assign while they are called, where it makes up at least half of the
+        operations of the forward pass. It is called twice, and must give the same.
 
     Why it matters:
         It gives the same for the same sample in every epoch. Keras leaves its backward pass out already; the
@@ -45,6 +47,8 @@ class PrefixCacheable(AuditRule):
         saved = sum(prefix.values())
         if not operations or not inspection.planned.trained or len(prefix) < 2 or saved < _LEAST * operations:
             return
+        if not _is_steady(inspection, prefix):
+            return
         yield self.finding(
             next(iter(prefix)),
             f"the frozen prefix makes up {saved / operations:.0%} of the forward pass ({saved:,} of "
@@ -60,6 +64,17 @@ class PrefixCacheable(AuditRule):
     def passing(self) -> dict[str, Any]:
         """One frozen layer below four that train."""
         return _tower(frozen=1)
+
+
+def _is_steady(inspection: Inspection, prefix: Iterable[str]) -> bool:
+    """Whether the prefix gives the same twice; not where that cannot be tried."""
+    try:
+        changing = changing_layers(inspection.model, inspection.inventory, inspection.loss.x)
+    except UnsupportedVersionError:
+        raise
+    except Exception:  # of the user's code; no praise without a check that could fail
+        return False
+    return changing.isdisjoint(prefix)
 
 
 def _tower(*, frozen: int) -> dict[str, Any]:
