@@ -73,7 +73,7 @@ def activity_of(model: Any, x: Any, inventory: Inventory, moving: frozenset[str]
         if (address := bounded.get(id(layer))) is not None:
             # The last call counts: with one layer called twice, either may be at rest.
             saturated.pop(address, None)
-            saturated |= dict(_saturated(address, layer, output))
+            saturated.update(_saturated(address, layer, output))
         if (address := normalizing.get(id(layer))) is not None:
             drift.update(_drift(address, layer, given))
 

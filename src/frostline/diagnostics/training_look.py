@@ -59,7 +59,8 @@ def look_at_batch(model: Any, batch: Batch, trained: Trained) -> Look:
         trained: What trains now.
     """
     samples = _samples(batch[0])
-    with trained.inventory.held_state_kept():
+    # Numbers that run away are what is looked for.
+    with trained.inventory.held_state_kept(), np.errstate(all="ignore"):
         found, unseen = _gradients(model, batch, trained)
         active = activity_of(model, batch[0], trained.inventory, trained.moving)
     if active.unseen:
@@ -77,7 +78,7 @@ def dead_units(model: Any, batch: Batch, trained: Trained) -> Mapping[str, Units
     Raises:
         Exception: Whatever the model raises.
     """
-    with trained.inventory.held_state_kept():
+    with trained.inventory.held_state_kept(), np.errstate(all="ignore"):
         return dict(_dead(trained, _measured(model, batch, trained)))
 
 

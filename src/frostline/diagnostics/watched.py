@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -96,6 +96,8 @@ class Move:
         update: The root mean square of the difference.
         largest: The largest number of the difference: 0 where not one bit moved.
         held: Whether the plan lets it stand, by a rate of 0.
+        stepped: The largest number of the difference after the first step; None where nobody looked. Steps
+            of one size may add up to nothing over an epoch.
     """
 
     before: float
@@ -103,6 +105,12 @@ class Move:
     update: float
     largest: float
     held: bool = False
+    stepped: float | None = None
+
+    @property
+    def stood_still(self) -> bool:
+        """Whether not one bit of it moved, neither in the first step nor over all of them."""
+        return self.largest == 0 and self.stepped == 0
 
     @property
     def ratio(self) -> float:
@@ -199,6 +207,20 @@ class Watched:
         if self.last is None:
             return ()
         return tuple(one for one in self.intervals if one.phase == self.last.phase)
+
+    @property
+    def judged(self) -> frozenset[str]:
+        """Addresses that the last interval says something of; the model itself is among them."""
+        if self.last is None:
+            return frozenset()
+        look = self.last.look or Look(0)
+        return frozenset(("", *self.last.moves, *look.saturated, *look.drift))
+
+    def up_to_each_phase(self) -> Iterator[Watched]:
+        """Yield what was seen up to the end of each phase."""
+        for place, one in enumerate(self.intervals, start=1):
+            if place == len(self.intervals) or self.intervals[place].phase != one.phase:
+                yield replace(self, intervals=self.intervals[:place])
 
     def moves_of(self, address: str) -> Iterator[tuple[Interval, Move]]:
         """Yield how a weight moved in each interval in which it was to train."""

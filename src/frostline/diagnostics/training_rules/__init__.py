@@ -20,6 +20,13 @@ def all_training_rules() -> tuple[TrainingRule, ...]:
 
 
 def findings_of(watched: Watched) -> tuple[Finding, ...]:
-    """Return what the rules find in what was seen, the gravest first."""
-    found = [finding for rule in all_training_rules() for finding in rule.check(watched)]
+    """Return what the rules find in what was seen, the gravest first.
+
+    Each phase is judged at its end. What a later phase trains on is judged by that phase again.
+    """
+    found: list[Finding] = []
+    for seen in watched.up_to_each_phase():
+        again = seen.judged
+        found = [one for one in found if one.address not in again]
+        found += [finding for rule in all_training_rules() for finding in rule.check(seen)]
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -14,3 +14,8 @@ def is_solved(watched: Watched) -> bool:
         return False
     first, last = watched.looks[0].loss, watched.looks[-1].loss
     return math.isfinite(last) and abs(last) <= SOLVED * max(abs(first), SOLVED)
+
+
+def is_finite(watched: Watched) -> bool:
+    """Whether the last look showed numbers; else it says nothing of units."""
+    return not watched.looks or math.isfinite(watched.looks[-1].gradient_norm)

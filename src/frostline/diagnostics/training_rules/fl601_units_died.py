@@ -10,7 +10,7 @@ from frostline.diagnostics.finding import Finding, Severity
 from frostline.diagnostics.thresholds import OUT_SHARE
 from frostline.diagnostics.training_rule import Program, TrainingRule
 from frostline.diagnostics.training_rules._programs import regression, two_layers
-from frostline.diagnostics.training_rules._seen import is_solved
+from frostline.diagnostics.training_rules._seen import is_finite, is_solved
 from frostline.diagnostics.watched import Units, Watched
 from frostline.errors import listed
 
@@ -42,7 +42,7 @@ class UnitsDied(TrainingRule):
     def check(self, watched: Watched) -> Iterator[Finding]:
         """Yield one finding for each layer."""
         looks = watched.looks
-        if len(looks) < 2 or is_solved(watched):
+        if len(looks) < 2 or is_solved(watched) or not is_finite(watched):
             return
         last = watched.last
         when = last.when if last is not None else ""
@@ -74,11 +74,11 @@ class UnitsDied(TrainingRule):
 
     def failing(self) -> Program:
         """The first steps are so large that no unit is on afterwards."""
-        return regression(two_layers(), keras.optimizers.SGD(0.5), scale=-50.0)
+        return regression(two_layers(), keras.optimizers.SGD(10.0), loss="mae")
 
     def passing(self) -> Program:
         """They are small."""
-        return regression(two_layers(), keras.optimizers.SGD(0.01))
+        return regression(two_layers(), keras.optimizers.SGD(0.05), loss="mae")
 
 
 def _used(seen: Iterator[Units | None]) -> set[int]:

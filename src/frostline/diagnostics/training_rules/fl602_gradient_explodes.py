@@ -39,7 +39,9 @@ class GradientExplodes(TrainingRule):
         measured = [look for look in watched.looks if look.gradients]
         if len(measured) < 2 or watched.last is None:
             return
-        first, last = measured[0], measured[-1]
+        last = measured[-1]
+        # Of a schedule, a later phase has the gradients of other weights.
+        first = next(look for look in measured if look.gradients.keys() == last.gradients.keys())
         if not _exploded(first, last):
             return
         yield self.finding(

@@ -19,7 +19,7 @@ class GrowsWithoutBound(TrainingRule):
 
     What it does:
         Finds a loss that is ten times what it was, and a weight that is a hundred times what it was and grew
-        by half or more in each of the last epochs.
+        by half or more in each of the last epochs; also one that is not finite any more.
 
     Why it matters:
         Training runs away from where it began. It ends in NaN, or in numbers that are good for nothing.
@@ -40,7 +40,7 @@ class GrowsWithoutBound(TrainingRule):
         when, remedy = watched.last.when, "lower the learning rate, or set clipnorm=1.0"
         for losses in (_reported(watched), [look.loss for look in watched.looks]):
             if _grew(losses):
-                fact = f"the loss went from {min(losses[:-1]):.3g} to {losses[-1]:.3g} by {when}"
+                fact = f"the loss went from {_least(losses):.3g} to {losses[-1]:.3g} by {when}"
                 yield self.finding("", fact, remedy)
                 break
         for address in watched.last.moves:
@@ -64,10 +64,16 @@ def _reported(watched: Watched) -> list[float]:
 
 def _grew(losses: Sequence[float]) -> bool:
     """Whether a loss of one sign, which one that counts down without end has not, is ten times its least."""
-    if len(losses) < 2 or not math.isfinite(losses[-1]):
+    if len(losses) < 2 or not math.isfinite(losses[0]):
         return False
-    least = min(losses[:-1])
+    if not math.isfinite(losses[-1]):
+        return True
+    least = _least(losses)
     return 0 < least * LOSS_GREW <= losses[-1]
+
+
+def _least(losses: Sequence[float]) -> float:
+    return min(filter(math.isfinite, losses[:-1]))
 
 
 def _sizes(watched: Watched, address: str) -> list[float]:
@@ -76,6 +82,8 @@ def _sizes(watched: Watched, address: str) -> list[float]:
 
 
 def _runs_away(sizes: Sequence[float]) -> bool:
+    if not math.isfinite(sizes[-1]):
+        return math.isfinite(sizes[0])
     # What begins at zero, as biases do, is held against one.
     begun = sizes[0] or 1.0
     if sizes[-1] < GROWTH * begun:

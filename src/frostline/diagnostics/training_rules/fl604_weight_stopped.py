@@ -10,7 +10,7 @@ from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.thresholds import LEAST_UPDATE
 from frostline.diagnostics.training_rule import Program, TrainingRule
 from frostline.diagnostics.training_rules._programs import regression, two_layers
-from frostline.diagnostics.training_rules._seen import is_solved
+from frostline.diagnostics.training_rules._seen import is_finite, is_solved
 from frostline.diagnostics.training_rules.fl605_gradient_not_applied import not_applied
 from frostline.diagnostics.watched import Interval, Watched
 
@@ -39,24 +39,24 @@ class WeightStopped(TrainingRule):
     def check(self, watched: Watched) -> Iterator[Finding]:
         """Yield one finding for each weight."""
         last = watched.last
-        if last is None or last.steps_are_idle or is_solved(watched):
+        if last is None or last.steps_are_idle or is_solved(watched) or not is_finite(watched):
             return
         others_move = any(move.ratio >= LEAST_UPDATE for move in last.moves.values())
         unapplied = set(not_applied(watched))
         for address, move in last.moves.items():
             if move.held or address in unapplied:
                 continue
-            still = move.largest == 0 and others_move
+            still = move.stood_still and others_move
             if still or _lost_gradient(watched, last, address):
                 yield self.finding(address, _fact(watched, address, last, still=still), _REMEDY)
 
     def failing(self) -> Program:
         """All units are off after the first step: nothing before them moves."""
-        return regression(two_layers(), keras.optimizers.SGD(0.5), scale=-50.0)
+        return regression(two_layers(), keras.optimizers.SGD(10.0), loss="mae")
 
     def passing(self) -> Program:
         """They stay on."""
-        return regression(two_layers(), keras.optimizers.SGD(0.01))
+        return regression(two_layers(), keras.optimizers.SGD(0.05), loss="mae")
 
 
 _REMEDY = (

@@ -43,7 +43,7 @@ class OptimizerOutOfDate(TrainingRule):
         if last.strangers:
             fact = f"the optimizer holds what is not the model's: {listed(last.strangers, most=4)}"
             yield self.finding("", f"{fact} ({last.when})", remedy)
-        missing = [a for a in last.lacking if a in last.moves and last.moves[a].largest == 0]
+        missing = [a for a in last.lacking if a in last.moves and last.moves[a].stood_still]
         if missing:
             fact = f"the optimizer does not hold {listed(missing, most=4)}, and nothing moved in {last.when}"
             yield self.finding(missing[0], fact, remedy)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from frostline._keras.trainers import sync_values
+from frostline._keras.trainers import reader_of_steps, sync_values
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.thresholds import OUT_SHARE
 from frostline.diagnostics.training_look import Batch, Trained, dead_units, look_at_batch
@@ -19,9 +19,10 @@ from frostline.render.foreign import visible
 from frostline.training.model_callback import ModelCallback
 from frostline.training.resume.random_state import RandomState
 from frostline.training.watch.allowance import Allowance
-from frostline.training.watch.batches import MORE_SAMPLES, SAMPLES, PassingBatch, batch_of
+from frostline.training.watch.batches import MORE_SAMPLES, SAMPLES, batch_of
 from frostline.training.watch.failures import text_of_failure, warn_of
 from frostline.training.watch.moves import Start
+from frostline.training.watch.next_step import NextStep
 from frostline.training.watch.optimizing import Optimizing, optimizing, trained_now
 from frostline.training.watch.report import columns_of, each_weight, lines_of, logs_of
 
@@ -122,7 +123,7 @@ class Watch(ModelCallback):
         self._told: set[tuple[str, str]] = set()
         self._open: _Open | None = None
         self._batch: Batch | None = None
-        self._passing = PassingBatch()
+        self._step = NextStep()
         self._phase, self._epoch, self._in_epoch = "", 0, False
         self._blind, self._left_out = False, 0
 
@@ -187,7 +188,7 @@ class Watch(ModelCallback):
         self._allowance.begin()
         with self._safely("the batch to look at"):
             self._batch = batch_of(self.trained_model, self._data, SAMPLES)
-            if self._batch is None and not self._passing.watch(self.trained_model):
+            if self._batch is None and not self._step.shows_batches():
                 kind = "no data given to Watch" if self._data[0] is None else type(self._data[0]).__name__
                 self.note(f"gradients and units: no batch can be kept of {kind} without taking it away")
         with self._safely("gradients before the first step"):
@@ -216,6 +217,26 @@ class Watch(ModelCallback):
             trained = trained_now(self.trained_model)
             steps = optimizing(self.trained_model, trained).steps
             self._open = _Open(epoch, within, self._phase, trained, Start(trained), steps)
+            keep = self._batch is None and self._step.kept is None
+            self._step.watch(self.trained_model, keep=keep, after=self._step_noted(self._open))
+
+    def _step_noted(self, begun: _Open) -> Callable[[Any], None] | None:
+        """Return what notes how far the next step moves weights, all in a new phase, else what stood still."""
+        before = self._intervals[-1] if self._intervals else None
+        addresses = None
+        if before is not None and before.phase == begun.phase:
+            addresses = {address for address, move in before.moves.items() if move.largest == 0}
+        variables = begun.start.variables(addresses)
+        if not variables:
+            return None
+        read = reader_of_steps(self.trained_model, variables)
+
+        def note(result: Any) -> None:
+            with self._safely("the first step of an epoch"), self._allowance.spending("step"):
+                if (values := read(result)) is not None:
+                    begun.start.note_step(addresses, values)
+
+        return note
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Look, where time allows, and put what was seen into the logs."""
@@ -228,7 +249,8 @@ class Watch(ModelCallback):
         if interval is None or (interval.look is None and self._can_look):
             self._left_out += 1
         findings = self.findings
-        self._tell(findings)
+        # The others may pass: statistics, for one, need their time.
+        self._tell(tuple(one for one in findings if one.severity == "error"))
         if logs is not None:
             logs.update(logs_of(interval, len(findings)))
             if self._each_weight:
@@ -239,7 +261,7 @@ class Watch(ModelCallback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Look once more where the last epoch had no look, and give the history the figures of each weight."""
-        self._passing.end()
+        self._step.end()
         with self._safely("the end of the training"):
             if self._open is not None:
                 self._close(None, look=True, last=True)
@@ -257,7 +279,7 @@ class Watch(ModelCallback):
 
     @property
     def _can_look(self) -> bool:
-        return not self._blind and (self._batch is not None or self._passing.kept is not None)
+        return not self._blind and (self._batch is not None or self._step.kept is not None)
 
     def _close(self, logs: Any, *, look: bool, last: bool = False) -> Interval | None:
         """End the interval that is open, and return what was seen of it; None where it has no step."""
@@ -271,7 +293,7 @@ class Watch(ModelCallback):
             if begun.within and steps == 0:
                 return None
             moves = begun.start.moves()
-        self._batch = self._batch or self._passing.kept
+        self._batch = self._batch or self._step.kept
         seen = self._look(begun.trained, last=last) if look and self._can_look else None
         interval = _interval(self._epoch, begun, now, steps, moves, seen, logs)
         self._intervals.append(interval)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -25,6 +26,7 @@ class Start:
     def __init__(self, trained: Trained) -> None:
         self._trained = trained
         pairs = ((weight.address, variable) for weight in trained.weights for _, variable in weight.targets)
+        self._stepped: list[tuple[str, Any]] = []
         self._kept = [(address, variable, _copy(variable)) for address, variable in pairs]
 
     def moves(self) -> dict[str, Move]:
@@ -33,8 +35,34 @@ class Start:
         by_address: dict[str, list[tuple[int, Any]]] = {}
         for (address, variable, _), row in zip(self._kept, figures, strict=True):
             by_address.setdefault(address, []).append((_size(variable), row))
-        held = self._trained.held
-        return {address: _move(rows, held=address in held) for address, rows in by_address.items()}
+        held, stepped = self._trained.held, self._largest_of_step()
+        return {
+            address: replace(_move(rows, held=address in held), stepped=stepped.get(address))
+            for address, rows in by_address.items()
+        }
+
+    def variables(self, addresses: Collection[str] | None) -> list[Any]:
+        """Return what trains of some weights, or of all."""
+        return [v for address, v, _ in self._kept if addresses is None or address in addresses]
+
+    def note_step(self, addresses: Collection[str] | None, values: Sequence[Any]) -> None:
+        """Ask the device how far one step moved some weights, or all, without waiting for it.
+
+        Args:
+            addresses: Their addresses; None for all.
+            values: What `variables` hold after that step.
+        """
+        chosen = [(a, start) for a, _, start in self._kept if addresses is None or a in addresses]
+        for (address, start), value in zip(chosen, values, strict=True):
+            with uncast():
+                now = _wide(keras.ops.stop_gradient(value))
+                self._stepped.append((address, keras.ops.max(keras.ops.abs(now - _wide(start)))))
+
+    def _largest_of_step(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for address, largest in self._stepped:
+            found[address] = max(float(to_numpy(largest)), found.get(address, 0.0))
+        return found
 
 
 def _copy(variable: Any) -> Any:
@@ -72,6 +100,11 @@ def _size(variable: Any) -> int:
 def _move(rows: Sequence[tuple[int, Any]], *, held: bool) -> Move:
     sizes = np.asarray([size for size, _ in rows], "float64")
     figures = np.asarray([row for _, row in rows], "float64")
+    with np.errstate(all="ignore"):  # numbers that run away are what is looked for
+        return _moved(sizes, figures, held=held)
+
+
+def _moved(sizes: Any, figures: Any, *, held: bool) -> Move:
     figures[:, 2] *= figures[:, 3]
     before, now, update = np.sqrt((sizes[:, None] * figures[:, :3] ** 2).sum(axis=0) / sizes.sum())
     return Move(float(before), float(now), float(update), float(figures[:, 3].max()), held)
