@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def measure(case: str, options: argparse.Namespace) -> dict[str, Any]:
         for name in ARMS if number % 2 else ARMS[::-1]:
             seconds, own = arms[name].seconds(options.epochs)
             taken[name].append(seconds)
+            print(f"{case}, {name}: {seconds:.1f} s, looks {own:.2f} s", file=sys.stderr, flush=True)
             if name == "watched":
                 looked.append(own / seconds)
     steps = options.epochs * options.steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -51,12 +52,28 @@ class WeightStopped(TrainingRule):
                 yield self.finding(address, _fact(watched, address, last, still=still), _REMEDY)
 
     def failing(self) -> Program:
-        """All units are off after the first step: nothing before them moves."""
-        return regression(two_layers(), keras.optimizers.SGD(10.0), loss="mae")
+        """The kernel of a layer whose outputs nobody reads any more after the first step."""
+        return _gated(1.0)
 
     def passing(self) -> Program:
-        """They stay on."""
-        return regression(two_layers(), keras.optimizers.SGD(0.05), loss="mae")
+        """They are read on."""
+        return _gated(0.0)
+
+
+class _Shut(keras.constraints.Constraint):  # type: ignore[misc]  # Keras ships no types
+    """Sets a weight to zero after each step, or leaves it."""
+
+    def __init__(self, share: float) -> None:
+        self._left = 1.0 - share
+
+    def __call__(self, weight: Any) -> Any:
+        return weight * self._left
+
+
+def _gated(share: float) -> Program:
+    model = two_layers("tanh")
+    model.layers[1].kernel.constraint = _Shut(share)
+    return regression(model, keras.optimizers.SGD(0.05))
 
 
 _REMEDY = (

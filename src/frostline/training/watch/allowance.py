@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-FREE_SECONDS = 2.0
-"""What looking may take in any case, in all: else a training of a few seconds could not be watched at all."""
+FREE_SECONDS = 0.25
+"""What looking may take in any case beside the first look and the last one, in all: else no epoch of a training
+of a few seconds could be watched."""
 
 
 class Allowance:
@@ -21,6 +22,7 @@ class Allowance:
     def __init__(self, share: float, free: float = FREE_SECONDS) -> None:
         self._share, self._free = share, free
         self.spent = 0.0
+        self._forced = 0.0
         self._began = time.perf_counter()
         self._costs: dict[str, float] = {}
 
@@ -36,15 +38,17 @@ class Allowance:
     def allows(self, *what: str) -> bool:
         """Whether there is time for these, by what they took the last time."""
         cost = sum(self._costs.get(one, 0.0) for one in what)
-        return self.spent + cost <= max(self._free, self._share * self.elapsed)
+        small = self.spent - self._forced + cost <= self._free
+        return small or self.spent + cost <= self._share * self.elapsed
 
     @contextmanager
-    def spending(self, what: str) -> Iterator[None]:
-        """Count the time of a block."""
+    def spending(self, what: str, *, forced: bool = False) -> Iterator[None]:
+        """Count the time of a block, of one that is run in any case too."""
         began = time.perf_counter()
         try:
             yield
         finally:
             taken = time.perf_counter() - began
             self.spent += taken
+            self._forced += taken if forced else 0.0
             self._costs[what] = taken

@@ -72,7 +72,8 @@ class Watch(ModelCallback):
             and JAX; on TensorFlow nobody sees one, and gradients and units are not looked at.
         y: The targets.
         sample_weight: Weights of the samples.
-        share: Which share of the training's time looking may take, behind its first two seconds.
+        share: Which share of the training's time looking may take, beside the first look, the last one and a
+            quarter of a second.
         each_weight: Whether the logs have the figures of each weight too, for `TensorBoard`. Keras's progress
             bar prints all that is in the logs.
 
@@ -301,7 +302,8 @@ class Watch(ModelCallback):
 
     def _look(self, trained: Trained, *, last: bool) -> Look:
         assert self._batch is not None
-        with self._allowance.spending("look"):
+        forced = last or self._start is None
+        with self._allowance.spending("look", forced=forced):
             look = look_at_batch(self.trained_model, self._batch, trained)
         if look.unseen:
             self._blind = not look.gradients
