@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -58,7 +59,7 @@ def look_at_batch(model: Any, batch: Batch, trained: Trained) -> Look:
         batch: Inputs, targets and weights of samples.
         trained: What trains now.
     """
-    samples = _samples(batch[0])
+    samples = samples_in(batch[0])
     # Numbers that run away are what is looked for.
     with trained.inventory.held_state_kept(), np.errstate(all="ignore"):
         found, unseen = _gradients(model, batch, trained)
@@ -146,8 +147,7 @@ def _places(chosen: Array) -> tuple[int, ...]:
     return tuple(int(place) for place in np.flatnonzero(chosen))
 
 
-def _samples(x: Any) -> int:
-    import keras
-
+def samples_in(x: Any) -> int:
+    """Return how many samples a nest of inputs holds."""
     first: Iterable[Any] = (one for one in keras.tree.flatten(x) if hasattr(one, "shape") and len(one.shape))
     return next((int(one.shape[0]) for one in first), 0)

@@ -11,7 +11,7 @@ from typing import Any
 from frostline._keras.trainers import reader_of_steps, sync_values
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.thresholds import OUT_SHARE
-from frostline.diagnostics.training_look import Batch, Trained, dead_units, look_at_batch
+from frostline.diagnostics.training_look import Batch, Trained, dead_units, look_at_batch, samples_in
 from frostline.diagnostics.training_rules import findings_of
 from frostline.diagnostics.watched import Interval, Look, Units, Watched
 from frostline.errors import TrainingError
@@ -317,7 +317,11 @@ class Watch(ModelCallback):
         """Look at units that seem dead on more samples: what one in a hundred switches on is alive."""
         few = {a: u for a, u in look.dead.items() if 0 < u.share < OUT_SHARE}
         more = batch_of(self.trained_model, self._data, MORE_SAMPLES) if few else None
-        if more is None or not self._allowance.allows(*["look"] * (MORE_SAMPLES // SAMPLES)):
+        if more is None:
+            return look
+        times = -(-samples_in(more[0]) // SAMPLES)
+        if not self._allowance.allows(*["look"] * times):
+            self.note("single units that seem dead: there was no time to look at more samples")
             return look
         with self._allowance.spending("more samples"):
             seen = dead_units(self.trained_model, more, trained)
