@@ -73,7 +73,9 @@ def test_it_ends_with_the_same_bits(plan: Any) -> None:
     assert before.watched is None and before.findings == ()
     assert run.watched.start is not None
     assert run.watched.last.look is not None
-    assert run.watched.start.loss > 0 and run.watched.start.drift
+    assert run.watched.start.loss > 0
+    # Statistics of a layer that the first phase freezes do not move, and are not held against data.
+    assert list(run.watched.start.drift) == (["norm"] if isinstance(plan, Plan) else [])
     for name, values in before.history.history.items():
         assert run.history.history[name] == values
 
@@ -108,7 +110,7 @@ def test_a_stream_is_watched_by_a_batch_that_passes_by() -> None:
     def trained(watch: bool) -> tuple[Arrays, fl.Run]:
         keras.utils.set_random_seed(3)
         model = drawing()
-        arguments = {"epochs": 3, "steps_per_epoch": 4, "verbose": 0, "watch": watch}
+        arguments = {"epochs": 3, "steps_per_epoch": 4, "shuffle": False, "verbose": 0, "watch": watch}
         run = fl.fit(model, Plan().train("**"), batches(), **arguments)
         return state_of(model), run
 
@@ -136,18 +138,15 @@ def test_a_look_that_fails_stops_nothing_and_is_said(monkeypatch: pytest.MonkeyP
 
 
 def test_a_model_whose_loss_cannot_be_computed_apart_trains_and_is_watched_in_part() -> None:
-    calls: list[int] = []
-
     def loss(y: Any, predicted: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 1:
+        if predicted.shape[0] == 32:  # of a look; training takes 16
             raise ValueError("not now")
         return keras.ops.mean(keras.ops.square(y - predicted))
 
     model, x = mlp(), numbers(4)
     model.compile(keras.optimizers.SGD(0.01), loss)
     with pytest.warns(UserWarning, match="gradients: .*not now"):
-        model.fit(x, target(x), verbose=0, callbacks=[watch := fl.callbacks.Watch(x, target(x))])
+        model.fit(x, target(x), batch_size=16, verbose=0, callbacks=[watch := fl.callbacks.Watch(x, target(x))])
     assert watch.watched.intervals[0].moves["one/kernel"].largest > 0
     assert any("not now" in gap for gap in watch.watched.not_seen)
 
@@ -207,12 +206,11 @@ def test_a_resumed_run_goes_on_watching(tmp_path: Path) -> None:
         trained(tmp_path / "cut", kill_at=2)
     state, run = trained(tmp_path / "cut")
     require_same(whole, state)
-    assert [one.epoch for one in run.watched.intervals] == [
-        one.epoch for one in undisturbed.watched.intervals
-    ]
+    # What was seen before the stop, then the rest; how many looks that is, time decides.
+    assert [one.epoch for one in run.watched.intervals][:3] == [0, 1, 1]
+    assert run.watched.last.epoch == undisturbed.watched.last.epoch == 3
     assert run.watched.start.loss == undisturbed.watched.start.loss
-    again = trained(tmp_path / "cut")[1] if False else run
-    assert again.findings == run.findings
+    assert run.findings == undisturbed.findings
 
 
 def test_what_was_not_watched_before_a_stop_is_said(tmp_path: Path) -> None:
