@@ -1,4 +1,4 @@
-"""Trainings for the tests of watching: sound ones of many kinds, and a step of the user's own that drops gradients."""
+"""Trainings for the tests of watching: sound ones of many kinds, and a step that drops gradients."""
 
 from __future__ import annotations
 

@@ -56,9 +56,7 @@ class TrainingRule:
         """Return one as close to that as can be in which it finds nothing."""
         raise NotImplementedError
 
-    def finding(
-        self, address: str, fact: str, remedy: str, *, severity: Severity | None = None
-    ) -> Finding:
+    def finding(self, address: str, fact: str, remedy: str, *, severity: Severity | None = None) -> Finding:
         """Return a finding of this rule."""
         return Finding(self.code, self.name, severity or self.severity, address, fact, remedy)
 

@@ -29,4 +29,6 @@ def regression(model: Any, optimizer: Any, *, loss: str = "mse", epochs: int = 4
     """Return the training of a model on the sum of its inputs, and one."""
     x = inputs()
     model.compile(optimizer, loss)
-    return Program(model, x, x.sum(axis=1, keepdims=True) + 1, {"epochs": epochs, "batch_size": 16, "shuffle": False})
+    return Program(
+        model, x, x.sum(axis=1, keepdims=True) + 1, {"epochs": epochs, "batch_size": 16, "shuffle": False}
+    )

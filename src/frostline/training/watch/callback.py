@@ -378,4 +378,3 @@ def _interval(
         now.lacking,
         now.may_wait,
     )
-

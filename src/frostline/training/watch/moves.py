@@ -108,4 +108,3 @@ def _moved(sizes: Any, figures: Any, *, held: bool) -> Move:
     figures[:, 2] *= figures[:, 3]
     before, now, update = np.sqrt((sizes[:, None] * figures[:, :3] ** 2).sum(axis=0) / sizes.sum())
     return Move(float(before), float(now), float(update), float(figures[:, 3].max()), held)
-

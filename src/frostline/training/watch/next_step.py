@@ -43,7 +43,9 @@ class NextStep:
             return
         self.end()
         self._model = model
-        model.train_function = self._once(model.train_function, keep=keep and self.shows_batches(), after=after)
+        model.train_function = self._once(
+            model.train_function, keep=keep and self.shows_batches(), after=after
+        )
 
     def end(self) -> None:
         """Leave the training function as it was."""

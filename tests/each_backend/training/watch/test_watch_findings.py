@@ -149,7 +149,9 @@ def test_a_weight_unfrozen_behind_the_optimizers_back_is_found() -> None:
     assert "FL606" in codes(watch)
 
 
-@pytest.mark.parametrize(("momentum", "shift", "drifts"), [(0.999, 0.0, True), (0.999, 5.0, True), (0.5, 5.0, False)])
+@pytest.mark.parametrize(
+    ("momentum", "shift", "drifts"), [(0.999, 0.0, True), (0.999, 5.0, True), (0.5, 5.0, False)]
+)
 def test_statistics_that_are_far_from_the_data_are_found(momentum: float, shift: float, drifts: bool) -> None:
     norm = layers.BatchNormalization(momentum=momentum, name="norm")
     model = keras.Sequential([keras.Input((4,)), norm, layers.Dense(1, name="head")])

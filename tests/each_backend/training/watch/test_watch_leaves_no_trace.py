@@ -146,7 +146,9 @@ def test_a_model_whose_loss_cannot_be_computed_apart_trains_and_is_watched_in_pa
     model, x = mlp(), numbers(4)
     model.compile(keras.optimizers.SGD(0.01), loss)
     with pytest.warns(UserWarning, match="gradients: .*not now"):
-        model.fit(x, target(x), batch_size=16, verbose=0, callbacks=[watch := fl.callbacks.Watch(x, target(x))])
+        model.fit(
+            x, target(x), batch_size=16, verbose=0, callbacks=[watch := fl.callbacks.Watch(x, target(x))]
+        )
     assert watch.watched.intervals[0].moves["one/kernel"].largest > 0
     assert any("not now" in gap for gap in watch.watched.not_seen)
 
@@ -186,13 +188,13 @@ def test_it_stands_in_the_history_and_in_tensorboard(tmp_path: Path) -> None:
 
 @pytest.mark.every_backend
 def test_a_resumed_run_goes_on_watching(tmp_path: Path) -> None:
-    class Killed(Exception):
+    class StoppedError(Exception):
         pass
 
     def trained(folder: Path, kill_at: int | None = None, *, watch: bool = True) -> tuple[Arrays, fl.Run]:
         def kill(epoch: int, logs: Any) -> None:
             if epoch == kill_at:
-                raise Killed
+                raise StoppedError
 
         keras.utils.set_random_seed(3)
         model, x = drawing(), numbers(4)
@@ -202,7 +204,7 @@ def test_a_resumed_run_goes_on_watching(tmp_path: Path) -> None:
         return state_of(model), run
 
     whole, undisturbed = trained(tmp_path / "whole")
-    with pytest.raises(Killed):
+    with pytest.raises(StoppedError):
         trained(tmp_path / "cut", kill_at=2)
     state, run = trained(tmp_path / "cut")
     require_same(whole, state)
