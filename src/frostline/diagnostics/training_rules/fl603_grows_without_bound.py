@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import keras
 
@@ -89,5 +90,5 @@ def _runs_away(sizes: Sequence[float]) -> bool:
     if sizes[-1] < GROWTH * begun:
         return False
     latest = sizes[-4:] if len(sizes) > 3 else sizes[1:]
-    growing = [later >= EACH_GROWTH * earlier for earlier, later in zip(latest, latest[1:], strict=False)]
+    growing = [later >= EACH_GROWTH * earlier for earlier, later in pairwise(latest)]
     return all(growing) and (bool(growing) or sizes[-1] >= GROWTH**2 * begun)

@@ -23,6 +23,7 @@ from frostline.optimizers.state import steps_made
 from frostline.render.foreign import warn
 from frostline.resolution.parts import Parts
 from frostline.training.job import Job, Progress
+from frostline.training.random_state import RandomState
 from frostline.training.receipt_of_run import versions
 from frostline.training.resume import checkpoint
 from frostline.training.resume.callbacks import CallbackStates, CheckpointCallback
@@ -38,7 +39,6 @@ from frostline.training.resume.identity import (
     require_same,
     with_addresses,
 )
-from frostline.training.resume.random_state import RandomState
 from frostline.training.resume.renaming import renamed_checkpoint
 from frostline.training.resume.replay import SilentCallbackList, must_be_read_again, steps_do_nothing
 from frostline.training.resume.state import RunState, arrays_under, random_state_in, random_states_data

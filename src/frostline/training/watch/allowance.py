@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 FREE_SECONDS = 0.25
-"""What looking may take in any case beside the first look and the last one, in all: else no epoch of a training
-of a few seconds could be watched."""
+"""What looking may take in any case, in all, beside the first look and the last one: else no epoch of a
+training of a few seconds could be watched."""
 
 
 class Allowance:

@@ -17,7 +17,7 @@ from frostline.diagnostics.watched import Interval, Look, Units, Watched
 from frostline.errors import TrainingError
 from frostline.render.foreign import visible
 from frostline.training.model_callback import ModelCallback
-from frostline.training.resume.random_state import RandomState
+from frostline.training.random_state import RandomState
 from frostline.training.watch.allowance import Allowance
 from frostline.training.watch.batches import MORE_SAMPLES, SAMPLES, batch_of
 from frostline.training.watch.failures import text_of_failure, warn_of
@@ -222,7 +222,7 @@ class Watch(ModelCallback):
             self._step.watch(self.trained_model, keep=keep, after=self._step_noted(self._open))
 
     def _step_noted(self, begun: _Open) -> Callable[[Any], None] | None:
-        """Return what notes how far the next step moves weights, all in a new phase, else what stood still."""
+        """Return what notes how far the next step moves all in a new phase, else what stood still."""
         before = self._intervals[-1] if self._intervals else None
         addresses = None
         if before is not None and before.phase == begun.phase:
@@ -261,7 +261,7 @@ class Watch(ModelCallback):
         return list(dict.fromkeys(a for one in self._intervals for a in one.moves))
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Look once more where the last epoch had no look, and give the history the figures of each weight."""
+        """Look where the last epoch had no look, and give the history the figures of each weight."""
         self._step.end()
         with self._safely("the end of the training"):
             if self._open is not None:

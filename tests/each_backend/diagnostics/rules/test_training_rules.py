@@ -1,4 +1,4 @@
-"""Every rule about training finds its failing program, leaves its passing one alone, and says what it must."""
+"""Every rule about training finds its failing program and leaves its passing one alone."""
 
 from __future__ import annotations
 
