@@ -48,6 +48,11 @@ OUT_SHARE = 0.5
 fewer are a note. Large gradients may switch off some ten percent of a network for good, "40%" of it where the
 rate is too high (Karpathy, CS231n, Neural Networks 1, "ReLU"); half is beyond that."""
 
+WEAK = 0.2
+"""Which part of the median unit's gradient that of a unit is, below which it is hardly in use: that few
+samples switch on such a unit, and then none, is the way of sparse networks (Glorot, Bordes and Bengio, 2011),
+and no finding of its own."""
+
 BOUND = 0.01
 """How near to a bound of its activation an output is called saturated, as a part of the range: within 1 %,
 where the derivative of a sigmoid is below a twenty-fifth of its largest (0.0099 of 0.25; Glorot and Bengio,

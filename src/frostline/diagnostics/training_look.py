@@ -16,6 +16,7 @@ from frostline._keras.variables import to_numpy
 from frostline.diagnostics.activity import Activity, activity_of
 from frostline.diagnostics.inspection import measured_as_trained
 from frostline.diagnostics.model_loss import ModelLoss
+from frostline.diagnostics.thresholds import WEAK
 from frostline.diagnostics.update_size import first_step_size
 from frostline.diagnostics.watched import Look, Units
 from frostline.errors import said
@@ -139,8 +140,9 @@ def _dead(trained: Trained, measured: Measured) -> Iterator[tuple[str, Units]]:
             continue  # parts of a weight have other axes than its units
         gradient = measured.gradients.get(weight.address)
         if gradient is not None and gradient.shape == weight.shape:
-            off = ~gradient.reshape(-1, weight.shape[-1]).any(axis=0)
-            yield weight.address, Units(weight.shape[-1], _places(off))
+            sizes = np.abs(gradient.reshape(-1, weight.shape[-1])).max(axis=0)
+            weak = (sizes > 0) & (sizes < WEAK * np.median(sizes))
+            yield weight.address, Units(weight.shape[-1], _places(sizes == 0), _places(weak))
 
 
 def _places(chosen: Array) -> tuple[int, ...]:

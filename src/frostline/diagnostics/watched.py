@@ -15,10 +15,12 @@ class Units:
     Attributes:
         count: How many there are.
         out: Which of them are, from 0.
+        weak: Which of the others are hardly in use: few samples switch them on.
     """
 
     count: int
     out: tuple[int, ...] = ()
+    weak: tuple[int, ...] = ()
 
     @property
     def share(self) -> float:
@@ -83,7 +85,7 @@ class Look:
 
 
 def _units(data: Mapping[str, Any]) -> Units:
-    return Units(int(data["count"]), tuple(data["out"]))
+    return Units(int(data["count"]), tuple(data["out"]), tuple(data["weak"]))
 
 
 @dataclass(frozen=True, slots=True)

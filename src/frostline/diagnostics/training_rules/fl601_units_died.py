@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 
@@ -22,7 +22,7 @@ class UnitsDied(TrainingRule):
         Finds units that got a gradient at an earlier look and get none from any sample at the last one (a
         ReLU that nothing switches on any more), and units whose output came to lie at a bound of its
         activation for every sample. Half of a layer or more is a warning, fewer are a note: those are
-        looked at once more, on up to 256 samples.
+        looked at once more, on up to 256 samples, and must have been well in use before.
 
     Why it matters:
         What is before such a unit learns no more, so it stays as it is: the layer does the work of the units
@@ -52,12 +52,12 @@ class UnitsDied(TrainingRule):
         ):
             now: Mapping[str, Units] = getattr(looks[-1], look_kind)
             for address, units in now.items():
-                used = _used(getattr(look, look_kind).get(address) for look in looks[:-1])
-                gone = sorted(used.intersection(units.out))
-                if not gone:
-                    continue
                 most = units.share >= OUT_SHARE
                 if not most and not (look_kind == "dead" and looks[-1].confirmed):
+                    continue
+                seen = [getattr(look, look_kind).get(address) for look in looks[:-1]]
+                gone = sorted(_used(seen, weak=most).intersection(units.out))
+                if not gone:
                     continue
                 yield self._found(address, gone, units, f"{what}, after {when}", most)
 
@@ -81,6 +81,12 @@ class UnitsDied(TrainingRule):
         return regression(two_layers(), keras.optimizers.SGD(0.05), loss="mae")
 
 
-def _used(seen: Iterator[Units | None]) -> set[int]:
-    """Return the units that were in use at any of these looks."""
-    return {n for units in seen if units is not None for n in range(units.count) if n not in units.out}
+def _used(seen: Sequence[Units | None], *, weak: bool) -> set[int]:
+    """Return the units that were in use at any of these looks, or well in use."""
+    every = (units for units in seen if units is not None)
+    return {
+        n
+        for units in every
+        for n in range(units.count)
+        if n not in units.out and (weak or n not in units.weak)
+    }

@@ -352,7 +352,11 @@ class Watch(ModelCallback):
 
 
 def _both(units: Units, more: Units | None) -> Units:
-    return units if more is None else Units(units.count, tuple(n for n in units.out if n in more.out))
+    return (
+        units
+        if more is None
+        else Units(units.count, tuple(n for n in units.out if n in more.out), units.weak)
+    )
 
 
 def _interval(

@@ -39,7 +39,9 @@ def _seeded() -> None:
 def test_nothing_is_found_in_a_sound_training(name: str) -> None:
     model, x, y = SOUND[name]()
     watch = watched(model, x, y, epochs=10)
-    assert watch.findings == (), str(watch)
+    # That a single unit of a small network goes out of use is a fact, and may be noted.
+    assert {one.severity for one in watch.findings} <= {"note"}, str(watch)
+    assert codes(watch) <= {"FL601"}
     assert all("time" in gap for gap in watch.watched.not_seen)
     assert watch.watched.intervals
 
