@@ -83,7 +83,7 @@ class Watch(ModelCallback):
     Example:
         >>> import keras, numpy as np
         >>> from frostline.callbacks import Watch
-        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="net")
         >>> model.compile(keras.optimizers.SGD(0.01), "mse")
         >>> x, y = np.ones((8, 3)), np.zeros((8, 2))
         >>> watch = Watch(x, y)
