@@ -7,11 +7,15 @@ from pathlib import Path
 
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.rules import all_rules
+from frostline.diagnostics.training_rule import TrainingRule
+from frostline.diagnostics.training_rules import all_training_rules
+
+Rule = AuditRule | TrainingRule
 
 PAGE = Path(__file__).parent / "rules.md"
 
 HEAD = """\
-# Rules of the audit
+# Rules of the audit, and of watching a training
 
 <!-- Written by docs/make_rules.py from the docstrings of the rules. Do not edit. -->
 
@@ -24,7 +28,8 @@ find. Nothing is trained, and the model is left as it was. [why.md](why.md) show
 
 A finding may be milder or graver than its rule where its text says why. Codes: `FL1xx` gradient flow,
 `FL2xx` frozen parts that are not, `FL3xx` optimizer and compile, `FL4xx` saving and loading, `FL5xx` speed
-and memory left on the table.
+and memory left on the table. `FL6xx`, during training, are those of `fl.fit(..., watch=True)` and of
+`fl.callbacks.Watch`: see [fit.md](fit.md#watching-a-training).
 
 | code | name | severity | what it finds |
 | --- | --- | --- | --- |
@@ -33,24 +38,24 @@ and memory left on the table.
 
 def page() -> str:
     """Return the page."""
-    every = all_rules()
+    every: list[Rule] = [*all_rules(), *all_training_rules()]
     rows = [f"| [{r.code}](#{_anchor(r)}) | {r.name} | {r.severity} | {_title(r)} |\n" for r in every]
     return HEAD + "".join(rows) + "".join(f"\n{_section(rule)}" for rule in every)
 
 
-def _title(rule: AuditRule) -> str:
+def _title(rule: Rule) -> str:
     return rule.text().splitlines()[0].rstrip(".")
 
 
-def _anchor(rule: AuditRule) -> str:
+def _anchor(rule: Rule) -> str:
     return re.sub(r"[^a-z0-9_ -]", "", _heading(rule).lower()).replace(" ", "-")
 
 
-def _heading(rule: AuditRule) -> str:
+def _heading(rule: Rule) -> str:
     return f"{rule.code} {_title(rule)}"
 
 
-def _section(rule: AuditRule) -> str:
+def _section(rule: Rule) -> str:
     parts = re.split(
         r"^(What it does|Why it matters|Example|Use instead):\n", rule.text(), flags=re.MULTILINE
     )

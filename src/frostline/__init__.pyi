@@ -1,3 +1,4 @@
+from . import callbacks as callbacks
 from . import layers as layers
 from ._version import __version__ as __version__
 from .delta.change import LoadedDelta as LoadedDelta

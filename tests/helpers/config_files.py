@@ -15,7 +15,7 @@ from frostline.runs.config import RunConfig, load_run
 
 KEYS = (
     "frostline, model, data, validation, plan, compile, epochs, batch_size, seed, output, stop_early, "
-    "reduce_lr, callbacks, backend, import, unsafe"
+    "reduce_lr, watch, callbacks, backend, import, unsafe"
 )
 
 

@@ -33,16 +33,17 @@ def public_names() -> dict[str, Any]:
     """All that is public, as JSON has it."""
     found = {
         "frostline": sorted(frostline.__all__),
-        "frostline.layers": sorted(names_of_layers()),
+        "frostline.callbacks": sorted(names_of("frostline.callbacks")),
+        "frostline.layers": sorted(names_of("frostline.layers")),
         "commands": commands(),
         "schemas": schemas(),
     }
     return dict(json.loads(json.dumps(found)))
 
 
-def names_of_layers() -> list[str]:
-    """`frostline.layers.__all__`, which is read and not imported, since that would import Keras."""
-    spec = find_spec("frostline.layers")
+def names_of(module: str) -> list[str]:
+    """`__all__` of a module, which is read and not imported, since that would import Keras."""
+    spec = find_spec(module)
     assert spec is not None
     assert spec.origin is not None
     for statement in ast.parse(Path(spec.origin).read_text()).body:

@@ -19,7 +19,8 @@ class AuditRule:
 
     Attributes:
         code: `FL` and three digits: 1xx gradient flow, 2xx frozen parts that are not, 3xx optimizer and
-            compile, 4xx saving and loading, 5xx speed and memory left on the table.
+            compile, 4xx saving and loading, 5xx speed and memory left on the table. 6xx, during training, are
+            those of `TrainingRule`.
         name: Two to four words, joined by hyphens.
         severity: How bad its findings are.
     """

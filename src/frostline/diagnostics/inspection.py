@@ -369,7 +369,7 @@ def inspect_model(
 def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool) -> Inspection:
     """Measure the loss and its gradients, and look into what is strange about them."""
     planned = inspection.planned
-    scaled, gradients = _measured(inspection.loss, wanted)
+    scaled, gradients = measured_as_trained(inspection.loss, wanted)
     computation = scaled.computation(wanted)
     not_finite = find_not_finite(computation, gradients)
     overflowing = scaled.scale > 1 and not gradients.is_finite and not gradients.error
@@ -386,12 +386,12 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     measured = replace(measured, starting=starting, zeroes=zeroes)
     if not inspection.loss.left_out:
         return measured
-    penalized, total = _measured(replace(scaled, penalties=True), wanted)
+    penalized, total = measured_as_trained(replace(scaled, penalties=True), wanted)
     not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
     return replace(measured, total=total.divided_by(penalized.scale), not_finite=not_finite)
 
 
-def _measured(model_loss: ModelLoss, wanted: Collection[str]) -> tuple[ModelLoss, Measured]:
+def measured_as_trained(model_loss: ModelLoss, wanted: Collection[str]) -> tuple[ModelLoss, Measured]:
     """Measure a loss as a training step in half precision scales it, and return the loss so scaled, too.
 
     What overflows is tried with less, as the optimizer does after a step that it leaves out for that. Where

@@ -40,3 +40,53 @@ linear units about half are, for each sample (Glorot, Bordes and Bengio, 2011)."
 
 FEWEST_SAMPLES = 8
 """From so many samples on: with n of them, one in 2 ** n units is off for all by chance."""
+
+# What watching a training goes by --------------------------------------------------------------------
+
+OUT_SHARE = 0.5
+"""From which share of units that went out of use while a layer trained on, and none before, it is warned of;
+fewer are a note. Large gradients may switch off some ten percent of a network for good, "40%" of it where the
+rate is too high (Karpathy, CS231n, Neural Networks 1, "ReLU"); half is beyond that."""
+
+WEAK = 0.2
+"""Which part of the median unit's gradient that of a unit is, below which it is hardly in use: that few
+samples switch on such a unit, and then none, is the way of sparse networks (Glorot, Bordes and Bengio, 2011),
+and no finding of its own."""
+
+BOUND = 0.01
+"""How near to a bound of its activation an output is called saturated, as a part of the range: within 1 %,
+where the derivative of a sigmoid is below a twenty-fifth of its largest (0.0099 of 0.25; Glorot and Bengio,
+2010, section 3, watch such activations by layer)."""
+
+EXPLODED = 1e3
+"""By how much the norm of all gradients may grow over a training. Clipping is advised from ten times the
+usual norm (Pascanu, Mikolov and Bengio, 2013, arXiv:1211.5063, section 3.2: half to ten times the average);
+this is a hundred times that."""
+
+LOSS_GREW = 10.0
+"""How many times larger than it was a loss is said to grow without bound: the square of 3, as `OVERSHOOT`."""
+
+GROWTH = 100.0
+"""How many times larger than at its start a weight is, from which on it may be said to grow without bound;
+sound training leaves weights near where they began (Lee and others, 2019, arXiv:1902.06720: the change is
+small beside the weight), and decay holds the rest."""
+
+EACH_GROWTH = 1.5
+"""By which factor it must have grown in each of the last intervals for that: growth by a factor at each is
+that of a step that overshoots (see `OVERSHOOT`), where one by a summand is that of Adam on its way."""
+
+SOLVED = 1e-6
+"""Which part of its first value a loss is, from which on a problem counts as solved: gradients of zero are
+then as they should be."""
+
+DRIFT_MEAN = 1.0
+"""By how many standard deviations a moving mean may be off. A mean of 32 samples is off by 0.18 by chance
+(one over the root of 32), so that the median unit is at 1 by more than chance."""
+
+DRIFT_VARIANCE = 4.0
+"""How many times too large or too small a moving variance may be; at 4 every output of the layer is twice or
+half of what it was in training. The variance of 32 samples is off by a factor of 1.3 by chance (the root of
+2 / 31)."""
+
+FEWEST_FOR_STATISTICS = 16
+"""From so many samples on the statistics of a batch are compared; those of fewer are chance."""

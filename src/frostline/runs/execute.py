@@ -29,6 +29,7 @@ from frostline.runs.run_log import EpochRecords, RunLog, write_rows
 from frostline.saving.reopened import classes_in, require_opens, save_with_optimizer
 from frostline.training.fit import fit
 from frostline.training.run import Run
+from frostline.training.watch.report import lines_of
 from frostline.verification.digest import digest_array
 from frostline.verification.receipt import Receipt
 
@@ -126,6 +127,7 @@ def _train(prepared: Prepared, folder: OutputFolder, log: RunLog) -> tuple[Run, 
             prepared.x,
             callbacks=[*prepared.callbacks, records, *drawn],
             verbose=0,
+            watch=prepared.config.data.watch,
             resume=folder / "checkpoints",
             **prepared.arguments,
         )
@@ -246,6 +248,8 @@ def _conclude(log: RunLog, config: RunConfig, outcome: Outcome) -> None:
     log.say()
     log.say(f"finished in {_duration(outcome.seconds)}", style="bold green")
     log.say(outcome.run.verdict)
+    for line in lines_of(outcome.run.findings, outcome.run.watched):
+        log.say(line)
     folder = outcome.folder
     log.say(f"written to {folder}: model.keras, delta.safetensors, receipt.json, history.csv, log.txt")
     before = [] if names_function(config.data.model) else ["--before", str(config.model)]

@@ -21,6 +21,7 @@ from frostline.plan.phase import Phase
 from frostline.render.foreign import exact, visible
 from frostline.render.tables import plain
 from frostline.runs.progress_bar import learning_rate
+from frostline.training.watch.report import PREFIX
 
 
 class RunLog:
@@ -96,7 +97,9 @@ class EpochRecords(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
         self.rows.append({"epoch": epoch + 1, **row, **values, **times})
         write_rows(self._path, self.rows)
         name = f"{exact(phase.name):<{self._width}}  " if phase else ""
-        said = "  ".join(f"{name} {value:<6.4g}" for name, value in values.items())
+        # What watching adds stands in the table, and is said at the end.
+        told = {name: value for name, value in values.items() if not name.startswith(PREFIX)}
+        said = "  ".join(f"{name} {value:<6.4g}" for name, value in told.items())
         place = f"{epoch + 1:>{len(str(self._epochs))}}/{self._epochs}" if self._epochs else f"{epoch + 1:>3}"
         self._say(f"{name}epoch {place}  {said}  lr {rate:.3g}  {seconds:.2f} s")
 

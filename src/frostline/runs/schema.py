@@ -77,6 +77,9 @@ class RunData(StrictData):
     output: Text = Field(description="The folder to write to.")
     stop_early: StopEarlyData = Field(ABSENT, description="End when a value stops improving.")
     reduce_lr: ReduceLrData = Field(ABSENT, description="Lower the rate when a value stops improving.")
+    watch: bool = Field(
+        False, description="Whether to look for what goes wrong while it trains, for at most 1 % of the time."
+    )
     callbacks: list[FunctionName] = Field(
         default_factory=list, description="module:function, each returns a Keras callback."
     )

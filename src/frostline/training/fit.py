@@ -26,6 +26,7 @@ from frostline.training.receipt_of_run import versions
 from frostline.training.resume.session import fit_resumably
 from frostline.training.run import Run
 from frostline.training.train_loop import fit_call, run_of, train
+from frostline.training.watch.callback import Watch
 
 _RESUME_CHANGED = ("refuse", "accept")
 
@@ -40,6 +41,7 @@ def fit(
     keep_state: bool = True,
     stop_on_nan: bool = True,
     preflight: bool = True,
+    watch: bool = False,
     resume: str | os.PathLike[str] | None = None,
     resume_changed: Literal["refuse", "accept"] = "refuse",
     **arguments: Any,
@@ -63,6 +65,9 @@ def fit(
             that goes on and ends with such weights is not verified.
         preflight: Whether to look, before the first step, if each weight that is to train can receive a
             gradient, and to stop with the explanation if not. Arrays, tensors and `PyDataset`s are looked at.
+        watch: Whether to look at the training once in a while, as `fl.callbacks.Watch` does, for at most 1 %
+            of its time: for units that die, gradients that explode, weights that stop, and other findings
+            `FL6xx`. They stand in `Run.findings`; what was seen in `Run.watched` and in the history.
         resume: A folder for checkpoints, one at the start and one at the end of each epoch. Where it holds
             the checkpoints of this very run, killed at any moment, the run goes on with the epoch that it was
             in, and ends with the numbers of an undisturbed one: weights, slots, phase, seeds, order of data,
@@ -125,7 +130,19 @@ def fit(
     _require_known(resume_changed)
     if isinstance(plan, Schedule):
         _refuse_epochs(arguments)
-    job = Job(model, plan, _resolutions(model, plan), x, y, arguments, guard, keep_state, stop_on_nan)
+    watcher = _watcher(watch, x, y, arguments)
+    job = Job(
+        model,
+        plan,
+        _resolutions(model, plan),
+        x,
+        y,
+        arguments,
+        guard,
+        keep_state,
+        stop_on_nan,
+        watch=watcher,
+    )
     if guard or resume is not None:
         require_holdable(job.resolutions[0].inventory)
     _refuse_best_of_other_parts(job)
@@ -146,6 +163,17 @@ def fit(
     with first_step.checked(job, progress) if in_first_step else nullcontext():
         history = train(job, progress, fit_call(job, progress))
     return run_of(job, progress, history, versions=versions(), seconds=progress.seconds)
+
+
+def _watcher(watch: bool, x: Any, y: Any, arguments: dict[str, Any]) -> Watch | None:
+    """Return what watches: the user's own callback, where there is one."""
+    given = arguments.get("callbacks")
+    callbacks = keras.tree.flatten(getattr(given, "callbacks", given))
+    found = next((one for one in callbacks if isinstance(one, Watch)), Watch() if watch else None)
+    if found is not None:
+        found.take_data(x, y, arguments.get("sample_weight"))
+        found.expected_epoch = int(arguments.get("initial_epoch", 0))
+    return found
 
 
 def _resolutions(model: Any, plan: Plan | Resolution | Schedule) -> tuple[Resolution, ...]:

@@ -20,6 +20,7 @@ from frostline.trainability.apply import Applied, put_plan_on
 from frostline.training.ledger import Ledger
 from frostline.training.phases import PhaseSwitch, phase_switch
 from frostline.training.receipt_of_run import data_digests
+from frostline.training.watch.callback import Watch
 from frostline.verification.fingerprint import fingerprint_of
 
 GRADIENTS_SEEN: Key[bool] = Key("gradients seen")
@@ -42,6 +43,7 @@ class Job:
         stop_on_nan: Whether a loss that is NaN or infinite ends it.
         reachable: Whether it is known that each weight that trains can receive a gradient.
         unchecked: Why that was not looked at; empty where it was.
+        watch: Watches it while it runs; None where nobody does.
     """
 
     model: Any
@@ -55,6 +57,7 @@ class Job:
     stop_on_nan: bool
     reachable: bool = False
     unchecked: str = ""
+    watch: Watch | None = None
 
     def data(self) -> dict[str, str]:
         """Return digests of what is trained on."""

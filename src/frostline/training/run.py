@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from frostline.diagnostics.finding import Finding
+from frostline.diagnostics.watched import Watched
 from frostline.render.foreign import visible
 from frostline.render.tables import count, share
 from frostline.resolution.resolution import Resolution
 from frostline.training.ledger import PhaseRun
+from frostline.training.watch.report import lines_of
 from frostline.verification.outcomes import Outcome, Verification
 from frostline.verification.receipt import Receipt
 
@@ -45,6 +48,8 @@ class Run:
         not_compared: What could not be compared with the run in the folder when it was resumed.
         gradients_not_checked: Why it was not looked at, before the first step, whether each weight that
             trains can receive a gradient; empty where it was.
+        findings: What watching the training found, the gravest first (with `watch=True`).
+        watched: What was seen while it was watched; None where nobody did.
 
     Example:
         >>> import keras, numpy as np
@@ -69,6 +74,8 @@ class Run:
     changed: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
     gradients_not_checked: str = ""
+    findings: tuple[Finding, ...] = ()
+    watched: Watched | None = None
 
     @property
     def verdict(self) -> str:
@@ -90,6 +97,7 @@ class Run:
         lines += [f"not compared: {one}" for one in self.not_compared]
         if self.gradients_not_checked:
             lines.append(f"gradients were not checked: {self.gradients_not_checked}")
+        lines += lines_of(self.findings, self.watched)
         remarks = self.verification.remarks if self.verification is not None else ()
         return visible("\n".join([*lines, self.verdict, *remarks, *(f"note: {note}" for note in self.notes)]))
 

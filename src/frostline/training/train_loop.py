@@ -54,6 +54,9 @@ def fit_call(job: Job, progress: Progress, *, after_nan: str = SPOILT) -> FitCal
     """
     arguments, switch = dict(job.arguments), progress.switch
     callbacks = guarded(arguments.pop("callbacks", None))
+    if job.watch is not None and not any(one is job.watch for one in callbacks):
+        # First, so that all others find what it adds to the logs.
+        callbacks.insert(0, job.watch)
     progress.ledger.finite = job.stop_on_nan and not stops_already(callbacks)
     finite, begin_steps = FiniteState(job.model), None
     if progress.ledger.finite:
@@ -139,6 +142,8 @@ def run_of(
     unchecked = progress.ledger.unchecked
     GRADIENTS_SEEN.attach(job.model, not unchecked)
     said: dict[str, Any] = {"notes": progress.notes, "gradients_not_checked": unchecked, **differed}
+    if job.watch is not None:
+        said |= {"watched": job.watch.watched, "findings": job.watch.findings}
     if progress.ledger.before is None:
         return Run(history, runs[-1].resolution, None, None, runs, resumed, not_run, **said)
     receipt = receipt_of(

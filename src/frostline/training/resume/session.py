@@ -23,6 +23,7 @@ from frostline.optimizers.state import steps_made
 from frostline.render.foreign import warn
 from frostline.resolution.parts import Parts
 from frostline.training.job import Job, Progress
+from frostline.training.random_state import RandomState
 from frostline.training.receipt_of_run import versions
 from frostline.training.resume import checkpoint
 from frostline.training.resume.callbacks import CallbackStates, CheckpointCallback
@@ -38,7 +39,6 @@ from frostline.training.resume.identity import (
     require_same,
     with_addresses,
 )
-from frostline.training.resume.random_state import RandomState
 from frostline.training.resume.renaming import renamed_checkpoint
 from frostline.training.resume.replay import SilentCallbackList, must_be_read_again, steps_do_nothing
 from frostline.training.resume.state import RunState, arrays_under, random_state_in, random_states_data
@@ -208,6 +208,7 @@ def _end_again(state: RunState, folder: Path, saved: Checkpoint, found: Comparis
     callbacks.restore_history(saved.state)
     job.model.history = callbacks.history
     random_state_in(saved, "now").restore()
+    _watched_again(job, saved)
     warn(
         f"the run in {str(folder)!r} is finished: its final state was restored, and nothing was trained; "
         "name another folder to train again"
@@ -226,6 +227,19 @@ def _end_again(state: RunState, folder: Path, saved: Checkpoint, found: Comparis
         changed=saved.state.get("changed", ()),
         not_compared=tuple(dict.fromkeys([*saved.state.get("not compared", ()), *found.not_compared])),
     )
+
+
+def _watched_again(job: Job, saved: Checkpoint) -> None:
+    """Give back what was seen of a finished run while it trained, or say that nobody looked."""
+    if job.watch is None:
+        return
+    job.watch.set_model(job.model)
+    kind = type(job.watch).__name__
+    records = (one for one in saved.state["callbacks"] if one["class"] == kind and "own" in one)
+    if (record := next(records, None)) is not None:
+        job.watch.load_state_dict(record["own"])
+    else:
+        job.watch.note("the run was finished before, and was not watched")
 
 
 def _train(session: _Session) -> Run:

@@ -20,8 +20,8 @@ from frostline.resolution.parts import Parts
 from frostline.trainability.apply import put_plan_on
 from frostline.training.job import Job, Progress
 from frostline.training.ledger import Ledger
+from frostline.training.random_state import RandomState
 from frostline.training.resume.checkpoint import Checkpoint
-from frostline.training.resume.random_state import RandomState
 
 
 @dataclass(frozen=True)

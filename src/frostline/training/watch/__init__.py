@@ -1,0 +1,1 @@
+"""Watching a training while it runs: what moves, what gets a gradient, which units are out of use."""
