@@ -84,6 +84,8 @@ UNSTEADY = (FreshLayer, FreshInside, FromNumPy, Unseeded, Counting, CountingInPy
 
 @pytest.mark.parametrize("layer", UNSTEADY)
 def test_a_prefix_that_changes_is_not_worth_caching(layer: Any) -> None:
+    if layer is Unseeded and keras.backend.backend() == "jax":
+        pytest.skip("Keras refuses that on JAX")
     assert "FL503" not in codes(behind_frozen(layer(name="odd")))
 
 
@@ -93,6 +95,8 @@ def test_a_steady_prefix_is() -> None:
 
 @pytest.mark.parametrize("layer", [FromNumPy, Unseeded, CountingInPython])
 def test_a_model_that_changes_has_no_incomplete_config_for_that(layer: Any) -> None:
+    if layer is Unseeded and keras.backend.backend() == "jax":
+        pytest.skip("Keras refuses that on JAX")
     assert "FL402" not in codes(behind_frozen(layer(name="odd")))
 
 
