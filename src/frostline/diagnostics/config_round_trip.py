@@ -101,11 +101,10 @@ def _pairs(original: Inventory, copied: Inventory) -> list[tuple[Weight, Weight]
     Keras loads by the order of layers: names that it numbered by itself are others in a copy, and so are
     those that a configuration leaves out.
     """
-    roles = ("weight", "statistic", "seed")
+    ours, theirs = (one.of_role("weight", "statistic", "seed") for one in (original, copied))
     if set(original.by_address) == set(copied.by_address):
-        found = [(one, copied.by_address[one.address]) for one in original.of_role(*roles)]
+        found = [(one, copied.by_address[one.address]) for one in ours]
     else:
-        ours, theirs = original.of_role(*roles), copied.of_role(*roles)
         if len(ours) != len(theirs):
             return None
         found = list(zip(ours, theirs, strict=True))

@@ -372,7 +372,8 @@ class _Ways:
         agrees = bool(worst.error <= _SLACK * worst.expected)
         # Where rounding is all that is seen, neither answer means anything.
         told = min(one.expected for one in found) < _NOTHING_TOLD
-        return WeightCheck(weight.address, *map(float, worst), agrees, len(found), told)
+        error, expected, automatic, numeric = map(float, worst)
+        return WeightCheck(weight.address, error, expected, automatic, numeric, agrees, len(found), told)
 
 
 @contextmanager

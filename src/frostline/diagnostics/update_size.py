@@ -34,14 +34,16 @@ _FIRST_STEPS: dict[str, Callable[[Any, Array], Array]] = {
 the gradient. Others do not follow from the gradient alone."""
 
 
-def step_size(optimizer: Any, gradient: Array) -> float | None:
-    """Return the root mean square of a step of one weight, once its rate is warm; None where it is not known.
+def first_step_size(optimizer: Any, gradient: Array, *, warm: bool = False) -> float | None:
+    """Return the root mean square of the first step of one weight; None where it is not known.
 
     Args:
         optimizer: As for `first_steps`.
         gradient: The gradient.
+        warm: Whether at the largest rate to come, where a schedule gives it.
     """
-    steps = first_steps(optimizer, {"": gradient}, rate=_warm_rate(optimizer_chain(optimizer)[-1]))
+    rate = _warm_rate(optimizer_chain(optimizer)[-1]) if warm else None
+    steps = first_steps(optimizer, {"": gradient}, rate=rate)
     return None if steps is None else root_mean_square(steps[""])
 
 

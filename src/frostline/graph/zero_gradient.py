@@ -135,8 +135,9 @@ def zeroing_at(
     lost = most if dtype in _LEAST and most < _LEAST[dtype][1] else 0.0
     if received.shape != given.shape or given.ndim < 2:
         summed = _is_broadcast(given.shape, received.shape)
-        whole = Zeroing(operation, *place, weights, adds_up=summed and not lost, lost_below=lost, dtype=dtype)
-        return None if given.any() else whole
+        if given.any():
+            return None
+        return Zeroing(operation, *place, weights, adds_up=summed and not lost, lost_below=lost, dtype=dtype)
     units = given.shape[-1]
     # A unit that was given nothing is another operation's.
     off = received.reshape(-1, units).any(0) & ~given.reshape(-1, units).any(0)

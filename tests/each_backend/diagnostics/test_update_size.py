@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import optimizers
 
-from frostline.diagnostics.update_size import first_steps, root_mean_square, step_size
+from frostline.diagnostics.update_size import first_step_size, first_steps, root_mean_square
 
 KNOWN = [
     optimizers.SGD,
@@ -30,7 +30,7 @@ def test_it_is_the_step_that_is_made(kind: Any, size: float) -> None:
     optimizer = kind(0.25)
     optimizer.weight_decay = None
     optimizer.build([weight])
-    expected = step_size(optimizer, gradient)
+    expected = first_step_size(optimizer, gradient)
     optimizer.apply_gradients([(keras.ops.convert_to_tensor(gradient), weight)])
     made = root_mean_square(keras.ops.convert_to_numpy(weight))
     assert expected == pytest.approx(made, rel=0.01, abs=1e-30)
@@ -57,17 +57,19 @@ def test_of_others_it_is_not_known() -> None:
         pass
 
     for one in (Own(0.1), optimizers.Adadelta(0.1), optimizers.Nadam(0.1)):
-        assert step_size(one, np.ones(3, "float32")) is None
+        assert first_step_size(one, np.ones(3, "float32")) is None
 
 
 def test_a_rate_that_is_warmed_up_is_the_one_to_come() -> None:
     warm = optimizers.schedules.CosineDecay(0.0, 1000, warmup_target=0.5, warmup_steps=100)
-    assert step_size(optimizers.SGD(warm), np.ones(4, "float32")) == pytest.approx(0.5, rel=0.01)
+    assert first_step_size(optimizers.SGD(warm), np.ones(4, "float32"), warm=True) == pytest.approx(
+        0.5, rel=0.01
+    )
     falling = optimizers.schedules.ExponentialDecay(0.5, 10, 0.5)
-    assert step_size(optimizers.SGD(falling), np.ones(4, "float32")) == pytest.approx(0.5)
-    assert step_size(optimizers.SGD(0.0), np.ones(4, "float32")) == 0
+    assert first_step_size(optimizers.SGD(falling), np.ones(4, "float32"), warm=True) == pytest.approx(0.5)
+    assert first_step_size(optimizers.SGD(0.0), np.ones(4, "float32"), warm=True) == 0
 
 
 def test_of_one_around_another() -> None:
     wrapped = optimizers.LossScaleOptimizer(optimizers.SGD(0.5))
-    assert step_size(wrapped, np.ones(4, "float32")) == pytest.approx(0.5)
+    assert first_step_size(wrapped, np.ones(4, "float32")) == pytest.approx(0.5)

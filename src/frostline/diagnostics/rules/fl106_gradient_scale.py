@@ -15,7 +15,7 @@ from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments
 from frostline.diagnostics.thresholds import FEWEST_KERNELS, LEAST_UPDATE, VANISHING
-from frostline.diagnostics.update_size import root_mean_square, step_size
+from frostline.diagnostics.update_size import first_step_size, root_mean_square
 
 
 class GradientScale(AuditRule):
@@ -99,7 +99,7 @@ def _largest_update(inspection: Inspection, addresses: list[str]) -> float | Non
     largest = 0.0
     for address in addresses:
         gradient = inspection.measured.gradients[address]
-        step = None if gradient is None else step_size(optimizer, gradient)
+        step = None if gradient is None else first_step_size(optimizer, gradient, warm=True)
         size = root_mean_square(to_numpy(inspection.inventory.by_address[address].variable))
         if step is None or not size:
             return None
