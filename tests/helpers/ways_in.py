@@ -113,6 +113,7 @@ ALLOWED = {
     "backends/dispatch.py": {"import_module": "of a backend, by a name that stands in a table"},
     "backends/private.py": {"import_module": "of a part of a backend that stands in the code"},
     "diagnostics/rules/__init__.py": {"import_module": "of the rules beside it"},
+    "diagnostics/training_rules/__init__.py": {"import_module": "of the rules beside it"},
 }
 """By file, the names that it may use all the same, and why."""
 
