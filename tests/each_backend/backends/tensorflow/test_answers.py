@@ -9,10 +9,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers, ops
 
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("of TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
+
 import frostline as fl
+
+pytestmark = pytest.mark.every_backend
 
 X = tf.constant(np.random.default_rng(0).random((8, 5)).astype("float32"))
 

@@ -12,6 +12,9 @@ from keras import layers, ops
 
 import frostline as fl
 
+if keras.backend.backend() != "torch":
+    pytest.skip("of PyTorch", allow_module_level=True)
+
 rng = np.random.default_rng(0)
 X, Y = rng.random((8, 5)).astype("float32"), rng.random((8, 4)).astype("float32")
 
