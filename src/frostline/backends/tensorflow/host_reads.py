@@ -97,7 +97,8 @@ class EagerAnswers:
         # In the body of a loop or a branch there is a value for each turn, and none while it is traced.
         if tensor.graph is not self._graph or not _by_user():
             return NotImplemented
-        self.branches.append(users_line_now())
+        if tensor.shape.rank == 0:  # Python decides by numbers, not by arrays
+            self.branches.append(users_line_now())
         if operation:
             at = self._graph.version
             self.host_reads.append(HostRead(operation, tensor, at, self._watch.layer, users_line_now()))
