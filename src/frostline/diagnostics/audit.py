@@ -12,7 +12,8 @@ from rich.console import ConsoleRenderable
 
 from frostline.diagnostics.explanation import AS_PLANNED, Explanation, Status, reasons, shown
 from frostline.diagnostics.finding import SEVERITIES, Finding, worst
-from frostline.diagnostics.inspection import Inspection, inspect_model, notes_of
+from frostline.diagnostics.inspect_model import inspect_model
+from frostline.diagnostics.inspection import Inspection, notes_of
 from frostline.diagnostics.rules import all_rules
 from frostline.errors import listed
 from frostline.graph.ir import Graph

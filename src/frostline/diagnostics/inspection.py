@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from frostline._keras.optimizers import (
     compiled_optimizer,
@@ -24,21 +20,17 @@ from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status, said_at
 from frostline.diagnostics.model_loss import ModelLoss
-from frostline.diagnostics.not_finite import find_not_finite
-from frostline.diagnostics.planned_training import PlannedTraining, under_plan
+from frostline.diagnostics.planned_training import PlannedTraining
 from frostline.diagnostics.prediction import prediction
-from frostline.diagnostics.targets import Target, targets_of, with_targets_in_range
-from frostline.diagnostics.zero_factors import zero_at_the_start
-from frostline.diagnostics.zeroes import Zeroes, find_zeroes
+from frostline.diagnostics.targets import Target
+from frostline.diagnostics.zeroes import Zeroes
 from frostline.graph.ir import Leaf, Node, Where
 from frostline.graph.not_finite import NotFinite
 from frostline.graph.reader import Measured, Trace, Write, norm
 from frostline.graph.zero_gradient import Zeroing
-from frostline.model.checks import require_keras_model
 from frostline.model.inventory import Inventory, LayerNode, Weight
 from frostline.optimizers.rebuild import strangers_in
 from frostline.plan.plan import Plan
-from frostline.resolution.resolution import Resolution
 from frostline.resolution.resolve import resolve
 
 ONLY_PENALTY = "only its penalty moves it"
@@ -320,123 +312,6 @@ class Inspection:
         """
         names = [name for name, _ in weight.targets]
         return min(names, key=lambda name: (_BEST.index(self.diagnosis.status(name)), name in self.starting))
-
-
-@contextmanager
-def inspect_model(
-    model: Any,
-    x: Any,
-    y: Any = None,
-    *,
-    plan: Plan | Resolution | None = None,
-    loss: Any = None,
-    sample_weight: Any = None,
-    asked: tuple[str, ...] | None = None,
-    measured: bool = True,
-    routes_only: bool = False,
-    closely: bool = True,
-    added: bool = False,
-) -> Iterator[Inspection]:
-    """Trace the loss of a model and measure its gradients; inside the block the plan's flags are set.
-
-    Args:
-        model: As for `audit`.
-        x: As for `audit`.
-        y: As for `audit`.
-        plan: As for `audit`.
-        loss: As for `audit`.
-        sample_weight: As for `audit`.
-        asked: Addresses of the weights to ask about; else those that are to train.
-        measured: Whether to compute the gradients, too.
-        routes_only: Whether all that depends on none of these weights may be left out of the graph.
-        closely: Whether to measure more where that tells more: a gradient of zero that is one at the start
-            only, and what penalties move.
-        added: Whether what layers add by `add_loss` counts as the loss of the data.
-    """
-    require_model(model)
-    with _random_state_kept(), under_plan(model, plan) as planned, planned.inventory.held_state_kept():
-        targets = targets_of(model, y, loss)
-        seen_y = with_targets_in_range(y, targets)
-        model_loss = ModelLoss(
-            model, planned.inventory, x, seen_y, sample_weight, loss, penalties=False, added=added
-        )
-        wanted = planned.trained if asked is None else asked
-        trace = dispatch.trace(model_loss.computation(wanted, routes_only=routes_only))
-        found = Inspection(model, model_loss, planned, trace, targets=targets)
-        yield _looked_into(found, wanted, closely) if measured and wanted else found
-
-
-def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool) -> Inspection:
-    """Measure the loss and its gradients, and look into what is strange about them."""
-    planned = inspection.planned
-    scaled, gradients = measured_as_trained(inspection.loss, wanted)
-    computation = scaled.computation(wanted)
-    not_finite = find_not_finite(computation, gradients)
-    overflowing = scaled.scale > 1 and not gradients.is_finite and not gradients.error
-    measured = replace(
-        inspection,
-        measured=gradients.divided_by(scaled.scale),
-        not_finite=not_finite,
-        overflowing_scale=scaled.scale if overflowing else 0.0,
-    )
-    if not closely:
-        return measured
-    starting = zero_at_the_start(computation, gradients, _names(planned, planned.trained))
-    zeroes = find_zeroes(computation, gradients, _names(planned, wanted), starting)
-    measured = replace(measured, starting=starting, zeroes=zeroes)
-    if not inspection.loss.left_out:
-        return measured
-    penalized, total = measured_as_trained(replace(scaled, penalties=True), wanted)
-    not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
-    return replace(measured, total=total.divided_by(penalized.scale), not_finite=not_finite)
-
-
-def measured_as_trained(model_loss: ModelLoss, wanted: Collection[str]) -> tuple[ModelLoss, Measured]:
-    """Measure a loss as a training step in half precision scales it, and return the loss so scaled, too.
-
-    What overflows is tried with less, as the optimizer does after a step that it leaves out for that. Where
-    it would leave out more steps than it takes from its usual scale to none, that is what is measured.
-    """
-    begun = scale = model_loss.scale if model_loss.scale != 1 else model_loss.scale_in_training
-    first = None
-    while True:
-        scaled = replace(model_loss, scale=scale)
-        measured = dispatch.measure(scaled.computation(wanted))
-        first = first or (scaled, measured)
-        if scale <= 1 or measured.error or measured.is_finite:
-            overflows = measured.is_finite and begun / scale > _MOST_LEFT_OUT
-            return first if overflows else (scaled, measured)
-        scale = max(1.0, scale / _LESS)
-
-
-_LESS = 16.0
-"""The optimizer halves; that would take a step for each of fifteen powers of two."""
-
-_MOST_LEFT_OUT = 2.0**16
-"""Keras begins at 2 ** 15."""
-
-
-def _names(planned: PlannedTraining, addresses: Iterable[str]) -> set[str]:
-    """Return the names under which gradients of weights are measured: those of their parts."""
-    return {name for one in addresses for name, _ in planned.inventory.by_address[one].targets}
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Put the states of Python's and NumPy's generators back: initializers and user code draw from them."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-def require_model(model: Any) -> None:
-    """Raise `ModelError` for what is not a Keras model."""
-    require_keras_model(
-        model, "looked at", remedy="for a computation without a model use fl.explain(loss_fn, variables)"
-    )
 
 
 def notes_of(inspection: Inspection) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from frostline.backends import dispatch
-from frostline.diagnostics.inspection import require_model
+from frostline.diagnostics.inspect_model import require_model
 from frostline.diagnostics.model_loss import ModelLoss
 from frostline.diagnostics.output_probes import OutputProbes, make_probes
 from frostline.diagnostics.planned_training import PlannedTraining, under_plan

@@ -15,7 +15,8 @@ from frostline._keras.layers import ends_of
 from frostline.backends import dispatch
 from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons, shown
-from frostline.diagnostics.inspection import ONLY_PENALTY, Inspection, inspect_model
+from frostline.diagnostics.inspect_model import inspect_model
+from frostline.diagnostics.inspection import ONLY_PENALTY, Inspection
 from frostline.errors import AuditError, NoGradientError, listed, text_of
 from frostline.render.foreign import warn
 from frostline.render.tables import stacked, to_text

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.diagnostics.explanation import Status
-from frostline.diagnostics.inspection import inspect_model
+from frostline.diagnostics.inspect_model import inspect_model
 from frostline.diagnostics.preflight import first_samples, fixed_batch_size
 from frostline.errors import said
 from frostline.resolution.resolution import Resolution

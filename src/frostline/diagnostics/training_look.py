@@ -14,7 +14,7 @@ import numpy.typing as npt
 from frostline._keras.optimizers import compiled_optimizer, optimizer_chain
 from frostline._keras.variables import to_numpy
 from frostline.diagnostics.activity import Activity, activity_of
-from frostline.diagnostics.inspection import measured_as_trained
+from frostline.diagnostics.inspect_model import measured_as_trained
 from frostline.diagnostics.model_loss import ModelLoss
 from frostline.diagnostics.thresholds import WEAK
 from frostline.diagnostics.update_size import first_step_size

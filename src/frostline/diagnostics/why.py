@@ -7,7 +7,8 @@ from typing import Any
 
 from frostline.diagnostics.explanation import Causes, Explanation, Status, Step, shown
 from frostline.diagnostics.frozen_by import frozen_by
-from frostline.diagnostics.inspection import Inspection, inspect_model, notes_of, require_model
+from frostline.diagnostics.inspect_model import inspect_model, require_model
+from frostline.diagnostics.inspection import Inspection, notes_of
 from frostline.diagnostics.remedies import status_remedy
 from frostline.errors import AuditError, listed, near
 from frostline.graph.ir import Leaf

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 import frostline as fl
-from frostline.diagnostics.inspection import inspect_model
+from frostline.diagnostics.inspect_model import inspect_model
 from frostline.model.inventory import inventory
 from helpers import case_files
 
