@@ -47,9 +47,8 @@ class Overshoot:
         that the growth says what `1 / c` is.
         """
         before, between, after = self.losses
-        growth = max(
-            between / before, after / between if between else 0.0
-        )  # the second is of the steepest one
+        # The second growth is that along the steepest direction.
+        growth = max(between / before, after / between if between else 0.0)
         return self.rate / (1 + math.sqrt(growth)) if math.isfinite(growth) else 0.0
 
 
@@ -75,15 +74,22 @@ def find_overshoot(inspection: Inspection) -> Overshoot | None:
     again = _Moved.of(optimizer, first[1]) if math.isfinite(first[1].loss) else None
     second = _after(computation, first[0], again) if again else None
     after = second[1].loss if second else float("nan")
-    if not throws_away and not _is_above(after, OVERSHOOT**2 * measured.loss):
-        return None
     inner = optimizer_chain(optimizer)[-1]
+    runs_away = _follows_gradients(inner) and _is_above(after, OVERSHOOT**2 * measured.loss)
+    if not (throws_away or runs_away):
+        return None
     rate = float(to_numpy(inner.learning_rate))
     losses = (measured.loss, first[1].loss, after)
     return Overshoot(losses, type(inner).__name__, rate, moved.largest)
 
 
 _SUSPECT = 0.25
+
+
+def _follows_gradients(inner: Any) -> bool:
+    """Whether steps shrink with the gradient; others make a tiny loss many times larger, and come back."""
+    clips = inner.clipnorm or inner.global_clipnorm or inner.clipvalue
+    return type(inner).__name__ == "SGD" and not clips
 
 
 def _is_above(loss: float, bound: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -108,6 +109,17 @@ class Target:
             self.shape is not None and isinstance(axis, int) and -len(self.shape) <= axis < len(self.shape)
         )
         return self.shape[axis] if inside and self.shape else None
+
+    @property
+    def loss_of_guessing(self) -> float | None:
+        """The loss of even chances, or of the mean of the targets; None where neither is known."""
+        if self.kind in PROBABILITIES and "Focal" not in self.kind:
+            count = 2 if "Binary" in self.kind else self.classes
+            return math.log(count) if count and count > 1 else None
+        if self.kind in ("MeanSquaredError", "MeanAbsoluteError") and self.values.dtype.kind in "fiub":
+            apart = np.abs(self.values.astype("float64") - self.values.mean(axis=0))
+            return float(np.mean(apart**2 if self.kind == "MeanSquaredError" else apart))
+        return None
 
     @property
     def labels_out_of_range(self) -> Misfit | None:

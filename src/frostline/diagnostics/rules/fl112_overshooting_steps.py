@@ -22,7 +22,8 @@ class OvershootingSteps(AuditRule):
         takes them back. It is found if the first makes the loss nine times larger, and both 81 times, which
         is what steps of four times the inverse of the curvature do: training does not come back from more
         (Lewkowycz and others, 2020, arXiv:2003.02218). So is a first step that does so and moves every kernel
-        by more than its own size.
+        by more than its own size. Of optimizers whose steps do not shrink with the
+        gradient, as Adam's, only that is found: they come back from smaller ones.
 
     Why it matters:
         The loss explodes and ends in NaN, or in units that are off for every sample: rate, inputs, targets

@@ -72,19 +72,14 @@ class StartFarOff(AuditRule):
 def _loss_of_guessing(inspection: Inspection, target: Target) -> float | None:
     """Return the loss of even chances; None for a loss that is not an average of such."""
     loss = target.loss
-    if (
-        target.kind not in PROBABILITIES
-        or "Focal" in target.kind
-        or inspection.loss.sample_weight is not None
-    ):
+    if target.kind not in PROBABILITIES or inspection.loss.sample_weight is not None:
         return None
     if getattr(loss, "reduction", "sum_over_batch_size") == "sum":
         return None
     ends = last_activations(inspection.model)
     if not getattr(loss, "from_logits", False) and (len(ends) != 1 or ends[0][:1] not in _CHANCES):
         return None  # an output that is not chances is FL108's
-    count = 2 if "Binary" in target.kind else target.classes
-    return math.log(count) if count and count > 1 else None
+    return target.loss_of_guessing
 
 
 _CHANCES = (["softmax"], ["sigmoid"])

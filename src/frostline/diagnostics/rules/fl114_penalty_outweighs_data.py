@@ -22,7 +22,8 @@ class PenaltyOutweighsData(AuditRule):
     What it does:
         Compares what penalties (regularizers, `add_loss`) add to the loss, and to the gradient of each weight
         that they act on, with what the data give. Ten times as much of both is found: weights that a penalty
-        holds come to rest where both gradients are equal, so that these shrink to a tenth or less first.
+        holds come to rest where both gradients are equal, so that these shrink to a tenth or less first. Left
+        alone are models that fit the data already, and losses of which nobody knows what guessing gives.
 
     Why it matters:
         The model learns the penalty: weights go towards zero, whatever the targets are, and the loss goes
@@ -43,8 +44,11 @@ class PenaltyOutweighsData(AuditRule):
         if data is None or total is None or not (data.is_finite and total.is_finite):
             return
         added = total.loss - data.loss
-        if added < OUTWEIGHED * abs(data.loss):
+        guessing = [one.loss_of_guessing for one in inspection.targets]
+        if added < OUTWEIGHED * abs(data.loss) or len(guessing) != 1 or guessing[0] is None:
             return
+        if data.loss < guessing[0] / OUTWEIGHED:
+            return  # a model that fits gets no gradient from the data, until the penalty has moved it
         shares = dict(_shares(data.gradients, total.gradients))
         if not shares or min(shares.values()) < OUTWEIGHED:
             return
