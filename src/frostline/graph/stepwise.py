@@ -157,13 +157,17 @@ class Stepwise:
 
     def _maker_of_zeros(self, step: Step) -> Step | None:
         """Return what made an operand of a step that is nothing but zeros: where that began."""
-        found = None
-        while (before := self._zeros_before(step)) is not None:
-            found = step = before
+        found = self._zeros_before(step)
+        # Further back where one operand alone decides; of several, any may have made them.
+        while found and self._is_of_one(found) and (before := self._zeros_before(found)) is not None:
+            found = before
         return found
 
     def _zeros_before(self, step: Step) -> Step | None:
         return next(filter(None, map(self._made_as_zeros, step.taken)), None)
+
+    def _is_of_one(self, step: Step) -> bool:
+        return sum(self._numbers.wide(one) is not None for one in step.taken) == 1
 
     def _made_as_zeros(self, value: Any) -> Step | None:
         maker = self._makers.get(id(value))

@@ -31,6 +31,7 @@ class Zeroing:
         rows: How many samples, and places in them, it was asked about; 0 where units of the result are not
             those of the operand.
         cancels: Whether it handed back the negative of what came back to the operand on other ways.
+        is_whole: Whether no unit was left a gradient; those that are not off were given none.
         adds_up: Whether what it was given adds up to zero over the samples.
         zeros_from: What made the zeros that it multiplied by, where an operand is nothing else.
         lost_below: The size of the largest number that it was given, where that is so small that rounding may
@@ -46,15 +47,11 @@ class Zeroing:
     units: int = 1
     rows: int = 0
     cancels: bool = False
+    is_whole: bool = True
     adds_up: bool = False
     zeros_from: str = ""
     lost_below: float = 0.0
     dtype: str = ""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether no unit was left a gradient."""
-        return self.off == self.units
 
     @property
     def may_multiply(self) -> bool:
@@ -143,10 +140,17 @@ def zeroing_at(
     off = received.reshape(-1, units).any(0) & ~given.reshape(-1, units).any(0)
     if not off.any():
         return None
-    whole = not given.any()
-    count = units if whole else int(off.sum())
+    count = int(off.sum())
     return Zeroing(
-        operation, *place, weights, count, units, given.size // units, lost_below=lost, dtype=dtype
+        operation,
+        *place,
+        weights,
+        count,
+        units,
+        given.size // units,
+        is_whole=not given.any(),
+        lost_below=lost,
+        dtype=dtype,
     )
 
 

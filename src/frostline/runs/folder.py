@@ -280,7 +280,8 @@ def _changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
             name = f"{at} {key}".strip()
-            yield from _changes(old.get(key), new.get(key), name)
+            if key in old or new[key] is not False:  # what an earlier version did not have was off
+                yield from _changes(old.get(key), new.get(key), name)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for number, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from _changes(one, other, f"{at} {number + 1}")

@@ -33,6 +33,7 @@ ENTRIES: dict[str, Callable[[Any], Any]] = {
     "optimizer_for": lambda model: fl.optimizer_for(model, PLAN, "adam"),
     "audit": lambda model: fl.audit(model, X, Y),
     "why": lambda model: fl.why(model, "a/kernel", X, Y),
+    "why_all": lambda model: fl.why_all(model, X, Y),
     "intermediates": lambda model: fl.intermediates(model, X, Y),
     "what_if": lambda model: fl.what_if(model, X, Y, block="a"),
     "check_gradients": lambda model: fl.check_gradients(model, X, Y),

@@ -55,7 +55,7 @@ def bits(array: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_equals_that_of_variables_of_their_own(optimizer: str) -> None:
-    """Equal to 1e-6 of the largest, after six steps in which they move by a thousand times that and more.
+    """Equal to 2e-6 of the largest, after six steps in which they move by a thousand times that and more.
 
     The rates are small: where the gradient of an element nearly cancels, its rounding depends on the order
     of a sum, and optimizers that divide by its size magnify that.
@@ -78,7 +78,7 @@ def test_training_equals_that_of_variables_of_their_own(optimizer: str) -> None:
         for part, value in expected.items():
             largest = np.abs(value).max()
             np.testing.assert_allclose(
-                found[part], value, rtol=0, atol=1e-6 * largest, err_msg=f"{name} {part}"
+                found[part], value, rtol=0, atol=2e-6 * largest, err_msg=f"{name} {part}"
             )
         moved = np.abs(weight.numpy() - before[address(name)]).max()
         assert moved > 1e-3, name

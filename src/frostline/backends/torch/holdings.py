@@ -182,13 +182,19 @@ def keep(layer: Any) -> Callable[[], None]:
         for now, before in attributes[:-1]:
             for added in now.keys() - before.keys():
                 del now[added]
-        with torch.no_grad():
-            for tensor, value in values:
-                tensor.copy_(value)
         for generator, state in generators:
             generator.set_state(state)
+        _written_back(values)
 
     return put_back
+
+
+def _written_back(values: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    with torch.no_grad():
+        for tensor, value in values:
+            # One that is spread over fewer numbers than it shows, as a constant may be, takes no writing.
+            if not torch.equal(tensor, value):
+                tensor.copy_(value)
 
 
 def _is_memory(name: str, value: Any) -> bool:

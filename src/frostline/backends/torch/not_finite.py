@@ -87,12 +87,16 @@ class _Call:
     @property
     def maker_of_zeros(self) -> _Call | None:
         """What made an operand that is nothing but zeros: the first call from which all is."""
-        found, call = None, self
-        while (
-            before := next(filter(None, map(_made_as_zeros, call.operands, call.makers)), None)
-        ) is not None:
-            found = call = before
+        found = self.zeros_before
+        # Further back where one operand alone decides; of several, any may have made them.
+        while found and len(found.operands) == 1 and (before := found.zeros_before) is not None:
+            found = before
         return found
+
+    @property
+    def zeros_before(self) -> _Call | None:
+        """The call that made an operand of this one that is nothing but zeros."""
+        return next(filter(None, map(_made_as_zeros, self.operands, self.makers)), None)
 
     def found(self, result: torch.Tensor, operation: str = "", *, backward: bool = False) -> NotFinite:
         return not_finite_at(

@@ -52,7 +52,7 @@ class EqualUnits(AuditRule):
                 yield self.finding(
                     weight.address,
                     f"{alike} of {gradient.shape[-1]} units begin with the same numbers and get equal "
-                    "gradients, so that they stay alike",
+                    "gradients, so that nothing on this batch tells them apart",
                     "let them begin differently, with a random kernel_initializer such as the default",
                 )
 

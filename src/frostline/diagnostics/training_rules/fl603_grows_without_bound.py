@@ -39,10 +39,15 @@ class GrowsWithoutBound(TrainingRule):
         if watched.last is None:
             return
         when, remedy = watched.last.when, "lower the learning rate, or set clipnorm=1.0"
-        for losses in (_reported(watched), [look.loss for look in watched.looks]):
+        reported, seen = _reported(watched), [look.loss for look in watched.looks]
+        # A new optimizer spoils a model that fits already with its first steps, and mends it within the epoch.
+        mends = bool(reported) and bool(seen) and seen[-1] < reported[-1]
+        for losses in (reported, [] if mends else seen):
             if _grew(losses):
                 fact = f"the loss went from {_least(losses):.3g} to {losses[-1]:.3g} by {when}"
-                yield self.finding("", fact, remedy)
+                finite = math.isfinite(losses[-1])
+                more = "; nothing need be done where the loss was changed on purpose" if finite else ""
+                yield self.finding("", fact, remedy + more, severity="warning" if finite else "error")
                 break
         for address in watched.last.moves:
             sizes = _sizes(watched, address)
@@ -87,7 +92,7 @@ def _runs_away(sizes: Sequence[float]) -> bool:
         return math.isfinite(sizes[0])
     # What begins at zero, as biases do, is held against one.
     begun = sizes[0] or 1.0
-    if sizes[-1] < GROWTH * begun:
+    if sizes[-1] < max(GROWTH * begun, 1.0):  # small ones grow to a usual size
         return False
     latest = sizes[-4:] if len(sizes) > 3 else sizes[1:]
     growing = [later >= EACH_GROWTH * earlier for earlier, later in pairwise(latest)]

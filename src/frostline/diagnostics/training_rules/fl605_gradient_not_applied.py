@@ -32,7 +32,7 @@ class GradientNotApplied(TrainingRule):
         optimizer.apply(gradients, self.trainable_variables)
     """
 
-    code, name, severity = "FL605", "gradient-not-applied", "error"
+    code, name, severity = "FL605", "gradient-not-applied", "warning"
 
     def check(self, watched: Watched) -> Iterator[Finding]:
         """Yield one finding for each weight."""
@@ -43,7 +43,7 @@ class GradientNotApplied(TrainingRule):
                 address,
                 f"not one bit of it moved in {last.when}, though the loss gives it a gradient of norm "
                 f"{last.look.gradients[address]:.3g}, which a step would move it by "
-                f"{last.look.steps[address]:.2g} for (root mean square)",
+                f"{last.look.steps[address]:.2g} for (root mean square); other batches may give it none",
                 "apply every gradient in train_step, compile with an optimizer of the model's own, and see "
                 "that no constraint or callback sets the weight back",
             )
