@@ -40,7 +40,7 @@ class GrowsWithoutBound(TrainingRule):
             return
         when, remedy = watched.last.when, "lower the learning rate, or set clipnorm=1.0"
         reported, seen = _reported(watched), [look.loss for look in watched.looks]
-        # A new optimizer spoils a model that fits already with its first steps, and mends it within the epoch.
+        # The first steps of a new optimizer spoil a model that fits already; later ones mend it.
         mends = bool(reported) and bool(seen) and seen[-1] < reported[-1]
         for losses in (reported, [] if mends else seen):
             if _grew(losses):
