@@ -89,6 +89,14 @@ def putting_a_plan_on_and_off() -> Any:
 
 
 @step
+def watching() -> Any:
+    model, watch = net(), fl.callbacks.Watch(X, Y)
+    model.fit(X, Y, verbose=0, callbacks=[watch])
+    assert trained(net(), watch=True).watched is not None
+    return watch
+
+
+@step
 def training_and_its_proof() -> Any:
     model = net()
     before = fl.fingerprint(model)
@@ -210,6 +218,7 @@ def why_a_weight_does_not_train() -> Any:
     assert answer.of("cut") == ("first/kernel", "first/bias")
     one = fl.why(cut(), "first/kernel", X, Y)
     assert one.cuts[0].where.source.endswith("# cut")
+    assert [group[0].status for group in fl.why_all(cut(), X, Y).groups] == ["cut", "trains"]
     weight = keras.Variable(np.ones((6, 2), "float32"), name="weight")
     asked = fl.explain(lambda: keras.ops.mean(keras.ops.round(keras.ops.matmul(X, weight))), [weight])
     assert asked.by_name["weight"].status == "cut"
