@@ -26,8 +26,8 @@ HEAD = """\
 that does. {drawn} of them re-create published programs, drawn by seed from {listed} that were collected from
 DeepLocalize, DeepFD, TheDeepChecker, NeuraLint and AUTOTRAINER (`sources.json`). What each program does was
 measured with plain Keras, not taken from what Frostline says; the set was frozen in a commit before the
-detection of these kinds was written. Since the first score the programs have been looked at, so that later scores
-are not of unseen ones.
+detection of these kinds was written. Since the first score the programs have been looked at, so that
+later scores are not of unseen ones.
 
 - **found**: the weights have the right status, and a finding above a note says why (a note, where a note is
   right).
