@@ -138,7 +138,8 @@ def audit(
 ) -> Audit:
     """Say what becomes of every weight of a model in training, and what its user should know.
 
-    The loss that `fit` would compute is traced once and computed once on the batch. The model, its
+    The loss that `fit` would compute is traced once and computed once on the batch; again where that gives
+    reason to: penalties, gradients of zero or not finite, steps that look too large. The model, its
     optimizer, metrics, seeds and statistics are as before afterwards.
 
     Args:

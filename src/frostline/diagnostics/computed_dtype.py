@@ -14,11 +14,11 @@ def narrowest(graph: Graph) -> Node | None:
 
     None where all of them are float64, as far as is known.
     """
-    reaches, stems = Flow(graph).reaches, _from_weights(graph)
+    flow = Flow(graph)
     narrow = [
         node
         for index, node in enumerate(graph.nodes)
-        if isinstance(node, Node) and node.dtype in _DIGITS and reaches[index] and stems[index]
+        if isinstance(node, Node) and node.dtype in _DIGITS and flow.reaches[index] and flow.stems[index]
     ]
     return min(narrow, key=lambda node: _DIGITS[node.dtype], default=None)
 
@@ -26,15 +26,3 @@ def narrowest(graph: Graph) -> Node | None:
 def precision(dtype: str) -> float:
     """Return the distance from 1 to the next number of a dtype."""
     return float(2.0 ** -_DIGITS.get(dtype, 52))
-
-
-def _from_weights(graph: Graph) -> bytearray:
-    """For each value 1 where a weight has a part in it, whether or not a gradient goes back."""
-    found = bytearray(len(graph.nodes))
-    waiting = list(graph.weights.values())
-    while waiting:
-        node = waiting.pop()
-        if not found[node]:
-            found[node] = 1
-            waiting.extend(graph.edges[edge].consumer for edge in graph.used_by[node])
-    return found

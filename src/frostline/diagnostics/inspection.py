@@ -170,15 +170,7 @@ class Inspection:
     @cached_property
     def depends(self) -> bytearray:
         """For each node of the graph 1 where it is computed from a weight that is to train."""
-        graph = self.trace.graph
-        found = bytearray(len(graph.nodes))
-        waiting = [index for index, _ in graph.leaves("weight")]
-        while waiting:
-            node = waiting.pop()
-            if not found[node]:
-                found[node] = 1
-                waiting.extend(graph.edges[edge].consumer for edge in graph.used_by[node])
-        return found
+        return self.diagnosis.flow.stems
 
     @cached_property
     def backward(self) -> tuple[int, ...]:

@@ -65,14 +65,15 @@ def is_table(graph: Graph, name: str) -> bool:
 
 def _picks(graph: Graph, product: int, table: int) -> bool:
     """Whether the other factor of a product is one-hot."""
-    waiting = [one for one in _producers(graph, product) if one != table]
+    waiting, met = [one for one in _producers(graph, product) if one != table], set()
     while waiting:
         value = waiting.pop()
+        met.add(value)
         operation = _operation(graph, value)
         if operation in _ONE_HOT:
             return True
-        if operation in _ROWS_STAY:
-            waiting.extend(_producers(graph, value))
+        if operation in _ROWS_STAY:  # in a loop a value is made from itself
+            waiting.extend(one for one in _producers(graph, value) if one not in met)
     return False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline._keras.calls import loss_settings, user_loss
-from frostline._keras.layers import ends_of, last_activations, last_operations
-from frostline._keras.variables import read_value, to_numpy
+from frostline._keras.layers import ends_of
+from frostline._keras.variables import read_value
 from frostline.diagnostics.finding import Severity
 from frostline.errors import DataError
 from frostline.model.addresses import walk
@@ -30,25 +30,6 @@ PROBABILITIES = {
 """Losses that take probabilities, or logits where they are told so."""
 
 _BINARY = {"BinaryCrossentropy", "BinaryFocalCrossentropy"}
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "sigmoid": (0.0, 1.0),
-    "hard_sigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-    "relu": (0.0, np.inf),
-    "relu6": (0.0, 6.0),
-    "softplus": (0.0, np.inf),
-    "exponential": (0.0, np.inf),
-}
-"""What an activation can give at most."""
-
-_FAR = 0.1
-"""How far from 0 or from 1 chances must stay to be called out of reach."""
-
-_NEAR = 1e-4
-"""How far sums of probabilities in half precision are from one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +159,13 @@ def targets_of(model: Any, y: Any, loss: Any = None) -> list[Target]:
         y: Targets as `fit` takes them: an array, or a list or mapping of arrays for several outputs.
         loss: The loss in place of the compiled one.
     """
-    values = _by_output(model, y)
-    losses = _by_output(model, user_loss(model) if loss is None else loss)
+    values = by_output(model, y)
+    losses = by_output(model, user_loss(model) if loss is None else loss)
     if values is None or losses is None or not all(hasattr(one, "shape") for one in values.values()):
         return []
     if set(losses) == {""}:
         losses = dict.fromkeys(values, losses[""])
-    shapes = _shapes(model)
+    shapes = output_shapes(model)
     return [
         Target(name, np.asarray(read_value(value)), losses[name], shapes.get(name), value)
         for name, value in values.items()
@@ -192,19 +173,19 @@ def targets_of(model: Any, y: Any, loss: Any = None) -> list[Target]:
     ]
 
 
-def _by_output(model: Any, given: Any) -> dict[str, Any] | None:
+def by_output(model: Any, given: Any) -> dict[str, Any] | None:
     """Return what was given for each output by its name, "" for a single one; None where it is not told."""
     if isinstance(given, dict):
         return {str(name): one for name, one in given.items() if one is not None}
     if not isinstance(given, list | tuple):
         return None if given is None else {"": given}
-    names = list(_shapes(model))
+    names = list(output_shapes(model))
     if len(given) != len(names):
         return None
     return {name: one for name, one in zip(names, given, strict=True) if one is not None}
 
 
-def _shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
+def output_shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
     """Return the shape of each output of a graph of layers by name, "" for a single one; else nothing."""
     ends = ends_of(model, "outputs")
     named = getattr(model, "output", None)  # a Sequential model has none
@@ -217,11 +198,6 @@ def _shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
     return {name: tuple(end.shape) for name, end in zip(names, ends, strict=True)}
 
 
-def output_layers(model: Any) -> dict[str, Any]:
-    """Return the layer, or operation, that makes each output, by name as in `Target.output`."""
-    return dict(zip(_shapes(model), last_operations(model), strict=False))
-
-
 def with_targets_in_range(y: Any, targets: list[Target]) -> Any:
     """Return the targets, with those that the loss cannot be computed with put to some that it can."""
     mended = {
@@ -230,150 +206,6 @@ def with_targets_in_range(y: Any, targets: list[Target]) -> Any:
         if one.labels_out_of_range is not None or one.numbers_out_of_range is not None
     }
     return keras.tree.map_structure(lambda one: mended.get(id(one), one), y) if mended else y
-
-
-def misfits(model: Any, targets: list[Target], predicted: Any) -> Iterator[Misfit]:
-    """Yield what does not fit, given what the model makes of the same samples."""
-    outputs = _by_output(model, predicted) or {}
-    activations = dict(zip(_shapes(model), last_activations(model), strict=False))
-    for target in targets:
-        if (misfit := target.labels_out_of_range or target.numbers_out_of_range) is not None:
-            yield misfit
-        given = outputs.get(target.output)
-        output = None if given is None else to_numpy(given)
-        if output is not None and output.dtype.kind == "f" and output.size and np.isfinite(output).all():
-            yield from _of_output(target, output, activations.get(target.output, []))
-
-
-def _of_output(target: Target, output: Array, activations: list[str]) -> Iterator[Misfit]:
-    if target.kind in PROBABILITIES:
-        yield from _probabilities(target, output, activations)
-    if activations[:2] == ["softmax", "softmax"]:
-        yield Misfit(target.output, "the output is a softmax of a softmax", "take one of them away")
-    elif (misfit := _out_of_reach(target, output, activations)) is not None:
-        yield misfit
-    if _sums_over_batch(output):
-        yield Misfit(
-            target.output,
-            "each column of the output sums to one over the batch, and no row does: the softmax runs over "
-            "the samples",
-            "let the softmax run over the last axis, axis=-1",
-            operation="softmax",
-        )
-    if (misfit := _several_classes(target)) is not None:
-        yield misfit
-    yield from _ranges(target, activations)
-    if (misfit := _broadcast(target, output)) is not None:
-        yield misfit
-
-
-def _probabilities(target: Target, output: Array, activations: list[str]) -> Iterator[Misfit]:
-    low, high = float(output.min()), float(output.max())
-    if not getattr(target.loss, "from_logits", False):
-        if low < -_NEAR or high > 1 + _NEAR:
-            yield Misfit(
-                target.output,
-                f"the output reaches from {low:.3g} to {high:.3g}, and the loss takes it for probabilities",
-                "give the loss from_logits=True, or the last layer a softmax (a sigmoid for two classes)",
-            )
-    elif activations[:1] in (["softmax"], ["sigmoid"]):
-        yield Misfit(
-            target.output,
-            f"the output is a {activations[0]}, and the loss, with from_logits=True, takes it for logits",
-            "leave from_logits=True out, or the activation",
-        )
-
-
-def _out_of_reach(target: Target, output: Array, activations: list[str]) -> Misfit | None:
-    """Find a last activation that what is in front of it keeps from some of its range."""
-    outer, inner = [*activations, "", ""][:2]
-    if outer == "softmax" and output.ndim > 1 and output.shape[-1] == 1:
-        return Misfit(
-            target.output,
-            "the output is a softmax over one unit, which is 1 whatever comes in",
-            "take a sigmoid for two classes, or no activation for any number",
-        )
-    low, high = _RANGES.get(inner, (-np.inf, np.inf))
-    if outer == "sigmoid":
-        least, most = (1 / (1 + np.exp(-bound)) for bound in (low, high))
-    elif outer == "softmax":
-        others = (output.shape[-1] - 1) * np.exp(low - high)
-        least, most = 0.0, 1 / (1 + others)
-    else:
-        return None
-    if least < _FAR and most > 1 - _FAR:
-        return None
-    if output.min() < least - _NEAR or output.max() > most + _NEAR:
-        return None  # there is more between the two
-    return Misfit(
-        target.output,
-        f"the output is a {outer} of a {inner}, which stays from {least:.2g} to {most:.2g}",
-        f"take the {inner} away",
-    )
-
-
-def _sums_over_batch(output: Array) -> bool:
-    if output.ndim != 2 or output.shape[0] < 2 or output.shape[1] < 2 or output.min() < 0:
-        return False
-    wide = output.astype("float64")
-    return bool(np.abs(wide.sum(0) - 1).max() < _NEAR and np.abs(wide.sum(1) - 1).min() > _NEAR)
-
-
-def _several_classes(target: Target) -> Misfit | None:
-    """Find targets with several classes in a row, or shares that are none, for a loss of one class."""
-    values = target.values
-    if not target.kind.startswith("Categorical") or values.ndim < 2 or values.dtype.kind not in "fiub":
-        return None
-    sums = values.astype("float64").sum(-1)
-    sums = sums[sums != 0]  # rows of zeros are left out on purpose
-    if not sums.size or not np.isfinite(sums).all() or np.abs(sums - 1).max() < 100 * _NEAR:
-        return None
-    return Misfit(
-        target.output,
-        f"targets of a sample sum to {sums.min():.3g} to {sums.max():.3g}, and the loss takes them for one "
-        "class, or for chances that sum to 1",
-        "several classes at once: take a sigmoid and binary_crossentropy; else divide targets by their sum",
-    )
-
-
-def _ranges(target: Target, activations: list[str]) -> Iterator[Misfit]:
-    if target.values.dtype.kind not in "fiub" or "Sparse" in target.kind or not activations:
-        return
-    if target.kind in PROBABILITIES and getattr(target.loss, "from_logits", False):
-        return
-    if target.numbers_out_of_range is not None:
-        return  # said already
-    least, most = _RANGES.get(activations[0], (-np.inf, np.inf))
-    low, high = float(target.values.min()), float(target.values.max())
-    if low < least - _NEAR or high > most + _NEAR:
-        span = f"from {least:g} to {most:g}" if np.isfinite(most) else f"from {least:g} up"
-        yield Misfit(
-            target.output,
-            f"targets reach from {low:.3g} to {high:.3g}, and the output, a {activations[0]}, {span}",
-            "scale the targets into that range, or take an activation that reaches them (none: any number)",
-        )
-
-
-def _broadcast(target: Target, output: Array) -> Misfit | None:
-    """Find targets of another rank than the output, which a loss stretches to all pairs of samples."""
-    values = target.values
-    differ = values.ndim != output.ndim and values.size == output.size and len(values) > 1
-    if not differ or not isinstance(target.loss, keras.losses.Loss):
-        return None
-    try:
-        as_it_is = float(keras.ops.sum(target.loss(values, output)))
-        aligned = float(keras.ops.sum(target.loss(values.reshape(output.shape), output)))
-    except Exception:  # a loss of the user's that takes one of the shapes alone stretches nothing
-        return None
-    if np.isclose(as_it_is, aligned, rtol=1e-3, equal_nan=True):
-        return None
-    return Misfit(
-        target.output,
-        f"targets of shape {values.shape} and an output of {output.shape} are stretched to all pairs of "
-        "samples",
-        f"give the targets the shape of the output: y.reshape({output.shape})",
-        "error",
-    )
 
 
 def require_labels_in_range(model: Any, y: Any, sample_weight: Any = None) -> None:
@@ -388,7 +220,7 @@ def require_labels_in_range(model: Any, y: Any, sample_weight: Any = None) -> No
     if _masks(model):
         return
     for target in targets_of(model, y):
-        counting = target.with_weights(_by_output(model, sample_weight))
+        counting = target.with_weights(by_output(model, sample_weight))
         if (misfit := counting.labels_out_of_range) is not None:
             of_output = f"output {target.output!r} of " if target.output else "output of "
             raise DataError(

@@ -35,13 +35,11 @@ class Trained:
         inventory: The weights and layers of the model.
         weights: Those that are to train.
         moving: Addresses of the statistics that are to move.
-        held: Addresses of those weights that a rate of 0 holds.
     """
 
     inventory: Inventory = field(repr=False)
     weights: tuple[Weight, ...] = ()
     moving: frozenset[str] = frozenset()
-    held: frozenset[str] = frozenset()
 
     @property
     def addresses(self) -> tuple[str, ...]:

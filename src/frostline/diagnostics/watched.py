@@ -97,7 +97,6 @@ class Move:
         size: The same at its end.
         update: The root mean square of the difference.
         largest: The largest number of the difference: 0 where not one bit moved.
-        held: Whether the plan lets it stand, by a rate of 0.
         stepped: The largest number of the difference after the first step; None where nobody looked. Steps
             of one size may add up to nothing over an epoch.
     """
@@ -106,7 +105,6 @@ class Move:
     size: float
     update: float
     largest: float
-    held: bool = False
     stepped: float | None = None
 
     @property

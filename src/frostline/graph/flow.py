@@ -50,6 +50,18 @@ class Flow:
     graph: Graph
     mended: frozenset[Edge] = frozenset()
 
+    @cached_property
+    def stems(self) -> bytearray:
+        """For each value 1 where a weight has a part in it, whether or not a gradient goes back."""
+        found = bytearray(len(self.graph.nodes))
+        waiting = [index for index, _ in self.graph.leaves("weight")]
+        while waiting:
+            node = waiting.pop()
+            if not found[node]:
+                found[node] = 1
+                waiting.extend(self.graph.edges[edge].consumer for edge in self.graph.used_by[node])
+        return found
+
     def structural_status(self, node: int) -> StructuralStatus:
         """Say whether a live route leads from this node to the loss, only cut ones, or none."""
         if self.live[node]:

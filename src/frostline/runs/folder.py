@@ -262,7 +262,7 @@ def _require_same(path: Path, state: Mapping[str, Any], identity: Mapping[str, A
     """Refuse to go on with another run than the one that was interrupted."""
     # As JSON has it, where a tuple is a list.
     now = as_in_json(identity)
-    changes = list(_changes(state.get("settings", {}), now["settings"]))
+    changes = list(_changes({**_SINCE_0_1, **state.get("settings", {})}, now["settings"]))
     if now["backend"] != state.get("backend"):
         changes.append(f"backend: {now['backend']}, was {state.get('backend')}")
     files = state.get("files", {})
@@ -276,12 +276,15 @@ def _require_same(path: Path, state: Mapping[str, Any], identity: Mapping[str, A
         )
 
 
+_SINCE_0_1 = {"watch": False}
+"""Settings that configs of 0.1 did not have, as their runs were."""
+
+
 def _changes(old: Any, new: Any, at: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
             name = f"{at} {key}".strip()
-            if key in old or new[key] is not False:  # what an earlier version did not have was off
-                yield from _changes(old.get(key), new.get(key), name)
+            yield from _changes(old.get(key), new.get(key), name)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for number, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from _changes(one, other, f"{at} {number + 1}")

@@ -78,7 +78,8 @@ class RunData(StrictData):
     stop_early: StopEarlyData = Field(ABSENT, description="End when a value stops improving.")
     reduce_lr: ReduceLrData = Field(ABSENT, description="Lower the rate when a value stops improving.")
     watch: bool = Field(
-        False, description="Whether to look for what goes wrong while it trains, for at most 1 % of the time."
+        False,
+        description="Whether to look at it while it trains: at its ends, and for 1 % of the time between.",
     )
     callbacks: list[FunctionName] = Field(
         default_factory=list, description="module:function, each returns a Keras callback."

@@ -66,8 +66,9 @@ def fit(
         preflight: Whether to look, before the first step, if each weight that is to train can receive a
             gradient, and to stop with the explanation if not. Arrays, tensors and `PyDataset`s are looked at.
         watch: Whether to look at the training once in a while, as `fl.callbacks.Watch` does, for at most 1 %
-            of its time: for units that die, gradients that explode, weights that stop, and other findings
-            `FL6xx`. They stand in `Run.findings`; what was seen in `Run.watched` and in the history.
+            of its time beside a first look and a last one: for units that die, gradients that explode,
+            weights that stop, and other findings `FL6xx`. They stand in `Run.findings`; what was seen in
+            `Run.watched` and in the history.
         resume: A folder for checkpoints, one at the start and one at the end of each epoch. Where it holds
             the checkpoints of this very run, killed at any moment, the run goes on with the epoch that it was
             in, and ends with the numbers of an undisturbed one: weights, slots, phase, seeds, order of data,

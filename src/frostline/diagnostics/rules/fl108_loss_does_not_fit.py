@@ -11,7 +11,7 @@ import numpy as np
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
-from frostline.diagnostics.targets import misfits, output_layers
+from frostline.diagnostics.misfits import misfits, output_layers
 from frostline.errors import said
 
 

@@ -45,7 +45,7 @@ class WeightStopped(TrainingRule):
         others_move = any(move.ratio >= LEAST_UPDATE for move in last.moves.values())
         unapplied = set(not_applied(watched))
         for address, move in last.moves.items():
-            if move.held or address in unapplied:
+            if address in unapplied:
                 continue
             still = move.stood_still and others_move
             if still or _lost_gradient(watched, last, address):

@@ -76,5 +76,5 @@ def not_applied(watched: Watched) -> Iterator[str]:
     for address, move in last.moves.items():
         least = LEAST_UPDATE * (move.size or 1.0)
         step = last.look.steps.get(address, 0.0)
-        if move.stood_still and not move.held and step >= least:
+        if move.stood_still and step >= least:
             yield address

@@ -249,7 +249,8 @@ class Watch(ModelCallback):
                 interval = self._close(logs, look=last or self._allowance.allows("look"), last=last)
         if interval is None or (interval.look is None and self._can_look):
             self._left_out += 1
-        findings = self.findings
+        with self._allowance.spending("rules"):
+            findings = self.findings
         # The others may pass: statistics, for one, need their time.
         self._tell(tuple(one for one in findings if one.severity == "error"))
         if logs is not None:

@@ -35,11 +35,8 @@ class Start:
         by_address: dict[str, list[tuple[int, Any]]] = {}
         for (address, variable, _), row in zip(self._kept, figures, strict=True):
             by_address.setdefault(address, []).append((_size(variable), row))
-        held, stepped = self._trained.held, self._largest_of_step()
-        return {
-            address: replace(_move(rows, held=address in held), stepped=stepped.get(address))
-            for address, rows in by_address.items()
-        }
+        stepped = self._largest_of_step()
+        return {a: replace(_move(rows), stepped=stepped.get(a)) for a, rows in by_address.items()}
 
     def variables(self, addresses: Collection[str] | None) -> list[Any]:
         """Return what trains of some weights, or of all."""
@@ -76,7 +73,7 @@ def _figures(variable: Any, start: Any) -> Any:
         now, before = _wide(keras.ops.stop_gradient(variable.value)), _wide(start)
     difference = keras.ops.abs(now - before)
     largest = keras.ops.max(difference)
-    # Divided by the largest: squares of small steps are no number of float32.
+    # Divided by the largest: float32 does not hold squares of small steps.
     scaled = difference / keras.ops.maximum(largest, 1e-37)
     return keras.ops.stack([_mean(before), _mean(now), _mean(scaled), largest])
 
@@ -97,14 +94,14 @@ def _size(variable: Any) -> int:
     return math.prod(int(n) for n in variable.shape) or 1
 
 
-def _move(rows: Sequence[tuple[int, Any]], *, held: bool) -> Move:
+def _move(rows: Sequence[tuple[int, Any]]) -> Move:
     sizes = np.asarray([size for size, _ in rows], "float64")
     figures = np.asarray([row for _, row in rows], "float64")
     with np.errstate(all="ignore"):  # numbers that run away are what is looked for
-        return _moved(sizes, figures, held=held)
+        return _moved(sizes, figures)
 
 
-def _moved(sizes: Any, figures: Any, *, held: bool) -> Move:
+def _moved(sizes: Any, figures: Any) -> Move:
     figures[:, 2] *= figures[:, 3]
     before, now, update = np.sqrt((sizes[:, None] * figures[:, :3] ** 2).sum(axis=0) / sizes.sum())
-    return Move(float(before), float(now), float(update), float(figures[:, 3].max()), held)
+    return Move(float(before), float(now), float(update), float(figures[:, 3].max()))

@@ -61,15 +61,11 @@ def trained_now(model: Any) -> Trained:
     if resolution is None:
         with under_plan(model, None) as planned:
             return _of(planned.inventory, planned.trained, planned.moving)
-    trained = {d.weight.address: d.lr for d in resolution.trained}
-    moving = frozenset(d.weight.address for d in resolution.moving)
-    held = frozenset(address for address, rate in trained.items() if rate == 0)
-    return _of(inventory(model), frozenset(trained), moving, held)
+    trained = frozenset(d.weight.address for d in resolution.trained)
+    return _of(inventory(model), trained, frozenset(d.weight.address for d in resolution.moving))
 
 
-def _of(
-    found: Any, trained: frozenset[str], moving: frozenset[str], held: frozenset[str] = frozenset()
-) -> Trained:
+def _of(found: Any, trained: frozenset[str], moving: frozenset[str]) -> Trained:
     # Only numbers that gradients exist for can be compared by their size.
     weights = [w for w in found.of_role("weight") if w.address in trained and not w.is_held]
-    return Trained(found, tuple(weights), moving, held)
+    return Trained(found, tuple(weights), moving)

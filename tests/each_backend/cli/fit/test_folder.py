@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,13 @@ def test_another_run_does_not_go_on_in_the_folder_of_an_interrupted_one(run: Run
         "  expected: the same config and files, to continue it\n"
         "  fix:      undo the change, name another folder under output:, or start over with --overwrite"
     )
+
+
+def test_what_was_not_said_and_is_now_put_off_is_another_setting(run: Runner) -> None:
+    interrupted(run, 1)
+    text = Path("run.yaml").read_text()
+    Path("run.yaml").write_text(re.sub(r"( +)learning_rate: 0.01", r"\g<0>\n\1amsgrad: false", text))
+    assert "compile optimizer amsgrad: false, was nothing\n" in run.fails("fit", "run.yaml")
 
 
 def test_other_data_is_noticed(run: Runner) -> None:
