@@ -24,6 +24,12 @@ class TrainStep(Protocol):
     def intercept_gradients(self, record: Callable[[Any], None]) -> AbstractContextManager[None]:
         """Hand each loss that gradients are asked of to `record`, and give zeros for its gradients."""
 
+    def is_put_off(self, variable: Any) -> bool:
+        """Whether a flag of the backend's own keeps gradients from a variable, whatever Keras's flag says."""
+
+    def put_off(self, variable: Any) -> None:
+        """Set that flag so."""
+
     def arguments(self, model: Any, data: Any) -> tuple[Any, ...]:
         """Return what `train_step` of a model takes."""
 

@@ -26,6 +26,11 @@ def frozen_by(inspection: Inspection, address: str) -> tuple[str, str]:
             f"add .train({address!r}) as the last rule of the plan, if it is to train",
         )
     holders = [node for node in _around(inspection, weight) if not layer_flag(node.layer)]
+    if not holders and weight.variable.trainable:
+        return (
+            "PyTorch's requires_grad is off on it, whatever Keras's flag says",
+            f"set trainable = True on the variable, which puts both on, or {_by_plan(address)}",
+        )
     if not holders:
         return "its own flag is off", f"set trainable = True on the variable, or {_by_plan(address)}"
     holder = _name(inspection, holders[0])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frostline._keras.layers import layer_flag
+from frostline.backends import dispatch
 from frostline.model.inventory import Inventory, inventory
 from frostline.plan.plan import Plan
 from frostline.resolution.resolution import Resolution
@@ -44,7 +45,10 @@ def under_plan(model: Any, plan: Plan | Resolution | None) -> Iterator[PlannedTr
         unplanned = inventory(model)
         flags = {id(v) for v in model.trainable_variables}
         weights = unplanned.of_role("weight")
-        trained = frozenset(w.address for w in weights if any(id(v) in flags for _, v in w.targets))
+        put_off = dispatch.train_step().is_put_off
+        trained = frozenset(
+            w.address for w in weights if any(id(v) in flags and not put_off(v) for _, v in w.targets)
+        )
         yield PlannedTraining(unplanned, trained, _moving(unplanned), None)
         return
     resolution = plan if isinstance(plan, Resolution) else resolve(model, plan)

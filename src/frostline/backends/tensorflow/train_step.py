@@ -14,6 +14,15 @@ OBEYS_FREEZING = False
 """Which weights train is decided when the step is compiled."""
 
 
+def is_put_off(variable: Any) -> bool:
+    """Whether a flag beside Keras's keeps gradients from a variable: there is none."""
+    return False
+
+
+def put_off(variable: Any) -> None:
+    """Do nothing: there is no such flag."""
+
+
 @contextmanager
 def intercept_gradients(record: Callable[[Any], None]) -> Iterator[None]:
     """Let gradient tapes record the loss and give zeros, without differentiating."""

@@ -8,10 +8,25 @@ from typing import Any
 
 import torch
 
+from frostline._keras.calls import uncast
 from frostline._keras.methods import patched
+from frostline.backends.torch.values import is_differentiable
 
 OBEYS_FREEZING = True
 """Its step asks the flags each time: what was frozen since stays as it is."""
+
+
+def is_put_off(variable: Any) -> bool:
+    """Whether PyTorch's own flag keeps gradients from a variable, whatever Keras's flag says."""
+    with uncast():
+        tensor = variable.value
+    return is_differentiable(tensor) and not tensor.requires_grad
+
+
+def put_off(variable: Any) -> None:
+    """Set that flag so; Keras's own stays."""
+    with uncast():
+        variable.value.requires_grad_(False)
 
 
 @contextmanager
