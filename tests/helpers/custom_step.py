@@ -78,10 +78,16 @@ def custom_step() -> keras.Model:
 
 
 class Adversaries(keras.Model):
-    """Two networks, two optimizers, two losses; one step trains both, as Keras's guide to GANs does."""
+    """Two networks, two optimizers, two losses; one step trains both, as Keras's guide to GANs does.
 
-    def __init__(self, *, cut: bool = False) -> None:
+    Args:
+        cut: Whether no gradient reaches the generator.
+        opposed: Whether what the one loses is what the other wins, as in a Wasserstein GAN.
+    """
+
+    def __init__(self, *, cut: bool = False, opposed: bool = False) -> None:
         super().__init__(name="adversaries")
+        self.opposed = opposed
         self.generator = layers.Dense(INPUTS, name="generator")
         self.critic = layers.Dense(1, name="critic")
         self.idle = layers.Dense(1, name="idle")
@@ -99,6 +105,9 @@ class Adversaries(keras.Model):
         return self.critic(ops.stop_gradient(made) if self.cut else made)
 
     def _both(self, x: Any, real: Any) -> tuple[Any, Any]:
+        if self.opposed:
+            made = ops.mean(self._judged(x))
+            return made - ops.mean(self.critic(real)), -made
         of_critic = ops.mean(ops.softplus(-self.critic(real))) + ops.mean(ops.softplus(self._judged(x)))
         return of_critic, ops.mean(ops.softplus(-self._judged(x)))
 

@@ -20,10 +20,13 @@ def has_custom_step(model: Any) -> bool:
     return any(getattr(type(model), n) is not getattr(keras.Model, n) or n in vars(model) for n in own)
 
 
-def loss_of_step(model: Any, x: Any, y: Any, sample_weight: Any, stopped: list[str]) -> Any:
+def loss_of_step(
+    model: Any, x: Any, y: Any, sample_weight: Any, stopped: list[str], several: set[int]
+) -> Any:
     """Run a model's own training step up to its gradients, and return the loss that it takes them of.
 
-    Several losses, as of two networks that train against each other, are added. Nothing is updated.
+    Several losses, as of two networks that train against each other, are added, each with a weight of its
+    own: what one has and the other has with the opposite sign would cancel. Nothing is updated.
 
     Args:
         model: The model.
@@ -31,6 +34,7 @@ def loss_of_step(model: Any, x: Any, y: Any, sample_weight: Any, stopped: list[s
         y: Its targets.
         sample_weight: Weights of its samples.
         stopped: Takes what the step raised behind a gradient, in words: what comes after it was not seen.
+        several: Takes how many losses were added, where there is more than one.
 
     Raises:
         AuditError: The step asks for no gradient in a way that can be seen.
@@ -55,8 +59,14 @@ def loss_of_step(model: Any, x: Any, y: Any, sample_weight: Any, stopped: list[s
             expected="a step that calls GradientTape.gradient, jax.value_and_grad or loss.backward()",
             remedy="pass the loss: fl.audit(model, x, y, loss=...), or use fl.explain(loss_fn, variables)",
         )
+    if len(losses) > 1:
+        several.add(len(losses))
     first, *others = (keras.ops.sum(loss) for loss in losses)
-    return sum(others, start=first)
+    return sum((loss * (1 + _APART * k) for k, loss in enumerate(others, 1)), start=first)
+
+
+_APART = 0.618
+"""By how much the weights of added losses differ: no small whole number of them makes another."""
 
 
 @contextmanager

@@ -313,6 +313,11 @@ def notes_of(inspection: Inspection) -> Iterator[str]:
         yield f"no gradients on this batch, all statuses are by structure alone: the framework says: {error}"
     for stopped in dict.fromkeys(inspection.loss.stopped):
         yield f"the training step was seen in part: {stopped}; gradients that it takes later are not known"
+    for count in inspection.loss.several:
+        yield (
+            f"the training step takes gradients of {count} losses: they were added, each with a weight of "
+            "its own, so that none cancels another; the loss and the sizes of gradients are those of the sum"
+        )
     if inspection.zeroes.unseen:
         yield f"which operation hands back zeros was not seen: {inspection.zeroes.unseen}"
     for unasked in inspection.trace.unasked:

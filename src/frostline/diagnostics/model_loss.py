@@ -46,6 +46,7 @@ class ModelLoss:
         left_out: What of these there was, where they are not part of it; filled when it is computed.
         stopped: What a training step of the model's own raised behind a gradient that it took, in words:
             whatever it takes later was not seen.
+        several: How many losses such a step takes gradients of, where there is more than one.
     """
 
     model: Any = field(repr=False)
@@ -58,6 +59,7 @@ class ModelLoss:
     added: bool = False
     scale: float = 1.0
     stopped: list[str] = field(default_factory=list, repr=False, compare=False)
+    several: set[int] = field(default_factory=set, repr=False, compare=False)
     left_out: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def computation(self, asked: Iterable[str], *, routes_only: bool = False) -> Computation:
@@ -141,7 +143,7 @@ class ModelLoss:
     def _compute(self, x: Any, y: Any, sample_weight: Any) -> Any:
         if self.loss is None and has_custom_step(self.model):
             with self._missing_named(x=x, y=y):
-                return loss_of_step(self.model, x, y, sample_weight, self.stopped)
+                return loss_of_step(self.model, x, y, sample_weight, self.stopped, self.several)
         with self._missing_named(x=x):
             predicted = call_for_training(self.model, x)
         with self._missing_named(y=y):

@@ -200,6 +200,14 @@ def test_a_step_with_two_losses(cut: bool) -> None:
     assert answer.statuses == {f"{n}/{k}": s for n, s in expected.items() for k in ("kernel", "bias")}
 
 
+def test_two_losses_that_would_cancel() -> None:
+    model = built(Adversaries(opposed=True))
+    x, _ = data_for(model)
+    answer = fl.audit(model, x, 2 * x)
+    assert {"generator/kernel", "generator/bias", "critic/kernel"} <= set(answer.of("trains"))
+    assert any("takes gradients of 2 losses" in note for note in answer.notes)
+
+
 class AsksForNothing(CustomStep):
     """Updates nothing by gradients."""
 
