@@ -6,6 +6,7 @@ from keras import layers, ops
 
 FAULT = {
     "kind": "K1",
+    "backends": ["torch", "jax"],
     "statuses": {"embed/*": "not_finite"},
     "says": "sqrt|std|divi",
     "symptom": {"nan": ["embed/*"]},

@@ -6,6 +6,7 @@ from keras import layers
 
 FAULT = {
     "kind": "K9",
+    "backends": ["torch", "jax"],
     "statuses": {"d0/*": "zero", "d1/*": "zero", "out/*": "zero"},
     "says": "softmax",
     "layer": "out",

@@ -6,6 +6,7 @@ from keras import layers
 
 FAULT = {
     "kind": "K9",
+    "backends": ["torch", "jax"],
     "statuses": {"wide/kernel": "zero", "narrow/kernel": "zero", "out/*": "zero"},
     "says": "softmax",
     "layer": "out",

@@ -6,6 +6,7 @@ from keras import layers
 
 FAULT = {
     "kind": "K10",
+    "backends": ["torch", "jax"],
     "says": "logits|softmax|twice|probab",
     "symptom": {"loss has a floor": []},
     "layer": "out",
