@@ -22,6 +22,8 @@ class Answer:
     statuses: dict[str, str] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
     cuts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    places: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of a loop of one's own the line that makes a gradient zero or not finite, by the name of the weight."""
     why: str = ""
     raised: str = ""
     loop: bool = False
@@ -58,7 +60,9 @@ def ask(made: Made, fault: Fault) -> Answer:
 def _of_a_loss(made: Made) -> Answer:
     said = fl.explain(made.loss, made.variables)
     statuses = {name: one.status for name, one in said.items()}
-    return Answer(statuses, [], {name: _cuts(one) for name, one in said.items()}, str(said), loop=True)
+    cuts = {name: _cuts(one) for name, one in said.items()}
+    places = {name: {"where": asdict(one.where)} for name, one in said.items() if one.where}
+    return Answer(statuses, [], cuts, places, str(said), loop=True)
 
 
 def _of_a_model(made: Made, fault: Fault) -> Answer:
@@ -71,7 +75,7 @@ def _of_a_model(made: Made, fault: Fault) -> Answer:
         one = fl.why(made.model, wanted[0], made.x, made.y, plan=made.plan)
         cuts.setdefault(wanted[0], []).extend(_cuts(one))
         why = str(one)
-    return Answer(dict(said.statuses), findings, cuts, why)
+    return Answer(dict(said.statuses), findings, cuts, why=why)
 
 
 def _cuts(explanation: Any) -> list[dict[str, Any]]:
@@ -145,9 +149,12 @@ def _why_right(fault: Fault, answer: Answer) -> bool:
 
 
 def _named_cuts(fault: Fault, answer: Answer) -> list[dict[str, Any]]:
+    return [cut for address, cuts in answer.cuts.items() if _is_dead(fault, address) for cut in cuts]
+
+
+def _is_dead(fault: Fault, address: str) -> bool:
     wanted = [p for p, status in fault.statuses.items() if status not in ("trains", "frozen")]
-    found = {a: cuts for a, cuts in answer.cuts.items() if any(matches(p, a) for p in wanted)}
-    return [cut for cuts in found.values() for cut in cuts]
+    return any(matches(pattern, address) for pattern in wanted)
 
 
 def _reason(fault: Fault, answer: Answer) -> bool | None:
@@ -160,7 +167,8 @@ def _line(fault: Fault, answer: Answer, about: list[dict[str, Any]]) -> bool | N
     """Of the places in the program that the answer gives for the fault, all are marked, and there is one."""
     if not fault.marks:
         return None
-    places = [one["where"] for one in [*about, *_named_cuts(fault, answer)] if one.get("where")]
+    said = [one for address, one in answer.places.items() if _is_dead(fault, address)]
+    places = [one["where"] for one in [*about, *said, *_named_cuts(fault, answer)] if one.get("where")]
     lines = {w["line"] for w in places if Path(w["file"]).name == fault.path.name}
     return bool(lines) and lines <= fault.marks
 

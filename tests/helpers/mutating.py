@@ -151,7 +151,8 @@ def as_yaml(data: bytes, rng: random.Random) -> bytes:
         return yaml.safe_dump(plain, allow_unicode=True, default_flow_style=rng.random() < 0.5).encode(
             "utf-8", "surrogatepass"
         )
-    except (ValueError, yaml.YAMLError, RecursionError, AttributeError):
+    # PyYAML's own, which no product code calls, raises more than it says: an IndexError for `!!int ""`.
+    except (ValueError, yaml.YAMLError, RecursionError, AttributeError, LookupError, TypeError):
         return by_bytes(data, rng)
 
 

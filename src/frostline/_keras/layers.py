@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from frostline._keras.methods import patched, private
 
@@ -115,16 +115,29 @@ def last_operations(model: Any) -> list[Any]:
     return [private(one, "_keras_history").operation for one in ends_of(graph, "outputs")]
 
 
+class Ending(NamedTuple):
+    """An activation at the end of a model, and the layer or operation that has it."""
+
+    activation: str
+    operation: Any
+
+
 def last_activations(model: Any) -> list[list[str]]:
+    """Return the names of `endings`, without those of layers that have none."""
+    return [[one.activation for one in ending if one.activation != "linear"] for ending in endings(model)]
+
+
+def endings(model: Any) -> list[list[Ending]]:
     """Return, for each output of a Functional or Sequential model, the activations at its end, last first.
 
-    Goes back over layers that leave values as they are, to the first one with weights and its activation.
+    Goes back over layers that leave values as they are, to the first one with weights and its activation,
+    `linear` where it has none.
     """
     graph = getattr(model, "_functional", None) or model
     outputs = last_operations(model)
     operations = {id(node.operation): node.operation for nodes in _nodes(graph) for node in nodes}
     feeds = producers(model)
-    return [_activations_back_from(one, feeds, operations) for one in outputs]
+    return [_endings_back_from(one, feeds, operations) for one in outputs]
 
 
 def _nodes(graph: Any) -> Iterable[Any]:
@@ -147,15 +160,15 @@ _PASS_VALUES_ON = {
 """Classes of layers and operations that leave values as they are, in inference."""
 
 
-def _activations_back_from(
+def _endings_back_from(
     operation: Any, feeds: dict[int, list[int]], operations: dict[int, Any]
-) -> list[str]:
+) -> list[Ending]:
     found = []
     while operation is not None:
         activation = getattr(operation, "activation", None)
         name = getattr(activation, "__name__", "") or type(operation).__name__.lower()
-        if name in ("softmax", "sigmoid", "tanh", "relu") or (activation is not None and name != "linear"):
-            found.append(name)
+        if name in ("softmax", "sigmoid", "tanh", "relu") or activation is not None:
+            found.append(Ending(name, operation))
         elif type(operation).__name__ not in _PASS_VALUES_ON:
             break
         before = feeds.get(id(operation), [])

@@ -43,6 +43,9 @@ class GradientCheck(Protocol):
     def same_randomness(self) -> AbstractContextManager[None]:
         """Draw the same random numbers inside, each time."""
 
+    def operation_by_operation(self) -> AbstractContextManager[None]:
+        """Compute without a compiler that makes other operations of those in the program."""
+
 
 class CompiledSteps(Protocol):
     """What keeps the steps of one training loop from going on under a plan that is no longer in force."""

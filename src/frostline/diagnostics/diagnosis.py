@@ -18,6 +18,12 @@ _STARTING = (
     "every element and gets one, has made a step"
 )
 
+_BALANCED = (
+    "its gradient cancels over the samples of this batch, and not over a part of them: another batch moves it"
+)
+
+_NEVER_READ = "whatever numbers it holds, the loss stays the same: what is made of it is left out of the loss"
+
 _WHOLE_NUMBERS = "it holds integers or booleans, which no gradient reaches"
 
 _NOT_TAKEN = "no gradient came back on these data: a branch that it lies in was not taken"
@@ -32,6 +38,8 @@ class Diagnosis:
         frozen: Names of the weights that are not meant to train.
         starting: Names of those whose gradient is zero at the start only.
         not_finite: Where numbers stop being finite, where they do.
+        balanced: Names of those whose gradient is zero over this batch, and not over a part of it.
+        unread: Names of those that the loss leaves out, though what is made of them enters its computation.
         of_model: Whether it is the loss of a model, and not a function that the user wrote.
 
     Raises:
@@ -46,6 +54,8 @@ class Diagnosis:
         starting: Collection[str] = (),
         not_finite: NotFinite | None = None,
         *,
+        balanced: Collection[str] = (),
+        unread: Collection[str] = (),
         of_model: bool = False,
     ) -> None:
         self.trace = trace
@@ -54,6 +64,8 @@ class Diagnosis:
         self._frozen = frozenset(frozen)
         self._starting = frozenset(starting)
         self._not_finite = not_finite
+        self._balanced = frozenset(balanced)
+        self._unread = frozenset(unread)
         self._of_model = of_model
 
     @property
@@ -81,8 +93,11 @@ class Diagnosis:
             return "zero"
         if standing != "trains":
             return standing
+        if name in self._unread:
+            return "unused"
         # None where the structure shows a way is no cut: these values did not take that way.
-        return "trains" if name in self._starting and gradient is not None else "zero"
+        passing = self._starting | self._balanced
+        return "trains" if name in passing and gradient is not None else "zero"
 
     def explain(self, name: str) -> Explanation:
         """Explain one weight."""
@@ -106,6 +121,7 @@ class Diagnosis:
             if status == "zero" and self._not_taken(name)
             else self._remedy(index, status, cuts),
             note=self._note(name, status, size),
+            where=self._not_finite.where if status == "not_finite" and self._not_finite else None,
         )
 
     def _note(self, name: str, status: Status, size: float | None) -> str:
@@ -113,6 +129,10 @@ class Diagnosis:
             return placed(self._not_finite) if self._not_finite else ""
         if status == "zero" and self._not_taken(name):
             return f"{_NOT_TAKEN}{self._chosen_at()}"
+        if status == "unused" and name in self._unread:
+            return _NEVER_READ
+        if status == "trains" and name in self._balanced:
+            return _BALANCED
         return _STARTING if status == "trains" and name in self._starting and not size else ""
 
     def _chosen_at(self) -> str:

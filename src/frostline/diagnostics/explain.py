@@ -8,15 +8,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy.typing as npt
+
 from frostline.backends import dispatch
 from frostline.backends.variables_in import Found
 from frostline.diagnostics.asked_variables import marked_as_frozen, variables_of
 from frostline.diagnostics.diagnosis import Diagnosis
-from frostline.diagnostics.explanation import Explanations, placed
+from frostline.diagnostics.equal_units import equal_units, said_of
+from frostline.diagnostics.explanation import Explanation, Explanations, placed
+from frostline.diagnostics.moved_weights import values_of
 from frostline.diagnostics.not_finite import find_not_finite
+from frostline.diagnostics.unread import never_read
 from frostline.diagnostics.zero_factors import zero_at_the_start
+from frostline.diagnostics.zeroes import Zeroes, explained_by, find_zeroes
 from frostline.errors import FrostlineError
-from frostline.graph.reader import Argument, Computation, ReadVariable
+from frostline.graph.reader import Argument, Computation, Measured, ReadVariable
 
 _CONSTANT = "the loss is a constant: it is computed from no variable, and was probably made before the call"
 _MARKED = "take it out of `frozen` if it is to train"
@@ -73,7 +79,9 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *, frozen: str | Iterab
     trained = trace.graph.weights.keys() - held
     starting = zero_at_the_start(computation, measured, trained)
     not_finite = find_not_finite(computation, measured)
-    diagnosis = Diagnosis(trace, measured, held, starting, not_finite)
+    unread = never_read(computation, measured, trace.graph, trained, starting)
+    zeroes = find_zeroes(computation, measured, trained - unread, starting)
+    diagnosis = Diagnosis(trace, measured, held, starting, not_finite, unread=unread)
     notes = []
     if diagnosis.loss_is_constant:
         notes.append(_CONSTANT)
@@ -82,9 +90,27 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *, frozen: str | Iterab
     if not_finite is not None and not math.isfinite(measured.loss):
         notes.append(f"the loss, {measured.loss:g}, is not finite: {placed(not_finite)}")
     notes += [f"{one}; it is taken to pass" for one in trace.unasked]
-    explained = {name: diagnosis.explain(name) for name in trace.graph.weights}
+    if zeroes.unseen:
+        notes.append(f"which operation hands back zeros was not seen: {zeroes.unseen}")
+    values = values_of(computation, trained)
+    explained = {
+        name: _with_numbers(diagnosis.explain(name), zeroes, values.get(name), measured)
+        for name in trace.graph.weights
+    }
     explained |= {name: replace(explained[name], remedy=_MARKED) for name in marked}
     return Explanations(explained, measured.loss, tuple(notes))
+
+
+def _with_numbers(
+    found: Explanation, zeroes: Zeroes, value: npt.NDArray[Any] | None, measured: Measured
+) -> Explanation:
+    """Return an explanation with what the numbers of a weight and of its gradient say."""
+    if found.status == "zero" and (cause := zeroes.cause_for([found.address])):
+        return explained_by(cause, found)
+    if found.status == "trains" and not found.note and value is not None:
+        alike = equal_units(value, measured.gradients.get(found.address))
+        return replace(found, note=said_of(alike, value.shape[-1])) if alike else found
+    return found
 
 
 def _computation(loss_fn: Callable[..., Any], found: Found) -> Computation:

@@ -114,6 +114,7 @@ class Explanation(Rendered):
         gradient_norm: Euclidean norm of its gradient on these data; None where there is none.
         remedy: What to do about it, `""` where nothing need be done.
         note: What else is to be known of it.
+        where: Of a gradient that is zero or not finite the user's line that makes it so, where known.
     """
 
     address: str
@@ -124,6 +125,7 @@ class Explanation(Rendered):
     gradient_norm: float | None = None
     remedy: str = ""
     note: str = ""
+    where: Where | None = None
 
     def __rich__(self) -> ConsoleRenderable:
         status = (self.status, STYLES.get(self.status, ""))
@@ -278,11 +280,16 @@ def reasons(
 ) -> Iterator[ConsoleRenderable | str]:
     """Yield what stops the gradients of weights that should train, those with the same reasons together.
 
+    Behind them stands what is to be known of others.
+
     Args:
         explanations: The explanations.
         codes: By address, the code and severity of a finding that says no more than this.
     """
-    for group in by_cause(one for one in explanations if one.status not in AS_PLANNED):
+    found = [
+        one for one in explanations if one.status not in AS_PLANNED or (one.note and one.status != "frozen")
+    ]
+    for group in by_cause(sorted(found, key=lambda one: one.status in AS_PLANNED)):
         told = dict.fromkeys(codes[one.address] for one in group if codes and one.address in codes)
         yield from _of_group(group, _names(group), f" ({listed(told)})" if told else "")
 

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 
 from frostline.backends import dispatch
+from frostline.diagnostics.first_samples import first_samples, fixed_batch_size
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.model_loss import ModelLoss
 from frostline.diagnostics.not_finite import find_not_finite
 from frostline.diagnostics.planned_training import PlannedTraining, under_plan
 from frostline.diagnostics.targets import targets_of, with_targets_in_range
+from frostline.diagnostics.unread import never_read
 from frostline.diagnostics.zero_factors import zero_at_the_start
-from frostline.diagnostics.zeroes import find_zeroes
+from frostline.diagnostics.zeroes import Zeroes, find_zeroes
 from frostline.graph.reader import Measured
 from frostline.model.checks import require_keras_model
 from frostline.plan.plan import Plan
@@ -84,13 +87,33 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     if not closely:
         return measured
     starting = zero_at_the_start(computation, gradients, _names(planned, planned.trained))
-    zeroes = find_zeroes(computation, gradients, _names(planned, wanted), starting)
-    measured = replace(measured, starting=starting, zeroes=zeroes)
+    names = _names(planned, wanted)
+    unread = never_read(computation, gradients, inspection.trace.graph, names, starting)
+    zeroes = find_zeroes(computation, gradients, names - unread, starting)
+    balanced = _balanced(scaled, gradients, zeroes, names - starting - unread)
+    measured = replace(measured, starting=starting, zeroes=zeroes, balanced=balanced, unread=unread)
     if not inspection.loss.left_out:
         return measured
     penalized, total = measured_as_trained(replace(scaled, penalties=True), wanted)
     not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
     return replace(measured, total=total.divided_by(penalized.scale), not_finite=not_finite)
+
+
+def _balanced(scaled: ModelLoss, measured: Measured, zeroes: Zeroes, names: set[str]) -> frozenset[str]:
+    """Return the weights whose gradient cancels over the samples, and does not over the first part of them."""
+    gradients = {name: measured.gradients.get(name) for name in names}
+    silent = {name for name, one in gradients.items() if one is not None and not one.any()}
+    found = {name for name in silent if (cause := zeroes.cause_for([name])) and cause.is_balance}
+    sizes = {len(one) for one in keras.tree.flatten(scaled.x) if getattr(one, "shape", ())}
+    if not found or len(sizes) != 1 or (fewer := max(sizes) // 2) < 1:
+        return frozenset()
+    # An odd number of samples of two kinds never cancels.
+    first = first_samples(scaled.x, scaled.y, scaled.sample_weight, most=fewer - (fewer + 1) % 2)
+    if first is None or fixed_batch_size(scaled.model):
+        return frozenset()
+    part = replace(scaled, x=first[0], y=first[1], sample_weight=first[2])
+    again = dispatch.measure(part.computation(found)).gradients
+    return frozenset(name for name in found if (one := again.get(name)) is not None and one.any())
 
 
 def measured_as_trained(model_loss: ModelLoss, wanted: Collection[str]) -> tuple[ModelLoss, Measured]:

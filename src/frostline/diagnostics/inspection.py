@@ -15,15 +15,14 @@ from frostline._keras.optimizers import (
     optimizer_targets,
 )
 from frostline.backends import dispatch
-from frostline.diagnostics import remedies
 from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
-from frostline.diagnostics.explanation import Explanation, Status, said_at
+from frostline.diagnostics.explanation import Explanation, Status
 from frostline.diagnostics.model_loss import ModelLoss
 from frostline.diagnostics.planned_training import PlannedTraining
 from frostline.diagnostics.prediction import prediction
 from frostline.diagnostics.targets import Target
-from frostline.diagnostics.zeroes import Zeroes
+from frostline.diagnostics.zeroes import Zeroes, explained_by
 from frostline.graph.ir import Leaf, Node, Where
 from frostline.graph.not_finite import NotFinite
 from frostline.graph.reader import Measured, Trace, Write, norm
@@ -56,6 +55,8 @@ class Inspection:
         total: The same as `measured` with penalties; None where there are none.
         targets: The targets of each output, as they were given.
         zeroes: Where gradients become zero on their way back.
+        balanced: Names of what trains whose gradient cancels over the samples, and not over some of them.
+        unread: Names of what trains and whose numbers the loss leaves out, though it is computed.
         overflowing_scale: What an optimizer multiplies the loss by, where that alone makes gradients
             infinite; else 0.
     """
@@ -70,6 +71,8 @@ class Inspection:
     total: Measured | None = field(default=None, repr=False)
     targets: list[Target] = field(default_factory=list, repr=False)
     zeroes: Zeroes = field(default_factory=Zeroes, repr=False)
+    balanced: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
     overflowing_scale: float = 0.0
 
     @property
@@ -89,7 +92,16 @@ class Inspection:
     @cached_property
     def diagnosis(self) -> Diagnosis:
         """What the gradient graph says of each weight that is to train."""
-        return Diagnosis(self.trace, self.measured, (), self.starting, self.not_finite, of_model=True)
+        return Diagnosis(
+            self.trace,
+            self.measured,
+            (),
+            self.starting,
+            self.not_finite,
+            balanced=self.balanced,
+            unread=self.unread,
+            of_model=True,
+        )
 
     @cached_property
     def written(self) -> Mapping[str, Write]:
@@ -193,6 +205,12 @@ class Inspection:
         of_layer = (n for n in self.trace.graph.nodes if isinstance(n, Node) and layer in ("", n.layer))
         return next((n.where for n in of_layer if n.where and operation in ("", n.operation)), None)
 
+    def returned_at(self, layer: str) -> Where | None:
+        """Return the user's line at which the call of a layer ends; None where none is known."""
+        nodes = self.trace.graph.nodes
+        ends = [n.where for n in nodes if isinstance(n, Node) and layer and n.layer == layer and n.where]
+        return ends[-1] if ends else None
+
     @cached_property
     def computing_layers(self) -> Mapping[str, int]:
         """How many operations each layer adds to the loss."""
@@ -271,8 +289,7 @@ class Inspection:
         weight = self.inventory.by_address[address]
         found = replace(self.diagnosis.explain(self._deciding_part(weight)), address=address)
         if found.status == "zero" and (cause := self.cause_of_zero(address)) is not None:
-            note, remedy = said_at(cause.fact, cause.layer, cause.where), remedies.of_zero(cause)
-            found = replace(found, note=note, remedy=remedy)
+            found = explained_by(cause, found)
         if found.status in ("cut", "unused", "zero") and self._is_penalized(weight):
             found = replace(found, note="; ".join(filter(None, (found.note, ONLY_PENALTY))))
         if not weight.part:

@@ -9,9 +9,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from frostline._keras.layers import last_activations, last_operations
+from frostline._keras.layers import Ending, endings, last_operations
 from frostline._keras.variables import to_numpy
+from frostline.diagnostics.own_loss import misfits_of_own_loss
 from frostline.diagnostics.targets import PROBABILITIES, Misfit, Target, by_output, output_shapes
+from frostline.graph.ir import Graph
+from frostline.render.foreign import exact
 
 Array = npt.NDArray[Any]
 
@@ -40,25 +43,34 @@ def output_layers(model: Any) -> dict[str, Any]:
     return dict(zip(output_shapes(model), last_operations(model), strict=False))
 
 
-def misfits(model: Any, targets: list[Target], predicted: Any) -> Iterator[Misfit]:
-    """Yield what does not fit, given what the model makes of the same samples."""
+def misfits(model: Any, targets: list[Target], predicted: Any, graph: Graph) -> Iterator[Misfit]:
+    """Yield what does not fit, given what the model makes of the same samples.
+
+    Args:
+        model: The model.
+        targets: The targets of its outputs.
+        predicted: What it makes of these samples; None where that is not known.
+        graph: The gradient graph of its loss.
+    """
     outputs = by_output(model, predicted) or {}
-    activations = dict(zip(output_shapes(model), last_activations(model), strict=False))
+    ends = dict(zip(output_shapes(model), endings(model), strict=False))
     for target in targets:
         if (misfit := target.labels_out_of_range or target.numbers_out_of_range) is not None:
             yield misfit
         given = outputs.get(target.output)
         output = None if given is None else to_numpy(given)
         if output is not None and output.dtype.kind == "f" and output.size and np.isfinite(output).all():
-            yield from _of_output(target, output, activations.get(target.output, []))
+            yield from _of_output(target, output, ends.get(target.output, []))
+            yield from misfits_of_own_loss(target, output, graph)
 
 
-def _of_output(target: Target, output: Array, activations: list[str]) -> Iterator[Misfit]:
+def _of_output(target: Target, output: Array, ending: list[Ending]) -> Iterator[Misfit]:
+    activations = [one.activation for one in ending if one.activation != "linear"]
     if target.kind in PROBABILITIES:
-        yield from _probabilities(target, output, activations)
+        yield from _probabilities(target, output, ending)
     if activations[:2] == ["softmax", "softmax"]:
         yield Misfit(target.output, "the output is a softmax of a softmax", "take one of them away")
-    elif (misfit := _out_of_reach(target, output, activations)) is not None:
+    elif (misfit := _out_of_reach(target, output, ending)) is not None:
         yield misfit
     if _sums_over_batch(output):
         yield Misfit(
@@ -75,26 +87,42 @@ def _of_output(target: Target, output: Array, activations: list[str]) -> Iterato
         yield misfit
 
 
-def _probabilities(target: Target, output: Array, activations: list[str]) -> Iterator[Misfit]:
+def _probabilities(target: Target, output: Array, ending: list[Ending]) -> Iterator[Misfit]:
     low, high = float(output.min()), float(output.max())
+    last = ending[0].activation if ending else ""
     if not getattr(target.loss, "from_logits", False):
+        advice = "give the loss from_logits=True, or the last layer a softmax (a sigmoid for two classes)"
         if low < -_NEAR or high > 1 + _NEAR:
-            yield Misfit(
-                target.output,
-                f"the output reaches from {low:.3g} to {high:.3g}, and the loss takes it for probabilities",
-                "give the loss from_logits=True, or the last layer a softmax (a sigmoid for two classes)",
-            )
-    elif activations[:1] in (["softmax"], ["sigmoid"]):
+            fact = f"the output reaches from {low:.3g} to {high:.3g}, and the loss takes it for probabilities"
+            yield Misfit(target.output, fact, advice)
+        elif last in _UNLIKE_PROBABILITIES:
+            # That it lies between 0 and 1 on this batch is chance.
+            what = "has no activation" if last == "linear" else f"is a {last}"
+            fact = f"the output {what}, so that it may be any number{_RANGE_OF.get(last, '')}, and the loss "
+            yield Misfit(target.output, f"{fact}takes it for probabilities", advice)
+    elif last in ("softmax", "sigmoid"):
         yield Misfit(
             target.output,
-            f"the output is a {activations[0]}, and the loss, with from_logits=True, takes it for logits",
+            f"the output is a {last}, and the loss, with from_logits=True, takes it for logits",
             "leave from_logits=True out, or the activation",
+        )
+    elif last in _WITHOUT_NEGATIVES:
+        yield Misfit(
+            target.output,
+            f"the output is a {last}, and the loss, with from_logits=True, takes it for logits: none of them "
+            "is below zero",
+            f"take the {last} away: logits are any numbers",
         )
 
 
-def _out_of_reach(target: Target, output: Array, activations: list[str]) -> Misfit | None:
+_WITHOUT_NEGATIVES = ("relu", "relu6")
+_UNLIKE_PROBABILITIES = (*_WITHOUT_NEGATIVES, "linear", "leaky_relu", "elu", "selu", "gelu", "tanh", "silu")
+_RANGE_OF = {"relu": " from 0 up", "relu6": " from 0 to 6", "tanh": " from -1 to 1"}
+
+
+def _out_of_reach(target: Target, output: Array, ending: list[Ending]) -> Misfit | None:
     """Find a last activation that what is in front of it keeps from some of its range."""
-    outer, inner = [*activations, "", ""][:2]
+    outer, inner = ([one.activation for one in ending] + ["", ""])[:2]
     if outer == "softmax" and output.ndim > 1 and output.shape[-1] == 1:
         return Misfit(
             target.output,
@@ -115,7 +143,8 @@ def _out_of_reach(target: Target, output: Array, activations: list[str]) -> Misf
         return None  # there is more between the two
     return Misfit(
         target.output,
-        f"the output is a {outer} of a {inner}, which stays from {least:.2g} to {most:.2g}",
+        f"the output is a {outer} of a {inner} ({exact(ending[1].operation.name)}), which stays from "
+        f"{least:.2g} to {most:.2g}",
         f"take the {inner} away",
     )
 

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 
 import frostline
-from frostline._keras.layers import ends_of
 from frostline.backends import dispatch
 from frostline.backends.private import version_of
 from frostline.diagnostics.explanation import Explanation, reasons, shown
+from frostline.diagnostics.first_samples import first_samples, fixed_batch_size
 from frostline.diagnostics.inspect_model import inspect_model
 from frostline.diagnostics.inspection import ONLY_PENALTY, Inspection
 from frostline.errors import AuditError, NoGradientError, listed, text_of
@@ -162,24 +162,3 @@ def _warned(reason: str) -> str:
         stacklevel=4,
     )
     return reason
-
-
-def fixed_batch_size(model: Any) -> int | None:
-    """Return the batch size that a model was made for, as stateful recurrent layers ask for; None for any."""
-    inputs = ends_of(model, "inputs")
-    return next((int(one.shape[0]) for one in inputs if len(one.shape) and one.shape[0] is not None), None)
-
-
-def first_samples(x: Any, y: Any, sample_weight: Any, *, most: int = _SAMPLES) -> tuple[Any, Any, Any] | None:
-    """Return the first samples of arrays, of tensors or of a PyDataset; None of any other source."""
-    if isinstance(x, keras.utils.PyDataset):
-        batch = x[0]
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-    parts = keras.tree.flatten((x, y, sample_weight))
-    if not all(part is None or (hasattr(part, "shape") and len(part.shape)) for part in parts):
-        return None
-
-    def first(part: Any) -> Any:
-        return None if part is None else part[:most]
-
-    return tuple(keras.tree.map_structure(first, one) for one in (x, y, sample_weight))

@@ -138,11 +138,16 @@ _LARGE = (
     "it, or clip it"
 )
 _RANGE = "the numbers do not fit the dtype: compute this part in float32 or bfloat16, or scale it down before"
+_MASKED = (
+    "leave a place open in each row: where all of one is -inf nothing is left to share out; a large finite "
+    "number, such as -1e9, masks as well"
+)
 _NOT_FINITE: dict[str, str] = {
     **dict.fromkeys(("log", "log2", "log10", "log1p"), _LOGARITHM),
     **dict.fromkeys(("sqrt", "rsqrt", "norm", "power", "linalg_vector_norm"), _ROOT),
     **dict.fromkeys(("divide", "reciprocal"), _DIVISION),
     **dict.fromkeys(("exp", "expm1", "exp2", "cosh", "sinh"), _LARGE),
+    **dict.fromkeys(("softmax", "log_softmax"), _MASKED),
     "cast": _RANGE,
 }
 _ELSE_NOT_FINITE = (

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.diagnostics.explanation import Status
+from frostline.diagnostics.first_samples import first_samples, fixed_batch_size
 from frostline.diagnostics.inspect_model import inspect_model
-from frostline.diagnostics.preflight import first_samples, fixed_batch_size
 from frostline.errors import said
 from frostline.resolution.resolution import Resolution
 

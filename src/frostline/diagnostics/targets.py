@@ -16,6 +16,7 @@ from frostline._keras.layers import ends_of
 from frostline._keras.variables import read_value
 from frostline.diagnostics.finding import Severity
 from frostline.errors import DataError
+from frostline.graph.ir import Where
 from frostline.model.addresses import walk
 
 Array = npt.NDArray[Any]
@@ -42,6 +43,7 @@ class Misfit:
         remedy: What to do about it.
         severity: How bad it is.
         operation: The operation that does it, where it is one alone.
+        where: The user's line that does it, where known.
     """
 
     output: str
@@ -49,6 +51,7 @@ class Misfit:
     remedy: str
     severity: Severity = "warning"
     operation: str = ""
+    where: Where | None = None
 
 
 @dataclass(frozen=True, slots=True)

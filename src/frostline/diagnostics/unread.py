@@ -66,9 +66,9 @@ def never_read(
 ) -> frozenset[str]:
     """Return the weights that no value of could change the loss, on these data or on others.
 
-    Where a gradient is zero, the loss is computed twice more, with numbers far off and with NaN in those
-    weights; their own are put back, to the bit. Where what is made of a weight goes through an operation that
-    chooses by values, other data may choose it, and it is not among them.
+    Where a gradient is zero, the loss is computed again with numbers far off, and with NaN, in those weights;
+    their own are put back, to the bit. Where what is made of a weight goes through an operation that chooses
+    by values, other data may choose it, and it is not among them.
 
     Args:
         computation: The computation.
@@ -93,16 +93,15 @@ def never_read(
     }
     if not values:
         return frozenset()
-    if _is_same(computation, measured, values):
-        return frozenset(values)
-    if len(values) == 1:
-        return frozenset()
-    return frozenset(name for name, value in values.items() if _is_same(computation, measured, {name: value}))
+    with dispatch.gradient_check().operation_by_operation():
+        usual = dispatch.measure(computation).loss
+        if _is_same(computation, usual, values):
+            return frozenset(values)
+        alone = values.items() if len(values) > 1 else ()
+        return frozenset(name for name, value in alone if _is_same(computation, usual, {name: value}))
 
 
-def _is_same(
-    computation: Computation, measured: Measured, values: Mapping[str, npt.NDArray[np.generic]]
-) -> bool:
+def _is_same(computation: Computation, usual: float, values: Mapping[str, npt.NDArray[np.generic]]) -> bool:
     """Whether the loss is the same to the bit with other numbers in these weights."""
     rng = np.random.default_rng(0)
     far = {
@@ -111,7 +110,7 @@ def _is_same(
     }
     for others in (far, {name: np.full_like(value, np.nan) for name, value in values.items()}):
         with with_values(computation, others) as moved:
-            if dispatch.measure(moved).loss != measured.loss:
+            if dispatch.measure(moved).loss != usual:
                 return False
     return True
 

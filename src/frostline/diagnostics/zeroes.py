@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from frostline.backends import dispatch
+from frostline.diagnostics import remedies
+from frostline.diagnostics.explanation import Explanation, said_at
 from frostline.diagnostics.thresholds import DEAD_SHARE
 from frostline.errors import UnsupportedVersionError, said
 from frostline.graph.reader import Computation, Measured
@@ -30,10 +32,17 @@ class Zeroes:
     def cause_for(self, names: Collection[str]) -> Zeroing | None:
         """Return the operation nearest to the loss that hands back nothing but zeros to one of these weights.
 
-        None where none did so alone, or none was seen.
+        One that computes goes before one that only puts values together or apart: zeros of a part that nobody
+        used are no news. None where none did so alone, or none was seen.
         """
-        whole = (one for one in self.found if one.is_whole)
-        return next((one for one in whole if not one.weights.isdisjoint(names)), None)
+        whole = [one for one in self.found if one.is_whole and not one.weights.isdisjoint(names)]
+        return min(whole, key=lambda one: one.only_moves, default=None)
+
+
+def explained_by(cause: Zeroing, explanation: Explanation) -> Explanation:
+    """Return the explanation of a weight that gets zeros, with the operation that hands them back."""
+    note, remedy = said_at(cause.fact, cause.layer, cause.where), remedies.of_zero(cause)
+    return replace(explanation, note=note, remedy=remedy, where=cause.where)
 
 
 def find_zeroes(

@@ -6,7 +6,7 @@ Knows no framework. Readers fill it through `Builder`; `flow` analyses it.
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, get_args
@@ -100,6 +100,7 @@ class Node:
         where: The user's line, where known.
         differentiable: Whether it is a tensor of a floating or complex dtype.
         dtype: Name of its dtype, `""` where that is not known.
+        shape: Its shape, None where that is not known; a size that is not known is -1.
     """
 
     operation: str
@@ -107,6 +108,7 @@ class Node:
     where: Where | None = None
     differentiable: bool = True
     dtype: str = field(default="", compare=False)
+    shape: tuple[int, ...] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ class Builder:
         where: Where | None = None,
         differentiable: bool = True,
         dtype: str = "",
+        shape: Iterable[int | None] | None = None,
     ) -> int:
         """Add one output of an operation, and return its index.
 
@@ -222,8 +225,10 @@ class Builder:
             where: As in `Node`.
             differentiable: As in `Node`.
             dtype: As in `Node`.
+            shape: As in `Node`; None for a size that is not known.
         """
-        index = self._add(Node(operation, layer, where, differentiable, dtype))
+        sizes = None if shape is None else tuple(-1 if size is None else int(size) for size in shape)
+        index = self._add(Node(operation, layer, where, differentiable, dtype, sizes))
         for entry in inputs:
             producer, reason = entry if isinstance(entry, tuple) else (entry, None)
             self.edge(producer, index, reason)

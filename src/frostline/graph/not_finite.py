@@ -88,10 +88,32 @@ class BadResults(Generic[Call]):
 
     def __init__(self) -> None:
         self._made_by: dict[Any, tuple[Call, tuple[Any, ...]]] = {}
+        self._meant: dict[Any, Any] = {}  # with what keeps the result itself alive, and so its key its own
 
-    def add(self, key: Any, call: Call, bad_operands: Iterable[Any]) -> None:
-        """Note a result that is not finite, and which of its operands were not."""
-        self._made_by.setdefault(key, (call, tuple(bad_operands)))
+    def add(
+        self, key: Any, call: Call, bad_operands: Iterable[Any], *, is_nan: bool, is_literal: bool = False
+    ) -> None:
+        """Note a result that is not finite, and which of its operands were not.
+
+        An infinity that stands in the program, as masks have it, is meant: not it is the cause, nor what only
+        hands it on, but what makes NaN of it.
+
+        Args:
+            key: The result.
+            call: What made it.
+            bad_operands: The operands that are not finite.
+            is_nan: Whether the result holds NaN.
+            is_literal: Whether an infinity in the program itself is among what it was made from.
+        """
+        before = tuple(bad_operands)
+        if not is_nan and self._meant.keys() >= set(before) and (before or is_literal or key in self._meant):
+            self._meant[key] = call
+        elif key not in self._made_by:
+            self._made_by[key] = call, before
+
+    def mean(self, key: Any) -> None:
+        """Note a constant that is infinite; whoever notes it keeps it."""
+        self._meant[key] = None
 
     def cause_of(self, key: Any) -> tuple[Any, Call] | None:
         """Go back from a result to one that was made of finite numbers; None where it is finite."""

@@ -6,7 +6,7 @@ looked at. Values are told by their `id`, so whoever adds a step keeps what it t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -72,10 +72,12 @@ class Stepwise:
     Args:
         numbers: How values are looked at.
         weights: The names of the weights that are asked about, by the `id` of their values.
+        inputs: The `id` of each value that the computation is given, data and variables.
     """
 
-    def __init__(self, numbers: Numbers, weights: Mapping[int, str]) -> None:
+    def __init__(self, numbers: Numbers, weights: Mapping[int, str], inputs: Iterable[int]) -> None:
         self._numbers = numbers
+        self._inputs = set(inputs)
         self._behind = {key: frozenset((name,)) for key, name in weights.items()}
         self._steps: list[Step] = []
         self._makers: dict[int, Step] = {}
@@ -85,21 +87,33 @@ class Stepwise:
         """Whether a value is a weight that is asked about, or computed from one."""
         return id(value) in self._behind
 
-    def hand_on(self, taken: Sequence[Any], made: Sequence[Any]) -> None:
-        """Note that values come from the same weights as others, as what is read of a variable does."""
+    def _hand_on(self, taken: Sequence[Any], made: Sequence[Any]) -> None:
+        """Note that values come from the same weights as others."""
         behind = frozenset[str]().union(*(self._behind.get(id(one), frozenset()) for one in taken))
         if behind:
             self._behind.update((id(one), behind) for one in made)
+
+    def add_read(self, taken: Sequence[Any], made: Sequence[Any]) -> None:
+        """Note what was read of a variable."""
+        self._inputs.update(map(id, made))
+        self._hand_on(taken, made)
 
     def add(self, step: Step) -> None:
         """Note an operation that has just run."""
         self._steps.append(step)
         self._makers.update((id(one), step) for one in step.made)
-        self.hand_on(step.taken, step.made)
+        self._hand_on(step.taken, step.made)
         for one in step.made:
             if not self._is_finite(one):
-                before = (id(other) for other in step.taken if not self._is_finite(other))
-                self._bad.add(id(one), (one, step), before)
+                before = [other for other in step.taken if not self._is_finite(other)]
+                for other in before:
+                    if (
+                        id(other) not in self._makers
+                        and id(other) not in self._inputs
+                        and not self._is_nan(other)
+                    ):
+                        self._bad.mean(id(other))
+                self._bad.add(id(one), (one, step), map(id, before), is_nan=self._is_nan(one))
 
     def first_not_finite(self, loss: Any) -> NotFinite | None:
         """Return the first step, forwards or backwards, whose result is not finite."""
@@ -113,7 +127,7 @@ class Stepwise:
 
     def zeroing(self, loss: Any) -> list[Zeroing]:
         """Return where gradients become zero, from the loss on."""
-        found: list[Zeroing | None] = []
+        found: list[tuple[int, Zeroing]] = []
         sums: dict[int, Array] = {}
         cancelled: dict[int, Zeroing] = {}
         for one in self._backwards(loss):
@@ -133,13 +147,28 @@ class Stepwise:
             )
             if at is not None and at.may_multiply and (maker := self._maker_of_zeros(step)) is not None:
                 at = at.multiplying(maker.operation, maker.layer)
-            found.append(at)
+            if at is not None:
+                found.append((id(one.to), at))
             before = sums.get(id(one.to))
             sums[id(one.to)] = given if before is None else before + given
             cancelled.pop(id(one.to), None)
             if before is not None and given.any() and not sums[id(one.to)].any():
                 cancelled[id(one.to)] = Zeroing(step.operation, step.layer, step.where, behind, cancels=True)
-        return [one for one in (*found, *cancelled.values()) if one is not None]
+        passed = self._passed_beside({key for key, total in sums.items() if total.any()})
+        kept = (at.without(passed.get(key, frozenset())) for key, at in (*found, *cancelled.items()))
+        return [one for one in kept if one is not None]
+
+    def _passed_beside(self, alive: set[int]) -> dict[int, frozenset[str]]:
+        """Return, for each value, the weights to which a gradient goes on from it or from what made it.
+
+        Zeros that come back to such a value take nothing from them: another operation, nearer to them, does.
+        """
+        passed = {key: self._behind[key] for key in alive if key in self._behind}
+        for step in self._steps:
+            before = frozenset[str]().union(*(passed.get(id(one), frozenset()) for one in step.taken))
+            if before:
+                passed.update((id(one), passed.get(id(one), frozenset()) | before) for one in step.made)
+        return passed
 
     def _backwards(self, loss: Any) -> Iterator[_Return]:
         """Go back from the loss, as far as weights are behind."""
@@ -177,6 +206,13 @@ class Stepwise:
     def _is_finite(self, value: Any) -> bool:
         wide = None if value is None else self._numbers.wide(value)
         return wide is None or bool(np.isfinite(wide).all())
+
+    def _is_nan(self, value: Any) -> bool:
+        wide = self._numbers.wide(value)
+        return wide is not None and bool(np.isnan(wide).any())
+
+    def _is_literal(self, value: Any) -> bool:
+        return id(value) not in self._makers and id(value) not in self._inputs
 
     def _said(self, step: Step, bad: Any, *, backward: bool = False) -> NotFinite:
         operands = [wide for one in step.taken if (wide := self._numbers.wide(one)) is not None]

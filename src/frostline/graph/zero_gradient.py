@@ -53,6 +53,23 @@ class Zeroing:
     lost_below: float = 0.0
     dtype: str = ""
 
+    def without(self, weights: frozenset[str]) -> Zeroing | None:
+        """Return the same for the other weights; None where it took all from none of them."""
+        left = self.weights - weights
+        if not self.is_whole or left == self.weights:
+            return self
+        return replace(self, weights=left) if left else None
+
+    @property
+    def is_balance(self) -> bool:
+        """Whether nothing was taken away: what came back has both signs, and adds up to zero."""
+        return self.cancels or self.adds_up
+
+    @property
+    def only_moves(self) -> bool:
+        """Whether the operation only puts values together or apart."""
+        return self.operation in _MOVES
+
     @property
     def may_multiply(self) -> bool:
         """Whether an operand of nothing but zeros explains it."""
@@ -85,6 +102,10 @@ class Zeroing:
 
 
 _CHOICES = {"where", "select", "select_n", "selectv2", "masked_fill", "cond"}
+_MOVES = {
+    *("stack", "unstack", "pack", "unpack", "concatenate", "concat", "cat", "split", "pad", "transpose"),
+    *("slice", "strided_slice", "getitem", "dynamic_slice", "gather", "squeeze", "reshape"),
+}
 _PRODUCTS = {
     "matmul",
     "multiply",

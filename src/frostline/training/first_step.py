@@ -17,7 +17,7 @@ import keras
 from frostline._keras.methods import replace_method, restore_method
 from frostline._keras.variables import to_numpy
 from frostline.diagnostics.custom_step import has_custom_step
-from frostline.diagnostics.preflight import first_samples
+from frostline.diagnostics.first_samples import first_samples
 from frostline.errors import NoGradientError
 from frostline.training.job import Job, Progress, look_at
 
@@ -31,7 +31,7 @@ def tells(job: Job) -> bool:
         and len(job.resolutions) == 1
         and not job.model.jit_compile
         and not has_custom_step(job.model)
-        and first_samples(job.x, job.y, None) is not None
+        and first_samples(job.x, job.y, None, most=1) is not None
     )
 
 

@@ -18,3 +18,8 @@ def float64_enabled() -> Iterator[None]:
 def same_randomness() -> AbstractContextManager[None]:
     """Draw the same numbers every time: Keras on JAX does, where no seed is written."""
     return nullcontext()
+
+
+def operation_by_operation() -> AbstractContextManager[None]:
+    """Compute as the program says: compiled, a product with a mask may become a choice, which drops NaN."""
+    return jax.disable_jit()

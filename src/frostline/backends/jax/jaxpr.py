@@ -30,6 +30,7 @@ _NAMES = {
     "integer_pow": "power",
     "gt": "greater",
     "le": "less_equal",
+    "logistic": "sigmoid",
     "lt": "less",
     "mul": "multiply",
     "ne": "not_equal",
@@ -159,9 +160,14 @@ class JaxprTranslation:
             entries = [(i, reason) for i, reason in zip(inputs, reasons, strict=True) if i is not None]
             differentiable = is_differentiable(out)
             title = "argsort" if name == "sort" and not differentiable else name
-            dtype = str(getattr(out.aval, "dtype", ""))
             node = self.build.node(
-                title, entries, layer=layer, where=where, differentiable=differentiable, dtype=dtype
+                title,
+                entries,
+                layer=layer,
+                where=where,
+                differentiable=differentiable,
+                dtype=str(getattr(out.aval, "dtype", "")),
+                shape=getattr(out.aval, "shape", None),
             )
             outputs.append(node)
         return outputs

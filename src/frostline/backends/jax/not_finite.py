@@ -44,7 +44,8 @@ def _run(computation: Computation) -> tuple[Stepwise, _Value]:
         closed = jax.make_jaxpr(lambda values: inputs.loss(watch, values))(inputs.values)
     values = [_Value(value) for _, _, value in inputs.leaves]
     named = zip(inputs.leaves, values, strict=True)
-    steps = Stepwise(_Numbers(), {id(value): name for (name, kind, _), value in named if kind == "weight"})
+    weights = {id(value): name for (name, kind, _), value in named if kind == "weight"}
+    steps = Stepwise(_Numbers(), weights, map(id, values))
     (loss,) = _Interpreter(steps).run(closed, values, None, None)
     return steps, loss
 

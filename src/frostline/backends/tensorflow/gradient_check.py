@@ -15,3 +15,8 @@ def float64_enabled() -> AbstractContextManager[None]:
 def same_randomness() -> AbstractContextManager[None]:
     """Draw the same numbers every time: Keras does by itself; TensorFlow's own generators are put back."""
     return random_numbers_kept()
+
+
+def operation_by_operation() -> AbstractContextManager[None]:
+    """Compute as the program says: TensorFlow does, where nothing is compiled."""
+    return nullcontext()

@@ -52,12 +52,12 @@ def _run(computation: Computation) -> Iterator[tuple[Stepwise, Any]]:
     with internals.random_numbers_kept(), functions_inlined(), variables_kept():
         arguments = [placed(one, argument) for one in computation.arguments]
         names = {id(one): name for name, held in named for one in (held, getattr(held, "handle", held))}
-        watch, steps = Watch(computation), Stepwise(_Numbers(), names)
+        watch, steps = Watch(computation), Stepwise(_Numbers(), names, [*map(id, kept), *names])
 
         def ran(kind: str, taken: tuple[Any, ...], attributes: tuple[Any, ...], made: Sequence[Any]) -> None:
             kept.append((taken, made))
             if kind in _READS:
-                steps.hand_on(taken, made)
+                steps.add_read(taken, made)
                 return
 
             def back(received: Sequence[Any]) -> Sequence[Any]:

@@ -136,6 +136,7 @@ class GraphTranslation:
                 where=where,
                 differentiable=holds_floats(operation, tensor),
                 dtype=tensor.dtype.name,
+                shape=tensor.shape if tensor.shape.rank is not None else None,
             )
             values[id(tensor)] = index
             if any(why == "unregistered" for _, why in inputs):

@@ -83,12 +83,14 @@ class TorchGraphBuilder:
         inputs: Iterable[tuple[int, Reason | None]] = (),
         *,
         differentiable: bool = True,
-        dtype: str = "",
+        made: torch.Tensor | None = None,
     ) -> int:
-        """Add a value made by an operation."""
-        value = self._build.node(
-            operation, layer=self._layer(), where=where, differentiable=differentiable, dtype=dtype
-        )
+        """Add a value made by an operation, with what is known of the tensor that holds it."""
+        known: dict[str, Any] = {"differentiable": differentiable}
+        if made is not None:
+            dtype = str(made.dtype).removeprefix("torch.")
+            known = {"differentiable": is_differentiable(made), "dtype": dtype, "shape": made.shape}
+        value = self._build.node(operation, layer=self._layer(), where=where, **known)
         for producer, reason in inputs:
             self._build.edge(producer, value, reason)
             if producer in self.from_weights:

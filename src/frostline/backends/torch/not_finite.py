@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import keras
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
@@ -42,19 +44,28 @@ def first(computation: Computation) -> NotFinite | None:
 
 def zeroing(computation: Computation) -> list[Zeroing]:
     """Run the computation, and return where gradients become zero on their way back."""
-    found: list[Zeroing | None] = []
+    found: list[tuple[Any, Zeroing]] = []
+    alive: set[Any] = set()
+    behind: list[_Gathered] = []
 
     def look(one: _Return) -> None:
+        behind[:] = [one.behind]
         if one.received:
+            if any(bool(gradient.to_dense().any()) for gradient in one.received):
+                alive.add(one.node)
             place = one.call.layer, one.call.where
             received, given = _array(one.received[0]), _array(one.given)
             at = zeroing_at(one.operation, received, given, place, one.weights, _dtype(one.given))
             if at is not None and at.may_multiply and (maker := one.call.maker_of_zeros) is not None:
                 at = at.multiplying(maker.operation, maker.layer)
-            found.append(at)
+            if at is not None:
+                found.append((one.to, at))
 
     _run(computation, look)
-    return [one for one in found if one is not None]
+    # Zeros take nothing from weights to which a gradient goes on from there, or from what was made before.
+    passed = _Gathered(lambda node: behind[0].of(node) if node in alive else frozenset())
+    kept = (at.without(passed.of(to)) for to, at in found)
+    return [one for one in kept if one is not None]
 
 
 def _run(computation: Computation, look: Callable[[_Return], None]) -> NotFinite | None:
@@ -126,7 +137,8 @@ class _Calls(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if name := functions.called(func):
-            self._note(name, result, tensors_in((variables_read(args), variables_read(kwargs or {}))))
+            given = variables_read(args), variables_read(kwargs or {})
+            self._note(name, result, tensors_in(given), holds_infinity=_holds_infinity(given))
         return result
 
     def cause_of(self, loss: Any) -> NotFinite | None:
@@ -134,14 +146,15 @@ class _Calls(TorchFunctionMode):
         found = self._bad.cause_of(id(loss))
         return found[1][1].found(found[1][0]) if found else None
 
-    def _note(self, name: str, result: Any, taken: Iterable[torch.Tensor]) -> None:
+    def _note(self, name: str, result: Any, taken: Iterable[torch.Tensor], *, holds_infinity: bool) -> None:
         operands = tuple(one for one in taken if _holds_numbers(one))
         makers = tuple(map(self._maker_of, operands))
         call = _Call(functions.operation_name(name), self._watch.layer, users_line_now(), operands, makers)
         for tensor in filter(_holds_numbers, tensors_in((result,))):
             if not _is_finite(tensor):
                 before = (id(one) for one in operands if one is not tensor and not _is_finite(one))
-                self._bad.add(id(tensor), (tensor, call), before)
+                is_nan = bool(torch.isnan(tensor.detach().to_dense()).any())
+                self._bad.add(id(tensor), (tensor, call), before, is_nan=is_nan, is_literal=holds_infinity)
             self._note_record(tensor.grad_fn, call)
             if not any(tensor is one for one in operands):
                 self._made[id(tensor)] = weakref.ref(tensor), call
@@ -165,13 +178,29 @@ class _Calls(TorchFunctionMode):
 
 @dataclass(frozen=True, slots=True)
 class _Return:
-    """One gradient that a node of PyTorch's record handed back: what it was given, and what is behind it."""
+    """One gradient that a node of the record of PyTorch handed back to another.
+
+    Attributes:
+        call: The call that put the node on the record.
+        operation: What the node does.
+        node: The node.
+        to: The node that it is handed back to.
+        received: What the node was given.
+        given: What it handed back.
+        behind: Which weights lie behind a node.
+    """
 
     call: _Call
     operation: str
+    node: Any
+    to: Any
     received: list[torch.Tensor]
     given: torch.Tensor
-    weights: frozenset[str]
+    behind: _Gathered
+
+    @property
+    def weights(self) -> frozenset[str]:
+        return self.behind.of(self.to)
 
 
 def _go_back(
@@ -181,13 +210,13 @@ def _go_back(
     look: Callable[[_Return], None],
 ) -> None:
     """Go back from a loss; PyTorch calls the nodes of its record one by one, the last one first."""
-    behind = _Behind(names)
+    behind = _Gathered(lambda node: frozenset(filter(None, (names.get(id(leaf_of(node))),))))
 
     def at(node: Any, given_back: Any, received: Any) -> None:
         given = [one for one in received if one is not None]
         for (before, _), one in zip(node.next_functions, given_back, strict=False):
             if one is not None:
-                look(_Return(*by_node[node], given, one, behind.of(before)))
+                look(_Return(*by_node[node], node, before, given, one, behind))
 
     hooks = [node.register_hook(partial(at, node)) for node in by_node if node.next_functions]
     wanted = [tensor for node in by_node if (tensor := leaf_of(node)) is not None and id(tensor) in names]
@@ -199,19 +228,19 @@ def _go_back(
             hook.remove()
 
 
-class _Behind:
-    """Which weights lie behind each node of PyTorch's record.
+class _Gathered:
+    """What the nodes of PyTorch's record have of their own, together with all nodes behind them.
 
     Args:
-        names: The names of the weights, by the `id` of their tensors.
+        own: Names that a node has of its own.
     """
 
-    def __init__(self, names: dict[int, str]) -> None:
-        self._names = names
+    def __init__(self, own: Callable[[Any], frozenset[str]]) -> None:
+        self._own = own
         self._known: dict[Any, frozenset[str]] = {}
 
     def of(self, node: Any) -> frozenset[str]:
-        """Return their names."""
+        """Return the names of a node and of those behind it."""
         waiting = [node] if node is not None else []
         while waiting:
             here = waiting[-1]
@@ -220,9 +249,8 @@ class _Behind:
             if unknown:
                 waiting += unknown
                 continue
-            own = self._names.get(id(leaf_of(here)))
             sets = (self._known[one] for one in before)
-            self._known[waiting.pop()] = frozenset((own,) if own else ()).union(*sets)
+            self._known[waiting.pop()] = self._own(here).union(*sets)
         return self._known.get(node, frozenset())
 
 
@@ -233,6 +261,12 @@ def _operation(node: Any) -> str:
 
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
+
+
+def _holds_infinity(given: Any) -> bool:
+    """Whether a Python number, or one in a NumPy array, among the arguments of a call is infinite."""
+    numbers = (one for one in keras.tree.flatten(given) if isinstance(one, float | np.ndarray | np.generic))
+    return any(np.asarray(one).dtype.kind == "f" and bool(np.isinf(one).any()) for one in numbers)
 
 
 def _dtype(tensor: torch.Tensor) -> str:

@@ -24,7 +24,7 @@ from frostline.backends.torch.frames import Caller
 from frostline.backends.torch.graph_builder import Input, TorchGraphBuilder
 from frostline.backends.torch.internals import base_of, beneath_skipped
 from frostline.backends.torch.restore import Originals
-from frostline.backends.torch.values import Use, is_differentiable, tensors_in
+from frostline.backends.torch.values import Use, tensors_in
 from frostline.errors import text_of
 from frostline.graph.ir import Graph, Reason, Where
 
@@ -173,12 +173,7 @@ class CallRecorder:
         if reason == "detached" and caller.library_function == "stop_gradient":
             operation = reason = "stop_gradient"
         where = caller.where
-        values = [
-            self.builder.node(
-                operation, where, differentiable=is_differentiable(one), dtype=str(one.dtype).split(".")[-1]
-            )
-            for one in made
-        ]
+        values = [self.builder.node(operation, where, made=one) for one in made]
         if any(value in self.builder.from_weights for value, _ in inputs):
             self.builder.from_weights.update(values)
         # Known at once, since the next call may take it, while PyTorch has not put it on record yet.

@@ -23,8 +23,9 @@ class LossDoesNotFit(AuditRule):
         that name no class of the output, an output that is taken for probabilities and is none, one that is
         probabilities and taken for logits, a softmax of a softmax, over one unit or over the samples, an
         activation in front of the last one that keeps chances far from 0 or 1, targets that the last
-        activation cannot reach, several classes in one sample under a loss for one, and targets whose shape
-        the loss stretches to all pairs of samples.
+        activation cannot reach, several classes in one sample under a loss for one, targets whose shape the
+        loss stretches to all pairs of samples, and a loss of your own that is the same above and below most
+        of the targets.
 
     Why it matters:
         Nothing fails on most backends: JAX trains on labels that are not there, and every backend on the
@@ -57,10 +58,12 @@ class LossDoesNotFit(AuditRule):
             predicted = None
         layers = output_layers(inspection.model)
         addresses = {id(node.layer): node.address for node in inspection.inventory.layers}
-        for one in misfits(inspection.model, inspection.targets, predicted):
+        for one in misfits(inspection.model, inspection.targets, predicted, inspection.trace.graph):
             fact = f"output {one.output!r}: {one.fact}" if one.output else one.fact
             address = addresses.get(id(layers.get(one.output)), "")
-            where = inspection.called_at("", one.operation) if one.operation else None
+            where = one.where
+            if one.operation:
+                where = inspection.called_at("", one.operation) or inspection.returned_at(address)
             yield self.finding(address, fact, one.remedy, where=where, severity=one.severity)
 
     def failing(self) -> dict[str, Any]:

@@ -7,15 +7,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from frostline._keras.variables import to_numpy
 from frostline.diagnostics.audit_rule import AuditRule
+from frostline.diagnostics.equal_units import equal_units, said_of
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
-
-_ALIKE = 1e-5
-"""How much gradients of equal units may differ, relative to the largest: by the order of their sums."""
 
 
 class EqualUnits(AuditRule):
@@ -42,17 +39,15 @@ class EqualUnits(AuditRule):
         """Yield one finding for each kernel."""
         gradients = inspection.measured.gradients if inspection.measured else {}
         for weight in inspection.weights:
-            gradient = gradients.get(weight.address)
-            if gradient is None or gradient.ndim < 2 or gradient.shape[-1] < 2 or "Embedding" in weight.types:
+            if "Embedding" in weight.types:
                 continue
             if weight.address in inspection.starting:
                 continue  # a step of another weight gives it a gradient
-            alike = _alike(to_numpy(weight.variable), gradient)
-            if alike:
+            gradient = gradients.get(weight.address)
+            if alike := equal_units(to_numpy(weight.variable), gradient):
                 yield self.finding(
                     weight.address,
-                    f"{alike} of {gradient.shape[-1]} units begin with the same numbers and get equal "
-                    "gradients, so that nothing on this batch tells them apart",
+                    said_of(alike, weight.shape[-1]),
                     "let them begin differently, with a random kernel_initializer such as the default",
                 )
 
@@ -63,23 +58,6 @@ class EqualUnits(AuditRule):
     def passing(self) -> dict[str, Any]:
         """They begin at random."""
         return _two_layers("glorot_uniform")
-
-
-def _alike(values: npt.NDArray[Any], gradient: npt.NDArray[Any]) -> int:
-    """Count the units that another one equals in its numbers, not all zero, and in its gradient."""
-    units = values.reshape(-1, values.shape[-1]).T
-    slopes = gradient.reshape(-1, gradient.shape[-1]).T
-    largest = np.abs(slopes).max()
-    if not np.isfinite(largest):
-        return 0
-    _, group = np.unique(units, axis=0, return_inverse=True)
-    count = 0
-    for number in range(int(group.max()) + 1):
-        members = slopes[group.reshape(-1) == number]
-        same = len(members) > 1 and np.abs(members - members[0]).max() <= _ALIKE * largest
-        alive = members.any() or units[group.reshape(-1) == number].any()
-        count += len(members) if same and alive else 0
-    return count
 
 
 def _two_layers(initializer: Any) -> dict[str, Any]:

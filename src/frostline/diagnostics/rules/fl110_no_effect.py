@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
+from frostline.backends import dispatch
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
+from frostline.diagnostics.moved_weights import values_of, with_values
 from frostline.diagnostics.thresholds import ROUNDING
 from frostline.diagnostics.update_size import root_mean_square
 from frostline.errors import listed
@@ -22,7 +25,8 @@ class NoEffect(AuditRule):
     What it does:
         Finds biases and scales whose gradient on this batch is what rounding leaves of zero, beside those of
         the other weights of their layer: a shift, or a scale of each unit, in front of a normalization, which
-        takes it out again.
+        takes it out again. Where it is as small beside those of the other layers alone, as that of a single
+        number for all units, the loss is computed with other numbers in it: it counts where that stays.
 
     Why it matters:
         Little: it learns nothing, and costs memory. Under Adam it moves all the same, since Adam divides the
@@ -53,7 +57,14 @@ class NoEffect(AuditRule):
                 tiny[0],
                 f"the gradient with respect to {listed(tiny, most=4)} is what rounding leaves of zero: at "
                 f"most {max(shares[address] for address in tiny):.0e} of that of another weight of the layer",
-                "leave it out (use_bias=False in front of a normalization), or let it be: it does no harm",
+                _REMEDY,
+            )
+        if idle := [address for address in _without_effect(inspection, sizes, shapes) if address not in tiny]:
+            yield self.finding(
+                idle[0],
+                f"the loss stays the same, but for rounding, whatever {listed(idle, most=4)} "
+                f"{'holds' if len(idle) == 1 else 'hold'}",
+                _REMEDY,
             )
 
     def failing(self) -> dict[str, Any]:
@@ -63,6 +74,47 @@ class NoEffect(AuditRule):
     def passing(self) -> dict[str, Any]:
         """None there."""
         return _normalized(False)
+
+
+def _without_effect(
+    inspection: Inspection, sizes: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """Return the scalars and vectors with tiny gradients that the loss stays the same without."""
+    largest = max(sizes.values(), default=0.0)
+    # A gradient that vanishes on its way is another finding's: there all of a layer are tiny.
+    computation = inspection.loss.computation(inspection.planned.trained)
+    few = [a for a, size in sizes.items() if len(shapes[a]) < 2 and size < ROUNDING * largest][:_MOST]
+    values = {a: v for a, v in values_of(computation, few).items() if v.dtype.kind == "f"}
+    if not values:
+        return []
+    usual = dispatch.measure(computation).loss
+
+    def is_same(names: Iterable[str]) -> bool:
+        for change in (_scaled, _shifted):
+            with with_values(computation, {name: change(values[name]) for name in names}) as moved:
+                if not np.isclose(dispatch.measure(moved).loss, usual, rtol=ROUNDING, atol=0):
+                    return False
+        return True
+
+    return (
+        list(values) if is_same(values) else [name for name in values if len(values) > 1 and is_same([name])]
+    )
+
+
+def _scaled(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.asarray(value * 1.5, value.dtype)
+
+
+def _shifted(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # By less than its own size: a scale keeps its sign, which a normalization would not take out.
+    by = np.random.default_rng(0).uniform(0.1, 0.5, value.shape) * (np.abs(value).max() or 1.0)
+    return np.asarray(value + by, value.dtype)
+
+
+_MOST = 8
+"""How many are tried by themselves."""
+
+_REMEDY = "leave it out (use_bias=False in front of a normalization), or let it be: it does no harm"
 
 
 def _sizes(inspection: Inspection) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from frostline.diagnostics.preflight import first_samples, fixed_batch_size
+from frostline.diagnostics.first_samples import first_samples, fixed_batch_size
 
 SAMPLES = 32
 """How many samples are looked at."""
