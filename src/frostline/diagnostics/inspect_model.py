@@ -100,7 +100,7 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
 
 
 def _balanced(scaled: ModelLoss, measured: Measured, zeroes: Zeroes, names: set[str]) -> frozenset[str]:
-    """Return the weights whose gradient cancels over the samples, and does not over the first part of them."""
+    """Return the weights whose gradient cancels over the samples, and does not over some of them."""
     gradients = {name: measured.gradients.get(name) for name in names}
     silent = {name for name, one in gradients.items() if one is not None and not one.any()}
     found = {name for name in silent if (cause := zeroes.cause_for([name])) and cause.is_balance}

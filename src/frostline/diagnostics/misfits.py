@@ -143,8 +143,8 @@ def _out_of_reach(target: Target, output: Array, ending: list[Ending]) -> Misfit
         return None  # there is more between the two
     return Misfit(
         target.output,
-        f"the output is a {outer} of a {inner} ({exact(ending[1].operation.name)}), which stays from "
-        f"{least:.2g} to {most:.2g}",
+        f"the output is a {outer} of a {inner}, which stays from {least:.2g} to {most:.2g} (the {inner} is "
+        f"in layer {exact(ending[1].operation.name)})",
         f"take the {inner} away",
     )
 

@@ -27,6 +27,9 @@ _SAME = 1e-5
 _MEANT = frozenset(("matmul", "dot", "dot_general", "einsum", "tensordot", "cdist", "linear", "addmm", "bmm"))
 """Operations by which all pairs of samples are taken on purpose."""
 
+_REPEATING = frozenset(("broadcast_in_dim", "broadcast_to", "expand", "broadcastto"))
+"""Operations that only repeat an operand, which other backends do within the next one."""
+
 
 def misfits_of_own_loss(target: Target, output: Array, graph: Graph) -> Iterator[Misfit]:
     """Yield what does not fit between the targets of one output and a loss that is not one of Keras's.
@@ -112,29 +115,32 @@ def _is_same(one: float, other: float) -> bool:
 
 
 def _adds_up(values: Array, output: Array, total: Callable[[Array, Array], float]) -> bool:
-    """Whether each output counts by itself: what two of them change is the sum of what each one changes."""
-    step = output.std() or 1.0
-    alone = [np.zeros_like(output), np.zeros_like(output)]
-    for number, change in enumerate(alone):
-        change[number] = step
+    """Whether each output counts by itself: what all of them change is the sum of what two halves change."""
+    halves = [np.zeros_like(output), np.zeros_like(output)]
+    for number, change in enumerate(halves):
+        change[number::2] = output.std() or 1.0
     usual = total(values, output)
     if total(values, output) != usual:
         return False  # it draws at random
-    first, second = (total(values, output + change) - usual for change in alone)
-    both = total(values, output + alone[0] + alone[1]) - usual
+    first, second = (total(values, output + change) - usual for change in halves)
+    both = total(values, output + halves[0] + halves[1]) - usual
     largest = max(abs(first), abs(second))
     return largest > _SAME * abs(usual) and abs(both - first - second) <= 1e-3 * largest
 
 
 def _pairs_made_at(graph: Graph, samples: int) -> Where | None:
-    """Return the line, outside of layers, at which an operand is repeated to all pairs of samples."""
+    """Return the line, outside of layers, at which targets meet outputs in all pairs of samples."""
+    outputs = graph.made_from_leaves(lambda leaf: leaf.kind == "weight")
+    of_targets = graph.made_from_leaves(lambda leaf: leaf.kind == "input" and leaf.name.split("/")[0] == "y")
+    targets = of_targets - outputs
     for index, node in enumerate(graph.nodes):
         if not isinstance(node, Node) or node.layer or node.where is None or node.operation in _MEANT:
             continue
-        if not _has_pairs(node.shape, samples):
+        before = {graph.edges[edge].producer for edge in graph.made_from[index]}
+        if before.isdisjoint(outputs) or before.isdisjoint(targets) or not _has_pairs(node.shape, samples):
             continue
-        before = (graph.nodes[graph.edges[edge].producer] for edge in graph.made_from[index])
-        if not any(isinstance(one, Node) and _has_pairs(one.shape, samples) for one in before):
+        made = [one for one in map(graph.nodes.__getitem__, before) if isinstance(one, Node)]
+        if not any(_has_pairs(one.shape, samples) and one.operation not in _REPEATING for one in made):
             return node.where
     return None
 

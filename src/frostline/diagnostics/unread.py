@@ -17,7 +17,8 @@ from keras import ops
 from frostline._keras.variables import to_numpy
 from frostline.backends import dispatch
 from frostline.diagnostics.moved_weights import values_of, with_values
-from frostline.graph.ir import Graph, Leaf, Node
+from frostline.graph.flow import Flow
+from frostline.graph.ir import Graph, Node
 from frostline.graph.reader import Computation, Measured
 
 _CHOOSING = frozenset(
@@ -80,17 +81,14 @@ def never_read(
     if measured.error or not measured.is_finite:
         return frozenset()
     gradients = {name: measured.gradients.get(name) for name in asked if name not in starting}
-    silent = [
-        name for name, g in gradients.items() if g is not None and not g.any() and name in graph.weights
-    ]
-    chosen = _chosen_by_values(graph) if silent else frozenset()
-    values = {
-        name: value
-        for name, value in values_of(
-            computation, [n for n in silent if graph.weights[n] not in chosen]
-        ).items()
-        if value.dtype.kind == "f" and value.size
-    }
+    silent = [n for n, one in gradients.items() if one is not None and not one.any() and n in graph.weights]
+    if not silent:
+        return frozenset()
+    flow, chosen = Flow(graph), _chosen_by_values(graph)
+    places = {name: graph.weights[name] for name in silent}
+    open_ = [n for n, at in places.items() if at not in chosen and flow.structural_status(at) == "trains"]
+    found = values_of(computation, open_)
+    values = {name: one for name, one in found.items() if one.dtype.kind == "f" and one.size}
     if not values:
         return frozenset()
     with dispatch.gradient_check().operation_by_operation():
@@ -117,7 +115,8 @@ def _is_same(computation: Computation, usual: float, values: Mapping[str, npt.ND
 
 def _chosen_by_values(graph: Graph) -> frozenset[int]:
     """Return the nodes from which a way leads to an operation that chooses by values."""
-    from_values, choosing = _from_values(graph), _CHOOSING | _deaf()
+    from_values = graph.made_from_leaves(lambda leaf: leaf.kind != "constant")
+    choosing = _CHOOSING | _deaf()
 
     def chooses(index: int, node: Node) -> bool:
         operation = node.operation.lower()
@@ -140,15 +139,3 @@ def _deaf() -> frozenset[str]:
     """Return the operations that NaN gets lost in on this backend."""
     nan = np.full((1,), np.nan, "float32")
     return frozenset(name for name, call in _HEARING.items() if not np.isnan(to_numpy(call(nan))).any())
-
-
-def _from_values(graph: Graph) -> frozenset[int]:
-    """Return the nodes that are computed from weights, states or data."""
-    waiting = [i for i, leaf in enumerate(graph.nodes) if isinstance(leaf, Leaf) and leaf.kind != "constant"]
-    met: set[int] = set()
-    while waiting:
-        index = waiting.pop()
-        if index not in met:
-            met.add(index)
-            waiting.extend(graph.edges[edge].consumer for edge in graph.used_by[index])
-    return frozenset(met)

@@ -6,7 +6,7 @@ Knows no framework. Readers fill it through `Builder`; `flow` analyses it.
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, get_args
@@ -168,6 +168,17 @@ class Graph:
         for index, node in enumerate(self.nodes):
             if isinstance(node, Leaf) and node.kind in kinds:
                 yield index, node
+
+    def made_from_leaves(self, chosen: Callable[[Leaf], bool]) -> frozenset[int]:
+        """Return the indexes of the chosen leaves, and of all that is made from them, cut or not."""
+        waiting = [i for i, leaf in enumerate(self.nodes) if isinstance(leaf, Leaf) and chosen(leaf)]
+        met: set[int] = set()
+        while waiting:
+            index = waiting.pop()
+            if index not in met:
+                met.add(index)
+                waiting.extend(self.edges[edge].consumer for edge in self.used_by[index])
+        return frozenset(met)
 
     @cached_property
     def weights(self) -> dict[str, int]:

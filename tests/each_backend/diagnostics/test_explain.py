@@ -281,3 +281,27 @@ def test_arrays_that_the_function_closes_over() -> None:
         "  expected: a function that takes the pytree of variables\n"
         "  fix:      wrap it: lambda tree: loss_fn(tree, x, y)"
     )
+
+
+def test_units_that_are_alike_are_said_and_gradients_of_zero_have_a_cause_and_a_line() -> None:
+    x = ops.convert_to_tensor(np.arange(12, dtype="float32").reshape(4, 3))
+    alike = keras.Variable(np.full((3, 4), 0.1, "float32"), name="alike")
+    off = keras.Variable(np.zeros(4, "float32"), name="off")
+
+    def loss() -> Any:
+        return ops.mean(ops.tanh(x @ alike)) + ops.mean(ops.relu(off - 1.0))
+
+    answer = fl.explain(loss, [alike, off])
+    assert (answer["alike"].status, answer["off"].status) == ("trains", "zero")
+    assert "4 of 4 units begin with the same numbers and get equal gradients" in answer["alike"].note
+    assert "4 of 4 units begin with the same numbers" in " ".join(str(answer).split())
+    assert "relu hands back zeros" in answer["off"].note
+    assert answer["off"].where is not None
+    assert "ops.relu(off - 1.0)" in answer["off"].where.source
+
+
+def test_the_line_at_which_a_number_is_not_finite_is_part_of_the_answer() -> None:
+    weight = keras.Variable(np.zeros(3, "float32"), name="weight")
+    answer = fl.explain(lambda: ops.sum(ops.sqrt(weight)), [weight])
+    assert answer["weight"].where is not None
+    assert "ops.sqrt(weight)" in answer["weight"].where.source

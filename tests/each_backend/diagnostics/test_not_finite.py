@@ -169,6 +169,30 @@ def test_a_loss_that_is_infinite_with_finite_gradients() -> None:
     assert "the loss, inf, is not finite on this batch: exp gives inf for 1000" in found.fact
 
 
+class Attend(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """Leaves out places by -inf in front of a softmax, as masks do: where all are out, nothing is left."""
+
+    def call(self, scores: Any, seen: Any) -> Any:
+        hidden = ops.where(seen > 0, scores, -np.inf)
+        return ops.softmax(hidden, axis=-1)
+
+
+def test_an_infinity_that_is_meant_is_not_the_cause() -> None:
+    keras.utils.set_random_seed(0)
+    x, seen = keras.Input((4,)), keras.Input((3,))
+    model = keras.Model([x, seen], Attend(name="attend")(layers.Dense(3, name="score")(x), seen))
+    model.compile("sgd", "mse")
+    y, open_ = np.zeros((16, 3), "float32"), np.ones((16, 3), "float32")
+    open_[:, 0] = 0
+    assert fl.audit(model, [X, open_], y).ok
+    shut = open_.copy()
+    shut[5] = 0
+    (found,) = [one for one in fl.audit(model, [X, shut], y).findings if one.code == "FL107"]
+    assert found.where is not None
+    assert found.where.source == "return ops.softmax(hidden, axis=-1)"
+    assert "nan for -inf" in found.fact
+
+
 def test_in_a_recurrent_cell() -> None:
     class Cell(layers.Layer):  # type: ignore[misc]
         state_size = 3

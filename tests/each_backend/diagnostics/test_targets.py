@@ -44,6 +44,12 @@ def dense(units: int = 3, activation: str | None = None) -> layers.Layer:
     return layers.Dense(units, activation, name="head")
 
 
+def near_a_half(activation: str | None) -> layers.Layer:
+    """One unit that gives 0.5 of everything."""
+    half = keras.initializers.Constant(0.5)
+    return layers.Dense(1, activation, kernel_initializer="zeros", bias_initializer=half, name="head")
+
+
 Make = Callable[[], tuple[keras.Model, Any]]
 FAULTS: dict[str, tuple[Make, Make, str]] = {
     "a label beyond the classes": (
@@ -65,6 +71,21 @@ FAULTS: dict[str, tuple[Make, Make, str]] = {
         lambda: (model_of("binary_crossentropy", dense(1)), LABELS[:, None] % 2),
         lambda: (model_of("binary_crossentropy", dense(1, "sigmoid")), LABELS[:, None] % 2),
         "and the loss takes it for probabilities",
+    ),
+    "an output without an activation that lies between 0 and 1 by chance": (
+        lambda: (model_of("binary_crossentropy", near_a_half(None)), LABELS[:, None] % 2),
+        lambda: (model_of("binary_crossentropy", near_a_half("sigmoid")), LABELS[:, None] % 2),
+        "the output has no activation, so that it may be any number, and the loss takes it for probabilities",
+    ),
+    "a relu taken for probabilities": (
+        lambda: (model_of("binary_crossentropy", near_a_half("relu")), LABELS[:, None] % 2),
+        lambda: (model_of("binary_crossentropy", near_a_half("sigmoid")), LABELS[:, None] % 2),
+        "the output is a relu, so that it may be any number from 0 up, and the loss takes it for",
+    ),
+    "a relu taken for logits": (
+        lambda: (model_of(losses.CategoricalCrossentropy(from_logits=True), dense(3, "relu")), ONE_HOT),
+        lambda: (model_of(losses.CategoricalCrossentropy(from_logits=True), dense(3)), ONE_HOT),
+        "the output is a relu, and the loss, with from_logits=True, takes it for logits: none of them is",
     ),
     "probabilities taken for logits": (
         lambda: (model_of(losses.CategoricalCrossentropy(from_logits=True), dense(3, "softmax")), ONE_HOT),

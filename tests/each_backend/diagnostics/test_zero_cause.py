@@ -126,9 +126,46 @@ def test_what_is_multiplied_by_nothing_but_zeros_names_what_made_them() -> None:
     assert "given nothing but zeros by relu in layer 'hidden' (in layer 'head')" in found["head/kernel"]
 
 
-def test_what_adds_up_to_zero_over_the_samples() -> None:
-    facts = causes(model_of(), np.stack([X[0], -X[0]]), np.stack([Y[0], -Y[0]]))
-    assert "adds up to zero over the samples" in facts["head/bias"]
+def test_what_cancels_over_the_samples_alone_trains() -> None:
+    model = model_of()
+    x, y = np.stack([X[0], -X[0]]), np.stack([Y[0], -Y[0]])
+    answer = fl.audit(model, x, y)
+    assert (answer.ok, answer.statuses["head/bias"], answer.findings) == (True, "trains", ())
+    assert "its gradient cancels over the samples of this batch" in fl.why(model, "head/bias", x, y).note
+
+
+def test_what_cancels_within_each_sample_is_zero() -> None:
+    class Apart(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        def build(self, shape: Any) -> None:
+            self.shift = self.add_weight(shape=(), initializer="ones", name="shift")
+
+        def call(self, x: Any) -> Any:
+            both = x + self.shift
+            return both[:, :2] - both[:, 2:]
+
+    model = keras.Sequential([keras.Input((4,)), Apart(name="apart")])
+    model.compile("sgd", "mse")
+    whole = np.float32([[1, 2, 3, 4], [2, 3, 4, 5]])
+    facts = causes(model, whole, np.float32([[1, 1], [1, 1]]))
+    assert "adds up to zero over the samples" in facts["apart/shift"]
+
+
+def test_zeros_beside_which_a_gradient_goes_on_are_not_the_cause() -> None:
+    class Softmax(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        """By hand: nothing comes back over the maximum, which is taken off, and all over what is left."""
+
+        def call(self, x: Any) -> Any:
+            e = ops.exp(x - ops.max(x, axis=-1, keepdims=True))
+            return e / ops.sum(e, axis=-1, keepdims=True)
+
+    keras.utils.set_random_seed(2)
+    dead = layers.Dense(3, "relu", bias_initializer=keras.initializers.Constant(-100), name="dead")
+    model = keras.Sequential([keras.Input((4,)), dead, Softmax(name="soft")])
+    model.compile("sgd", "mse")
+    assert (
+        "relu hands back zeros"
+        in causes(model, X, np.eye(3, dtype="float32")[np.arange(16) % 3])["dead/kernel"]
+    )
 
 
 @pytest.mark.parametrize(
