@@ -21,7 +21,7 @@ demo: $(VENV)/.demo-$(BACKEND)
 # Each backend in a process of its own; two at a time, since a machine of two cores is what we ask for. The longest
 # comes first, and the shortest fills up what is left of the other core.
 test: $(VENV)/.dev
-	$(MAKE) --no-print-directory -j2 --output-sync=target test-tensorflow test-jax test-torch test-plain
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-torch test-tensorflow test-jax test-plain
 
 # Say how long it took, whether it passed or not.
 timed = @began=$$(date +%s); $(1); code=$$?; echo "$@ took $$(( $$(date +%s) - began )) s"; exit $$code

@@ -12,6 +12,7 @@ import pytest
 from frostline._keras.layers import (
     attachments,
     automatic_name,
+    endings,
     ends_of,
     last_activations,
     last_operations,
@@ -95,6 +96,9 @@ def test_the_activations_at_the_end_of_each_output() -> None:
     bare = plain(hidden)
     model = keras.Model(x, [twice, bare, keras.layers.Activation("tanh")(keras.layers.Dense(2)(hidden))])
     assert last_activations(model) == [["softmax", "softmax"], [], ["tanh"]]
+    names = [[one.activation for one in ending] for ending in endings(model)]
+    assert names == [["softmax", "softmax"], ["linear"], ["tanh", "linear"]]
+    assert endings(model)[1][0].operation is plain
     assert last_activations(keras.Sequential([x, keras.layers.Dense(1, "sigmoid")])) == [["sigmoid"]]
     assert last_activations(small_models.subclassed()) == []
     assert last_operations(model)[1] is plain

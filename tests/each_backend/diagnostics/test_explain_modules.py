@@ -87,9 +87,8 @@ def test_a_factor_beside_zeros_is_not_dead() -> None:
     assert statuses(answer) == {"down": "trains", "up": "trains", "base": "trains"}
     assert answer["down"].note.startswith(STARTING)
     assert not answer["down"].gradient_norm
-    assert not answer["up"].note
+    assert not answer["up"].note.startswith(STARTING)
     assert np.array_equal(ops.convert_to_numpy(up), np.zeros((2, 2)))
-    assert "zero" not in str(answer).replace(STARTING, "")
 
 
 def test_of_three_factors_two_begin_at_zero() -> None:

@@ -80,11 +80,9 @@ def _without_effect(
     inspection: Inspection, sizes: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
     """Return the scalars and vectors with tiny gradients that the loss stays the same without."""
-    largest = max(sizes.values(), default=0.0)
-    # A gradient that vanishes on its way is another finding's: there all of a layer are tiny.
     computation = inspection.loss.computation(inspection.planned.trained)
-    few = [a for a, size in sizes.items() if len(shapes[a]) < 2 and size < ROUNDING * largest][:_MOST]
-    values = {a: v for a, v in values_of(computation, few).items() if v.dtype.kind == "f"}
+    few = [one for one in sizes if len(shapes[one]) < 2 and _is_tiny_alone(one, sizes, shapes)]
+    values = {a: v for a, v in values_of(computation, few[:_MOST]).items() if v.dtype.kind == "f"}
     if not values:
         return []
     usual = dispatch.measure(computation).loss
@@ -101,6 +99,18 @@ def _without_effect(
     )
 
 
+def _is_tiny_alone(address: str, sizes: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a gradient is tiny and that of the kernel in front of it is not: else all vanish on their way."""
+    largest = max(sizes.values())
+    if sizes[address] >= ROUNDING * largest:
+        return False
+    order = list(sizes)
+    place = order.index(address)
+    near = [*reversed(order[:place]), *order[place:]]  # of the first layer the kernel behind it
+    kernel = next((one for one in near if len(shapes[one]) > 1), None)
+    return kernel is not None and sizes[kernel] >= _USUAL * largest
+
+
 def _scaled(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(value * 1.5, value.dtype)
 
@@ -113,6 +123,9 @@ def _shifted(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 _MOST = 8
 """How many are tried by themselves."""
+
+_USUAL = 1e-3
+"""What part of the largest gradient of the model that of a kernel has which does not vanish."""
 
 _REMEDY = "leave it out (use_bias=False in front of a normalization), or let it be: it does no harm"
 

@@ -52,3 +52,36 @@ def test_a_shift_in_front_of_a_normalization() -> None:
         "the gradient with respect to a/bias is what rounding leaves of zero: at most "
     )
     assert codes(layers.Dense(8, name="a", use_bias=False), layers.BatchNormalization(name="norm")) == {}
+
+
+class Scalar(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """One number for all units: added to them, or multiplied with them."""
+
+    def __init__(self, does: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.does = does
+
+    def build(self, shape: Any) -> None:
+        self.number = self.add_weight(shape=(), initializer="ones", name="number")
+
+    def call(self, x: Any) -> Any:
+        return x + self.number if self.does == "add" else x * self.number
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("does", "behind", "idle"),
+    [
+        ("add", layers.Softmax(), True),
+        ("multiply", layers.Softmax(), False),
+        ("multiply", layers.LayerNormalization(epsilon=1e-9), True),
+        ("add", layers.LayerNormalization(epsilon=1e-9), True),
+        ("add", layers.Activation("tanh"), False),
+    ],
+)
+def test_one_number_that_what_follows_takes_out_again(does: str, behind: layers.Layer, idle: bool) -> None:
+    again = behind.__class__.from_config(behind.get_config())
+    found = codes(layers.Dense(6, name="a", use_bias=False), Scalar(does, name="s"), again)
+    assert ("FL110" in found) == idle
+    if idle:
+        assert found["FL110"] == "the loss stays the same, but for rounding, whatever s/number holds"
