@@ -100,7 +100,7 @@ def _without_effect(
 
 
 def _is_tiny_alone(address: str, sizes: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether a gradient is tiny and that of the kernel in front of it is not: else all vanish on their way."""
+    """Whether a gradient is tiny and that of the kernel in front of it is not, as where all vanish."""
     largest = max(sizes.values())
     if sizes[address] >= ROUNDING * largest:
         return False
