@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from frostline._keras.layers import ends_of
+from frostline.model.task_data import arrays_of_lists
 
 
 def fixed_batch_size(model: Any) -> int | None:
@@ -20,6 +21,7 @@ def first_samples(x: Any, y: Any, sample_weight: Any, *, most: int) -> tuple[Any
     if isinstance(x, keras.utils.PyDataset):
         batch = x[0]
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    x, y, sample_weight = map(arrays_of_lists, (x, y, sample_weight))
     parts = keras.tree.flatten((x, y, sample_weight))
     if not all(part is None or (hasattr(part, "shape") and len(part.shape)) for part in parts):
         return None

@@ -22,6 +22,7 @@ from frostline.errors import AuditError, listed
 from frostline.graph.ir import Node
 from frostline.graph.reader import Computation, ReadVariable
 from frostline.model.inventory import Inventory, Weight, inventory
+from frostline.model.task_data import as_trained
 from frostline.render.progress import progress
 from frostline.render.tables import Rendered, count, stacked, table
 
@@ -233,7 +234,8 @@ def _computation(
     model: Any, parts: Inventory, weights: list[Weight], x: Any, y: Any, loss: Any
 ) -> Computation:
     sources = tuple(ReadVariable(w.address, w.variable) for w in weights)
-    model_loss = ModelLoss(model, parts, x, y, None, loss)
+    x, y, sample_weight = as_trained(model, x, y)
+    model_loss = ModelLoss(model, parts, x, y, sample_weight, loss)
     if _with_loss(model, y, loss):
         whole = model_loss.computation(w.address for w in weights)
         return Computation(whole.loss, whole.variables, whole.arguments, whole.layers)

@@ -23,6 +23,7 @@ from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.diagnostics.zeroes import Zeroes, find_zeroes
 from frostline.graph.reader import Measured
 from frostline.model.checks import require_keras_model
+from frostline.model.task_data import as_trained
 from frostline.plan.plan import Plan
 from frostline.resolution.resolution import Resolution
 
@@ -59,6 +60,7 @@ def inspect_model(
         added: Whether what layers add by `add_loss` counts as the loss of the data.
     """
     require_model(model)
+    x, y, sample_weight = as_trained(model, x, y, sample_weight)
     with _random_state_kept(), under_plan(model, plan) as planned, planned.inventory.held_state_kept():
         targets = targets_of(model, y, loss)
         seen_y = with_targets_in_range(y, targets)

@@ -19,6 +19,7 @@ from frostline.graph.flow import Flow
 from frostline.graph.ir import Edge, Graph, Node
 from frostline.graph.reader import Computation
 from frostline.model.inventory import Inventory, LayerNode, Weight, itemsize
+from frostline.model.task_data import as_trained
 from frostline.plan.plan import Plan
 from frostline.resolution.resolution import Resolution
 
@@ -152,8 +153,9 @@ def trace_outputs(
         loss: As for `audit`.
     """
     require_model(model)
+    x, y, sample_weight = as_trained(model, x, y)
     with under_plan(model, plan) as planned:
-        model_loss = ModelLoss(model, planned.inventory, x, y, None, loss)
+        model_loss = ModelLoss(model, planned.inventory, x, y, sample_weight, loss)
         computation = model_loss.computation(planned.trained)
         probes = make_probes(computation)
         yield LayerOutputs(model_loss, planned, probes, dispatch.trace(probes.added_to(computation)).graph)

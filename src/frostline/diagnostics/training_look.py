@@ -22,6 +22,7 @@ from frostline.diagnostics.watched import Look, Units
 from frostline.errors import said
 from frostline.graph.reader import Measured, norm
 from frostline.model.inventory import Inventory, Weight
+from frostline.model.task_data import as_trained
 
 Array = npt.NDArray[Any]
 Batch = tuple[Any, Any, Any]
@@ -99,7 +100,8 @@ def _gradients(model: Any, batch: Batch, trained: Trained) -> tuple[Look, tuple[
 
 def _measured(model: Any, batch: Batch, trained: Trained) -> Measured:
     """Measure the gradients of the loss of the data: penalties, which never end, would hide that it did."""
-    loss = ModelLoss(model, trained.inventory, *batch, penalties=False, added=True)
+    prepared = as_trained(model, *batch)
+    loss = ModelLoss(model, trained.inventory, *prepared, penalties=False, added=True)
     scaled, measured = measured_as_trained(loss, trained.addresses)
     return measured.divided_by(scaled.scale)
 

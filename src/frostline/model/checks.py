@@ -7,6 +7,8 @@ from typing import Any
 from frostline.errors import ModelError, UnbuiltModelError, listed
 from frostline.model.addresses import walk
 from frostline.model.foreign_models import foreign_model
+from frostline.model.task_data import layers_beside
+from frostline.model.weightless import makes_weights
 
 
 def require_keras_model(
@@ -65,8 +67,12 @@ def require_built(model: Any) -> None:
     import keras
 
     # A layer without `build` makes no weights; one that a symbolic call passed by is not built yet.
+    beside = layers_beside(model)
     unbuilt = [
-        layer.name for layer in walk(model) if not layer.built and type(layer).build is not keras.Layer.build
+        layer.name
+        for layer in walk(model)
+        if not layer.built and type(layer).build is not keras.Layer.build and id(layer) not in beside
+        if makes_weights(layer)
     ]
     if unbuilt:
         raise UnbuiltModelError(

@@ -1,0 +1,151 @@
+"""What `fit` of a task takes, raw, every question takes: the task's own preprocessor is asked first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import frostline as fl
+from frostline.errors import AuditError, NoGradientError, UnbuiltModelError
+from frostline.model.task_data import arrays_of_lists, as_trained, is_task
+
+pytestmark = pytest.mark.every_backend
+
+WORDS = {"good": 1, "bad": 2, "film": 3}
+X = ["good film", "bad film"] * 4
+Y = [1, 0] * 4
+
+
+class Preprocessor(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """Turns text into numbers, and weights the samples; it is never built, and holds no weights."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._convert_input_args = False
+        self._allow_non_tensor_positional_args = True
+
+    def build(self, shape: Any) -> None:
+        self.packer = layers.Identity()
+        self.built = True
+
+    def call(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        if not isinstance(x, list):
+            raise TypeError(f"text is a list of strings, and not {type(x).__name__}")
+        ids = np.array([[WORDS[word] for word in text.split()] for text in x], "int64")
+        shown = {"ids": ids, "padding_mask": np.ones_like(ids)}
+        return keras.utils.pack_x_y_sample_weight(shown, y, np.ones(len(x)))
+
+
+class Task(keras.Model):  # type: ignore[misc]  # Keras ships no types
+    """A classifier as KerasHub has them: a graph of layers, with a preprocessor that `fit` asks."""
+
+    def __init__(self, *, cut: bool = False) -> None:
+        inputs = {name: keras.Input((2,), dtype="int32", name=name) for name in ("ids", "padding_mask")}
+        rows = layers.Embedding(4, 3, name="table")(inputs["ids"])
+        pooled = layers.GlobalAveragePooling1D(name="pool")(rows)
+        pooled = layers.Lambda(ops.stop_gradient, name="stop")(pooled) if cut else pooled
+        outputs = layers.Dense(2, name="head")(pooled)
+        super().__init__(inputs, outputs, name="task")
+        self.preprocessor = Preprocessor(name="words")
+
+    def preprocess_samples(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        return self.preprocessor(x, y=y, sample_weight=sample_weight)
+
+    def fit(self, x: Any = None, y: Any = None, sample_weight: Any = None, **settings: Any) -> Any:
+        texts = x.tolist() if isinstance(x, np.ndarray) else x
+        shown, targets, weights = self.preprocess_samples(texts, y, sample_weight)
+        return super().fit(shown, np.asarray(targets), sample_weight=weights, **settings)
+
+
+def task(**settings: Any) -> Task:
+    keras.utils.set_random_seed(0)
+    model = Task(**settings)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def prepared() -> Any:
+    return as_trained(task(), X, Y)
+
+
+def test_samples_go_through_the_preprocessor_once() -> None:
+    model = task()
+    assert is_task(model)
+    x, y, weights = as_trained(model, X, Y)
+    assert (set(x), x["ids"].dtype, y.dtype, weights.dtype) == (
+        {"ids", "padding_mask"},
+        "int32",
+        "int32",
+        "float32",
+    )
+    again = as_trained(model, x, y, weights)
+    assert again[0] is x
+    assert all(map(np.array_equal, as_trained(model, np.array(X), Y)[0].values(), x.values()))
+    model.preprocessor = None
+    assert as_trained(model, X, Y)[0] is X
+
+
+def test_a_model_without_a_preprocessor_gets_what_it_is_given() -> None:
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    assert as_trained(model, X, Y) == (X, Y, None)
+
+
+def test_lists_of_text_and_numbers_are_arrays_of_samples() -> None:
+    assert arrays_of_lists({"text": ["a", "b"], "more": (1, [2, 3])})["text"].shape == (2,)
+    assert arrays_of_lists([[1, 2], [3, 4]]) == [[1, 2], [3, 4]]
+
+
+@pytest.mark.eager
+def test_every_question_takes_raw_samples() -> None:
+    x, y, weights = prepared()
+    raw, shown = fl.audit(task(), X, Y), fl.audit(task(), x, y, sample_weight=weights)
+    assert raw.ok
+    assert (raw.loss, dict(raw.statuses)) == (shown.loss, dict(shown.statuses))
+    assert fl.why(task(), "table/embeddings", X, Y).status == "trains"
+    assert fl.why_all(task(), X, Y).ok
+    assert {one.layer for one in fl.intermediates(task(), X, Y)} == {
+        one.layer for one in fl.intermediates(task(), x, y)
+    }
+    assert fl.what_if(task(), X, Y, block="pool").starved == ("table/embeddings",)
+    assert fl.check_gradients(task(), X, Y).ok
+
+
+def test_fit_looks_at_raw_samples_before_it_trains() -> None:
+    run = fl.fit(task(), fl.Plan().train("head/**"), X, Y, verbose=0)
+    assert run.verification.ok
+    assert not run.gradients_not_checked
+    with pytest.raises(NoGradientError, match="stop_gradient"):
+        fl.fit(task(cut=True), fl.Plan().train("**"), X, Y, verbose=0)
+
+
+def test_samples_that_the_preprocessor_does_not_take_are_an_error_in_words() -> None:
+    with pytest.raises(AuditError) as caught:
+        fl.audit(task(), {"text": np.ones((2, 2))}, [0, 1])
+    assert "the preprocessor of the model 'task' does not take these samples" in str(caught.value)
+    assert "text is a list of strings, and not dict" in str(caught.value)
+
+
+def test_layers_that_make_no_weights_need_not_be_built() -> None:
+    class Held(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        def __init__(self, *spare: layers.Layer) -> None:
+            super().__init__(name="held")
+            self.merge, self.dense = layers.Add(name="merge"), layers.Dense(2, name="dense")
+            self.spare = spare
+
+        def build(self, shape: Any) -> None:
+            self.dense.build(shape)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+    model = keras.Sequential([keras.Input((3,)), Held()])
+    assert not model.get_layer("held").merge.built
+    assert len(fl.Plan().train("**").resolve(model).trained) == 2
+    with pytest.raises(UnbuiltModelError, match="spare"):
+        fl.Plan().train("**").resolve(
+            keras.Sequential([keras.Input((3,)), Held(layers.Dense(2, name="spare"))])
+        )
