@@ -17,7 +17,9 @@ from frostline.backends.private import module, private
 
 _context = module("tensorflow.python.eager.context")
 _callbacks = module("tensorflow.python.framework.op_callbacks")
+_core = module("tensorflow.python.eager.core")
 _execute = module("tensorflow.python.eager.execute")
+_fast = module("tensorflow.python.pywrap_tfe")
 _lift = module("tensorflow.python.eager.lift_to_graph")
 _ops = module("tensorflow.python.framework.ops")
 _script_ops = module("tensorflow.python.ops.script_ops")
@@ -116,15 +118,25 @@ OnOperation = Callable[[str, tuple[Any, ...], tuple[Any, ...], Sequence[Any]], N
 
 @contextmanager
 def every_operation(called: OnOperation) -> Iterator[None]:
-    """Call a function after each operation that is run eagerly inside the block."""
+    """Call a function after each operation that is run eagerly inside the block, reads of variables included.
+
+    The fast path of TensorFlow reads a variable that an operation is given without telling anybody, so that
+    the operation seems to take a constant; inside the block nothing takes it.
+    """
+    usual = private(_fast, "TFE_Py_FastPathExecute")
+
+    def slowly(*_: Any) -> Any:
+        raise private(_core, "_FallbackException")("operations are watched one by one")
 
     def callback(kind: Any, inputs: Any, attributes: Any, outputs: Any, *_: Any, **__: Any) -> None:
         called(kind.decode() if isinstance(kind, bytes) else kind, tuple(inputs), attributes, outputs)
 
     private(_callbacks, "add_op_callback")(callback)
+    _fast.TFE_Py_FastPathExecute = slowly
     try:
         yield
     finally:
+        _fast.TFE_Py_FastPathExecute = usual
         private(_callbacks, "remove_op_callback")(callback)
 
 

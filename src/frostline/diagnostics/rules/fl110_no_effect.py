@@ -59,7 +59,7 @@ class NoEffect(AuditRule):
                 f"most {max(shares[address] for address in tiny):.0e} of that of another weight of the layer",
                 _REMEDY,
             )
-        if idle := [address for address in _without_effect(inspection, sizes, shapes) if address not in tiny]:
+        if idle := [address for address in _without_effect(inspection, sizes) if address not in tiny]:
             yield self.finding(
                 idle[0],
                 f"the loss stays the same, but for rounding, whatever {listed(idle, most=4)} "
@@ -76,12 +76,14 @@ class NoEffect(AuditRule):
         return _normalized(False)
 
 
-def _without_effect(
-    inspection: Inspection, sizes: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]
-) -> list[str]:
+def _without_effect(inspection: Inspection, sizes: Mapping[str, float]) -> list[str]:
     """Return the scalars and vectors with tiny gradients that the loss stays the same without."""
+    # What cancels over the samples may be of that kind, and rounding have left nothing by chance.
+    known = {**dict.fromkeys(inspection.balanced, 0.0), **sizes}
+    ordered = {w.address: known[w.address] for w in inspection.weights if w.address in known}
+    shapes = {address: inspection.inventory.by_address[address].shape for address in ordered}
     computation = inspection.loss.computation(inspection.planned.trained)
-    few = [one for one in sizes if len(shapes[one]) < 2 and _is_tiny_alone(one, sizes, shapes)]
+    few = [one for one in ordered if len(shapes[one]) < 2 and _is_tiny_alone(one, ordered, shapes)]
     values = {a: v for a, v in values_of(computation, few[:_MOST]).items() if v.dtype.kind == "f"}
     if not values:
         return []
