@@ -46,8 +46,13 @@ def training_done(model: Any) -> tuple[Any, int] | None:
 
 
 @contextmanager
-def steps_watched(model: Any, begin: Callable[[], Callable[[Any], None]]) -> Iterator[None]:
-    """Look at what the training function returned, after each of its calls inside the block.
+def steps_watched(
+    model: Any,
+    begin: Callable[[], Callable[[Any], None]] | None = None,
+    *,
+    before: Callable[[Any], None] | None = None,
+) -> Iterator[None]:
+    """Look at each batch before the training function gets it, and at what it returned, inside the block.
 
     Every training function is watched that `fit` finds or makes there; afterwards the model has it plain.
 
@@ -55,12 +60,15 @@ def steps_watched(model: Any, begin: Callable[[], Callable[[Any], None]]) -> Ite
         model: The model.
         begin: Called for each training function; returns what gets the logs after each step, on JAX a pair of
             logs and state. It must not wait for the device.
+        before: Gets each batch, as `unpack_x_y_sample_weight` takes it, in front of its step; what it raises
+            ends the training. On TensorFlow, whose steps take batches inside a graph, it gets none.
     """
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def make_train_function(*arguments: Any, **named: Any) -> Any:
             made = original(*arguments, **named)
-            model.train_function = _watched(_unwatched(model.train_function), begin())
+            plain = _unwatched(model.train_function)
+            model.train_function = _watched(plain, begin() if begin is not None else None, before)
             return made
 
         return make_train_function
@@ -76,14 +84,37 @@ def steps_watched(model: Any, begin: Callable[[], Callable[[Any], None]]) -> Ite
 _WATCHING = "watched steps"
 
 
-def _watched(function: Callable[..., Any], look: Callable[[Any], None]) -> Callable[..., Any]:
+def _watched(
+    function: Callable[..., Any], look: Callable[[Any], None] | None, before: Callable[[Any], None] | None
+) -> Callable[..., Any]:
     def step(*arguments: Any, **named: Any) -> Any:
+        if before is not None:
+            *others, batches = arguments
+            arguments = (*others, _seen_before(batches, before))
         result = function(*arguments, **named)
-        look(result)
+        if look is not None:
+            look(result)
         return result
 
     step.frostline_unwatched = function  # type: ignore[attr-defined]
     return step
+
+
+def _seen_before(batches: Any, before: Callable[[Any], None]) -> Any:
+    """Return the batches of one step, each looked at before it is taken: a list, or what yields them."""
+    if isinstance(batches, list):
+        for batch in batches:
+            before(batch)
+        return batches
+    if keras.backend.backend() == "tensorflow" or not hasattr(batches, "__next__"):
+        return batches
+
+    def looked_at() -> Iterator[Any]:
+        for batch in batches:
+            before(batch)
+            yield batch
+
+    return looked_at()
 
 
 def _unwatched(function: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -86,6 +87,11 @@ class Target:
         return "".join(part.title() for part in name.split("_")) if name.islower() else name
 
     @property
+    def takes_labels(self) -> bool:
+        """Whether its loss takes one label for each sample."""
+        return self.kind == "SparseCategoricalCrossentropy"
+
+    @property
     def classes(self) -> int | None:
         """How many classes the output has, for a loss of labels; None where that is not known."""
         axis = loss_settings(self.loss).get("axis", -1)
@@ -108,7 +114,7 @@ class Target:
     @property
     def labels_out_of_range(self) -> Misfit | None:
         """What is wrong with labels that name no class of the output."""
-        if self.kind != "SparseCategoricalCrossentropy" or self.classes is None or not self.values.size:
+        if not self.takes_labels or self.classes is None or not self.values.size:
             return None
         labels = self.values[self.values != getattr(self.loss, "ignore_class", None)]
         if not labels.size or (labels.min() >= 0 and labels.max() < self.classes):
@@ -211,11 +217,17 @@ def with_targets_in_range(y: Any, targets: list[Target]) -> Any:
     return keras.tree.map_structure(lambda one: mended.get(id(one), one), y) if mended else y
 
 
-def require_labels_in_range(model: Any, y: Any, sample_weight: Any = None) -> None:
-    """Raise where labels name no class of the output; those of streams are not looked at.
+def require_labels_in_range(model: Any, y: Any, sample_weight: Any = None, *, batch: int = 0) -> None:
+    """Raise where labels name no class of the output.
 
-    Nor are labels whose weight is zero, nor any in a model that masks parts of its inputs: both may be meant
-    to stand for nothing, and on JAX that works.
+    Labels whose weight is zero are not looked at, nor any in a model that masks parts of its inputs: both may
+    be meant to stand for nothing, and on JAX that works.
+
+    Args:
+        model: The model.
+        y: The labels.
+        sample_weight: Weights of the samples.
+        batch: Which batch of a stream they are, counted from one; 0 for all of them.
 
     Raises:
         DataError: With the range of the labels, and how many classes there are.
@@ -226,11 +238,35 @@ def require_labels_in_range(model: Any, y: Any, sample_weight: Any = None) -> No
         counting = target.with_weights(by_output(model, sample_weight))
         if (misfit := counting.labels_out_of_range) is not None:
             of_output = f"output {target.output!r} of " if target.output else "output of "
+            of_batch = f" of batch {batch}, which was not trained on," if batch else ""
             raise DataError(
-                f"labels do not fit the {of_output}the model {model.name!r}",
+                f"labels{of_batch} do not fit the {of_output}the model {model.name!r}",
                 received=misfit.fact,
                 remedy=misfit.remedy,
             )
+
+
+def labels_of_batches(model: Any) -> Callable[[Any], None] | None:
+    """Return what looks at each batch of a stream before it is trained on; None where no loss takes labels.
+
+    The first call is for the first batch of a training.
+
+    Args:
+        model: A compiled model.
+    """
+    losses = (by_output(model, user_loss(model)) or {}).values()
+    if _masks(model) or not any(Target("", _NOTHING, one, None, None).takes_labels for one in losses):
+        return None
+    seen = itertools.count(1)
+
+    def look(batch: Any) -> None:
+        _, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        require_labels_in_range(model, y, sample_weight, batch=next(seen))
+
+    return look
+
+
+_NOTHING = np.zeros(0)
 
 
 def _masks(model: Any) -> bool:

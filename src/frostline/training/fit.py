@@ -11,7 +11,7 @@ from typing import Any, Literal
 import keras
 
 from frostline.backends.machines import require_one_machine
-from frostline.diagnostics.targets import require_labels_in_range
+from frostline.diagnostics.targets import labels_of_batches, require_labels_in_range
 from frostline.errors import PlanError, ResumeError, UncompiledModelError, listed, near
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import require_holdable
@@ -149,6 +149,7 @@ def fit(
     _refuse_best_of_other_parts(job)
     if preflight:
         require_labels_in_range(model, y, arguments.get("sample_weight"))
+        job = replace(job, look_at_batch=labels_of_batches(model) if y is None else None)
     seen_before = GRADIENTS_SEEN.get(model) is True and functions_kept(model, job.resolutions[0])
     checking = preflight and not seen_before
     in_first_step = checking and resume is None and first_step.tells(job)

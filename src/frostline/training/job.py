@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -44,6 +44,7 @@ class Job:
         reachable: Whether it is known that each weight that trains can receive a gradient.
         unchecked: Why that was not looked at; empty where it was.
         watch: Watches it while it runs; None where nobody does.
+        look_at_batch: Gets each batch before it is trained on; None where nobody wants it.
     """
 
     model: Any
@@ -58,6 +59,7 @@ class Job:
     reachable: bool = False
     unchecked: str = ""
     watch: Watch | None = None
+    look_at_batch: Callable[[Any], None] | None = None
 
     def data(self) -> dict[str, str]:
         """Return digests of what is trained on."""

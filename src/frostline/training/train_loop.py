@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,7 +163,9 @@ def _fit(job: Job, resolution: Resolution, call: FitCall) -> Any:
     model, arguments = job.model, dict(call.arguments)
     if call.callbacks:
         arguments["callbacks"] = call.callbacks
-    watched = steps_watched(model, call.begin_steps) if call.begin_steps is not None else nullcontext()
+    watched: AbstractContextManager[None] = nullcontext()
+    if call.begin_steps is not None or job.look_at_batch is not None:
+        watched = steps_watched(model, call.begin_steps, before=job.look_at_batch)
     with _explained(model, resolution), outputs_known(model), watched:
         history = model.fit(job.x, job.y, **arguments)
     sync_values(model)

@@ -317,3 +317,41 @@ def test_looking_draws_nothing_from_the_generators() -> None:
         return [keras.ops.convert_to_numpy(drawn), np.asarray(model.predict(X, verbose=0))]
 
     assert all(map(np.array_equal, after(True), after(False)))
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
+    """Four batches of three samples; the labels of the third may be off."""
+
+    def __init__(self, off: int) -> None:
+        super().__init__()
+        self.off = off
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        rows = slice(3 * index, 3 * index + 3)
+        return X[rows], LABELS[rows] + (self.off if index == 2 else 0)
+
+
+def generated(off: int) -> Any:
+    for index in range(4):
+        yield Batches(off)[index]
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="refuses such labels by itself")
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # as Keras says at the end of any generator
+@pytest.mark.parametrize("stream", [Batches, generated])
+def test_labels_of_a_stream_are_looked_at_before_their_batch_is_trained_on(stream: Any) -> None:
+    model = model_of(losses.SparseCategoricalCrossentropy(from_logits=True), dense())
+    with pytest.raises(DataError) as caught:
+        fl.fit(model, fl.Plan(default="train"), stream(5), verbose=0, shuffle=False)
+    assert str(caught.value).startswith(
+        "labels of batch 3, which was not trained on, do not fit the output of the model 'net'.\n"
+        "  received: labels reach from 5 to 7, and the output has 3 classes, 0 to 2\n"
+    )
+    assert int(model.optimizer.iterations) == 2
+    assert not hasattr(model.train_function, "frostline_unwatched")
+    run = fl.fit(model, fl.Plan(default="train"), stream(0), verbose=0, shuffle=False)
+    assert run.verification.ok
