@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
 import shlex
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -70,6 +73,36 @@ def yaml_quoted(text: str) -> str:
 def yaml_list(texts: Any) -> str:
     """Return texts as a list in one line of a YAML file."""
     return f"[{', '.join(map(yaml_text, texts))}]"
+
+
+def csv_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    r"""Return rows as CSV, columns in the order in which they first come.
+
+    Names and texts of others act on nothing: a spreadsheet takes a cell that begins with one of `=+-@` for a
+    formula, so such a one begins with an apostrophe.
+
+    Example:
+        >>> csv_table([{"epoch": 1, "=1+1": 0.5}])
+        "epoch,'=1+1\n1,0.5\n"
+    """
+    rows = list(rows)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(map(_cell, columns))
+    writer.writerows([_cell(row.get(name, "")) for name in columns] for row in rows)
+    return stream.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = exact(value)
+    # Those that begin with apostrophes, too, so that no two names become one.
+    return f"'{text}" if text.lstrip("' ").startswith(_FORMULA) else text
+
+
+_FORMULA = ("=", "+", "-", "@")
 
 
 def comment(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +16,7 @@ from rich.console import Console
 from frostline.errors import OutputFolderError, RunError
 from frostline.files.atomic import write_atomically
 from frostline.plan.phase import Phase
+from frostline.render.documents import csv_table
 from frostline.render.foreign import exact, visible
 from frostline.render.tables import plain
 from frostline.runs.progress_bar import learning_rate
@@ -136,10 +135,4 @@ def _figure(value: Any) -> float:
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write rows as CSV; columns in the order in which they first come."""
-    rows = list(rows)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, stream.getvalue().encode(), OutputFolderError)
+    write_atomically(path, csv_table(rows).encode(), OutputFolderError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import shutil
@@ -18,6 +19,7 @@ from frostline.errors import FrostlineError
 from frostline.render.console import SafeConsole
 from frostline.render.documents import (
     comment,
+    csv_table,
     json_text,
     shell_line,
     yaml_document,
@@ -25,7 +27,7 @@ from frostline.render.documents import (
     yaml_quoted,
     yaml_text,
 )
-from frostline.render.foreign import exact, one_line, visible, warn
+from frostline.render.foreign import exact, is_shown, one_line, visible, warn
 from frostline.render.tables import Rendered, headed, plain, stacked, table, to_text
 from helpers.foreign_text import HOSTILE, Elements, acting, texts
 
@@ -108,6 +110,17 @@ def test_a_yaml_document_reads_as_what_was_written(data: object) -> None:
     text = yaml_document(data)
     assert acting(text) == set()
     assert yaml.safe_load(text) == data
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=4, unique=True), st.text())
+def test_a_table_of_numbers_holds_no_formula(names: list[str], text: str) -> None:
+    rows = list(csv.reader(io.StringIO(csv_table([dict.fromkeys(names, text), {names[0]: -0.5}]))))
+    assert [len(row) for row in rows] == [len(rows[0])] * 3
+    assert len(set(rows[0])) == len(names)
+    for cell in (*rows[0], *rows[1]):
+        assert not cell.lstrip().startswith(("=", "+", "-", "@"))
+        assert all(is_shown(one) for one in cell)
+    assert rows[2][0] == "-0.5"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
