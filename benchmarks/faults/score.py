@@ -53,9 +53,10 @@ def main() -> None:
 
     names = [] if options.only else case_files.names()
     found |= {f"tests/cases/{name}": row for name, row in _each(names, cases.evaluate).items()}
-    commit = _commit()
+    commit = _of_commit("%h")
     result = {
         "commit": commit,
+        "committed": _of_commit("%cI"),
         "date": datetime.now().isoformat(timespec="minutes"),
         "backend": BACKEND,
         "programs": found,
@@ -107,12 +108,9 @@ def _nothing(name: str, raised: str) -> dict[str, Any]:
     return {"kind": kinds.get(name, "cases"), **empty, "raised": raised, "said": [], "false_alarms": []}
 
 
-def _commit() -> str:
-    here = ["git", "-C", str(Path(__file__).parent)]
-    commit = subprocess.run(
-        [*here, "rev-parse", "--short=9", "HEAD"], capture_output=True, text=True, check=True
-    )
-    return commit.stdout.strip()
+def _of_commit(what: str) -> str:
+    asked = ["git", "-C", str(Path(__file__).parent), "show", "-s", "--abbrev=9", f"--format={what}"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _keep(options: argparse.Namespace, path: Path, result: dict[str, Any]) -> None:
