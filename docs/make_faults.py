@@ -28,8 +28,8 @@ DeepLocalize, DeepFD, TheDeepChecker, NeuraLint and AUTOTRAINER (`sources.json`)
 measured with plain Keras, not taken from what Frostline says; the set was frozen in a commit before the
 detection of these kinds was written. Since the first score the programs have been looked at, so that
 later scores are not of unseen ones. Headers that plain training showed to be untrue were mended in commits of
-their own: six programs are no faults on TensorFlow, where Keras computes cross-entropies from the logits in front
-of a softmax, and are left out there since.
+their own: six programs are no faults on TensorFlow, where Keras computes cross-entropies from the logits
+in front of a softmax, and are left out there since.
 
 - **found**: the weights have the right status, and a finding above a note says why (a note, where a note is
   right).

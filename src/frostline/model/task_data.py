@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
 from frostline._keras.layers import ends_of
@@ -23,6 +22,8 @@ def is_task(model: Any) -> bool:
 
 def layers_beside(model: Any) -> set[int]:
     """Return the `id` of each layer that only prepares data for a model, and takes no part in its loss."""
+    import keras
+
     preprocessor = _preprocessor(model) if is_task(model) else None
     return {id(layer) for layer in walk(preprocessor)} if isinstance(preprocessor, keras.Layer) else set()
 
@@ -42,6 +43,8 @@ def as_trained(model: Any, x: Any, y: Any = None, sample_weight: Any = None) -> 
     Raises:
         AuditError: The preprocessor raises.
     """
+    import keras
+
     if x is None or not is_task(model) or _is_prepared(model, x):
         return x, y, sample_weight
     try:
@@ -92,6 +95,8 @@ def _strings_as_list(part: Any) -> Any:
 
 
 def _as_arrays(part: Any) -> Any:
+    import keras
+
     return None if part is None else keras.tree.map_structure(_as_array, arrays_of_lists(part))
 
 

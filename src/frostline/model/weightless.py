@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-import keras
-
 _MAKE = frozenset(("add_weight", "add_variable", "Variable", "SeedGenerator", "track_variable", "layers"))
 """Names by which `build` makes something that trains, moves, or holds what does."""
 
@@ -21,6 +19,8 @@ def makes_weights(layer: Any) -> bool:
 
 def _builds(layer_class: type) -> Iterator[Any]:
     """Yield each `build` that may run: of the class and, where they call `super`, of its bases."""
+    import keras
+
     for base in layer_class.__mro__:
         if base is keras.Layer:
             return
@@ -51,11 +51,15 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _is_layer_class(value: Any) -> bool:
+    import keras
+
     return isinstance(value, type) and issubclass(value, keras.Layer)
 
 
 def _calls_maker(layer_class: type, name: str, seen: set[Any]) -> bool:
     """Whether a name is a method of the class, beside those of every layer, that may make weights."""
+    import keras
+
     method = inspect.getattr_static(layer_class, name, None)
     if name == "build" or hasattr(keras.Layer, name) or not isinstance(method, FunctionType):
         return False
