@@ -12,6 +12,7 @@ from keras import layers, ops
 import frostline as fl
 from frostline.errors import AuditError, NoGradientError, UnbuiltModelError
 from frostline.model.task_data import arrays_of_lists, as_trained, is_task
+from frostline.model.weightless import makes_weights
 
 pytestmark = pytest.mark.every_backend
 
@@ -149,3 +150,61 @@ def test_layers_that_make_no_weights_need_not_be_built() -> None:
         fl.Plan().train("**").resolve(
             keras.Sequential([keras.Input((3,)), Held(layers.Dense(2, name="spare"))])
         )
+
+
+class Dynamic(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    def build(self, shape: Any) -> None:
+        self.w = getattr(self, "add_" + "weight")(shape=(2,))
+
+
+class Helped(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    def build(self, shape: Any) -> None:
+        self.inner = made_elsewhere()
+
+
+def made_elsewhere() -> layers.Layer:
+    return layers.Dense(2)
+
+
+class Given(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self.make = make
+
+    def build(self, shape: Any) -> None:
+        self.make(self, shape)
+
+
+class Method(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    def build(self, shape: Any) -> None:
+        self._make()
+
+    def _make(self) -> None:
+        self.w = keras.Variable(np.ones(2, "float32"))
+
+
+class Checks(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    def build(self, shape: Any) -> None:
+        if len(shape) != 2:
+            raise ValueError(f"two axes, and not {shape}")
+        self.width = int(shape[-1])
+        super().build(shape)
+
+
+@pytest.mark.parametrize(
+    ("layer", "makes"),
+    [
+        (Dynamic(), True),
+        (Helped(), True),
+        (Given(lambda layer, shape: None), True),
+        (Method(), True),
+        (layers.Dense(2), True),
+        (layers.BatchNormalization(), True),
+        (Checks(), False),
+        (layers.Add(), False),
+        (layers.Concatenate(), False),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, layers.Layer) else "",
+)
+def test_whether_building_makes_weights_is_read_from_the_code(layer: layers.Layer, makes: bool) -> None:
+    assert makes_weights(layer) is makes
