@@ -27,7 +27,7 @@ TREES = {
 PRIVATE = {
     "trainability/apply.py": {"_before": "of another Applied, undone together with this one"},
     "backends/tensorflow/internals.py": dict.fromkeys(
-        ("_autograph", "_get_function", "_handle_data", "_rng", "_seed"),
+        ("_FallbackException", "_autograph", "_get_function", "_handle_data", "_rng", "_seed"),
         "of TensorFlow, which names no other way",
     ),
     "backends/torch/internals.py": dict.fromkeys(

@@ -178,7 +178,7 @@ def _layout(path: Path, file: BinaryIO) -> _Layout:
             expected="a word and its numbers on each line",
         )
     # `7 3` may be the vector of the word `7`: a header is followed by lines that fit it, or by longer ones.
-    if header is None or (len(second.split()) == 2 and int(header[2]) != 1):
+    if header is None or (len(second.split()) == 2 and header[2].lstrip(b"0") != b"1"):
         return _Layout(1, lines, _dimension(path, first), size)
     # Of more digits than any file has bytes, they are not numbers that anything has.
     count, dimension = (int(number[:20]) for number in header.groups())

@@ -19,6 +19,9 @@ NUMBERED = "*"
 """Stands in a stem for the number of a name that Keras made."""
 
 _NUMBER = r"(?:_(\d+))?"
+_DIGITS = 4000
+"""Python makes no number of more than 4,300."""
+
 _NEIGHBOUR = re.compile(r"#\d+$")
 
 
@@ -143,7 +146,7 @@ def _numbers(one: str, other: str, address_stem: str) -> Iterator[tuple[str, int
 
 def _number(name: str) -> int:
     found = re.search(_NUMBER + "$", _NEIGHBOUR.sub("", name))
-    return int(found[1]) if found and found[1] else 0
+    return int(found[1][:_DIGITS]) if found and found[1] else 0
 
 
 def _rise_alike(found: list[tuple[int, int]]) -> bool:

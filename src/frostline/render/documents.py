@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from frostline.render.foreign import escape, exact, is_shown
+from frostline.render.foreign import escape, exact, is_shown, one_line
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
@@ -78,8 +78,8 @@ def yaml_list(texts: Any) -> str:
 def csv_table(rows: Iterable[Mapping[str, Any]]) -> str:
     r"""Return rows as CSV, columns in the order in which they first come.
 
-    Names and texts of others act on nothing: a spreadsheet takes a cell that begins with one of `=+-@` for a
-    formula, so such a one begins with an apostrophe.
+    Nothing in them acts: a spreadsheet takes a cell that begins with one of `=+-@` for a formula, so that one
+    begins with an apostrophe. Names that `exact` has made stay as they are.
 
     Example:
         >>> csv_table([{"epoch": 1, "=1+1": 0.5}])
@@ -97,7 +97,7 @@ def csv_table(rows: Iterable[Mapping[str, Any]]) -> str:
 def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    text = exact(value)
+    text = one_line(value)
     # Those that begin with apostrophes, too, so that no two names become one.
     return f"'{text}" if text.lstrip("' ").startswith(_FORMULA) else text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
@@ -13,7 +14,8 @@ import pytest
 
 from frostline.data.csv_table import load_csv
 from frostline.data.sources import CsvData
-from frostline.errors import MatrixFileError, PlanFileError
+from frostline.elements.places import read_places
+from frostline.errors import MatrixFileError, ParametrizationError, PlanFileError
 from frostline.files.array_file import mapped_npy, read_npy
 from frostline.files.atomic import write_atomically
 from frostline.files.limits import UnreadableError
@@ -81,3 +83,25 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     with pytest.raises(PlanFileError, match="it is a pipe or a device, and no file"):
         write_atomically(tmp_path / "pipe", b"x", PlanFileError)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+MANY = "9" * 5000
+"""More digits than Python makes a number of."""
+
+
+def test_a_first_line_of_word_vectors_with_a_number_of_very_many_digits(tmp_path: Path) -> None:
+    from frostline.layers.word_vectors import read_word_vectors
+
+    for text in (f"2 {MANY}\n7 3\n8 4\n", f"{MANY} 2\n7 3\n8 4\n", f"{MANY} {MANY}\n7 3 4\n"):
+        path = tmp_path / "words.txt"
+        path.write_text(text)
+        with contextlib.suppress(MatrixFileError):
+            assert read_word_vectors(path).words[0] in ("2", MANY)
+
+
+@pytest.mark.parametrize("text", [MANY, f"0:{MANY}", f"-{MANY}:", f"::{MANY}"])
+def test_rows_of_very_many_digits_are_no_rows(text: str) -> None:
+    with pytest.raises(ParametrizationError) as caught:
+        read_places(text, "row")
+    assert len(str(caught.value)) < 500
+    assert "this text names no rows" in str(caught.value)

@@ -96,3 +96,13 @@ def test_a_custom_layer_without_its_name_in_the_configuration_is_found_in_a_file
 )
 def test_stems(name: str, automatic: str, stem: str) -> None:
     assert stem_of_name(name, automatic) == stem
+
+
+def test_numbers_of_very_many_digits_are_told_by_order() -> None:
+    """Python makes no number of more than 4,300 digits."""
+    many = "9" * 5000
+    saved, present = copy(f"dense_{many}/kernel", "head/kernel"), copy("dense_4/kernel", "head/kernel")
+    assert align(saved, present).names == {
+        f"dense_{many}/kernel": "dense_4/kernel",
+        "head/kernel": "head/kernel",
+    }

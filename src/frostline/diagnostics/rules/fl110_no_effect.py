@@ -92,7 +92,7 @@ def _without_effect(inspection: Inspection, sizes: Mapping[str, float]) -> list[
     def is_same(names: Iterable[str]) -> bool:
         for change in (_scaled, _shifted):
             with with_values(computation, {name: change(values[name]) for name in names}) as moved:
-                if not np.isclose(dispatch.measure(moved).loss, usual, rtol=ROUNDING, atol=0):
+                if not np.isclose(dispatch.measure(moved).loss, usual, rtol=_SAME, atol=0):
                     return False
         return True
 
@@ -104,7 +104,7 @@ def _without_effect(inspection: Inspection, sizes: Mapping[str, float]) -> list[
 def _is_tiny_alone(address: str, sizes: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether a gradient is tiny and that of the kernel in front of it is not, as where all vanish."""
     largest = max(sizes.values())
-    if sizes[address] >= ROUNDING * largest:
+    if sizes[address] >= _TINY * largest:
         return False
     order = list(sizes)
     place = order.index(address)
@@ -122,6 +122,12 @@ def _shifted(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
     by = np.random.default_rng(0).uniform(0.1, 0.5, value.shape) * (np.abs(value).max() or 1.0)
     return np.asarray(value + by, value.dtype)
 
+
+_TINY = 1e-4
+"""What part of the largest gradient one has at most that is looked at; other numbers in the weight decide."""
+
+_SAME = 3e-6
+"""What rounding in float32 (6e-8 for one operation) may change of a loss."""
 
 _MOST = 8
 """How many are tried by themselves."""
