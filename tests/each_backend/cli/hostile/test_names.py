@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -52,19 +54,35 @@ def files(folder: Path) -> None:
     fl.Schedule(plan, (phase,)).save(folder / "phases.yaml")
 
 
+COMPUTE = ("audit", "why")
+REFUSED = keras.backend.backend() == "tensorflow"
+"""TensorFlow computes no model with such names, under plain Keras neither: "not a valid root scope name"."""
+
+
+def test_plain_keras_computes_a_model_with_such_a_name_but_on_tensorflow() -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="m\x1b[2K")
+    model.compile("sgd", "mse", run_eagerly=False)
+    refused = pytest.raises(ValueError, match="not a valid root scope name") if REFUSED else nullcontext()
+    with refused:
+        model.fit(np.ones((4, 2), "float32"), np.ones((4, 1), "float32"), verbose=0)
+
+
 @pytest.mark.parametrize("words", VERBS.values(), ids=VERBS)
 def test_nothing_that_is_shown_acts(run: Runner, words: tuple[str, ...]) -> None:
     done = run(*words)
     assert acting(done.out) == set()
     assert acting(done.err) == set()
     assert "Traceback" not in done.err
-    assert (done.code == 2) == any("\x1b" in word for word in words)
+    assert (done.code == 2) == (any("\x1b" in word for word in words) or (REFUSED and words[0] in COMPUTE))
 
 
 @pytest.mark.parametrize("verb", ["show", "show --full", "plan", "plan with phases", "audit", "why"])
 def test_json_is_json_and_has_the_names(run: Runner, verb: str) -> None:
     done = run(*VERBS[verb], "--json")
     assert acting(done.out) == set()
+    if REFUSED and verb in COMPUTE:
+        assert (done.code, done.out) == (2, "")
+        return
     assert "red" in json.dumps(json.loads(done.out))
 
 
@@ -86,8 +104,8 @@ def test_a_name_makes_no_line_of_its_own(run: Runner) -> None:
 
 
 def test_a_receipt_cannot_say_that_it_was_verified(run: Runner, folder: Path) -> None:
-    import keras
-
+    if REFUSED:
+        pytest.skip("TensorFlow computes no model with such a name")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a\nverified: x\x1b[2K")])
     model.compile("sgd", "mse")
     done = fl.fit(model, fl.Plan().train("**"), np.ones((4, 2)), np.ones((4, 1)), verbose=0)
