@@ -22,6 +22,11 @@ _BALANCED = (
     "its gradient cancels over the samples of this batch, and not over a part of them: another batch moves it"
 )
 
+_IDLE = (
+    "its gradient is what rounding leaves of zero, here nothing: the loss stays the same, but for that, with "
+    "other numbers in it"
+)
+
 _NEVER_READ = "whatever numbers it holds, the loss stays the same: what is made of it is left out of the loss"
 
 _WHOLE_NUMBERS = "it holds integers or booleans, which no gradient reaches"
@@ -39,6 +44,7 @@ class Diagnosis:
         starting: Names of those whose gradient is zero at the start only.
         not_finite: Where numbers stop being finite, where they do.
         balanced: Names of those whose gradient is zero over this batch, and not over a part of it.
+        idle: Names of those whose gradient is what rounding leaves of zero, here nothing.
         unread: Names of those that the loss leaves out, though what is made of them enters its computation.
         of_model: Whether it is the loss of a model, and not a function that the user wrote.
 
@@ -55,6 +61,7 @@ class Diagnosis:
         not_finite: NotFinite | None = None,
         *,
         balanced: Collection[str] = (),
+        idle: Collection[str] = (),
         unread: Collection[str] = (),
         of_model: bool = False,
     ) -> None:
@@ -65,6 +72,7 @@ class Diagnosis:
         self._starting = frozenset(starting)
         self._not_finite = not_finite
         self._balanced = frozenset(balanced)
+        self._idle = frozenset(idle)
         self._unread = frozenset(unread)
         self._of_model = of_model
 
@@ -96,7 +104,7 @@ class Diagnosis:
         if name in self._unread:
             return "unused"
         # None where the structure shows a way is no cut: these values did not take that way.
-        passing = self._starting | self._balanced
+        passing = self._starting | self._balanced | self._idle
         return "trains" if name in passing and gradient is not None else "zero"
 
     def explain(self, name: str) -> Explanation:
@@ -131,8 +139,8 @@ class Diagnosis:
             return f"{_NOT_TAKEN}{self._chosen_at()}"
         if status == "unused" and name in self._unread:
             return _NEVER_READ
-        if status == "trains" and name in self._balanced:
-            return _BALANCED
+        if status == "trains" and name in self._balanced | self._idle:
+            return _BALANCED if name in self._balanced else _IDLE
         return _STARTING if status == "trains" and name in self._starting and not size else ""
 
     def _chosen_at(self) -> str:

@@ -79,7 +79,7 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *, frozen: str | Iterab
     trained = trace.graph.weights.keys() - held
     starting = zero_at_the_start(computation, measured, trained)
     not_finite = find_not_finite(computation, measured)
-    unread = never_read(computation, measured, trace.graph, trained, starting)
+    unread = never_read(computation, measured, trace, trained, starting)
     zeroes = find_zeroes(computation, measured, trained - unread, starting)
     diagnosis = Diagnosis(trace, measured, held, starting, not_finite, unread=unread)
     notes = []

@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from frostline.backends import dispatch
-from frostline.diagnostics.first_samples import first_samples, fixed_batch_size
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.model_loss import ModelLoss
+from frostline.diagnostics.moved_weights import is_idle, values_of
 from frostline.diagnostics.not_finite import find_not_finite
+from frostline.diagnostics.part_of_batch import sizes_over_some
 from frostline.diagnostics.planned_training import PlannedTraining, under_plan
 from frostline.diagnostics.targets import targets_of, with_targets_in_range
+from frostline.diagnostics.thresholds import ROUNDING
 from frostline.diagnostics.unread import never_read
 from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.diagnostics.zeroes import Zeroes, find_zeroes
@@ -90,10 +91,19 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
         return measured
     starting = zero_at_the_start(computation, gradients, _names(planned, planned.trained))
     names = _names(planned, wanted)
-    unread = never_read(computation, gradients, inspection.trace.graph, names, starting)
+    unread = never_read(computation, gradients, inspection.trace, names, starting)
     zeroes = find_zeroes(computation, gradients, names - unread, starting)
-    balanced = _balanced(scaled, gradients, zeroes, names - starting - unread)
-    measured = replace(measured, starting=starting, zeroes=zeroes, balanced=balanced, unread=unread)
+    sums = _sums_of_zero(gradients, zeroes, names - starting - unread)
+    rest = sizes_over_some(scaled, {*planned.trained, *wanted}) if sums else {}
+    largest = max(rest.values(), default=0.0)
+    # Of a sum that is zero for each sample rounding leaves something, or nothing by chance.
+    balanced = frozenset(name for name in sums if rest.get(name, 0.0) > ROUNDING * largest)
+    lost = [name for name in sums - balanced if rest.get(name, 0.0) > 0]
+    found = {name: value for name, value in values_of(computation, lost).items() if value.ndim < 2}
+    idle = frozenset(name for name, value in found.items() if is_idle(computation, {name: value}))
+    measured = replace(
+        measured, starting=starting, zeroes=zeroes, balanced=balanced, idle=idle, unread=unread
+    )
     if not inspection.loss.left_out:
         return measured
     penalized, total = measured_as_trained(replace(scaled, penalties=True), wanted)
@@ -101,21 +111,11 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     return replace(measured, total=total.divided_by(penalized.scale), not_finite=not_finite)
 
 
-def _balanced(scaled: ModelLoss, measured: Measured, zeroes: Zeroes, names: set[str]) -> frozenset[str]:
-    """Return the weights whose gradient cancels over the samples, and does not over some of them."""
+def _sums_of_zero(measured: Measured, zeroes: Zeroes, names: set[str]) -> frozenset[str]:
+    """Return the weights whose gradient is zero since what comes back has both signs, and adds up to that."""
     gradients = {name: measured.gradients.get(name) for name in names}
-    silent = {name for name, one in gradients.items() if one is not None and not one.any()}
-    found = {name for name in silent if (cause := zeroes.cause_for([name])) and cause.is_balance}
-    sizes = {len(one) for one in keras.tree.flatten(scaled.x) if getattr(one, "shape", ())}
-    if not found or len(sizes) != 1 or (fewer := max(sizes) // 2) < 1:
-        return frozenset()
-    # An odd number of samples of two kinds never cancels.
-    first = first_samples(scaled.x, scaled.y, scaled.sample_weight, most=fewer - (fewer + 1) % 2)
-    if first is None or fixed_batch_size(scaled.model):
-        return frozenset()
-    part = replace(scaled, x=first[0], y=first[1], sample_weight=first[2])
-    again = dispatch.measure(part.computation(found)).gradients
-    return frozenset(name for name in found if (one := again.get(name)) is not None and one.any())
+    silent = (name for name, one in gradients.items() if one is not None and not one.any())
+    return frozenset(name for name in silent if (cause := zeroes.cause_for([name])) and cause.is_balance)
 
 
 def measured_as_trained(model_loss: ModelLoss, wanted: Collection[str]) -> tuple[ModelLoss, Measured]:

@@ -56,6 +56,7 @@ class Inspection:
         targets: The targets of each output, as they were given.
         zeroes: Where gradients become zero on their way back.
         balanced: Names of what trains whose gradient cancels over the samples, and not over some of them.
+        idle: Names of what trains whose gradient is what rounding leaves of zero, here nothing.
         unread: Names of what trains and whose numbers the loss leaves out, though it is computed.
         overflowing_scale: What an optimizer multiplies the loss by, where that alone makes gradients
             infinite; else 0.
@@ -72,6 +73,7 @@ class Inspection:
     targets: list[Target] = field(default_factory=list, repr=False)
     zeroes: Zeroes = field(default_factory=Zeroes, repr=False)
     balanced: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
     overflowing_scale: float = 0.0
 
@@ -99,6 +101,7 @@ class Inspection:
             self.starting,
             self.not_finite,
             balanced=self.balanced,
+            idle=self.idle,
             unread=self.unread,
             of_model=True,
         )
@@ -237,12 +240,7 @@ class Inspection:
         unsteady |= {unknown.address for unknown in trace.unknown_layers}
         waiting = [i for i, n in enumerate(graph.nodes) if isinstance(n, Node) and n.layer in unsteady]
         waiting += [index for index, _ in graph.leaves("foreign")]
-        met: set[int] = set()
-        while waiting:
-            node = waiting.pop()
-            if node not in met:
-                met.add(node)
-                waiting.extend(graph.edges[edge].consumer for edge in graph.used_by[node])
+        met = graph.onward_from(waiting)
         return frozenset(n.layer for i in met if isinstance(n := graph.nodes[i], Node) and n.layer)
 
     @cached_property

@@ -28,8 +28,15 @@ _RANGES: dict[str, tuple[float, float]] = {
     "relu6": (0.0, 6.0),
     "softplus": (0.0, np.inf),
     "exponential": (0.0, np.inf),
+    "elu": (-1.0, np.inf),
+    "selu": (-1.7582, np.inf),
+    "gelu": (-0.17, np.inf),
+    "silu": (-0.2785, np.inf),
 }
 """What an activation can give at most."""
+
+_UNLIKE_PROBABILITIES = ("linear", "leaky_relu", "relu", "relu6", "elu", "selu", "gelu", "silu", "tanh")
+"""Activations that give what is no chance, too."""
 
 _FAR = 0.1
 """How far from 0 or from 1 chances must stay to be called out of reach."""
@@ -98,15 +105,16 @@ def _probabilities(target: Target, output: Array, ending: list[Ending]) -> Itera
         elif last in _UNLIKE_PROBABILITIES:
             # That it lies between 0 and 1 on this batch is chance.
             what = "has no activation" if last == "linear" else f"is a {last}"
-            fact = f"the output {what}, so that it may be any number{_RANGE_OF.get(last, '')}, and the loss "
-            yield Misfit(target.output, f"{fact}takes it for probabilities", advice)
+            span = f" {_span(last)}" if last in _RANGES else ""
+            fact = f"the output {what}, so that it may be any number{span}, and the loss takes it for "
+            yield Misfit(target.output, f"{fact}probabilities", advice)
     elif last in ("softmax", "sigmoid"):
         yield Misfit(
             target.output,
             f"the output is a {last}, and the loss, with from_logits=True, takes it for logits",
             "leave from_logits=True out, or the activation",
         )
-    elif last in _WITHOUT_NEGATIVES:
+    elif last in ("relu", "relu6"):
         yield Misfit(
             target.output,
             f"the output is a {last}, and the loss, with from_logits=True, takes it for logits: none of them "
@@ -115,9 +123,9 @@ def _probabilities(target: Target, output: Array, ending: list[Ending]) -> Itera
         )
 
 
-_WITHOUT_NEGATIVES = ("relu", "relu6")
-_UNLIKE_PROBABILITIES = (*_WITHOUT_NEGATIVES, "linear", "leaky_relu", "elu", "selu", "gelu", "tanh", "silu")
-_RANGE_OF = {"relu": " from 0 up", "relu6": " from 0 to 6", "tanh": " from -1 to 1"}
+def _span(activation: str) -> str:
+    least, most = _RANGES[activation]
+    return f"from {least:g} to {most:g}" if np.isfinite(most) else f"from {least:g} up"
 
 
 def _out_of_reach(target: Target, output: Array, ending: list[Ending]) -> Misfit | None:
@@ -183,10 +191,10 @@ def _ranges(target: Target, activations: list[str]) -> Iterator[Misfit]:
     least, most = _RANGES.get(activations[0], (-np.inf, np.inf))
     low, high = float(target.values.min()), float(target.values.max())
     if low < least - _NEAR or high > most + _NEAR:
-        span = f"from {least:g} to {most:g}" if np.isfinite(most) else f"from {least:g} up"
         yield Misfit(
             target.output,
-            f"targets reach from {low:.3g} to {high:.3g}, and the output, a {activations[0]}, {span}",
+            f"targets reach from {low:.3g} to {high:.3g}, and the output, a {activations[0]}, "
+            f"{_span(activations[0])}",
             "scale the targets into that range, or take an activation that reaches them (none: any number)",
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline._keras.variables import read_value, to_numpy
+from frostline.backends import dispatch
 from frostline.graph.reader import Computation
 
 Array = npt.NDArray[Any]
@@ -40,6 +41,45 @@ def with_values(computation: Computation, values: Mapping[str, Array]) -> Iterat
                 put_back.callback(write, to_numpy(source.variable))
                 write(values[source.name])
         yield replace(computation, arguments=arguments)
+
+
+def loss_stays(
+    computation: Computation, changes: Iterable[Mapping[str, Array]], *, rounding: float = 0.0
+) -> bool:
+    """Whether the loss stays the same with each of these changes; one that raises does not.
+
+    Args:
+        computation: The computation.
+        changes: Other numbers for some of its weights.
+        rounding: By how much of itself it may differ all the same; 0 asks for the same bits.
+    """
+    usual = dispatch.measure(computation).loss
+    for values in changes:
+        with with_values(computation, values) as moved:
+            try:
+                found = dispatch.measure(moved).loss
+            except Exception:  # of the user's code, which looks at these numbers: it depends on them
+                return False
+        if not abs(found - usual) <= rounding * abs(usual):  # NaN is not the same
+            return False
+    return True
+
+
+def is_idle(computation: Computation, values: Mapping[str, Array]) -> bool:
+    """Whether the loss stays the same, but for rounding, with other numbers in weights that hold these.
+
+    Half as large again, and shifted by less than their size: a scale keeps its sign, which a normalization
+    would not take out.
+    """
+    rng = np.random.default_rng(0)
+    scaled = {name: np.asarray(value * 1.5, value.dtype) for name, value in values.items()}
+    by = {name: rng.uniform(0.1, 0.5, v.shape) * (np.abs(v).max() or 1.0) for name, v in values.items()}
+    shifted = {name: np.asarray(value + by[name], value.dtype) for name, value in values.items()}
+    return loss_stays(computation, (scaled, shifted), rounding=_ROUNDING)
+
+
+_ROUNDING = 3e-6
+"""What rounding in float32 (6e-8 for one operation) may change of a loss."""
 
 
 def _writer(variable: Any) -> Callable[[Array], object]:

@@ -16,29 +16,28 @@ from keras import ops
 
 from frostline._keras.variables import to_numpy
 from frostline.backends import dispatch
-from frostline.diagnostics.moved_weights import values_of, with_values
+from frostline.diagnostics.moved_weights import loss_stays, values_of
 from frostline.graph.flow import Flow
 from frostline.graph.ir import Graph, Node
-from frostline.graph.reader import Computation, Measured
+from frostline.graph.reader import Computation, Measured, Trace
 
 _CHOOSING = frozenset(
     (
-        *(
-            "where",
-            "select",
-            "select_v2",
-            "masked_fill",
-            "masked_select",
-            "boolean_mask",
-            "cond",
-            "switch_case",
-        ),
-        *("gather", "gather_nd", "gather_v2", "take", "take_along_dim", "index_select", "dynamic_slice"),
-        *("embedding", "dynamic_update_slice", "scatter", "while_loop", "loop", "scan"),
-        *("sort", "argsort", "topk", "top_k", "unique", "max_pool", "max_pool2d", "reduce_window_max"),
+        *("while_loop", "loop", "scan", "sort", "argsort", "topk", "top_k", "top_kv2", "unique"),
+        *("max_pool", "max_pool1d", "max_pool2d", "max_pool3d", "reduce_window_max", "reduce_window"),
     )
 )
-"""Operations that may take one value now and another with other data."""
+"""Operations that may take one value now and another with other data, whatever they are given."""
+
+_BY_ANOTHER = frozenset(
+    (
+        *("where", "select", "select_n", "select_v2", "selectv2", "masked_fill", "masked_select", "cond"),
+        *("boolean_mask", "switch_case", "gather", "gather_nd", "gather_v2", "gatherv2", "take", "embedding"),
+        *("take_along_dim", "take_along_axis", "index_select", "dynamic_slice", "dynamic_update_slice"),
+        *("scatter", "getitem", "__getitem__", "index", "strided_slice", "slice"),
+    )
+)
+"""Operations that take what another operand says; the same of every batch where that is a constant."""
 
 _HEARING: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu,
@@ -49,11 +48,6 @@ _HEARING: dict[str, Callable[[Any], Any]] = {
 }
 """Operations that hand NaN on, but on some backends: TensorFlow's ReLU makes zero of it."""
 
-_SLICING = frozenset(
-    ("getitem", "__getitem__", "index", "strided_slice", "slice", "select", "dynamic_slice", "gather")
-)
-"""Of these, and of those above, those that take the same of every batch where constants say what."""
-
 _FAR = 10.0
 """How many times its own size, and at least how much, is added to what a weight holds."""
 
@@ -61,7 +55,7 @@ _FAR = 10.0
 def never_read(
     computation: Computation,
     measured: Measured,
-    graph: Graph,
+    trace: Trace,
     asked: Collection[str],
     starting: Collection[str],
 ) -> frozenset[str]:
@@ -69,16 +63,20 @@ def never_read(
 
     Where a gradient is zero, the loss is computed again with numbers far off, and with NaN, in those weights;
     their own are put back, to the bit. Where what is made of a weight goes through an operation that chooses
-    by values, other data may choose it, and it is not among them.
+    by values, other data may choose it, and it is not among them; nor is any where Python read a number of
+    the computation, by which it may have sliced. A loss that raises with such numbers reads them.
 
     Args:
         computation: The computation.
         measured: Its loss and gradients.
-        graph: Its gradient graph.
+        trace: What a reader saw of it.
         asked: Names of the weights that are asked about.
         starting: Names of those whose gradient is zero at the start only.
     """
     if measured.error or not measured.is_finite:
+        return frozenset()
+    graph = trace.graph
+    if trace.branches or any(edge.reason == "left_framework" for edge in graph.edges):
         return frozenset()
     gradients = {name: measured.gradients.get(name) for name in asked if name not in starting}
     silent = [n for n, one in gradients.items() if one is not None and not one.any() and n in graph.weights]
@@ -92,25 +90,21 @@ def never_read(
     if not values:
         return frozenset()
     with dispatch.gradient_check().operation_by_operation():
-        usual = dispatch.measure(computation).loss
-        if _is_same(computation, usual, values):
+        if _is_same(computation, values):
             return frozenset(values)
         alone = values.items() if len(values) > 1 else ()
-        return frozenset(name for name, value in alone if _is_same(computation, usual, {name: value}))
+        return frozenset(name for name, value in alone if _is_same(computation, {name: value}))
 
 
-def _is_same(computation: Computation, usual: float, values: Mapping[str, npt.NDArray[np.generic]]) -> bool:
+def _is_same(computation: Computation, values: Mapping[str, npt.NDArray[np.generic]]) -> bool:
     """Whether the loss is the same to the bit with other numbers in these weights."""
     rng = np.random.default_rng(0)
     far = {
         name: (value + rng.normal(size=value.shape) * _FAR * (1 + np.abs(value).max())).astype(value.dtype)
         for name, value in values.items()
     }
-    for others in (far, {name: np.full_like(value, np.nan) for name, value in values.items()}):
-        with with_values(computation, others) as moved:
-            if dispatch.measure(moved).loss != usual:
-                return False
-    return True
+    nan = {name: np.full_like(value, np.nan) for name, value in values.items()}
+    return loss_stays(computation, (far, nan))
 
 
 def _chosen_by_values(graph: Graph) -> frozenset[int]:
@@ -120,18 +114,10 @@ def _chosen_by_values(graph: Graph) -> frozenset[int]:
 
     def chooses(index: int, node: Node) -> bool:
         operation = node.operation.lower()
-        # One operand is what is sliced; a second one says where, and may come from the data.
-        varying = (edge for edge in graph.made_from[index] if graph.edges[edge].producer in from_values)
-        return len(list(varying)) > 1 if operation in _SLICING else operation in choosing
+        varying = {graph.edges[edge].producer for edge in graph.made_from[index]} & from_values
+        return len(varying) > 1 if operation in _BY_ANOTHER else operation in choosing
 
-    waiting = [i for i, node in enumerate(graph.nodes) if isinstance(node, Node) and chooses(i, node)]
-    met: set[int] = set()
-    while waiting:
-        index = waiting.pop()
-        if index not in met:
-            met.add(index)
-            waiting.extend(graph.edges[edge].producer for edge in graph.made_from[index])
-    return frozenset(met)
+    return graph.back_from(i for i, n in enumerate(graph.nodes) if isinstance(n, Node) and chooses(i, n))
 
 
 @cache

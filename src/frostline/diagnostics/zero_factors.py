@@ -16,6 +16,9 @@ from frostline.backends import dispatch
 from frostline.diagnostics.moved_weights import values_of, with_values
 from frostline.graph.reader import Computation, Measured
 
+_ROUNDING = 1e-7
+"""What part of the largest gradient rounding may leave of one that is zero in exact arithmetic."""
+
 Array = npt.NDArray[Any]
 
 _STEP = 1e-3
@@ -49,7 +52,9 @@ def zero_at_the_start(
         with with_values(computation, steps) as moved:
             again = dispatch.measure(moved)
         gradients = {name: g for name, g in again.gradients.items() if g is not None}
-        new = {name for name in sleeping - woken if name in gradients and gradients[name].any()}
+        largest = max((float(np.abs(g).max(initial=0)) for g in gradients.values()), default=0.0)
+        least = _ROUNDING * largest
+        new = {n for n in sleeping - woken if n in gradients and np.abs(gradients[n]).max(initial=0) > least}
         woken |= new
     return frozenset(woken)
 

@@ -171,19 +171,32 @@ class Graph:
 
     def made_from_leaves(self, chosen: Callable[[Leaf], bool]) -> frozenset[int]:
         """Return the indexes of the chosen leaves, and of all that is made from them, cut or not."""
-        waiting = [i for i, leaf in enumerate(self.nodes) if isinstance(leaf, Leaf) and chosen(leaf)]
-        met: set[int] = set()
-        while waiting:
-            index = waiting.pop()
-            if index not in met:
-                met.add(index)
-                waiting.extend(self.edges[edge].consumer for edge in self.used_by[index])
-        return frozenset(met)
+        return self.onward_from(
+            i for i, leaf in enumerate(self.nodes) if isinstance(leaf, Leaf) and chosen(leaf)
+        )
+
+    def onward_from(self, nodes: Iterable[int]) -> frozenset[int]:
+        """Return the indexes of these nodes, and of all that is made from them, cut or not."""
+        return _met(nodes, lambda index: (self.edges[edge].consumer for edge in self.used_by[index]))
+
+    def back_from(self, nodes: Iterable[int]) -> frozenset[int]:
+        """Return the indexes of these nodes, and of all that they are made from, cut or not."""
+        return _met(nodes, lambda index: (self.edges[edge].producer for edge in self.made_from[index]))
 
     @cached_property
     def weights(self) -> dict[str, int]:
         """The index of each weight, by its name."""
         return {leaf.name: index for index, leaf in self.leaves("weight")}
+
+
+def _met(nodes: Iterable[int], following: Callable[[int], Iterable[int]]) -> frozenset[int]:
+    waiting, met = list(nodes), set[int]()
+    while waiting:
+        index = waiting.pop()
+        if index not in met:
+            met.add(index)
+            waiting.extend(following(index))
+    return frozenset(met)
 
 
 def _grouped(ends: Iterator[int], count: int) -> tuple[tuple[int, ...], ...]:

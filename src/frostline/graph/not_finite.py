@@ -88,7 +88,7 @@ class BadResults(Generic[Call]):
 
     def __init__(self) -> None:
         self._made_by: dict[Any, tuple[Call, tuple[Any, ...]]] = {}
-        self._meant: dict[Any, Any] = {}  # with what keeps the result itself alive, and so its key its own
+        self._meant: dict[Any, tuple[Call, tuple[Any, ...]] | None] = {}
 
     def add(
         self, key: Any, call: Call, bad_operands: Iterable[Any], *, is_nan: bool, is_literal: bool = False
@@ -107,7 +107,7 @@ class BadResults(Generic[Call]):
         """
         before = tuple(bad_operands)
         if not is_nan and self._meant.keys() >= set(before) and (before or is_literal or key in self._meant):
-            self._meant[key] = call
+            self._meant.setdefault(key, (call, before))  # what hands it on unchanged is not what made it
         elif key not in self._made_by:
             self._made_by[key] = call, before
 
@@ -116,12 +116,15 @@ class BadResults(Generic[Call]):
         self._meant[key] = None
 
     def cause_of(self, key: Any) -> tuple[Any, Call] | None:
-        """Go back from a result to one that was made of finite numbers; None where it is finite."""
-        found = None
-        while key in self._made_by:
-            call, before = self._made_by[key]
+        """Go back from a result to one that was made of finite numbers; None where it is finite.
+
+        A result that is infinite because the program says so goes back to where that came in.
+        """
+        found, made_by = None, self._made_by if key in self._made_by else self._meant
+        while (made := made_by.get(key)) is not None:
+            call, before = made
             found = key, call
-            key = next((one for one in before if one in self._made_by), None)
+            key = next((one for one in before if made_by.get(one) is not None), None)
         return found
 
 

@@ -66,14 +66,14 @@ def require_built(model: Any) -> None:
     """
     import keras
 
-    # A layer without `build` makes no weights; one that a symbolic call passed by is not built yet.
     beside = layers_beside(model)
-    unbuilt = [
-        layer.name
-        for layer in walk(model)
-        if not layer.built and type(layer).build is not keras.Layer.build and id(layer) not in beside
-        if makes_weights(layer)
-    ]
+
+    def may_make(layer: Any) -> bool:
+        """Whether weights of a layer, or in it, may not exist yet; a model may make any when it is called."""
+        inside = (one for one in walk(layer) if not one.built and id(one) not in beside)
+        return not layer.built and any(isinstance(one, keras.Model) or makes_weights(one) for one in inside)
+
+    unbuilt = [layer.name for layer in walk(model) if may_make(layer)]
     if unbuilt:
         raise UnbuiltModelError(
             f"the model {model.name!r} is not built, so its weights do not exist yet",

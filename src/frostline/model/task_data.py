@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from frostline._keras.layers import ends_of
+from frostline._keras.variables import read_value
 from frostline.errors import AuditError, said
 from frostline.model.addresses import walk
 
@@ -54,6 +55,7 @@ def as_trained(model: Any, x: Any, y: Any = None, sample_weight: Any = None) -> 
             f"the preprocessor of the model {model.name!r} does not take these samples",
             received=said(error),
             expected="samples as model.fit takes them",
+            remedy="see whether model.preprocessor(x) works, or pass what it returns",
         ) from error
     made = keras.utils.unpack_x_y_sample_weight(prepared)
     return keras.tree.map_structure(_as_array, made[0]), *map(_as_arrays, made[1:])
@@ -102,5 +104,5 @@ def _as_arrays(part: Any) -> Any:
 
 def _as_array(value: Any) -> Any:
     """Return a tensor, of another framework too, as an array, numbers as narrow as `fit` has them."""
-    array = np.asarray(value)
+    array = np.asarray(read_value(value))
     return array.astype({"float64": "float32", "int64": "int32"}.get(array.dtype.name, array.dtype))

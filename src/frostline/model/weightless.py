@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _MAKE = frozenset(
@@ -15,9 +15,20 @@ _MAKE = frozenset(
 )
 """Names by which `build` makes something that trains, moves, or holds what does, or may do anything."""
 
+_HARMLESS = (
+    *("numpy.", "math.", "copy.", "operator.", "itertools.", "functools."),
+    *("keras.src.ops.", "keras.ops.", "keras.src.backend."),
+)
+"""Modules whose functions make no weights; those of a backend that do are among the names above."""
+
+_PLAIN = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
+
 
 def makes_weights(layer: Any) -> bool:
     """Whether `build` of a layer may make weights or layers; True where its code does not show it."""
+    own = inspect.unwrap(vars(layer).get("build", type(layer).build))  # Keras wraps each layer's
+    if getattr(own, "__func__", own) is not inspect.unwrap(type(layer).build):
+        return True
     return any(_may_make(layer, function, set()) for function in _builds(type(layer)))
 
 
@@ -29,21 +40,23 @@ def _builds(layer_class: type) -> Iterator[Any]:
         if base is keras.Layer:
             return
         if "build" in vars(base):
-            yield inspect.unwrap(vars(base)["build"])
+            yield vars(base)["build"]
 
 
 def _may_make(layer: Any, function: Any, seen: set[Any]) -> bool:
+    """Whether a function may make weights: it names what does, or calls what nobody can follow."""
     if not isinstance(function, FunctionType):
         return True
     if function in seen:
         return False
     seen.add(function)
-    names = set(_names(function.__code__))
-    if names & _MAKE or (function.__closure__ is not None and "super" not in names):
+    code = function.__code__
+    names = set(_names(code))
+    if names & _MAKE or set(code.co_freevars) - {"__class__"}:
         return True
-    return any(
-        _is_maker(layer, function.__globals__.get(name), seen) or _calls_maker(layer, name, seen)
-        for name in names
+    values = [function.__globals__[name] for name in names if name in function.__globals__]
+    return any(_is_maker(layer, value, names, seen) for value in values) or any(
+        _calls_maker(layer, name, seen) for name in names
     )
 
 
@@ -54,13 +67,22 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _is_maker(layer: Any, value: Any, seen: set[Any]) -> bool:
-    """Whether a name of the module is a class of layers, or a function that may make some."""
+def _is_maker(layer: Any, value: Any, names: set[str], seen: set[Any]) -> bool:
+    """Whether what a name of the module stands for may make weights."""
     import keras
 
+    if isinstance(value, FunctionType):
+        return _may_make(layer, value, seen)
     if isinstance(value, type):
-        return issubclass(value, keras.Layer)
-    return isinstance(value, FunctionType) and _may_make(layer, value, seen)
+        is_of_keras = value.__module__.startswith(("keras.", "builtins"))
+        return issubclass(value, keras.Layer) or not is_of_keras
+    if isinstance(value, ModuleType):
+        if value in seen or f"{value.__name__}.".startswith(_HARMLESS):
+            return False
+        seen.add(value)
+        used = (vars(value)[name] for name in names if name in vars(value))
+        return any(_is_maker(layer, one, names, seen) for one in used)
+    return not isinstance(value, _PLAIN)
 
 
 def _calls_maker(layer: Any, name: str, seen: set[Any]) -> bool:

@@ -15,6 +15,7 @@ from frostline.diagnostics.targets import labels_of_batches, require_labels_in_r
 from frostline.errors import PlanError, ResumeError, UncompiledModelError, listed, near
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import require_holdable
+from frostline.model.task_data import is_task
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
 from frostline.resolution.resolution import Resolution
@@ -65,6 +66,8 @@ def fit(
             that goes on and ends with such weights is not verified.
         preflight: Whether to look, before the first step, if each weight that is to train can receive a
             gradient, and to stop with the explanation if not. Arrays, tensors and `PyDataset`s are looked at.
+            Labels that name no class of the output are an error: of arrays before the first step, of streams
+            before the step of their batch (TensorFlow refuses such a batch by itself).
         watch: Whether to look at the training once in a while, as `fl.callbacks.Watch` does, for at most 1 %
             of its time beside a first look and a last one: for units that die, gradients that explode,
             weights that stop, and other findings `FL6xx`. They stand in `Run.findings`; what was seen in
@@ -149,7 +152,9 @@ def fit(
     _refuse_best_of_other_parts(job)
     if preflight:
         require_labels_in_range(model, y, arguments.get("sample_weight"))
-        job = replace(job, look_at_batch=labels_of_batches(model) if y is None else None)
+        # Labels for a task are what its preprocessor makes of them.
+        if y is None or is_task(model):
+            job = replace(job, look_at_batch=labels_of_batches(model))
     seen_before = GRADIENTS_SEEN.get(model) is True and functions_kept(model, job.resolutions[0])
     checking = preflight and not seen_before
     in_first_step = checking and resume is None and first_step.tells(job)

@@ -193,6 +193,29 @@ def test_an_infinity_that_is_meant_is_not_the_cause() -> None:
     assert "nan for -inf" in found.fact
 
 
+@pytest.mark.parametrize(
+    ("function", "line"),
+    [
+        (lambda x: ops.mean(x) * np.inf, "ops.mean(x) * np.inf"),
+        (lambda x: ops.mean(x**2) + ops.sum(ops.convert_to_tensor(np.float32([np.inf, 1]))), "np.inf, 1"),
+    ],
+    ids=["times", "plus"],
+)
+def test_an_infinity_in_the_program_that_is_the_fault_is_named(function: Any, line: str) -> None:
+    weight = keras.Variable(np.ones(3, "float32"), name="weight")
+    note = " ".join(" ".join(fl.explain(lambda: function(weight), [weight]).notes).split())
+    assert "was not seen" not in note
+    assert line in note
+
+
+def test_a_loss_of_a_model_that_is_multiplied_by_infinity() -> None:
+    model = model_of(lambda x: x, lambda y, p: ops.mean(ops.square(y - p)) * np.inf)
+    (found,) = [one for one in fl.audit(model, X, Y).findings if one.code == "FL107"]
+    assert "multiply gives inf" in found.fact
+    assert found.where is not None
+    assert "* np.inf" in found.where.source
+
+
 def test_in_a_recurrent_cell() -> None:
     class Cell(layers.Layer):  # type: ignore[misc]
         state_size = 3

@@ -49,6 +49,23 @@ def test_an_output_that_a_slice_leaves_out_is_unused(loss: Any) -> None:
     assert all(map(np.array_equal, before, values(model)))
 
 
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+@pytest.mark.parametrize("drop", ["slice", "split", "index"])
+def test_a_slice_in_the_model_under_a_loss_of_keras_is_seen_too(loss: Any, drop: str) -> None:
+    class Front(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        def call(self, x: Any) -> Any:
+            if drop == "index":
+                return ops.reshape(x, (-1, 2, 2))[:, 0]
+            return x[:, :2] if drop == "slice" else ops.split(x, 2, axis=-1)[0]
+
+    keras.utils.set_random_seed(2)
+    x = keras.Input((4,))
+    both = layers.Concatenate()([layers.Dense(2, name="main")(x), layers.Dense(2, name="side")(x)])
+    model = keras.Model(x, Front(name="front")(both))
+    model.compile("sgd", loss)
+    assert set(fl.audit(model, X, Y).of("unused")) == {"side/kernel", "side/bias"}
+
+
 def test_following_the_remedy_makes_it_train() -> None:
     whole = two_heads(lambda y, both: ops.mean(ops.square(ops.concatenate([y, y], axis=-1) - both)))
     assert fl.audit(whole, X, Y).ok
@@ -84,3 +101,56 @@ def test_of_a_function_too() -> None:
     used, unused = (keras.Variable(np.ones(3, "float32"), name=name) for name in ("used", "unused"))
     both = fl.explain(lambda: ops.sum(ops.concatenate([used, unused])[:3]), [used, unused])
     assert [one.status for one in both.values()] == ["trains", "unused"]
+
+
+class Strict(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """Refuses numbers that are not finite, as a decomposition does."""
+
+    def call(self, x: Any) -> Any:
+        values = ops.convert_to_numpy(ops.stop_gradient(x)) if keras.backend.backend() == "torch" else None
+        if values is not None and not np.isfinite(values).all():
+            raise ValueError("not finite")
+        return ops.concatenate([x[:, :2], 0.0 * x[:, 2:]], axis=-1)
+
+
+def test_a_model_that_refuses_such_numbers_reads_them() -> None:
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="low"), Strict(name="strict")])
+    model.compile("sgd", lambda y, p: 0.0 * ops.mean(p) + ops.mean(ops.square(y)))
+    assert set(fl.audit(model, X, Y).of("zero")) == {"low/kernel", "low/bias"}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="a number of the data leaves only PyTorch so")
+def test_what_a_loss_slices_by_a_number_of_the_targets_is_zero() -> None:
+    model = two_heads(lambda y, both: ops.mean(ops.square(both[:, : int(ops.max(y))])))
+    assert set(fl.audit(model, X, np.full((16, 4), 2.0, "float32")).of("zero")) == {
+        "side/kernel",
+        "side/bias",
+    }
+    assert fl.audit(model, X, np.full((16, 4), 4.0, "float32")).ok
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="a number of the data leaves only PyTorch so")
+def test_what_python_slices_by_a_number_of_the_data_is_zero() -> None:
+    class Lengths(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        def call(self, x: Any, both: Any) -> Any:
+            return both[:, : int(ops.max(x)) // 100 + 2]
+
+    keras.utils.set_random_seed(2)
+    x = keras.Input((4,))
+    heads = [layers.Dense(2, name=name)(x) for name in ("main", "side")]
+
+    class Model(keras.Model):  # type: ignore[misc]  # Keras ships no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = keras.Model(x, layers.Concatenate()(heads))
+            self.lengths = Lengths(name="lengths")
+
+        def call(self, x: Any) -> Any:
+            return self.lengths(x, self.heads(x))
+
+    model = Model()
+    model(X)
+    model.compile("sgd", "mse")
+    answer = fl.audit(model, X, Y)
+    assert {one for a, one in answer.statuses.items() if "side" in a} == {"zero"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import types
 from typing import Any
 
 import keras
@@ -10,9 +12,10 @@ import pytest
 from keras import layers, ops
 
 import frostline as fl
-from frostline.errors import AuditError, NoGradientError, UnbuiltModelError
+from frostline.errors import AuditError, DataError, NoGradientError, UnbuiltModelError
 from frostline.model.task_data import arrays_of_lists, as_trained, is_task
 from frostline.model.weightless import makes_weights
+from helpers import small_models
 
 pytestmark = pytest.mark.every_backend
 
@@ -123,6 +126,12 @@ def test_fit_looks_at_raw_samples_before_it_trains() -> None:
         fl.fit(task(cut=True), fl.Plan().train("**"), X, Y, verbose=0)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="refuses such labels by itself")
+def test_labels_of_raw_samples_are_looked_at_before_their_batch_is_trained_on() -> None:
+    with pytest.raises(DataError, match="labels of batch 1, which was not trained on"):
+        fl.fit(task(), fl.Plan().train("head/**"), X, [7] * 8, verbose=0)
+
+
 def test_samples_that_the_preprocessor_does_not_take_are_an_error_in_words() -> None:
     with pytest.raises(AuditError) as caught:
         fl.audit(task(), {"text": np.ones((2, 2))}, [0, 1])
@@ -175,6 +184,49 @@ class Given(layers.Layer):  # type: ignore[misc]  # Keras ships no types
         self.make(self, shape)
 
 
+class Kept(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    def build(self, shape: Any) -> None:
+        MAKERS["dense"](self)
+
+
+MAKERS = {"dense": lambda layer: layer.add_weight(shape=(2,))}
+
+
+class Elsewhere(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    def build(self, shape: Any) -> None:
+        small_models.two_dense()
+
+
+def closed_over(make: Any) -> layers.Layer:
+    class Closed(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        def build(self, shape: Any) -> None:
+            super().build(shape)
+            make(self)
+
+    return Closed()
+
+
+def decorated(build: Any) -> Any:
+    @functools.wraps(build)
+    def wrapped(layer: Any, shape: Any) -> None:
+        layer.w = layer.add_weight(shape=(2,))
+        build(layer, shape)
+
+    return wrapped
+
+
+class Decorated(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    @decorated
+    def build(self, shape: Any) -> None:
+        self.width = 1
+
+
+class OwnBuild(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    def __init__(self) -> None:
+        super().__init__()
+        self.build = types.MethodType(lambda layer, shape: Dynamic.build(layer, shape), self)
+
+
 class Method(layers.Layer):  # type: ignore[misc]  # Keras ships no types
     def build(self, shape: Any) -> None:
         self._make()
@@ -198,13 +250,42 @@ class Checks(layers.Layer):  # type: ignore[misc]  # Keras ships no types
         (Helped(), True),
         (Given(lambda layer, shape: None), True),
         (Method(), True),
+        (Kept(), True),
+        (Elsewhere(), True),
+        (closed_over(lambda layer: None), True),
+        (Decorated(), True),
+        (OwnBuild(), True),
         (layers.Dense(2), True),
         (layers.BatchNormalization(), True),
         (Checks(), False),
         (layers.Add(), False),
         (layers.Concatenate(), False),
+        (layers.Multiply(), False),
+        (layers.Dot(axes=1), False),
     ],
     ids=lambda one: type(one).__name__ if isinstance(one, layers.Layer) else "",
 )
 def test_whether_building_makes_weights_is_read_from_the_code(layer: layers.Layer, makes: bool) -> None:
     assert makes_weights(layer) is makes
+
+
+class InCall(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    def call(self, x: Any) -> Any:
+        if not hasattr(self, "w"):
+            self.w = self.add_weight(shape=(4,))
+        return x * self.w
+
+
+@pytest.mark.parametrize("make", [Dynamic, Helped, Kept, Decorated, Method, OwnBuild, InCall])
+def test_a_model_whose_weights_may_not_all_exist_is_refused(make: Any) -> None:
+    class Net(keras.Model):  # type: ignore[misc]  # Keras ships no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.known, self.odd = layers.Dense(4, name="known"), make()
+            self.known.build((None, 4))
+
+        def call(self, x: Any) -> Any:
+            return self.odd(self.known(x))
+
+    with pytest.raises(UnbuiltModelError):
+        fl.Plan().train("**").resolve(Net())

@@ -85,7 +85,7 @@ def test_unbuilt_model_is_refused() -> None:
 
     assert str(caught.value) == (
         "the model 'unbuilt' is not built, so its weights do not exist yet.\n"
-        "  received: 3 unbuilt layers: inner, outer, head\n"
+        "  received: 5 unbuilt layers: unbuilt, block, inner, outer, head\n"
         "  expected: a model that knows the shape of its input\n"
         "  fix:      call model.build(input_shape), or call it once on a batch: model(x[:1])"
     )

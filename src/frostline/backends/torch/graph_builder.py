@@ -187,7 +187,8 @@ class TorchGraphBuilder:
                     shared = self.node("Parameter", self._where(), [(shared, "detached")])
                 self._values.learn(use.tensor, shared)
                 return shared
-            kind = "foreign" if name or use.key is not None else kind
+            if name or use.key is not None:
+                kind, name = "foreign", name or f"a tensor of shape {tuple(use.tensor.shape)}"
         return self._leaf(use, kind, name, self._where())
 
     def _leaf(self, use: Use, kind: Kind, name: str, where: Where | None) -> int:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
-from frostline.backends import dispatch
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
-from frostline.diagnostics.moved_weights import values_of, with_values
+from frostline.diagnostics.moved_weights import is_idle, values_of
+from frostline.diagnostics.part_of_batch import sizes_over_some
 from frostline.diagnostics.thresholds import ROUNDING
 from frostline.diagnostics.update_size import root_mean_square
 from frostline.errors import listed
@@ -62,8 +61,8 @@ class NoEffect(AuditRule):
         if idle := [address for address in _without_effect(inspection, sizes) if address not in tiny]:
             yield self.finding(
                 idle[0],
-                f"the loss stays the same, but for rounding, whatever {listed(idle, most=4)} "
-                f"{'holds' if len(idle) == 1 else 'hold'}",
+                f"the loss stays the same, but for rounding, with other numbers in {listed(idle, most=4)}: "
+                "half as large again, and shifted",
                 _REMEDY,
             )
 
@@ -77,28 +76,22 @@ class NoEffect(AuditRule):
 
 
 def _without_effect(inspection: Inspection, sizes: Mapping[str, float]) -> list[str]:
-    """Return the scalars and vectors with tiny gradients that the loss stays the same without."""
-    # What cancels over the samples may be of that kind, and rounding have left nothing by chance.
-    known = {**dict.fromkeys(inspection.balanced, 0.0), **sizes}
-    ordered = {w.address: known[w.address] for w in inspection.weights if w.address in known}
-    shapes = {address: inspection.inventory.by_address[address].shape for address in ordered}
+    """Return the scalars and vectors with tiny gradients, or none, that the loss stays the same without."""
+    known = {**dict.fromkeys(inspection.idle, 0.0), **sizes}
+    shapes = {address: inspection.inventory.by_address[address].shape for address in sizes}
     computation = inspection.loss.computation(inspection.planned.trained)
-    few = [one for one in ordered if len(shapes[one]) < 2 and _is_tiny_alone(one, ordered, shapes)]
-    values = {a: v for a, v in values_of(computation, few[:_MOST]).items() if v.dtype.kind == "f"}
-    if not values:
-        return []
-    usual = dispatch.measure(computation).loss
-
-    def is_same(names: Iterable[str]) -> bool:
-        for change in (_scaled, _shifted):
-            with with_values(computation, {name: change(values[name]) for name in names}) as moved:
-                if not np.isclose(dispatch.measure(moved).loss, usual, rtol=_SAME, atol=0):
-                    return False
-        return True
-
-    return (
-        list(values) if is_same(values) else [name for name in values if len(values) > 1 and is_same([name])]
-    )
+    few = [one for one in sizes if len(shapes[one]) < 2 and _is_tiny_alone(one, sizes, shapes)][:_MOST]
+    # What only cancels over this batch has a gradient over a part of it.
+    some = sizes_over_some(inspection.loss, inspection.planned.trained) if few else {}
+    least = _TINY * max(some.values(), default=0.0)
+    few = [address for address in few if some.get(address, 0.0) <= least]
+    values = {a: v for a, v in values_of(computation, few).items() if v.dtype.kind == "f"}
+    if values and is_idle(computation, values):
+        idle = set(values)
+    else:
+        alone = values.items() if len(values) > 1 else ()
+        idle = {name for name, value in alone if is_idle(computation, {name: value})}
+    return [address for address in known if address in idle | inspection.idle]
 
 
 def _is_tiny_alone(address: str, sizes: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -> bool:
@@ -113,21 +106,8 @@ def _is_tiny_alone(address: str, sizes: Mapping[str, float], shapes: Mapping[str
     return kernel is not None and sizes[kernel] >= _USUAL * largest
 
 
-def _scaled(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.asarray(value * 1.5, value.dtype)
-
-
-def _shifted(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # By less than its own size: a scale keeps its sign, which a normalization would not take out.
-    by = np.random.default_rng(0).uniform(0.1, 0.5, value.shape) * (np.abs(value).max() or 1.0)
-    return np.asarray(value + by, value.dtype)
-
-
 _TINY = 1e-4
 """What part of the largest gradient one has at most that is looked at; other numbers in the weight decide."""
-
-_SAME = 3e-6
-"""What rounding in float32 (6e-8 for one operation) may change of a loss."""
 
 _MOST = 8
 """How many are tried by themselves."""

@@ -84,4 +84,17 @@ def test_one_number_that_what_follows_takes_out_again(does: str, behind: layers.
     found = codes(layers.Dense(6, name="a", use_bias=False), Scalar(does, name="s"), again)
     assert ("FL110" in found) == idle
     if idle:
-        assert found["FL110"] == "the loss stays the same, but for rounding, whatever s/number holds"
+        assert found["FL110"].startswith(
+            "the loss stays the same, but for rounding, with other numbers in s/number: half as large again"
+        )
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("samples", [8, 12, 14])
+def test_what_only_cancels_over_this_batch_has_an_effect(samples: int) -> None:
+    """Half of the targets far above, half far below: a shift of outputs leaves mean absolute errors alone."""
+    y = np.where(np.arange(samples)[:, None] % 2, 9.0, -9.0).astype("float32")
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1, name="d")])
+    model.compile("sgd", "mae")
+    answer = fl.audit(model, X[:samples], y)
+    assert (answer.findings, answer.ok) == ((), True)
