@@ -13,7 +13,7 @@ from frostline._keras.trainers import sync_values
 from frostline._keras.variables import read_value
 from frostline.backends.dispatch import finite_check
 from frostline.files.tensor_file import Array
-from frostline.model.inventory import inventory
+from frostline.model.inventory import Weight, inventory
 from frostline.optimizers.state import named_variables
 from frostline.trainability.plan_on_model import resolution_on
 from frostline.verification.digest import is_finite
@@ -33,6 +33,8 @@ class FiniteState:
         self._start: dict[int, Array | None] = {}
         """Where each variable was finite, by its `id`; None for everywhere. `_known` keeps them alive."""
         self._known: list[Any] = []
+        self._weights: tuple[Any, list[Weight]] = (None, [])
+        """The weights and statistics of the model, and the resolution under which they were looked up."""
 
     def note_start(self) -> None:
         """Note where what may move from now on is finite; what was noted earlier stays."""
@@ -50,12 +52,18 @@ class FiniteState:
         free = {d.weight.address for d in resolution.changing} if resolution else None
         found = {
             address: variable
-            for weight in inventory(self._model).of_role("weight", "statistic")
+            for weight in self._weights_under(resolution)
             if id(weight.variable) in trained
             or (weight.role == "statistic" if free is None else weight.address in free)
             for address, variable in weight.targets
         }
         return {address: variable for address, variable in found.items() if _is_floating(variable)}
+
+    def _weights_under(self, resolution: Any) -> list[Weight]:
+        """Return weights and statistics of the model; they stay the same as long as a resolution is on."""
+        if resolution is None or self._weights[0] is not resolution:
+            self._weights = resolution, list(inventory(self._model).of_role("weight", "statistic"))
+        return self._weights[1]
 
     def watched(self) -> list[Any]:
         """Return what to look at after each step: what was finite throughout, and sums of gradients."""
