@@ -12,13 +12,14 @@ from frostline.plan.blocks import find_blocks, require_blocks
 from frostline.plan.phase import Phase
 from frostline.plan.plan import Plan
 from frostline.plan.schedule import Schedule
+from frostline.plan.selectors import HeadOfModel
 
 
-def linear_probe(head: str = "last:1") -> Plan:
+def linear_probe(head: str = "head") -> Plan:
     """Train the head alone, on features of a frozen network.
 
     Args:
-        head: Selector of the head; by default the last top-level layer that has weights.
+        head: Selector of the head; by default what the model shows to be its head.
 
     Source:
         Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
@@ -26,16 +27,16 @@ def linear_probe(head: str = "last:1") -> Plan:
     Example:
         >>> print(linear_probe())
         default: freeze
-        1. train 'last:1'
+        1. train 'head'
     """
     return Plan().train(head)
 
 
-def bitfit(head: str = "last:1") -> Plan:
+def bitfit(head: str = "head") -> Plan:
     """Train every bias, the shift of normalizations included, and the head.
 
     Args:
-        head: Selector of the head; by default the last top-level layer that has weights.
+        head: Selector of the head; by default what the model shows to be its head.
 
     Source:
         Ben Zaken, Ravfogel and Goldberg, "BitFit", ACL 2022.
@@ -44,9 +45,9 @@ def bitfit(head: str = "last:1") -> Plan:
         >>> print(bitfit())
         default: freeze
         1. train '**/{bias,beta}'
-        2. train 'last:1'
+        2. train 'head' (optional)
     """
-    return Plan().train("**/{bias,beta}").train(head)
+    return _with_head(Plan().train("**/{bias,beta}"), head)
 
 
 def lora(
@@ -54,7 +55,7 @@ def lora(
     alpha: float | None = 16,
     *,
     target: str = "**/{query,key,value}/kernel",
-    head: str = "last:1",
+    head: str = "head",
 ) -> Plan:
     """Train weights through updates of low rank, and the head as a whole.
 
@@ -66,7 +67,7 @@ def lora(
         rank: The rank of each update.
         alpha: Each update is scaled by `alpha / rank`; None stands for the rank itself.
         target: Selector of the weights, each with two axes or more.
-        head: Selector of the head; by default the last top-level layer that has weights.
+        head: Selector of the head; by default what the model shows to be its head.
 
     Source:
         Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
@@ -75,13 +76,13 @@ def lora(
         >>> print(lora(rank=4, target="encoder/**/kernel"))
         default: freeze
         1. train 'encoder/**/kernel' (via rank 4, alpha 16)
-        2. train 'last:1'
+        2. train 'head' (optional)
     """
-    return Plan().train(target, via=LowRank(rank, alpha)).train(head)
+    return _with_head(Plan().train(target, via=LowRank(rank, alpha)), head)
 
 
 def last_blocks(
-    model: Any, count: int, *, blocks: str | None = None, head: str = "last:1", lr: float = 1.0
+    model: Any, count: int, *, blocks: str | None = None, head: str = "head", lr: float = 1.0
 ) -> Plan:
     """Train the last blocks of a network and its head.
 
@@ -90,7 +91,7 @@ def last_blocks(
         count: How many blocks, counted from the output.
         blocks: Glob on layer addresses that picks the blocks, such as `encoder/block_*`. By default, layers
             whose names number a block, layer or stage (`block_3`, `conv5_block2_1_conv`, `block6a_...`).
-        head: Selector of the head; by default the last top-level layer that has weights.
+        head: Selector of the head; by default what the model shows to be its head.
         lr: Multiplier of the learning rate for the blocks; the head keeps the full rate.
 
     Raises:
@@ -103,7 +104,7 @@ def last_blocks(
         >>> print(last_blocks(keras.Sequential([keras.Input((2,)), *layers]), 1))
         default: freeze
         1. train 'block_1/**'
-        2. train 'last:1'
+        2. train 'head' (optional)
     """
     model_inventory = inventory(model)
     found = find_blocks(model_inventory, blocks)
@@ -117,7 +118,7 @@ def last_blocks(
     plan = Plan()
     for glob in found[-count:]:
         plan = plan.train(glob, lr=lr)
-    return plan.train(head)
+    return _with_head(plan, head)
 
 
 def layerwise_lr_decay(
@@ -125,7 +126,7 @@ def layerwise_lr_decay(
     decay: float = 0.75,
     *,
     blocks: str | None = None,
-    head: str = "last:1",
+    head: str = "head",
     min_scale: float = 0.0,
 ) -> Plan:
     """Train everything, the learning rate falling by a factor from block to block towards the input.
@@ -155,7 +156,7 @@ def layerwise_lr_decay(
         1. train '**' (lr x 0.125)
         2. train 'block_0/**' (lr x 0.25)
         3. train 'block_1/**' (lr x 0.5)
-        4. train 'last:1'
+        4. train 'head' (optional)
     """
     if not 0 < decay <= 1 or not 0 <= min_scale <= 1:
         raise PlanError(
@@ -163,15 +164,15 @@ def layerwise_lr_decay(
             received=f"decay={decay!r}, min_scale={min_scale!r}",
             expected="decay above 0 and at most 1, min_scale from 0 to 1",
         )
-    groups = ["**", *require_blocks(inventory(model), blocks), head]
+    groups = ["**", *require_blocks(inventory(model), blocks)]
     plan = Plan()
     for place, group in enumerate(groups):
-        plan = plan.train(group, lr=max(min_scale, decay ** (len(groups) - 1 - place)))
-    return plan
+        plan = plan.train(group, lr=max(min_scale, decay ** (len(groups) - place)))
+    return _with_head(plan, head)
 
 
 def discriminative(
-    model: Any, lowest: float = 0.01, *, blocks: str | None = None, head: str = "last:1"
+    model: Any, lowest: float = 0.01, *, blocks: str | None = None, head: str = "head"
 ) -> Plan:
     """Train everything, with learning rates spread evenly by factors from the input to the head.
 
@@ -194,20 +195,20 @@ def discriminative(
         default: freeze
         1. train '**' (lr x 0.01)
         2. train 'block_0/**' (lr x 0.1)
-        3. train 'last:1'
+        3. train 'head' (optional)
     """
     if not 0 < lowest <= 1:
         raise PlanError(
             "the lowest rate is out of range", received=repr(lowest), expected="above 0 and at most 1"
         )
-    groups = ["**", *require_blocks(inventory(model), blocks), head]
+    groups = ["**", *require_blocks(inventory(model), blocks)]
     plan = Plan()
     for place, group in enumerate(groups):
-        plan = plan.train(group, lr=lowest ** (1 - place / (len(groups) - 1)))
-    return plan
+        plan = plan.train(group, lr=lowest ** (1 - place / len(groups)))
+    return _with_head(plan, head)
 
 
-def lp_ft(*, probe: int = 1, finetune: int = 1, lr: float = 0.1, head: str = "last:1") -> Schedule:
+def lp_ft(*, probe: int = 1, finetune: int = 1, lr: float = 0.1, head: str = "head") -> Schedule:
     """Train the head first, then everything (linear probing, then fine-tuning).
 
     Args:
@@ -223,7 +224,7 @@ def lp_ft(*, probe: int = 1, finetune: int = 1, lr: float = 0.1, head: str = "la
     Example:
         >>> print(lp_ft(probe=3, finetune=5))
         default: freeze
-        1. train 'last:1'
+        1. train 'head'
         phase probe: 3 epochs
         phase finetune: 5 epochs, lr x 0.1; train '**'
     """
@@ -232,7 +233,7 @@ def lp_ft(*, probe: int = 1, finetune: int = 1, lr: float = 0.1, head: str = "la
 
 
 def gradual_unfreezing(
-    model: Any, *, epochs: int = 1, blocks: str | None = None, head: str = "last:1"
+    model: Any, *, epochs: int = 1, blocks: str | None = None, head: str = "head"
 ) -> Schedule:
     """Train the head, then one block more in each phase, from the output to the input, at last everything.
 
@@ -253,7 +254,7 @@ def gradual_unfreezing(
         >>> layers = [keras.layers.Dense(2, name=name) for name in ("block_0", "block_1", "head")]
         >>> print(gradual_unfreezing(keras.Sequential([keras.Input((2,)), *layers])))
         default: freeze
-        1. train 'last:1'
+        1. train 'head'
         phase head: 1 epoch
         phase last 1 block: 1 epoch; train 'block_1/**'
         phase last 2 blocks: 1 epoch; train 'block_1/**'; train 'block_0/**'
@@ -266,3 +267,8 @@ def gradual_unfreezing(
         phases.append(replace(rising, name=f"last {number} block{'s' if number > 1 else ''}"))
     phases.append(Phase("everything", epochs=epochs).train("**"))
     return Schedule(Plan().train(head), tuple(phases))
+
+
+def _with_head(plan: Plan, head: str) -> Plan:
+    """Train the head, too. A model need not have one of its own: many a language model's is its embedding."""
+    return plan.train(head, optional=head == HeadOfModel.WORD)

@@ -10,11 +10,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from frostline.errors import PlanError, SelectorError, near
 from frostline.model.inventory import Inventory, LayerNode, Weight
 from frostline.plan.globs import escaped, read_glob
+from frostline.plan.heads import find_head
 from frostline.plan.matching import expression_matching, require_expression
 
 
@@ -52,8 +53,8 @@ def selector(of: Any) -> Selector:
     """Make a selector.
 
     Args:
-        of: A string (a glob, or one of `re:`, `type:`, `first:`, `last:`, `layer:`), a mapping with one of
-            the keys `any`, `all`, `not`, a function of one `Weight`, or a `Selector`.
+        of: A string (a glob, the word `head`, or one of `re:`, `type:`, `first:`, `last:`, `layer:`), a
+            mapping with one of the keys `any`, `all`, `not`, a function of one `Weight`, or a `Selector`.
 
     Raises:
         SelectorError: It cannot be read.
@@ -78,6 +79,8 @@ def _from_text(text: str) -> Selector:
     prefix, colon, rest = text.partition(":")
     if not text.strip():
         raise SelectorError("a selector is empty", expected="a glob such as 'head/**'")
+    if text == HeadOfModel.WORD:
+        return HeadOfModel()
     if not colon or re.fullmatch(r"\w*", prefix) is None:
         return Glob(text)
     if prefix not in _PREFIXES:
@@ -227,6 +230,33 @@ class First(Selector):
 
     def __str__(self) -> str:
         return repr(self.to_data())
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOfModel(Selector):
+    """The head of the model, as `find_head` tells it; nothing where the model has none."""
+
+    WORD: ClassVar[str] = "head"
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        found = find_head(model)
+        if not found.known:
+            raise PlanError(
+                f"which layers of the model {model.model_name!r} are its head cannot be told",
+                received=found.why,
+                expected="a model that keeps its head apart from the rest",
+                remedy="name its layers in place of 'head', as 'layer/**'; `frostline show MODEL` lists them",
+            )
+        return found.addresses
+
+    def to_data(self) -> str:
+        return self.WORD
+
+    def hint(self, model: Inventory) -> str:
+        return f"the model has no head of its own: {find_head(model).why}; name the layers that are to train"
+
+    def __str__(self) -> str:
+        return repr(self.WORD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from frostline.errors import listed
 from frostline.model.inventory import Inventory, LayerNode
+from frostline.plan.heads import find_head
+from frostline.plan.plan import Plan
+from frostline.plan.selectors import HeadOfModel
 from frostline.render.tables import count
 
 _PLAIN = frozenset({type(None), bool, int, float, str, tuple, list, dict})
@@ -16,6 +19,26 @@ _PLAIN = frozenset({type(None), bool, int, float, str, tuple, list, dict})
 def notes(inventory: Inventory, trained: frozenset[str]) -> tuple[str, ...]:
     """Return the notes for a model and the addresses that a plan trains, one sentence each."""
     return (*_untracked(inventory), *_lost_penalties(inventory, trained), *_lora_bases(inventory, trained))
+
+
+_LARGE_HEAD = 0.1
+"""A head that holds a larger share of all elements is said: it may cost more than all the rest of a plan."""
+
+
+def notes_on_head(inventory: Inventory, plan: Plan, picks: Sequence[frozenset[str]]) -> Iterator[str]:
+    """Say where the word `head` picks nothing, or much of the model."""
+    sizes = {w.address: w.size for w in inventory.of_role("weight")}
+    for number, (rule, picked) in enumerate(zip(plan.rules, picks, strict=True), 1):
+        if not isinstance(rule.selector, HeadOfModel):
+            continue
+        share = sum(sizes.get(address, 0) for address in picked) / max(1, sum(sizes.values()))
+        if not picked:
+            yield f"rule {number} ({rule}) picks nothing: {rule.selector.hint(inventory)}"
+        elif rule.action == "train" and share > _LARGE_HEAD:
+            yield (
+                f"the head alone ({listed(sorted(picked), most=3)}) is {100 * share:.0f} % of all elements: "
+                f"{find_head(inventory).why}"
+            )
 
 
 def _untracked(inventory: Inventory) -> Iterator[str]:

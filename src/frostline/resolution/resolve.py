@@ -70,7 +70,11 @@ def resolve(model: Any, plan: Plan, *, optimizer: Any = None) -> Resolution:
         decisions,
         statistics,
         modes,
-        (*notes.notes(model_inventory, trained), *notes_on_parts(plan, decisions, verdicts)),
+        (
+            *notes.notes(model_inventory, trained),
+            *notes.notes_on_head(model_inventory, plan, picks),
+            *notes_on_parts(plan, decisions, verdicts),
+        ),
         memory.find_optimizer(optimizer) if optimizer else compiled_optimizer(model),
         module_modes,
     )

@@ -92,7 +92,7 @@ def trained(model: keras.Model, plan: Plan) -> set[str]:
 
 def test_linear_probe() -> None:
     model = transformer()
-    assert fl.linear_probe() == Plan().train("last:1")
+    assert fl.linear_probe() == Plan().train("head")
     assert trained(model, fl.linear_probe()) == {"head/kernel", "head/bias"}
     assert trained(model, fl.linear_probe("encoder/block_2/**")) == weights_in(model, "encoder/block_2")
 
@@ -242,7 +242,7 @@ def test_gradual_unfreezing(build: Callable[[], keras.Model]) -> None:
     names = ["head", "last 1 block", "last 2 blocks", "last 3 blocks", "everything"]
     assert [phase.name for phase in schedule.phases] == names
 
-    head = trained(model, Plan().train("last:1"))
+    head = trained(model, Plan().train("head"))
     expected, rising = [head], head
     for glob in reversed(globs):
         rising = rising | trained(model, Plan().train(glob))

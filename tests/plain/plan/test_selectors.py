@@ -277,7 +277,7 @@ def test_a_function_has_no_form_in_a_file() -> None:
         ("head/kernl", "did you mean 'head/kernel', 'head/**', 'head/bias'?"),
         ("zzz/**", "addresses here look like 'embed/embeddings', 'backbone/block_1/kernel', "
          "'backbone/block_1/bias'"),
-        ("head", "'head' is a layer: write 'head/**' for all weights in it"),
+        ("embed", "'embed' is a layer: write 'embed/**' for all weights in it"),
         ("head/.*", "this looks like a regular expression: write 're:head/.*'"),
         ("re:block_1", "it is found inside 'backbone/block_1/kernel', but must match a whole address: "
          "write 're:.*block_1.*' if that is meant"),
