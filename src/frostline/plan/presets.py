@@ -54,14 +54,14 @@ def lora(
     rank: int = 8,
     alpha: float | None = 16,
     *,
-    target: str = "**/{query,key,value}/kernel",
+    target: str = "attention",
     head: str = "head",
 ) -> Plan:
     """Train weights through updates of low rank, and the head as a whole.
 
     The weights themselves stay as they are until the updates are merged, by `undo`, `frostline.merge` or
-    saving. By default those that make queries, keys and values in attention are adapted, by the names that
-    `keras.layers.MultiHeadAttention` gives them.
+    saving. By default those that make queries, keys and values in attention are adapted, as their layers'
+    classes, names and attributes tell them.
 
     Args:
         rank: The rank of each update.

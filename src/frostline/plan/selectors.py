@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from frostline.errors import PlanError, SelectorError, near
 from frostline.model.inventory import Inventory, LayerNode, Weight
+from frostline.plan.attention import attention_kernels
 from frostline.plan.globs import escaped, read_glob
 from frostline.plan.heads import find_head
 from frostline.plan.matching import expression_matching, require_expression
@@ -53,8 +54,9 @@ def selector(of: Any) -> Selector:
     """Make a selector.
 
     Args:
-        of: A string (a glob, the word `head`, or one of `re:`, `type:`, `first:`, `last:`, `layer:`), a
-            mapping with one of the keys `any`, `all`, `not`, a function of one `Weight`, or a `Selector`.
+        of: A string (a glob, one of the words `head` and `attention`, or one of `re:`, `type:`, `first:`,
+            `last:`, `layer:`), a mapping with one of the keys `any`, `all`, `not`, a function of one
+            `Weight`, or a `Selector`.
 
     Raises:
         SelectorError: It cannot be read.
@@ -79,8 +81,8 @@ def _from_text(text: str) -> Selector:
     prefix, colon, rest = text.partition(":")
     if not text.strip():
         raise SelectorError("a selector is empty", expected="a glob such as 'head/**'")
-    if text == HeadOfModel.WORD:
-        return HeadOfModel()
+    if text in _WORDS:
+        return _WORDS[text]()
     if not colon or re.fullmatch(r"\w*", prefix) is None:
         return Glob(text)
     if prefix not in _PREFIXES:
@@ -260,6 +262,31 @@ class HeadOfModel(Selector):
 
 
 @dataclass(frozen=True, slots=True)
+class Attention(Selector):
+    """The kernels that make queries, keys and values in attention, as `attention_kernels` tells them."""
+
+    WORD: ClassVar[str] = "attention"
+
+    def addresses(self, model: Inventory) -> frozenset[str]:
+        return attention_kernels(model)
+
+    def to_data(self) -> str:
+        return self.WORD
+
+    def hint(self, model: Inventory) -> str:
+        kernels = [w.address for w in model.of_role("weight") if w.name == "kernel" and len(w.shape) > 1]
+        ways = (
+            f"name kernels instead, such as {kernels[len(kernels) // 2]!r}"
+            if kernels
+            else "it has no kernels"
+        )
+        return f"no layer of the model makes queries, keys and values that could be told: {ways}"
+
+    def __str__(self) -> str:
+        return repr(self.WORD)
+
+
+@dataclass(frozen=True, slots=True)
 class InLayer(Selector):
     """One layer and all below it, by its address or by a name that only it has."""
 
@@ -375,6 +402,9 @@ def _count(last: bool) -> Callable[[str], Selector]:
 
     return read
 
+
+_WORDS: dict[str, Callable[[], Selector]] = {one.WORD: one for one in (HeadOfModel, Attention)}
+"""Selectors of one word, which stand for what the model shows to be it."""
 
 _PREFIXES: dict[str, Callable[[str], Selector]] = {
     "re": Regex,
