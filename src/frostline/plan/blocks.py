@@ -1,11 +1,12 @@
-"""The blocks of a model: layers, or groups of them, whose names number them."""
+"""The blocks of a model: layers, or groups of them, whose names number them, else layers of one class."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from frostline.errors import PlanError
-from frostline.model.inventory import Inventory
+from frostline.model.inventory import Inventory, LayerNode
 from frostline.plan.globs import escaped, read_glob
 
 _BLOCK = re.compile(r"(.*?(?:block|layer|stage)_?\d+[a-z]?(?:_(?:block|layer)_?\d+)?)(?:_.*)?")
@@ -21,7 +22,9 @@ def require_blocks(inventory: Inventory, blocks: str | None) -> list[str]:
     if not found:
         raise PlanError(
             f"no blocks were found in the model {inventory.model_name!r}",
-            received=f"blocks={blocks!r}" if blocks else "no layers whose names number a block",
+            received=f"blocks={blocks!r}"
+            if blocks
+            else "no layers whose names number a block, and none of one class side by side",
             remedy="say which layers are blocks: blocks='encoder/block_*'",
         )
     return found
@@ -31,7 +34,9 @@ def find_blocks(inventory: Inventory, blocks: str | None = None) -> list[str]:
     """Return a glob for each block of a model, from the input to the output.
 
     A block is a layer whose name numbers it, or the neighbours in a flat graph that share such a name. Only
-    the outermost blocks count.
+    the outermost blocks count. Where no name does so, or only names within them do, blocks are the layers
+    of one class that lie side by side and hold layers themselves, models left out; of several such classes,
+    the one with the most elements.
 
     Args:
         inventory: The model's weights and layers.
@@ -43,7 +48,7 @@ def find_blocks(inventory: Inventory, blocks: str | None = None) -> list[str]:
         expression = read_glob(blocks)
         picked = expression.matching(n.address for n in layers)
         return [f"{escaped(n.address)}/**" for n in layers if n.address in picked]
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     within: set[str] = set()
     for node in layers:
         above, _, name = node.address.rpartition("/")
@@ -54,5 +59,22 @@ def find_blocks(inventory: Inventory, blocks: str | None = None) -> list[str]:
         prefix = f"{above}/" if above else ""
         whole = match.group(1) == name
         block = escaped(f"{prefix}{match.group(1)}")
-        found[f"{block}/**" if whole else f"{block}_*/**"] = None
+        found.setdefault(f"{block}/**" if whole else f"{block}_*/**", node.address)
+    around = _repeated(inventory, layers)
+    if all(any(address.startswith(f"{n.address}/") for n in around) for address in found.values()):
+        return [f"{escaped(node.address)}/**" for node in around]
     return list(found)
+
+
+def _repeated(inventory: Inventory, layers: list[LayerNode]) -> list[LayerNode]:
+    """Return the layers of one class that lie side by side, if each holds several layers with weights."""
+    import keras
+
+    inside = Counter(parent for node in layers for parent in node.parents)
+    groups: dict[tuple[object, ...], list[LayerNode]] = {}
+    for node in layers:
+        if inside[node.address] > 1 and not isinstance(node.layer, keras.Model):
+            groups.setdefault((node.parents, type(node.layer), node.types), []).append(node)
+    sizes = {w.address: w.size for w in inventory.of_role("weight")}
+    several = [group for group in groups.values() if len(group) > 1]
+    return max(several, key=lambda group: sum(sizes.get(a, 0) for n in group for a in n.below), default=[])

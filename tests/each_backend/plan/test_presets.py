@@ -129,6 +129,19 @@ def test_last_blocks_of_a_flat_network() -> None:
     assert len(picked) == 14
 
 
+def test_blocks_are_found_by_structure_where_no_name_numbers_them() -> None:
+    """Two kinds of composite layers, of which the larger repeats; names as Keras or a user gives them."""
+    names = ("first", "second", "third")
+    inputs = keras.Input((5,), dtype="int32")
+    value = layers.Embedding(10, WIDTH, name="embed")(inputs)
+    for name in names:
+        value = Block(name=name)(value)
+    value = layers.MultiHeadAttention(1, 1, name="pool")(value, value)
+    model = keras.Model(inputs, layers.Dense(2, name="logits")(value))
+    assert find_blocks(inventory(model)) == [f"{name}/**" for name in names]
+    assert trained(model, fl.last_blocks(model, 1)) == weights_in(model, "third", "logits")
+
+
 # The real names of ResNet50, MobileNetV2, EfficientNet and ConvNeXt are tried in test_architectures.py and
 # in the command line's tests; here, what is near to being a block and is none, and the other way round.
 FINDS: dict[str, tuple[tuple[str, ...], list[str]]] = {
@@ -282,7 +295,8 @@ MEND = "  fix:      say which layers are blocks: blocks='encoder/block_*'"
 def test_a_network_without_blocks(preset: Callable[..., Any]) -> None:
     model = flat(("one", "two"))
     assert message_of(PlanError, lambda: preset(model)) == (
-        f"no blocks were found in the model 'flat'.\n  received: no layers whose names number a block\n{MEND}"
+        f"no blocks were found in the model 'flat'.\n  received: no layers whose names number "
+        f"a block, and none of one class side by side\n{MEND}"
     )
     assert message_of(PlanError, lambda: preset(model, blocks="encoder/b*")) == (
         f"no blocks were found in the model 'flat'.\n  received: blocks='encoder/b*'\n{MEND}"
