@@ -57,9 +57,11 @@ def find_blocks(inventory: Inventory, blocks: str | None = None) -> list[str]:
             continue
         within.add(node.address)
         prefix = f"{above}/" if above else ""
-        whole = match.group(1) == name
         block = escaped(f"{prefix}{match.group(1)}")
-        found.setdefault(f"{block}/**" if whole else f"{block}_*/**", node.address)
+        found.setdefault(f"{block}/**" if match.group(1) == name else f"{block}_*/**", node.address)
+    holders = _holders(layers)
+    if whole := {block: address for block, address in found.items() if address in holders}:
+        found = whole  # beside blocks that hold layers, single ones with a number are no blocks
     around = _repeated(inventory, layers)
     if all(any(address.startswith(f"{n.address}/") for n in around) for address in found.values()):
         return [f"{escaped(node.address)}/**" for node in around]
@@ -70,11 +72,17 @@ def _repeated(inventory: Inventory, layers: list[LayerNode]) -> list[LayerNode]:
     """Return the layers of one class that lie side by side, if each holds several layers with weights."""
     import keras
 
-    inside = Counter(parent for node in layers for parent in node.parents)
+    holders = _holders(layers)
     groups: dict[tuple[object, ...], list[LayerNode]] = {}
     for node in layers:
-        if inside[node.address] > 1 and not isinstance(node.layer, keras.Model):
+        if node.address in holders and not isinstance(node.layer, keras.Model):
             groups.setdefault((node.parents, type(node.layer), node.types), []).append(node)
     sizes = {w.address: w.size for w in inventory.of_role("weight")}
     several = [group for group in groups.values() if len(group) > 1]
     return max(several, key=lambda group: sum(sizes.get(a, 0) for n in group for a in n.below), default=[])
+
+
+def _holders(layers: list[LayerNode]) -> set[str]:
+    """Return the addresses of layers that hold several layers with weights."""
+    inside = Counter(parent for node in layers for parent in node.parents)
+    return {address for address, count in inside.items() if count > 1}
