@@ -78,7 +78,7 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], int, int, int]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Layer '.*' .of type T5MultiHeadAttention. was passed an input with a mask")
+@pytest.mark.filterwarnings("ignore:Layer '.*' .of type T5MultiHeadAttention. was passed an input")
 @pytest.mark.parametrize("name", MODELS)
 def test_presets_find_what_they_mean(name: str) -> None:
     make, kernels, blocks, head = MODELS[name]
