@@ -1,8 +1,8 @@
 """Adapters of low rank in the layout of PyTorch and PEFT, and in that of Keras.
 
 A PyTorch Linear has a weight `[out, in]`, a Keras Dense a kernel `[in, out]`, and the kernels of an
-EinsumDense (those of MultiHeadAttention) have several axes for inputs or outputs. As a matrix of all inputs
-by all outputs they are the same.
+EinsumDense (those of attention) have several axes for inputs or outputs, in an order of their own. As a
+matrix of all inputs by all outputs they are the same.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Matrix:
     """How a weight is a matrix of inputs by outputs.
 
     Attributes:
-        shape: The shape of the weight.
-        inputs: How many of its leading axes are inputs; the others are outputs.
+        shape: The shape of the weight. Its last axis is one of outputs.
+        inputs: Which of its axes are inputs; the others are outputs.
         embedding: Whether it is a table whose rows are looked up.
     """
 
     shape: tuple[int, ...]
-    inputs: int
+    inputs: tuple[int, ...]
     embedding: bool = False
 
     def to_torch(self, a: Array, b: Array) -> tuple[Array, Array]:
@@ -41,10 +41,10 @@ class Matrix:
             b: `B`, of shape `(rank, last axis)`.
         """
         rank, last = b.shape
-        rows = math.prod(self.shape[: self.inputs])
-        groups = math.prod(self.shape[self.inputs : -1])
+        rows, columns = self.torch_shape
+        groups = columns // last
         # One `B` for all groups of outputs, such as heads: as one matrix it stands once for each of them.
-        wide = a.reshape(rows, groups * rank)
+        wide = a.transpose(self._order).reshape(rows, groups * rank)
         tall = np.zeros((groups * rank, groups * last), b.dtype)
         for n in range(groups):
             tall[n * rank : (n + 1) * rank, n * last : (n + 1) * last] = b
@@ -58,10 +58,13 @@ class Matrix:
         float64.
         """
         rank, last = a.shape[0], self.shape[-1]
-        if self.inputs == len(self.shape) - 1 and rank <= min(a.shape[1], last):
+        if len(self.inputs) == len(self.shape) - 1 and rank <= min(a.shape[1], last):
             return a.T.reshape(*self.shape[:-1], rank).copy(), b.T.copy()
-        update = (a.T.astype("float64") @ b.T.astype("float64")).reshape(-1, last)
-        u, s, v = np.linalg.svd(update, full_matrices=False)
+        update = a.T.astype("float64") @ b.T.astype("float64")
+        as_held = update.reshape([self.shape[axis] for axis in self._order]).transpose(
+            np.argsort(self._order)
+        )
+        u, s, v = np.linalg.svd(as_held.reshape(-1, last), full_matrices=False)
         noise = 1e-13 if a.dtype == np.float64 else 1e-6
         found = max(1, int(np.sum(s > s[0] * noise)))
         root = np.sqrt(s[:found])
@@ -71,7 +74,13 @@ class Matrix:
     @property
     def torch_shape(self) -> tuple[int, int]:
         """The shape of the weight as a matrix `[in, out]`."""
-        return math.prod(self.shape[: self.inputs]), math.prod(self.shape[self.inputs :])
+        rows = math.prod(self.shape[axis] for axis in self.inputs)
+        return rows, math.prod(self.shape) // max(1, rows)
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        """The axes of the weight, those of inputs first."""
+        return (*self.inputs, *(axis for axis in range(len(self.shape)) if axis not in self.inputs))
 
 
 def matrix_of(weight: Weight, inventory: Inventory) -> Matrix:
@@ -82,10 +91,10 @@ def matrix_of(weight: Weight, inventory: Inventory) -> Matrix:
     """
     layer = inventory.layer_by_address[weight.layer].layer
     if getattr(layer, "embeddings", None) is weight.variable:
-        return Matrix(weight.shape, 1, True)
+        return Matrix(weight.shape, (0,), True)
     if getattr(layer, "kernel", None) is weight.variable:
         if isinstance(layer, keras.layers.Dense):
-            return Matrix(weight.shape, 1)
+            return Matrix(weight.shape, (0,))
         if isinstance(layer, keras.layers.EinsumDense):
             return Matrix(weight.shape, _inputs_of(layer, weight))
     raise _unknown(weight.address, f"a weight of the layer {type(layer).__name__}")
@@ -103,17 +112,17 @@ def matrix_of_shape(address: str, shape: tuple[int, ...]) -> Matrix:
             received=f"a delta with a weight of shape {shape}",
             remedy="load the delta on its base, parametrized alike, and export that model",
         )
-    return Matrix(shape, 1, address.endswith("/embeddings"))
+    return Matrix(shape, (0,), address.endswith("/embeddings"))
 
 
-def _inputs_of(layer: Any, weight: Weight) -> int:
-    operands, _, _ = layer.equation.replace(" ", "").partition("->")
-    inputs, _, kernel = operands.partition(",")
-    summed = [letter in inputs for letter in kernel]
-    count = sum(summed)
-    if summed != [True] * count + [False] * (len(kernel) - count) or count in (0, len(kernel)):
+def _inputs_of(layer: Any, weight: Weight) -> tuple[int, ...]:
+    operands, _, made = layer.equation.replace(" ", "").partition("->")
+    taken, _, kernel = operands.partition(",")
+    summed = tuple(axis for axis, letter in enumerate(kernel) if letter in taken and letter not in made)
+    given = [letter for letter in kernel if letter in made and letter not in taken]
+    if not summed or len(summed) + len(given) != len(kernel) or kernel[-1] not in made:
         raise _unknown(weight.address, f"an EinsumDense with the equation {layer.equation!r}")
-    return count
+    return summed
 
 
 def _unknown(address: str, what: str) -> DeltaError:

@@ -193,7 +193,7 @@ def _fitting(
             continue
         module = _module(names, weight.address)
         for embedding in (False, True):
-            keys = [f"{_PREFIX}{module}.{suffix}" for suffix in _suffixes(Matrix((), 0, embedding))]
+            keys = [f"{_PREFIX}{module}.{suffix}" for suffix in _suffixes(Matrix((), (), embedding))]
             if module is not None and all(key in left for key in keys):
                 a, b = (left.pop(key) for key in keys)
                 what = f"the adapter of {str(module)!r} in {str(place)!r}"

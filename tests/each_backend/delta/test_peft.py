@@ -291,3 +291,53 @@ def test_only_matrices_are_exported(tmp_path: Path) -> None:
         "  received: a weight of the layer Conv1D\n"
         "  expected: the kernel of a Dense or EinsumDense layer, or the table of an Embedding"
     )
+
+
+# The equations of KerasHub's attention, their kernels as matrices `[out, in]` of PyTorch by NumPy's einsum.
+EQUATIONS = {
+    "btd,ndh->btnh": ("ndh->nhd", (None, 3, 5)),
+    "btd,dnh->btnh": ("dnh->nhd", (None, 3, 5)),
+    "bsd,kdh->bskh": ("kdh->khd", (None, 3, 5)),
+    "abc,cdef->abdef": ("cdef->defc", (None, 2, 3, 5)),
+    "btd,df->btf": ("df->fd", (None, 5)),
+}
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_kernels_whose_axes_have_another_order(equation: str, tmp_path: Path) -> None:
+    """An update goes into PEFT's layout and back, whichever axes of a kernel are inputs."""
+    as_torch, made = EQUATIONS[equation]
+
+    def model() -> keras.Model:
+        keras.utils.set_random_seed(4)
+        return keras.Sequential([keras.Input((2, 4)), layers.EinsumDense(equation, made, name="q")])
+
+    ours = model()
+    before = fl.inventory(ours).by_address["q/kernel"].numpy()
+    fl.parametrize(ours, "q/kernel", fl.LowRank(2, alpha=3.0, seed=1))
+    parts = fl.inventory(ours).by_address["q/kernel"].combination.parts
+    parts["lora_b"].assign(np.random.default_rng(0).normal(size=parts["lora_b"].shape))
+    after = fl.inventory(ours).by_address["q/kernel"].numpy()
+    fl.export_peft(ours, tmp_path, names={"q/kernel": "q_proj"})
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    a, b = (tensors[f"base_model.model.q_proj.lora_{name}.weight"] for name in "AB")
+    update = config["lora_alpha"] / config["r"] * b @ a
+    expected = np.einsum(as_torch, after - before).reshape(-1, 4)
+    np.testing.assert_allclose(update, expected, rtol=1e-5, atol=1e-5)
+    again = model()
+    fl.import_peft(again, tmp_path, names={"q/kernel": "q_proj"})
+    np.testing.assert_allclose(
+        fl.inventory(again).by_address["q/kernel"].numpy(), after, rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("equation", ["bnd,ndh->bnh", "btnh,dnh->btd"])
+def test_kernels_that_are_no_matrix_of_inputs_by_outputs(equation: str, tmp_path: Path) -> None:
+    """One matrix for each of several groups, and a last axis of inputs, are refused by the equation."""
+    shape = (3, 4) if equation.startswith("bnd") else (2, 3, 4)
+    made = (3, 5) if equation.startswith("bnd") else (None, 5)
+    model = keras.Sequential([keras.Input(shape), layers.EinsumDense(equation, made, name="q")])
+    fl.parametrize(model, "q/kernel", fl.LowRank(1))
+    with pytest.raises(fl.FrostlineError, match="an EinsumDense with the equation"):
+        fl.export_peft(model, tmp_path)
