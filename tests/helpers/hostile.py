@@ -34,10 +34,12 @@ class Opened:
         return (Path("pickle-was-run").touch, ())
 
 
-def unpacking_to(size: int, name: str = "x.npy", head: bytes = b"") -> bytes:
+def unpacking_to(
+    size: int, name: str = "x.npy", head: bytes = b"", method: int = zipfile.ZIP_DEFLATED
+) -> bytes:
     """An archive of some kilobytes whose one member unpacks to so many zeros behind a head."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as member:
+    with zipfile.ZipFile(stream, "w", method) as archive, archive.open(name, "w") as member:
         member.write(head)
         for _ in range(size >> 20):
             member.write(bytes(1 << 20))
@@ -80,6 +82,11 @@ def listing(members: int) -> bytes:
     )
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, members % 65536, members % 65536, members * len(one), 0, 0)
     return one * members + end
+
+
+def listing_behind_a_false_mark() -> bytes:
+    """The same, whose counts look like the mark of another record: where Python's reader does not look."""
+    return listing(1 << 18)[:-22] + struct.pack("<4s4s4sLLH", b"PK\5\6", bytes(4), b"PK\5\6", 52 << 18, 0, 0)
 
 
 def npy_head(shape: str, dtype: str = "'<f4'", version: int = 1, length: int | None = None) -> bytes:
@@ -266,7 +273,22 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "model packed in an unknown way": (
         "model",
         lambda: with_fields(keras_archive(), (8, 2, 97)),
-        "is packed by the method 97, where 0 (stored), 8 (deflated), 12 (bzip2), 14 (lzma) are read",
+        "is packed by the method 97, where 0 (stored), 8 (deflated) are read; pack it so",
+    ),
+    "model packed by bzip2, which unpacks without end": (
+        "model",
+        lambda: unpacking_to(LARGE, "config.json", method=zipfile.ZIP_BZIP2),
+        "the member 'config.json' is packed by the method 12, where 0 (stored), 8 (deflated) are read",
+    ),
+    "arrays packed by lzma, which unpacks without end": (
+        "arrays",
+        lambda: unpacking_to(LARGE >> 3, method=zipfile.ZIP_LZMA),
+        "the member 'x.npy' is packed by the method 14, where 0 (stored), 8 (deflated) are read",
+    ),
+    "arrays in a list behind a false mark": (
+        "arrays",
+        listing_behind_a_false_mark,
+        "its list of members is 13,631,488 bytes long",
     ),
     "model that is encrypted": (
         "model",

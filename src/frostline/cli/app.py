@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from frostline.cli import audit, delta, demo, fit, init, plan, show, verify, why
 from frostline.cli.ending import exit_code, messages_shown
 from frostline.cli.records import takes_records
+from frostline.errors import FrostlineError
 
 app = typer.Typer(
     name="frostline",
@@ -48,10 +50,22 @@ for _command in (show, plan, init, audit, why, fit, verify, demo):
 app.add_typer(delta.app, name=delta.NAME)
 
 
+def _require_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise FrostlineError(
+            "the folder that this command runs in cannot be reached any more",
+            received=error.strerror,
+            remedy="change to another folder, such as cd ~, and give whole paths",
+        ) from None
+
+
 def main() -> None:
     """Run the command line; errors go to the error stream, with exit code 2."""
     try:
         with messages_shown():
+            _require_folder()
             app(prog_name="frostline")
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(exit_code(error))

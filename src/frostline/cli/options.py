@@ -13,7 +13,7 @@ import typer
 
 from frostline.render.documents import json_text
 from frostline.render.foreign import one_line
-from frostline.render.results import results, write_result
+from frostline.render.results import require_results, write_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,7 +152,7 @@ def console(*, to_errors: bool = False) -> Console:
     """Return a console as wide as the terminal; 100 columns where there is none."""
     from frostline.render.console import console_on
 
-    return console_on(sys.stderr if to_errors else results())
+    return console_on(sys.stderr if to_errors else require_results())
 
 
 def show(record: Any) -> None:

@@ -278,10 +278,43 @@ def opened_table(path: Path) -> Iterator[Iterator[str]]:
         raise DataError(f"{str(path)!r} is not a table of comma-separated values: {error}") from None
 
 
+class _Rows:
+    """The rows of a table, whose reader's complaints name the line that a row begins in.
+
+    Attributes:
+        line_num: The line that was read last.
+    """
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    @property
+    def line_num(self) -> int:
+        return int(self._reader.line_num)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        begin = self.line_num + 1
+        try:
+            return list(next(self._reader))
+        except csv.Error as error:
+            said = str(error)
+            if "unexpected end of data" in said:
+                said = "a quote opens there and is never closed"
+            elif "field larger than" in said:
+                most = f"{csv.field_size_limit():,}"
+                said = (
+                    f"a value of more than {most} characters; perhaps a quote opens there and is never closed"
+                )
+            raise csv.Error(f"line {begin}: {said}") from None
+
+
 @contextmanager
 def _opened(path: Path, source: CsvData) -> Iterator[Any]:
     with opened_table(path) as lines:
-        yield csv.reader(lines, delimiter=source.delimiter, strict=True)
+        yield _Rows(csv.reader(lines, delimiter=source.delimiter, strict=True))
 
 
 def _number(text: str, path: Path, line: int, column: str) -> float:
@@ -382,7 +415,8 @@ def _require_told_apart(path: Path, column: str, classes: Iterable[str]) -> None
         other = seen.setdefault(plain, label)
         if hidden or other != label:
             raise DataError(
-                f"{str(path)!r}: the column {column!r} has labels that look the same and are not",
+                f"{str(path)!r}: the column {column!r} has labels "
+                + ("that look the same and are not" if other != label else "with invisible characters"),
                 received=f"{_visible(other)!r} and {_visible(label)!r}"
                 if other != label
                 else f"{_visible(label)!r}, with {shown_invisible(hidden)} at its ends",

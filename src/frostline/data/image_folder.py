@@ -169,6 +169,7 @@ def load_images(folder: Path, source: ImagesData, input_shape: Sequence[int | No
     labels: list[int] = []
     for number, name in enumerate(classes):
         own = sorted(p for p in _files_in(folder / name) if p.suffix.lower() in FORMATS)
+        _require_files(folder / name)
         _require_known_formats(folder / name)
         if not own:
             raise DataError(
@@ -249,6 +250,24 @@ def _has_classes(folder: Path) -> bool:
     """Whether the images of a folder stand in several folders within it."""
     inner = [p for p in folder.iterdir() if p.is_dir() and not _is_aside(p.name)]
     return sum(any(f.suffix.lower() in FORMATS for f in _files_in(p)) for p in inner) > 1
+
+
+def _require_files(folder: Path) -> None:
+    """Refuse what has the name of an image and is no file: a link that leads nowhere, a pipe, a device."""
+    others = sorted(
+        p.relative_to(folder).as_posix()
+        for p in folder.rglob("*")
+        if p.suffix.lower() in FORMATS
+        and kind_of(p) not in ("file", "folder")
+        and not any(_is_aside(part) for part in p.relative_to(folder).parts)
+    )
+    if others:
+        raise DataError(
+            f"the folder {str(folder)!r} has images that are no files",
+            received=listed(others, most=6),
+            expected="files: a link must lead to one, and a pipe or a device is none",
+            remedy="mend the links, or take them out of the folder",
+        )
 
 
 def _require_known_formats(folder: Path) -> None:

@@ -8,9 +8,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from blake3 import blake3
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import ConsoleRenderable
 
 from frostline._version import __version__
@@ -221,17 +222,18 @@ class Delta(Rendered):
             require_fitting(delta, arrays)
         except FrostlineError as problem:
             raise _damaged(path, ": ".join(filter(None, (problem.what, problem.received)))) from None
+        except ValidationError as problem:
+            raise _damaged(path, _first_of(problem)) from None
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             raise _damaged(path, f"{type(problem).__name__}: {problem}") from None
         return delta
 
     @classmethod
     def _from_data(cls, data: Mapping[str, Any], arrays: Mapping[str, Array], *, sealed_whole: bool) -> Delta:
-        entries = {address: _entry(address, about, arrays) for address, about in data["entries"].items()}
-        base = {a: BaseWeight(tuple(shape), *rest) for a, (shape, *rest) in data["base"].items()}
-        model, version = str(data["model"]), str(data["frostline"])
-        lora = {str(address): float(alpha) for address, alpha in data.get("lora", {}).items()}
-        return cls(model, entries, base, data["plan"], version, sealed_whole, lora)
+        found = _ContentsInFile.model_validate(data)
+        entries = {address: _entry(address, about, arrays) for address, about in found.entries.items()}
+        base = {a: BaseWeight(tuple(shape), *rest) for a, (shape, *rest) in found.base.items()}
+        return cls(found.model, entries, base, found.plan, found.frostline, sealed_whole, found.lora)
 
     def __rich__(self) -> ConsoleRenderable:
         rows = [
@@ -276,20 +278,58 @@ def _require_read_again(temporary: Path, path: Path, sealed: bytes) -> None:
         )
 
 
-def _entry(address: str, about: Mapping[str, Any], arrays: Mapping[str, Array]) -> Entry:
-    if about["kind"] not in get_args(Kind):
-        raise ValueError(f"unknown kind {about['kind']!r}")
+class _EntryInFile(BaseModel):
+    """What stands in a file of one weight; a seal shows who wrote it no more than anybody else could."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    role: Role
+    shape: list[Annotated[int, Field(ge=0)]]
+    dtype: str
+    kind: Kind
+    what: str
+    values: list[str]
+    how: dict[str, Any] | None = None
+    places: list[str] = []
+
+
+_Shape = list[Annotated[int, Field(ge=0)]]
+_NotStrict = Field(strict=False)  # JSON has lists in place of tuples; what is in them is strict again
+_BaseInFile = (
+    Annotated[tuple[_Shape, str, str], _NotStrict] | Annotated[tuple[_Shape, str, str, str], _NotStrict]
+)
+
+
+class _ContentsInFile(BaseModel):
+    """What stands in a file beside the tensors."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    model: str
+    frostline: str
+    entries: dict[str, _EntryInFile]
+    base: dict[str, _BaseInFile]
+    plan: Any
+    lora: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+
+
+def _entry(address: str, about: _EntryInFile, arrays: Mapping[str, Array]) -> Entry:
     return Entry(
         address,
-        about["role"],
-        tuple(about["shape"]),
-        about["dtype"],
-        about["kind"],
-        about["what"],
-        about.get("how"),
-        {name: arrays[_value_name(address, name)] for name in about["values"]},
-        {name: arrays[_place_name(address, name)] for name in about.get("places", ())},
+        about.role,
+        tuple(about.shape),
+        about.dtype,
+        about.kind,
+        about.what,
+        about.how,
+        {name: arrays[_value_name(address, name)] for name in about.values},
+        {name: arrays[_place_name(address, name)] for name in about.places},
     )
+
+
+def _first_of(problem: ValidationError) -> str:
+    first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"{'/'.join(map(str, first['loc']))}: {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
 def _value_name(address: str, name: str) -> str:

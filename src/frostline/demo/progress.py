@@ -21,7 +21,7 @@ class Stage:
 
     def __init__(self, *, to_errors: bool = False) -> None:
         """Speak on the output, or on the error stream where the output is for results alone."""
-        self.console = console_on(sys.stderr if to_errors else results())
+        self.console = console_on(sys.stderr if to_errors else results() or sys.stderr)
 
     def step(self, title: str, text: str = "") -> None:
         """Begin a step of the demo: a title, and a sentence or two in plain words."""

@@ -39,9 +39,11 @@ _MOST_DIRECTORY = 8 << 20
 _METHODS = {
     zipfile.ZIP_STORED: "stored",
     zipfile.ZIP_DEFLATED: "deflated",
-    zipfile.ZIP_BZIP2: "bzip2",
-    zipfile.ZIP_LZMA: "lzma",
 }
+"""How Keras and NumPy pack. Python unpacks bzip2 and lzma without a limit, whatever a member says it is."""
+
+_END_RECORD = 22
+"""Bytes of what stands at the end of an archive, without a comment."""
 
 _ENCRYPTED = 0x1
 _PATCHED = 0x20
@@ -157,7 +159,7 @@ def _strange(member: zipfile.ZipInfo) -> str | None:
         return "holds a change of another file"
     if member.compress_type not in _METHODS:
         known = listed(f"{number} ({name})" for number, name in _METHODS.items())
-        return f"is packed by the method {member.compress_type}, where {known} are read"
+        return f"is packed by the method {member.compress_type}, where {known} are read; pack it so"
     return None
 
 
@@ -167,8 +169,10 @@ def _require_short_list(stream: BinaryIO) -> None:
     stream.seek(max(0, size - (64 << 10) - 100))
     tail = stream.read()
     stream.seek(0)
-    found = tail.rfind(b"PK\5\6")
-    if found < 0 or len(tail) - found < 22:
+    # As Python's reader looks for the record: at the very end, else wherever its mark stands last.
+    at_end = max(0, len(tail) - _END_RECORD)
+    found = at_end if tail[at_end:].startswith(b"PK\5\6") else tail.rfind(b"PK\5\6")
+    if found < 0 or len(tail) - found < _END_RECORD:
         return  # no archive, as its reader will say
     length = int.from_bytes(tail[found + 12 : found + 16], "little")
     # Python's reader follows the record for large archives wherever there is one.

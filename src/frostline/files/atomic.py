@@ -31,6 +31,8 @@ def replaced_atomically(path: Path, error: type[FrostlineError]) -> Iterator[Pat
     Where the process is killed, it is left, and the next write of the same file removes it.
     """
     temporary: Path | None = None
+    if path.is_symlink():  # what it leads to is written, as by any program; the link stays
+        path = Path(os.path.realpath(path))
     try:
         if kind_of(path) == "other":  # it would be gone, and `/dev/null` for everybody
             raise OSError(errno.EINVAL, "it is a pipe or a device, and no file")
@@ -42,7 +44,7 @@ def replaced_atomically(path: Path, error: type[FrostlineError]) -> Iterator[Pat
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as problem:
-        raise _cannot_write(path, error, str(problem.strerror or problem)) from None
+        raise _cannot_write(path, error, str(problem.strerror or problem), problem.errno) from None
     except ValueError as problem:
         if "\0" not in str(path):
             raise
@@ -54,12 +56,20 @@ def replaced_atomically(path: Path, error: type[FrostlineError]) -> Iterator[Pat
                 temporary.unlink()
 
 
-def _cannot_write(path: Path, error: type[FrostlineError], why: str) -> FrostlineError:
-    return error(
-        f"cannot write {str(path)!r}: {why}",
-        expected="a folder that exists and that you may write to",
-        remedy="name another output file",
-    )
+_EXPECTED = {
+    errno.EISDIR: ("the name of a file: this one is a folder's", "name a file in it, or another"),
+    errno.ENOSPC: ("room for the file on its disk", "make room there, or name another disk"),
+    errno.EDQUOT: ("room for the file within your quota", "make room there, or name another disk"),
+    errno.ENAMETOOLONG: ("a name that the disk takes, mostly of at most 255 bytes", "name it shorter"),
+}
+
+
+def _cannot_write(
+    path: Path, error: type[FrostlineError], why: str, number: int | None = None
+) -> FrostlineError:
+    otherwise = ("a folder that exists and that you may write to", "name another output file")
+    expected, remedy = _EXPECTED.get(number or 0, otherwise)
+    return error(f"cannot write {str(path)!r}: {why}", expected=expected, remedy=remedy)
 
 
 def _made(path: Path) -> Path:

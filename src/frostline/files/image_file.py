@@ -30,8 +30,11 @@ def opened_image(path: Path) -> Iterator[Any]:
         # What it warns of is refused below, or is of no concern to the numbers.
         warnings.simplefilter("ignore")
         with _identified(stream) as image:
-            pixels = image.width * image.height * len(image.getbands())
-            require_unpacked(os.fstat(stream.fileno()).st_size, pixels, "the image")
+            numbers = image.width * image.height * len(image.getbands())
+            unpacked = numbers * (
+                4 if image.mode[0] in "IF" else 1
+            )  # what has more than 8 bits is held in 32
+            require_unpacked(os.fstat(stream.fileno()).st_size, unpacked, "the image")
             yield image
 
 

@@ -11,8 +11,11 @@ MOST_DEPTH = 100
 MOST_DIGITS = 100
 """How long a written number may be: a double has 17 digits, a state of a random generator 39."""
 
-MOST_TEXT = 100 << 20
-"""Bytes of a file that is read as one text: receipts and states of the largest models have some millions."""
+MOST_TEXT = 32 << 20
+"""Bytes of a file that is read as one text: receipts and states of the largest models have some millions.
+
+One sign beyond the first 65,536 makes Python hold four bytes for each character, in each of several copies.
+"""
 
 MOST_LINE = 16 << 20
 """Bytes of one line of a table or of word vectors."""

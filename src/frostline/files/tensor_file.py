@@ -17,13 +17,13 @@ from safetensors import numpy as safetensors
 
 from frostline.errors import FrostlineError
 from frostline.files.json_text import parsed_json
-from frostline.files.limits import UnreadableError
+from frostline.files.limits import MOST_TEXT, UnreadableError
 from frostline.files.reading import opened
 from frostline.files.sealed import SEAL, BrokenSealError
 
 Array = npt.NDArray[Any]
 
-_MOST_HEAD = 100_000_000
+_MOST_HEAD = MOST_TEXT
 """Bytes; the library's own limit."""
 
 _BLANK = "0" * 64

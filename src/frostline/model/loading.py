@@ -198,7 +198,8 @@ def _reason(error: Exception, in_python: bool) -> tuple[str, str]:
             f"the {unknown[1]} {unknown[2]!r}, which nothing that was imported defines",
             "import the module that defines it first, or give it in custom_objects"
             if in_python
-            else f"name the module that defines it: --import {home[1] if home and known else 'MODULE'}",
+            else f"name the module that defines it: --import {home[1] if home and known else 'MODULE'}"
+            + (", as the file says; it runs that module's code: only if you trust both" if known else ""),
         )
     remedy = "see the chained Keras error above" if in_python else "load it in Python to see the full error"
     if "safe_mode" in text or "Lambda" in text:

@@ -18,6 +18,11 @@ WIDTH = 100
 class SafeConsole(Console):
     """A console that takes a string for plain text, and shows what would act on the terminal as an escape."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.width < 1:  # `COLUMNS=0`: nothing would be drawn, and nothing said
+            self.width = WIDTH
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Draw something; the codes that Rich itself writes for a terminal go through."""
         for segment in super().render(renderable, options):

@@ -7,6 +7,7 @@ output, from C, or through a program that it starts. `--json` would not be JSON 
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -35,19 +36,29 @@ class OutputLostError(Exception):
 _kept: list[TextIO] = []
 
 
-def results() -> TextIO:
-    """Return the stream for results: the output as it was before anything else ran."""
+def results() -> TextIO | None:
+    """Return the stream for results, the output as it was before anything else ran; None if there is none."""
     return _kept[-1] if _kept else sys.stdout
+
+
+def require_results() -> TextIO:
+    """Return the stream for results; raises `OutputLostError` where the process began without an output."""
+    stream = results()
+    if stream is None:
+        raise OutputLostError(OSError(errno.EBADF, "the output is closed"))
+    return stream
 
 
 def write_result(text: str) -> None:
     """Write a part of the result as it is."""
-    stream = results()
+    stream = require_results()
     try:
         stream.write(text)
         stream.flush()
     except OSError as error:
         raise OutputLostError(error) from None
+    except ValueError as error:
+        raise OutputLostError(OSError(errno.EBADF, str(error))) from None
 
 
 @contextmanager

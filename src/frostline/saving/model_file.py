@@ -19,6 +19,7 @@ from frostline._version import __version__
 from frostline.errors import FrostlineError, ModelFileError, text_of
 from frostline.files.atomic import replaced_atomically
 from frostline.files.json_text import parsed_json
+from frostline.files.reading import kind_of
 from frostline.files.sealed import BrokenSealError, sealed, unsealed
 from frostline.files.tensor_file import Array, packed, unpacked
 from frostline.model.checks import require_keras_model
@@ -220,7 +221,7 @@ def _require_possible(model: Any, path: Path, *, overwrite: bool) -> None:
             expected="a name that ends in .keras",
             remedy=f"write {str(path.with_suffix('.keras'))!r}",
         )
-    if path.exists() and not overwrite:
+    if kind_of(path) is not None and not overwrite:
         raise ModelFileError(
             f"{str(path)!r} exists already", remedy="name another file, or leave out overwrite=False"
         )

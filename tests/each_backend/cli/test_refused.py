@@ -28,7 +28,8 @@ MEND = "\n  fix:      "
 UNKNOWN_CLASS = (
     "Keras cannot load '{0}.keras'.\n"
     "  received: the class '{1}', which nothing that was imported defines\n"
-    "  fix:      name the module that defines it: --import my_layers"
+    "  fix:      name the module that defines it: --import my_layers, as the file says; it runs that "
+    "module's code: only if you trust both"
 )
 
 

@@ -16,7 +16,7 @@ from keras import layers
 
 import frostline as fl
 from frostline.delta.contents import _json, _seal_of_0_1
-from frostline.files.tensor_file import packed
+from frostline.files.tensor_file import metadata_of, packed, packed_and_sealed, unpacked
 from frostline.model.loading import require_archive
 from frostline.saving.model_file import _read
 from helpers.altered_files import (
@@ -290,3 +290,32 @@ def test_a_member_that_is_there_twice_is_refused(saved: Path) -> None:
         archive.writestr("frostline.json", json.dumps({}))
     with pytest.raises(fl.FrostlineError, match=r"received: members called 'frostline.json'"):
         fl.load_model(saved)
+
+
+ODD: tuple[Any, ...] = ([[[]]], None, "", -1, 2.5, True, {"a": 1}, [], "x" * 300, [None], float("nan"))
+"""Values that no field of a delta has, or not each."""
+
+
+def test_a_seal_makes_no_record_right(tmp_path: Path) -> None:
+    """Whoever alters a field and seals the file anew is refused in words, or the delta can be shown."""
+    path = delta_file(tmp_path, by_0_1=False)
+    raw = path.read_bytes()
+    arrays, metadata = unpacked(raw), metadata_of(raw)
+    contents = json.loads(metadata["contents"])
+    places = [("entries", a, field) for a, entry in contents["entries"].items() for field in entry]
+    places += [(field,) for field in contents] + [("base", address) for address in contents["base"]]
+    refused = 0
+    for place in places:
+        for value in ODD:
+            changed = json.loads(metadata["contents"])
+            holder = changed
+            for key in place[:-1]:
+                holder = holder[key]
+            holder[place[-1]] = value
+            path.write_bytes(packed_and_sealed(arrays, {**metadata, "contents": json.dumps(changed)}))
+            try:
+                str(fl.Delta.load(path))
+            except fl.FrostlineError as error:
+                assert "is damaged, or was altered" in str(error)
+                refused += 1
+    assert refused > len(places) * len(ODD) / 2

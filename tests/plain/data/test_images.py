@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,29 @@ def test_images_of_other_kinds_are_not_left_out_silently(tmp_path: Path, name: s
     said = refusal(tmp_path)
     assert "has images of kinds that are not read" in said
     assert Path(name).name in said
+
+
+@pytest.mark.parametrize("kind", ["a link to nothing", "a link to itself", "a pipe", "a link to a device"])
+def test_what_only_has_the_name_of_an_image_is_not_left_out_silently(tmp_path: Path, kind: str) -> None:
+    folder_of(tmp_path, a=["1.png"], b=["1.png"])
+    path = tmp_path / "a" / "z.png"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"a link to nothing": "gone", "a link to itself": "z.png"}.get(kind, "/dev/zero"))
+    said = refusal(tmp_path)
+    assert "has images that are no files.\n  received: z.png" in said
+
+
+@pytest.mark.parametrize("mode", ["I;16", "L"])
+def test_images_of_16_bits_count_for_what_they_take(tmp_path: Path, mode: str) -> None:
+    """A blank page of 25 million gray pixels is read with 8 bits; with 16 it would take ten times as much."""
+    folder_of(tmp_path, a=["1.png"], b=["1.png"])
+    Image.new(mode, (5000, 5000)).save(tmp_path / "a" / "z.png")
+    if mode == "L":
+        assert len(load(tmp_path, 1).y) == 3
+    else:
+        assert "the image unpacks from" in refusal(tmp_path, 1)
 
 
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:

@@ -120,7 +120,10 @@ BAD_TABLES = {
     "Latin-1": (b"a,y\n1,2\ncaf\xe9,3\n", error_text("'t.csv' is not text in UTF-8", received="byte 0xe9")),
     "an open quote": (
         'a,y\n1,"2\n',
-        error_text("'t.csv' is not a table of comma-separated values: unexpected end of data"),
+        error_text(
+            "'t.csv' is not a table of comma-separated values: "
+            "line 2: a quote opens there and is never closed"
+        ),
     ),
 }
 

@@ -101,6 +101,21 @@ def test_labels_that_look_the_same_are_refused(folder: Path, mark: str) -> None:
     )
 
 
+def test_a_label_of_its_own_with_invisible_characters_is_refused(folder: Path) -> None:
+    said = refusal("a,y\n1,\u200bcat\n2,dog\n")
+    assert "the column 'y' has labels with invisible characters" in said
+    assert "look the same" not in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"), [(3, "is never closed"), (40_000, "of more than 131,072 characters")]
+)
+def test_the_line_where_a_quote_opens_is_named(folder: Path, rows: int, said: str) -> None:
+    message = refusal('a,y\n1,cat\n2,"dog\n' + "3,cat\n" * rows)
+    assert "line 3: " in message
+    assert said in message
+
+
 def test_a_label_written_in_two_ways_is_refused(folder: Path) -> None:
     assert "look the same" in refusal("a,y\n1,caf\u00e9\n2,cafe\u0301\n")
 

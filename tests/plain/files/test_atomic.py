@@ -64,8 +64,8 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         write_atomically(path, b"new", PlanFileError)
     assert str(caught.value) == (
         f"cannot write '{path}': No space left on device.\n"
-        "  expected: a folder that exists and that you may write to\n"
-        "  fix:      name another output file"
+        "  expected: room for the file on its disk\n"
+        "  fix:      make room there, or name another disk"
     )
     assert names_in(tmp_path) == []
 
@@ -93,6 +93,18 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
         assert caught.value.what == f"cannot write '{path}': {why}"
     assert names_in(tmp_path) == ["file", "folder"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_what_a_link_leads_to_is_written(tmp_path: Path) -> None:
+    """A link stays a link, whether what it leads to is there yet or not."""
+    for name in ("there", "missing"):
+        link, target = tmp_path / f"{name}.link", tmp_path / f"{name}.yaml"
+        if name == "there":
+            target.write_text("old")
+        link.symlink_to(target.name)
+        write_atomically(link, b"new", PlanFileError)
+        assert link.is_symlink()
+        assert target.read_text() == "new"
 
 
 def message_of_reading(path: Path) -> str:

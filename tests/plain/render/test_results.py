@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +54,45 @@ def test_streams_of_a_program_that_runs_a_command_stay(capsys: pytest.CaptureFix
     sys.stdout.write("afterwards\n")
     assert (sys.stdout, sys.stderr) == before
     assert capsys.readouterr() == ("result\nafterwards\n", "loud\n")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["show", "--help"]])
+def test_a_closed_output_is_said_in_words(words: list[str]) -> None:
+    command = shlex.join([sys.executable, "-m", "frostline", *words])
+    done = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "defect" not in done.stderr
+
+
+def test_a_result_without_an_output_is_said_in_words() -> None:
+    program = (
+        "from frostline.cli.ending import exit_code\nfrom frostline.render.results import write_result\n"
+        "import sys\ntry:\n    write_result('x')\nexcept Exception as error:\n    sys.exit(exit_code(error))"
+    )
+    command = shlex.join([sys.executable, "-c", program])
+    done = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: the result cannot be written: the output is closed.\n",
+    )
+
+
+def test_a_folder_that_is_gone_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = shlex.join([sys.executable, "-m", "frostline", "show", str(tmp_path / "m.keras")])
+    done = subprocess.run(
+        ["sh", "-c", f"cd gone && rmdir ../gone && {command}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "the folder that this command runs in cannot be reached any more" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("columns", ["0", "-5", "x", "1"])
+def test_any_width_shows_the_result(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from frostline.render.console import SafeConsole
+
+    monkeypatch.setenv("COLUMNS", columns)
+    stream = io.StringIO()
+    SafeConsole(file=stream, force_terminal=True).print("shown")
+    assert "".join(stream.getvalue().split()).startswith("shown")
