@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from frostline._keras.trainers import reader_of_steps, sync_values
@@ -21,33 +21,13 @@ from frostline.training.random_state import RandomState
 from frostline.training.watch.allowance import Allowance
 from frostline.training.watch.batches import MORE_SAMPLES, SAMPLES, batch_of
 from frostline.training.watch.failures import text_of_failure, warn_of
+from frostline.training.watch.interval import Open, interval_of
 from frostline.training.watch.moves import Start
-from frostline.training.watch.next_step import NextStep
-from frostline.training.watch.optimizing import Optimizing, optimizing, trained_now
+from frostline.training.watch.next_step import NextStep, Notes
+from frostline.training.watch.optimizing import optimizing, trained_now
 from frostline.training.watch.report import columns_of, each_weight, lines_of, logs_of
 
 log = logging.getLogger("frostline")
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """An interval that has begun.
-
-    Attributes:
-        first: The index of the epoch.
-        within: Whether it began within that epoch.
-        phase: The name of the phase.
-        trained: What trains in it.
-        start: The values that it began with.
-        steps: How many updates the optimizer had made.
-    """
-
-    first: int
-    within: bool
-    phase: str
-    trained: Trained
-    start: Start
-    steps: int | None
 
 
 class Watch(ModelCallback):
@@ -122,7 +102,9 @@ class Watch(ModelCallback):
         self._intervals: list[Interval] = []
         self._not_seen: dict[str, None] = {}
         self._told: set[tuple[str, str]] = set()
-        self._open: _Open | None = None
+        self._open: Open | None = None
+        self._ended: Start | None = None
+        self._afterwards: Callable[[], dict[str, float]] | None = None
         self._batch: Batch | None = None
         self._step = NextStep()
         self._phase, self._epoch, self._in_epoch = "", 0, False
@@ -201,7 +183,7 @@ class Watch(ModelCallback):
         if self._open is not None:
             with self._safely("the end of a phase"):
                 self._close(None, look=False)
-        self._phase = phase.name
+        self._phase, self._ended = phase.name, None  # what trains may be another variable now
         if self._in_epoch:
             self._begin(self._epoch, within=True)
 
@@ -217,27 +199,55 @@ class Watch(ModelCallback):
         with self._safely("the values that an epoch begins with"), self._allowance.spending("copy"):
             trained = trained_now(self.trained_model)
             steps = optimizing(self.trained_model, trained).steps
-            self._open = _Open(epoch, within, self._phase, trained, Start(trained), steps)
+            self._open = Open(epoch, within, self._phase, trained, Start(trained), steps)
             keep = self._batch is None and self._step.kept is None
-            self._step.watch(self.trained_model, keep=keep, after=self._step_noted(self._open))
+            if not self._step.watch(self.trained_model, keep=keep, notes=self._notes(self._open)):
+                self._take(self._open.start, None)
 
-    def _step_noted(self, begun: _Open) -> Callable[[Any], None] | None:
-        """Return what notes how far the next step moves all in a new phase, else what stood still."""
+    def _take(self, start: Start, values: list[Any] | None) -> None:
+        """Copy what trains; compare it with what the interval before began with, and let go of that."""
+        if self._ended is not None:
+            self._afterwards = self._ended.distances(values)
+        self._ended = None
+        start.take(values)
+
+    def _notes(self, begun: Open) -> Notes:
+        """Return what copies all before the first step, and notes how far two steps move it.
+
+        Of weights that neither stood still in the same phase nor were set back, the steps are not noted.
+        """
         before = self._intervals[-1] if self._intervals else None
         addresses = None
         if before is not None and before.phase == begun.phase:
-            addresses = {address for address, move in before.moves.items() if move.largest == 0}
-        variables = begun.start.variables(addresses)
-        if not variables:
-            return None
-        read = reader_of_steps(self.trained_model, variables)
+            addresses = {a for a, move in before.moves.items() if move.largest == 0 or move.set_back}
+        read = reader_of_steps(self.trained_model, begun.start.variables(addresses))
+        read_all = reader_of_steps(self.trained_model, begun.start.variables())
 
-        def note(result: Any) -> None:
-            with self._safely("the first step of an epoch"), self._allowance.spending("step"):
-                if (values := read(result)) is not None:
-                    begun.start.note_step(addresses, values)
+        def take(given: Any) -> None:
+            with self._safely("the values that an epoch begins with"), self._allowance.spending("copy"):
+                self._take(begun.start, read_all(given))
 
-        return note
+        def note(moment: str, result: Any) -> None:
+            with self._safely("the first steps of an epoch"), self._allowance.spending("step"):
+                if addresses != set() and begun.start.is_taken and (values := read(result)) is not None:
+                    begun.start.note(moment, addresses, values)
+
+        # On JAX the first of what it is called with is the state that it returns behind its logs.
+        return Notes(
+            lambda given: take((None, given[0])),
+            lambda result: note("stepped", result),
+            lambda given: note("resumed", (None, given[0])),
+            lambda result: note("again", result),
+        )
+
+    def _note_afterwards(self) -> None:
+        """Complete the last interval by how far from its beginning all was once the next one began."""
+        afterwards, self._afterwards = self._afterwards, None
+        if afterwards is None or not self._intervals:
+            return
+        last, distances = self._intervals[-1], afterwards()
+        moves = {a: replace(move, afterwards=distances.get(a)) for a, move in last.moves.items()}
+        self._intervals[-1] = replace(last, moves=moves)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Look, where time allows, and put what was seen into the logs."""
@@ -271,6 +281,9 @@ class Watch(ModelCallback):
                 look = self._look(trained_now(self.trained_model), last=True)
                 self._intervals[-1] = replace(self._intervals[-1], look=look)
                 self._left_out = max(self._left_out - 1, 0)
+            if self._ended is not None:
+                self._afterwards = self._ended.distances()
+            self._note_afterwards()
         self._tell(self.findings)
         self._open = None
         history = getattr(self.trained_model, "history", None)
@@ -294,11 +307,15 @@ class Watch(ModelCallback):
             steps = None if now.steps is None or begun.steps is None else now.steps - begun.steps
             if begun.within and steps == 0:
                 return None
+            if not begun.start.is_taken:
+                self._take(begun.start, None)  # no step was made
             moves = begun.start.moves()
+            self._note_afterwards()
         self._batch = self._batch or self._step.kept
         seen = self._look(begun.trained, last=last) if look and self._can_look else None
-        interval = _interval(self._epoch, begun, now, steps, moves, seen, logs)
+        interval = interval_of(self._epoch, begun, now, steps, moves, seen, logs)
         self._intervals.append(interval)
+        self._ended = begun.start
         return interval
 
     def _look(self, trained: Trained, *, last: bool) -> Look:
@@ -357,29 +374,4 @@ def _both(units: Units, more: Units | None) -> Units:
         units
         if more is None
         else Units(units.count, tuple(n for n in units.out if n in more.out), units.weak)
-    )
-
-
-def _interval(
-    epoch: int,
-    begun: _Open,
-    now: Optimizing,
-    steps: int | None,
-    moves: Mapping[str, Any],
-    look: Look | None,
-    logs: Any,
-) -> Interval:
-    loss = (logs or {}).get("loss")
-    return Interval(
-        epoch,
-        begun.first,
-        begun.phase,
-        steps,
-        now.rate,
-        None if loss is None else float(loss),
-        moves,
-        look,
-        now.strangers,
-        now.lacking,
-        now.may_wait,
     )
