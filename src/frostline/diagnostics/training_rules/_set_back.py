@@ -27,7 +27,8 @@ def set_back(watched: Watched) -> Iterator[tuple[str, str]]:
             span = replace(epochs[-1], first=epochs[0].first)
             yield (
                 address,
-                f"each of {span.when} moved it, and it came out of each with the very bits that it began with",
+                f"each of {span.when} moved it, and it came out of each with the very bits that it began "
+                "with",
             )
 
 

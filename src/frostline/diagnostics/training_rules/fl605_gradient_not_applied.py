@@ -68,8 +68,8 @@ class GradientNotApplied(TrainingRule):
 
 
 _SET_BACK = (
-    "take out what assigns to it between the steps (a callback's on_train_batch_end, an epoch's end), or leave "
-    "the weight out of the plan; where nothing does, its steps cancel out: lower the learning rate"
+    "take out what assigns to it between the steps (a callback's on_train_batch_end, an epoch's end), or "
+    "leave the weight out of the plan; where nothing does, its steps cancel out: lower the learning rate"
 )
 
 

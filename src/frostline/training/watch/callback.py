@@ -11,8 +11,8 @@ from typing import Any
 from frostline._keras.trainers import reader_of_steps, sync_values
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.thresholds import OUT_SHARE
+from frostline.diagnostics.training_course import Course
 from frostline.diagnostics.training_look import Batch, Trained, dead_units, look_at_batch, samples_in
-from frostline.diagnostics.training_rules import findings_of
 from frostline.diagnostics.watched import Interval, Look, Units, Watched
 from frostline.errors import TrainingError
 from frostline.render.foreign import visible
@@ -100,6 +100,7 @@ class Watch(ModelCallback):
         self._allowance = Allowance(self._share)
         self._start: Look | None = None
         self._intervals: list[Interval] = []
+        self._course = Course()
         self._not_seen: dict[str, None] = {}
         self._told: set[tuple[str, str]] = set()
         self._open: Open | None = None
@@ -131,8 +132,8 @@ class Watch(ModelCallback):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the rules FL6xx find in it, the gravest first."""
-        return findings_of(self.watched)
+        """What the rules FL6xx find in it, the gravest first; errors stay, with when they were so."""
+        return self._course.findings(self.watched)
 
     def __str__(self) -> str:
         watched, findings = self.watched, self.findings
@@ -158,6 +159,7 @@ class Watch(ModelCallback):
         """Go on with what was seen before an interruption."""
         seen = Watched.from_data({name: value for name, value in data.items() if name != "told"})
         self._start, self._intervals = seen.start, list(seen.intervals)
+        self._course = Course.of(seen)
         self._not_seen = dict.fromkeys((*seen.not_seen, *self._not_seen))
         self._told = {(code, address) for code, address in data["told"]}
 
