@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers, ops
 
@@ -220,3 +222,20 @@ def test_what_is_not_a_built_model_is_refused() -> None:
 def test_a_plan_that_does_not_fit_is_refused() -> None:
     with pytest.raises(PlanError, match="heda"):
         audited(compiled(two_dense()), plan=fl.Plan().train("heda/**"))
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("start", ["zeros", "ones"])
+def test_as_many_findings_are_printed_as_are_counted(start: str) -> None:
+    first = keras.layers.Dense(8, "tanh", kernel_initializer=start, name="hid")
+    head = keras.layers.Dense(3, "softmax", kernel_initializer=start, name="head")
+    model = keras.Sequential([keras.Input((4,)), first, head])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    found = fl.audit(model, np.ones((8, 4), "float32"), np.arange(8) % 3)
+    *lines, last = str(found).splitlines()
+    printed = " ".join(lines)
+    told = re.findall(r"(?:(\d+) times )?FL\d\d\d (error|warning|note)", printed)
+    for severity in ("error", "warning", "note"):
+        counted = re.search(rf"(\d+) {severity}", last)
+        assert sum(int(n or 1) for n, one in told if one == severity) == int(counted[1] if counted else 0)
+    assert len(found.to_data()["findings"]) == sum(int(n or 1) for n, _ in told) > 0
