@@ -129,7 +129,7 @@ class Audit(Rendered):
 
 def audit(
     model: Any,
-    x: Any,
+    x: Any = None,
     y: Any = None,
     *,
     plan: Plan | Resolution | None = None,
