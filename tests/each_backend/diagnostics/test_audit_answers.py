@@ -14,7 +14,7 @@ from keras import layers, ops
 
 import frostline as fl
 from frostline.errors import AuditError, ModelError, PlanError, UnbuiltModelError
-from frostline.plan.matching import selector
+from frostline.plan.selectors import selector
 from helpers.audit_checks import asked, audited, rounded
 from helpers.small_models import (
     INPUTS,

@@ -15,6 +15,7 @@ from frostline.diagnostics.training_course import Course
 from frostline.diagnostics.training_look import Batch, Trained, dead_units, look_at_batch, samples_in
 from frostline.diagnostics.watched import Interval, Look, Units, Watched
 from frostline.errors import TrainingError
+from frostline.render.console import wrapped
 from frostline.render.foreign import visible
 from frostline.training.model_callback import ModelCallback
 from frostline.training.random_state import RandomState
@@ -140,7 +141,7 @@ class Watch(ModelCallback):
         epochs = len({one.epoch for one in watched.intervals})
         found = f"{len(findings)} found" if findings else "nothing found"
         head = f"{watched.model}: {found} in {epochs} epoch{'' if epochs == 1 else 's'}"
-        return visible("\n".join([head, *lines_of(findings, watched)]))
+        return wrapped(visible("\n".join([head, *lines_of(findings, watched)])))
 
     def take_data(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Take what is trained on, unless there is something already."""
