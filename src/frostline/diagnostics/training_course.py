@@ -62,7 +62,9 @@ class Course:
         return gravest_first((*self._told(last), *(one for one in now if one.severity != "error")))
 
     def _told(self, last: Interval) -> Iterator[Finding]:
-        return (spell.told(last) for spell in self._spells.values())
+        # By their codes, as findings of one moment come.
+        spells = sorted(self._spells.values(), key=lambda spell: spell.finding.code)
+        return (spell.told(last) for spell in spells)
 
 
 def _key(finding: Finding) -> tuple[str, str]:
