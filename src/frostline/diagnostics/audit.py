@@ -84,7 +84,7 @@ class Audit(Rendered):
         loss = "" if math.isnan(self.loss) else f", loss {self.loss:.6g} on this batch"
         head = headed(f"Audit of {self.model}{loss}")
         drawn = table(("weights", "status", "count"), rows, numbers=("count",))
-        codes = {finding.address: f"{finding.code} {finding.severity}" for finding in self._told}
+        codes = [(finding.address, f"{finding.code} {finding.severity}") for finding in self._told]
         explained = reasons(self.explanations.values(), codes)
         notes = (f"note: {note}" for note in self.notes)
         return stacked(head, drawn, *explained, *self._found(), *notes, "", self._summary())
@@ -129,7 +129,7 @@ class Audit(Rendered):
 
 def audit(
     model: Any,
-    x: Any,
+    x: Any = None,
     y: Any = None,
     *,
     plan: Plan | Resolution | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -276,7 +277,7 @@ def _of_group(
 
 
 def reasons(
-    explanations: Iterable[Explanation], codes: Mapping[str, str] | None = None
+    explanations: Iterable[Explanation], codes: Iterable[tuple[str, str]] = ()
 ) -> Iterator[ConsoleRenderable | str]:
     """Yield what stops the gradients of weights that should train, those with the same reasons together.
 
@@ -284,14 +285,17 @@ def reasons(
 
     Args:
         explanations: The explanations.
-        codes: By address, the code and severity of a finding that says no more than this.
+        codes: The address, and code and severity, of each finding that says no more than this.
     """
+    every = list(codes)
     found = [
         one for one in explanations if one.status not in AS_PLANNED or (one.note and one.status != "frozen")
     ]
     for group in by_cause(sorted(found, key=lambda one: one.status in AS_PLANNED)):
-        told = dict.fromkeys(codes[one.address] for one in group if codes and one.address in codes)
-        yield from _of_group(group, _names(group), f" ({listed(told)})" if told else "")
+        addresses = {one.address for one in group}
+        told = Counter(code for address, code in every if address in addresses)
+        named = listed(code if times == 1 else f"{times} times {code}" for code, times in told.items())
+        yield from _of_group(group, _names(group), f" ({named})" if told else "")
 
 
 def placed(found: NotFinite) -> str:

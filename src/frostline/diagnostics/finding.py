@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -43,6 +44,11 @@ class Finding:
     def to_data(self) -> dict[str, Any]:
         """Return the finding as plain data, for JSON."""
         return asdict(self)
+
+
+def gravest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings by their severity, else in their order."""
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
 def worst(findings: tuple[Finding, ...]) -> Severity | None:

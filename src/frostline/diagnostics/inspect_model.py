@@ -12,6 +12,7 @@ import numpy as np
 
 from frostline.backends import dispatch
 from frostline.diagnostics.inspection import Inspection
+from frostline.diagnostics.loss_names import require_known_losses
 from frostline.diagnostics.model_loss import ModelLoss
 from frostline.diagnostics.moved_weights import is_idle, values_of
 from frostline.diagnostics.not_finite import find_not_finite
@@ -61,6 +62,7 @@ def inspect_model(
         added: Whether what layers add by `add_loss` counts as the loss of the data.
     """
     require_model(model)
+    require_known_losses(model, loss)
     x, y, sample_weight = as_trained(model, x, y, sample_weight)
     with _random_state_kept(), under_plan(model, plan) as planned, planned.inventory.held_state_kept():
         targets = targets_of(model, y, loss)

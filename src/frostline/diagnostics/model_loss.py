@@ -146,7 +146,7 @@ class ModelLoss:
                 return loss_of_step(self.model, x, y, sample_weight, self.stopped, self.several)
         with self._missing_named(x=x):
             predicted = call_for_training(self.model, x)
-        with self._missing_named(y=y):
+        with self._missing_named(y=y), self._lengths_named(x, y, sample_weight):
             return self._loss_of(x, y, predicted, sample_weight)
 
     @contextmanager
@@ -169,6 +169,24 @@ class ModelLoss:
                 expected="one batch, as model.fit takes it: x, and y where the loss needs targets",
                 remedy=f"pass {listed(missing)}; on the command line, data that has it (--target names "
                 "a column or an array)",
+            ) from error
+
+    @contextmanager
+    def _lengths_named(self, x: Any, y: Any, sample_weight: Any) -> Iterator[None]:
+        """Where the loss raises and its arguments have different numbers of samples, say so."""
+        try:
+            yield
+        except FrostlineError:
+            raise
+        except Exception as error:
+            counts = _samples_of(x=x, y=y, sample_weight=sample_weight)
+            if len(set(counts.values())) < 2 or _left_framework(error):
+                raise
+            raise AuditError(
+                f"the loss of the model {self.model.name!r} cannot be computed",
+                received=listed(f"{name} of {count} samples" for name, count in counts.items()),
+                expected="one batch: a target, and a weight if any, for each sample",
+                remedy="pass the targets of these very inputs, as x[:n], y[:n]",
             ) from error
 
     def _loss_of(self, x: Any, y: Any, predicted: Any, sample_weight: Any) -> Any:
@@ -217,6 +235,15 @@ def _left_framework(error: Exception) -> bool:
     """Whether an error only says that a value left the framework: readers answer that themselves."""
     text = text_of(error)
     return "symbolic" in text.lower() or "requires grad" in text or "Tracer" in type(error).__name__
+
+
+def _samples_of(**parts: Any) -> dict[str, int]:
+    """Return how many samples the first array of each part has, of those that have any."""
+    shapes = {
+        name: [tuple(one.shape) for one in keras.tree.flatten(part) if hasattr(one, "shape")]
+        for name, part in parts.items()
+    }
+    return {name: int(found[0][0]) for name, found in shapes.items() if found and found[0]}
 
 
 def tensors(part: Any) -> Any:

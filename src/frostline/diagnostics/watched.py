@@ -99,6 +99,9 @@ class Move:
         largest: The largest number of the difference: 0 where not one bit moved.
         stepped: The largest number of the difference after the first step; None where nobody looked. Steps
             of one size may add up to nothing over an epoch.
+        resumed: The same when the second step began; None where there was none.
+        again: The same after the second step.
+        afterwards: The same when the next epoch began, or the training was over; None where nobody looked.
     """
 
     before: float
@@ -106,11 +109,31 @@ class Move:
     update: float
     largest: float
     stepped: float | None = None
+    resumed: float | None = None
+    again: float | None = None
+    afterwards: float | None = None
 
     @property
     def stood_still(self) -> bool:
         """Whether not one bit of it moved, neither in the first step nor over all of them."""
         return self.largest == 0 and self.stepped == 0
+
+    @property
+    def set_back(self) -> bool:
+        """Whether a step moved it, and something put every bit of it back before the next step."""
+        if self.resumed is None:
+            return self.largest == 0 and bool(self.stepped)
+        return self.resumed == 0 and bool(self.stepped)
+
+    @property
+    def came_back(self) -> bool:
+        """Whether steps moved it, and it has the very bits again that the interval began with.
+
+        Steps of one size that go to and fro are no sign of anything: after two of them it is back, too.
+        """
+        if self.largest > 0:
+            return self.afterwards == 0
+        return bool(self.stepped) and self.again != 0
 
     @property
     def ratio(self) -> float:

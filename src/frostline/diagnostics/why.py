@@ -21,7 +21,7 @@ from frostline.resolution.resolution import Resolution
 def why(
     model: Any,
     weight: str | Selector,
-    x: Any,
+    x: Any = None,
     y: Any = None,
     *,
     loss: Any = None,
@@ -75,9 +75,9 @@ def why(
 
 def why_all(
     model: Any,
-    x: Any,
+    x: Any = None,
     y: Any = None,
-    *,
+    *more: Any,
     weights: str | Selector = "**",
     loss: Any = None,
     plan: Plan | Resolution | None = None,
@@ -89,6 +89,7 @@ def why_all(
         model: A built `keras.Model`.
         x: One batch of inputs, as `model.fit` takes them.
         y: Its targets.
+        *more: The targets, where the weights stand first, as in `why`: `why_all(model, "head/**", x, y)`.
         weights: A selector for the weights in question; all of the model, if left out.
         loss: The loss, in place of the compiled one, as for `audit`.
         plan: Look at the model as under this plan; else as its own flags say.
@@ -112,6 +113,15 @@ def why_all(
         [('trains', 2)]
     """
     require_model(model)
+    if isinstance(x, str | Selector) and len(more) < 2:
+        weights, x, y = x, y, *(more or (None,))
+    elif more:
+        raise AuditError(
+            "why_all takes a model, one batch, and a selector for the weights",
+            received=f"{2 + len(more)} values behind the model, of which the first is no selector",
+            expected="why_all(model, x, y) or why_all(model, selector, x, y)",
+            remedy="pass all else by name: weights=..., sample_weight=..., loss=..., plan=...",
+        )
     picked = selector(weights).addresses(parts := inventory(model))
     chosen = [weight.address for weight in parts.of_role("weight") if weight.address in picked]
     if not chosen:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
 from collections.abc import Iterable
 from typing import IO, Any
 
@@ -12,7 +14,34 @@ from rich.text import Text
 from frostline.render.foreign import visible
 
 WIDTH = 100
-"""Of lines, where there is no terminal that has one."""
+"""Of lines, where neither a terminal nor `COLUMNS` says how wide they may be."""
+
+NARROWEST = 20
+"""Below so many columns `COLUMNS` is not heeded: nothing can be read there."""
+
+
+def columns() -> int:
+    """Return how wide lines may be where they are not drawn on a terminal: `COLUMNS`, or else 100."""
+    named = os.environ.get("COLUMNS", "")
+    asked = int(named) if named.isascii() and named.isdigit() else WIDTH
+    return asked if asked >= NARROWEST else WIDTH
+
+
+def wrapped(text: str) -> str:
+    """Break the lines of a text between words; what goes on stands two columns further right."""
+    return "\n".join(part for line in text.split("\n") for part in _wrapped(line))
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    parts = textwrap.wrap(
+        line,
+        columns(),
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return parts or [line]
 
 
 class SafeConsole(Console):
@@ -35,8 +64,10 @@ class SafeConsole(Console):
 
 
 def console_on(stream: IO[str]) -> SafeConsole:
-    """Return a console as wide as the terminal; 100 columns and no colours where there is none."""
+    """Return a console as wide as the terminal; as `COLUMNS` or 100, without colours, where there is none."""
     found = SafeConsole(file=stream, highlight=False, markup=False, emoji=False)
     if found.is_terminal:
         return found
-    return SafeConsole(file=stream, highlight=False, markup=False, emoji=False, width=WIDTH, no_color=True)
+    return SafeConsole(
+        file=stream, highlight=False, markup=False, emoji=False, width=columns(), no_color=True
+    )

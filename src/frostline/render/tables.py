@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from frostline.render.console import WIDTH, SafeConsole
+from frostline.render.console import SafeConsole, columns
 from frostline.render.foreign import exact, one_line, visible
 
 STYLES = {
@@ -48,10 +48,11 @@ class Rendered(JupyterMixin):
         return to_text(self.__rich__())
 
 
-def to_text(renderable: ConsoleRenderable | str, width: int = WIDTH) -> str:
-    """Return what would be drawn, as plain text without colours."""
+def to_text(renderable: ConsoleRenderable | str, width: int | None = None) -> str:
+    """Return what would be drawn, as plain text without colours; as wide as `COLUMNS` says, or 100."""
     stream = io.StringIO()
-    console = SafeConsole(file=stream, width=width, force_terminal=False, no_color=True, legacy_windows=False)
+    wide = columns() if width is None else width
+    console = SafeConsole(file=stream, width=wide, force_terminal=False, no_color=True, legacy_windows=False)
     console.print(
         plain(renderable, lines=True) if isinstance(renderable, str) else renderable, soft_wrap=False
     )

@@ -173,7 +173,7 @@ class FiniteGuard(ModelCallback):
         return NotFiniteError(
             f"{what} NaN or infinite {when}, so training was stopped there",
             received="; ".join(causes) or _unseen(self._x, self._y),
-            expected="data without NaN and infinity, and steps that do not diverge",
+            expected="data without NaN and infinity" if causes else "steps that do not diverge",
             remedy=f"{_LEAVE_OUT if causes else _LOOK_THERE if seen else _LOOK}; {self._after_nan}",
         )
 
@@ -183,12 +183,12 @@ _READ_EVERY = 100
 """Steps between two looks at what the device says: each waits for it."""
 
 _LOOK_THERE = (
-    "look at that batch for a derivative that is infinite (sqrt or norm at 0); lower the learning rate, or "
-    "set clipnorm=1.0"
+    "lower the learning rate, or set clipnorm=1.0; where that does not help, look at that batch for a "
+    "derivative that is infinite (sqrt or norm at 0)"
 )
 _LOOK = (
-    "look at that batch and the one before it, whose step may have spoilt a weight, for a derivative that is "
-    "infinite (sqrt or norm at 0); lower the learning rate, or set clipnorm=1.0"
+    "lower the learning rate, or set clipnorm=1.0; where that does not help, look at that batch and the one "
+    "before it, whose step may have spoilt a weight, for a derivative that is infinite (sqrt or norm at 0)"
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.watched import Watched
+from frostline.render.console import wrapped
 from frostline.render.foreign import visible
 from frostline.render.tables import count, share
 from frostline.resolution.resolution import Resolution
@@ -97,7 +98,7 @@ class Run:
         lines += [f"not compared: {one}" for one in self.not_compared]
         if self.gradients_not_checked:
             lines.append(f"gradients were not checked: {self.gradients_not_checked}")
-        lines += lines_of(self.findings, self.watched)
+        lines += [wrapped(line) for line in lines_of(self.findings, self.watched)]
         remarks = self.verification.remarks if self.verification is not None else ()
         return visible("\n".join([*lines, self.verdict, *remarks, *(f"note: {note}" for note in self.notes)]))
 

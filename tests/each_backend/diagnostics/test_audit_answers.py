@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers, ops
 
 import frostline as fl
 from frostline.errors import AuditError, ModelError, PlanError, UnbuiltModelError
+from frostline.plan.selectors import selector
 from helpers.audit_checks import asked, audited, rounded
 from helpers.small_models import (
     INPUTS,
@@ -220,3 +223,64 @@ def test_what_is_not_a_built_model_is_refused() -> None:
 def test_a_plan_that_does_not_fit_is_refused() -> None:
     with pytest.raises(PlanError, match="heda"):
         audited(compiled(two_dense()), plan=fl.Plan().train("heda/**"))
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("start", ["zeros", "ones"])
+def test_as_many_findings_are_printed_as_are_counted(start: str) -> None:
+    first = keras.layers.Dense(8, "tanh", kernel_initializer=start, name="hid")
+    head = keras.layers.Dense(3, "softmax", kernel_initializer=start, name="head")
+    model = keras.Sequential([keras.Input((4,)), first, head])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    found = fl.audit(model, np.ones((8, 4), "float32"), np.arange(8) % 3)
+    *lines, last = str(found).splitlines()
+    printed = " ".join(lines)
+    told = re.findall(r"(?:(\d+) times )?FL\d\d\d (error|warning|note)", printed)
+    for severity in ("error", "warning", "note"):
+        counted = re.search(rf"(\d+) {severity}", last)
+        assert sum(int(n or 1) for n, one in told if one == severity) == int(counted[1] if counted else 0)
+    assert len(found.to_data()["findings"]) == sum(int(n or 1) for n, _ in told) > 0
+
+
+# What is asked for wrongly ------------------------------------------------------------------------
+
+
+def _classifier(loss: str = "sparse_categorical_crossentropy") -> tuple[keras.Model, Any, Any]:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, "softmax", name="head")], name="net")
+    model.compile("sgd", loss)
+    return model, np.ones((8, 4), "float32"), np.arange(8) % 3
+
+
+@pytest.mark.every_backend
+def test_data_that_are_missing_or_of_another_length_are_named() -> None:
+    model, x, y = _classifier()
+    for asked_without in (
+        lambda: fl.audit(model),
+        lambda: fl.why(model, "head/bias"),
+        lambda: fl.why_all(model),
+    ):
+        with pytest.raises(AuditError, match="cannot be computed without x"):
+            asked_without()
+    for call in (lambda: fl.audit(model, x, y[:5]), lambda: fl.why_all(model, x, y[:5])):
+        with pytest.raises(AuditError, match="x of 8 samples, y of 5 samples"):
+            call()
+
+
+@pytest.mark.every_backend
+def test_an_unknown_loss_is_named_with_those_like_it() -> None:
+    model, x, y = _classifier()
+    with pytest.raises(AuditError, match="Keras has no loss 'msee'") as caught:
+        fl.audit(model, x, y, loss="msee")
+    assert "'mse'" in str(caught.value.remedy)
+    with pytest.raises(AuditError, match="Keras has no loss 'msee'"):
+        fl.audit(*_classifier("msee"))
+
+
+@pytest.mark.every_backend
+def test_why_all_takes_the_weights_where_why_does() -> None:
+    model, x, y = _classifier()
+    named = fl.why_all(model, x, y, weights="head/bias")
+    assert list(fl.why_all(model, "head/bias", x, y)) == list(named) == ["head/bias"]
+    assert list(fl.why_all(model, selector("head/bias"), x, y)) == ["head/bias"]
+    with pytest.raises(AuditError, match="of which the first is no selector"):
+        fl.why_all(model, x, y, "head/bias")

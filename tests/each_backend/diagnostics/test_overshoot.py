@@ -173,6 +173,25 @@ def test_penalties_that_outweigh_the_data(name: str) -> None:
     assert found(1e-4) == []
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("mild", [0.0, 1e-3, 1.0])
+def test_all_penalties_together_decide_and_the_largest_are_named(mild: float) -> None:
+    def penalized_head(strength: float) -> keras.Model:
+        body = [hidden(), layers.ActivityRegularization(l2=mild, name="active")]
+        head = layers.Dense(1, kernel_regularizer=keras.regularizers.L2(strength), name="penal")
+        return model_of(*body, head)
+
+    def found(strength: float) -> list[str]:
+        findings = fl.audit(penalized_head(strength), X, Y).findings
+        return [one.fact for one in findings if one.code == "FL114"]
+
+    (fact,) = found(100.0)
+    assert "(penal/kernel " in fact
+    assert "times that of the data for penal/kernel" in fact
+    assert ("activities of active" in fact) == (mild == 1.0)
+    assert found(1e-4) == []
+
+
 def test_a_model_that_fits_already_is_sound_under_a_mild_penalty() -> None:
     model = penalized(1e-3)
     y = model.predict(X, verbose=0)

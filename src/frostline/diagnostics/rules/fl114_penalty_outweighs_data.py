@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,20 +12,22 @@ import keras
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
+from frostline.diagnostics.penalties import largest_penalties
 from frostline.diagnostics.rules._models import arguments
 from frostline.diagnostics.thresholds import OUTWEIGHED
-from frostline.diagnostics.update_size import root_mean_square
 from frostline.errors import listed
+from frostline.graph.reader import norm
 
 
 class PenaltyOutweighsData(AuditRule):
     """Penalties outweigh the data.
 
     What it does:
-        Compares what penalties (regularizers, `add_loss`) add to the loss, and to the gradient of each weight
-        that they act on, with what the data give. Ten times as much of both is found: weights that a penalty
-        holds come to rest where both gradients are equal, so that these shrink to a tenth or less first. Left
-        alone are models that fit the data already, and losses of which nobody knows what guessing gives.
+        Compares what all penalties together (regularizers of weights and activities, `add_loss`) add to the
+        loss, and to the gradient of the weights that they act on, with what the data give. Ten times as much
+        of both is found: weights that a penalty holds come to rest where both gradients are equal, so that
+        these shrink to a tenth or less first. The largest penalties are named. Left alone are models that fit
+        the data already, and losses of which nobody knows what guessing gives.
 
     Why it matters:
         The model learns the penalty: weights go towards zero, whatever the targets are, and the loss goes
@@ -50,14 +54,17 @@ class PenaltyOutweighsData(AuditRule):
         if data.loss < guessing[0] / OUTWEIGHED:
             return  # a model that fits gets no gradient from the data, until the penalty has moved it
         shares = dict(_shares(data.gradients, total.gradients))
-        if not shares or min(shares.values()) < OUTWEIGHED:
+        if not shares or _together(shares) < OUTWEIGHED:
             return
+        outweighed = [name for name, share in shares.items() if share.times >= OUTWEIGHED]
+        terms = [f"{name} {size:.3g}" for name, size in largest_penalties(inspection, added)]
         yield self.finding(
-            max(shares, key=shares.__getitem__),
-            f"penalties outweigh the data: they add {added:.3g} to a loss of {data.loss:.3g}, and their "
-            f"gradient is at least {min(shares.values()):.0f} times that of the data for "
-            f"{listed(list(shares), most=3)}",
-            "make the penalties weaker, so that they add less than the data's loss",
+            max(shares, key=lambda name: shares[name].times),
+            f"penalties outweigh the data: they add {added:.3g} to a loss of {data.loss:.3g} "
+            f"({listed(terms, most=3)}), and their gradient is at least "
+            f"{min(shares[name].times for name in outweighed):.0f} times that of the data for "
+            f"{listed(outweighed, most=3)}",
+            "make the penalties weaker, the largest first, so that they add less than the data's loss",
         )
 
     def failing(self) -> dict[str, Any]:
@@ -69,8 +76,31 @@ class PenaltyOutweighsData(AuditRule):
         return _penalized(1e-3)
 
 
-def _shares(data: Any, total: Any) -> Iterator[tuple[str, float]]:
-    """Yield how many times larger the gradient of the penalties is, for each weight that they act on.
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """The gradient of one weight, as Euclidean norms.
+
+    Attributes:
+        penalty: What penalties give.
+        data: What the data give.
+    """
+
+    penalty: float
+    data: float
+
+    @property
+    def times(self) -> float:
+        return self.penalty / self.data
+
+
+def _together(shares: Mapping[str, _Share]) -> float:
+    """Return how many times larger the gradient of the penalties is, of all weights that they act on."""
+    every = shares.values()
+    return math.hypot(*(one.penalty for one in every)) / math.hypot(*(one.data for one in every))
+
+
+def _shares(data: Any, total: Any) -> Iterator[tuple[str, _Share]]:
+    """Yield what penalties and data give to the gradient of each weight that penalties act on.
 
     Where the data give no gradient at all, penalties alone move a weight, which its status says.
     """
@@ -78,9 +108,9 @@ def _shares(data: Any, total: Any) -> Iterator[tuple[str, float]]:
         alone = data.get(name)
         if both is None or alone is None or not alone.any():
             continue
-        penalty, size = root_mean_square(both.astype("float64") - alone), root_mean_square(alone)
-        if penalty > _ROUNDED * size:
-            yield name, penalty / size
+        share = _Share(norm(both.astype("float64") - alone) or 0.0, norm(alone) or 0.0)
+        if share.penalty > _ROUNDED * share.data:
+            yield name, share
 
 
 _ROUNDED = 1e-4

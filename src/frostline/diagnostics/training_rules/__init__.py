@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from frostline.diagnostics.finding import SEVERITIES, Finding
+from frostline.diagnostics.finding import Finding, gravest_first
 from frostline.diagnostics.training_rule import TrainingRule
 from frostline.diagnostics.watched import Watched
 
@@ -29,4 +29,4 @@ def findings_of(watched: Watched) -> tuple[Finding, ...]:
         again = seen.judged
         found = [one for one in found if one.address not in again]
         found += [finding for rule in all_training_rules() for finding in rule.check(seen)]
-    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
+    return gravest_first(found)

@@ -11,6 +11,7 @@ from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.thresholds import LEAST_UPDATE
 from frostline.diagnostics.training_rule import Program, TrainingRule
 from frostline.diagnostics.training_rules._programs import regression, two_layers
+from frostline.diagnostics.training_rules._set_back import set_back
 from frostline.diagnostics.watched import Watched
 
 
@@ -19,7 +20,8 @@ class GradientNotApplied(TrainingRule):
 
     What it does:
         Finds a weight that is to train, that gets a gradient from the loss, and of which not one bit moved
-        over an epoch of steps, though a step of the optimizer would have moved it.
+        over an epoch of steps, though a step of the optimizer would have moved it; and one that steps move
+        and that something sets back to its very bits, before the next step or at the end of each epoch.
 
     Why it matters:
         The training step drops it: one of your own that leaves out a gradient, an optimizer that was built
@@ -37,7 +39,12 @@ class GradientNotApplied(TrainingRule):
     def check(self, watched: Watched) -> Iterator[Finding]:
         """Yield one finding for each weight."""
         last = watched.last
+        seen = dict(set_back(watched))
+        for address, fact in seen.items():
+            yield self.finding(address, fact, _SET_BACK)
         for address in not_applied(watched):
+            if address in seen:
+                continue
             assert last is not None and last.look is not None
             yield self.finding(
                 address,
@@ -60,6 +67,12 @@ class GradientNotApplied(TrainingRule):
         return regression(two_layers("tanh"), keras.optimizers.SGD(0.05))
 
 
+_SET_BACK = (
+    "take out what assigns to it between the steps (a callback's on_train_batch_end, an epoch's end), or "
+    "leave the weight out of the plan; where nothing does, its steps cancel out: lower the learning rate"
+)
+
+
 class _SetBack(keras.constraints.Constraint):  # type: ignore[misc]  # Keras ships no types
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -70,6 +83,7 @@ class _SetBack(keras.constraints.Constraint):  # type: ignore[misc]  # Keras shi
 
 def not_applied(watched: Watched) -> Iterator[str]:
     """Yield the addresses of weights whose gradient the last interval did nothing with."""
+    yield from dict(set_back(watched))
     last = watched.last
     if last is None or last.look is None or last.steps_are_idle:
         return

@@ -5,49 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from frostline._keras.trainers import reader_of_steps, sync_values
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.thresholds import OUT_SHARE
+from frostline.diagnostics.training_course import Course
 from frostline.diagnostics.training_look import Batch, Trained, dead_units, look_at_batch, samples_in
-from frostline.diagnostics.training_rules import findings_of
 from frostline.diagnostics.watched import Interval, Look, Units, Watched
 from frostline.errors import TrainingError
+from frostline.render.console import wrapped
 from frostline.render.foreign import visible
 from frostline.training.model_callback import ModelCallback
 from frostline.training.random_state import RandomState
 from frostline.training.watch.allowance import Allowance
 from frostline.training.watch.batches import MORE_SAMPLES, SAMPLES, batch_of
 from frostline.training.watch.failures import text_of_failure, warn_of
+from frostline.training.watch.interval import Open, interval_of
 from frostline.training.watch.moves import Start
-from frostline.training.watch.next_step import NextStep
-from frostline.training.watch.optimizing import Optimizing, optimizing, trained_now
+from frostline.training.watch.next_step import NextStep, Notes
+from frostline.training.watch.optimizing import optimizing, trained_now
 from frostline.training.watch.report import columns_of, each_weight, lines_of, logs_of
 
 log = logging.getLogger("frostline")
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """An interval that has begun.
-
-    Attributes:
-        first: The index of the epoch.
-        within: Whether it began within that epoch.
-        phase: The name of the phase.
-        trained: What trains in it.
-        start: The values that it began with.
-        steps: How many updates the optimizer had made.
-    """
-
-    first: int
-    within: bool
-    phase: str
-    trained: Trained
-    start: Start
-    steps: int | None
 
 
 class Watch(ModelCallback):
@@ -120,9 +101,12 @@ class Watch(ModelCallback):
         self._allowance = Allowance(self._share)
         self._start: Look | None = None
         self._intervals: list[Interval] = []
+        self._course = Course()
         self._not_seen: dict[str, None] = {}
         self._told: set[tuple[str, str]] = set()
-        self._open: _Open | None = None
+        self._open: Open | None = None
+        self._ended: Start | None = None
+        self._afterwards: Callable[[], dict[str, float]] | None = None
         self._batch: Batch | None = None
         self._step = NextStep()
         self._phase, self._epoch, self._in_epoch = "", 0, False
@@ -149,15 +133,15 @@ class Watch(ModelCallback):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the rules FL6xx find in it, the gravest first."""
-        return findings_of(self.watched)
+        """What the rules FL6xx find in it, the gravest first; errors stay, with when they were so."""
+        return self._course.findings(self.watched)
 
     def __str__(self) -> str:
         watched, findings = self.watched, self.findings
         epochs = len({one.epoch for one in watched.intervals})
         found = f"{len(findings)} found" if findings else "nothing found"
         head = f"{watched.model}: {found} in {epochs} epoch{'' if epochs == 1 else 's'}"
-        return visible("\n".join([head, *lines_of(findings, watched)]))
+        return wrapped(visible("\n".join([head, *lines_of(findings, watched)])))
 
     def take_data(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Take what is trained on, unless there is something already."""
@@ -176,6 +160,7 @@ class Watch(ModelCallback):
         """Go on with what was seen before an interruption."""
         seen = Watched.from_data({name: value for name, value in data.items() if name != "told"})
         self._start, self._intervals = seen.start, list(seen.intervals)
+        self._course = Course.of(seen)
         self._not_seen = dict.fromkeys((*seen.not_seen, *self._not_seen))
         self._told = {(code, address) for code, address in data["told"]}
 
@@ -201,7 +186,7 @@ class Watch(ModelCallback):
         if self._open is not None:
             with self._safely("the end of a phase"):
                 self._close(None, look=False)
-        self._phase = phase.name
+        self._phase, self._ended = phase.name, None  # what trains may be another variable now
         if self._in_epoch:
             self._begin(self._epoch, within=True)
 
@@ -217,27 +202,55 @@ class Watch(ModelCallback):
         with self._safely("the values that an epoch begins with"), self._allowance.spending("copy"):
             trained = trained_now(self.trained_model)
             steps = optimizing(self.trained_model, trained).steps
-            self._open = _Open(epoch, within, self._phase, trained, Start(trained), steps)
+            self._open = Open(epoch, within, self._phase, trained, Start(trained), steps)
             keep = self._batch is None and self._step.kept is None
-            self._step.watch(self.trained_model, keep=keep, after=self._step_noted(self._open))
+            if not self._step.watch(self.trained_model, keep=keep, notes=self._notes(self._open)):
+                self._take(self._open.start, None)
 
-    def _step_noted(self, begun: _Open) -> Callable[[Any], None] | None:
-        """Return what notes how far the next step moves all in a new phase, else what stood still."""
+    def _take(self, start: Start, values: list[Any] | None) -> None:
+        """Copy what trains; compare it with what the interval before began with, and let go of that."""
+        if self._ended is not None:
+            self._afterwards = self._ended.distances(values)
+        self._ended = None
+        start.take(values)
+
+    def _notes(self, begun: Open) -> Notes:
+        """Return what copies all before the first step, and notes how far two steps move it.
+
+        Of weights that neither stood still in the same phase nor were set back, the steps are not noted.
+        """
         before = self._intervals[-1] if self._intervals else None
         addresses = None
         if before is not None and before.phase == begun.phase:
-            addresses = {address for address, move in before.moves.items() if move.largest == 0}
-        variables = begun.start.variables(addresses)
-        if not variables:
-            return None
-        read = reader_of_steps(self.trained_model, variables)
+            addresses = {a for a, move in before.moves.items() if move.largest == 0 or move.set_back}
+        read = reader_of_steps(self.trained_model, begun.start.variables(addresses))
+        read_all = reader_of_steps(self.trained_model, begun.start.variables())
 
-        def note(result: Any) -> None:
-            with self._safely("the first step of an epoch"), self._allowance.spending("step"):
-                if (values := read(result)) is not None:
-                    begun.start.note_step(addresses, values)
+        def take(given: Any) -> None:
+            with self._safely("the values that an epoch begins with"), self._allowance.spending("copy"):
+                self._take(begun.start, read_all(given))
 
-        return note
+        def note(moment: str, result: Any) -> None:
+            with self._safely("the first steps of an epoch"), self._allowance.spending("step"):
+                if addresses != set() and begun.start.is_taken and (values := read(result)) is not None:
+                    begun.start.note(moment, addresses, values)
+
+        # On JAX the first of what it is called with is the state that it returns behind its logs.
+        return Notes(
+            lambda given: take((None, given[0])),
+            lambda result: note("stepped", result),
+            lambda given: note("resumed", (None, given[0])),
+            lambda result: note("again", result),
+        )
+
+    def _note_afterwards(self) -> None:
+        """Complete the last interval by how far from its beginning all was once the next one began."""
+        afterwards, self._afterwards = self._afterwards, None
+        if afterwards is None or not self._intervals:
+            return
+        last, distances = self._intervals[-1], afterwards()
+        moves = {a: replace(move, afterwards=distances.get(a)) for a, move in last.moves.items()}
+        self._intervals[-1] = replace(last, moves=moves)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Look, where time allows, and put what was seen into the logs."""
@@ -271,6 +284,9 @@ class Watch(ModelCallback):
                 look = self._look(trained_now(self.trained_model), last=True)
                 self._intervals[-1] = replace(self._intervals[-1], look=look)
                 self._left_out = max(self._left_out - 1, 0)
+            if self._ended is not None:
+                self._afterwards = self._ended.distances()
+            self._note_afterwards()
         self._tell(self.findings)
         self._open = None
         history = getattr(self.trained_model, "history", None)
@@ -294,11 +310,15 @@ class Watch(ModelCallback):
             steps = None if now.steps is None or begun.steps is None else now.steps - begun.steps
             if begun.within and steps == 0:
                 return None
+            if not begun.start.is_taken:
+                self._take(begun.start, None)  # no step was made
             moves = begun.start.moves()
+            self._note_afterwards()
         self._batch = self._batch or self._step.kept
         seen = self._look(begun.trained, last=last) if look and self._can_look else None
-        interval = _interval(self._epoch, begun, now, steps, moves, seen, logs)
+        interval = interval_of(self._epoch, begun, now, steps, moves, seen, logs)
         self._intervals.append(interval)
+        self._ended = begun.start
         return interval
 
     def _look(self, trained: Trained, *, last: bool) -> Look:
@@ -357,29 +377,4 @@ def _both(units: Units, more: Units | None) -> Units:
         units
         if more is None
         else Units(units.count, tuple(n for n in units.out if n in more.out), units.weak)
-    )
-
-
-def _interval(
-    epoch: int,
-    begun: _Open,
-    now: Optimizing,
-    steps: int | None,
-    moves: Mapping[str, Any],
-    look: Look | None,
-    logs: Any,
-) -> Interval:
-    loss = (logs or {}).get("loss")
-    return Interval(
-        epoch,
-        begun.first,
-        begun.phase,
-        steps,
-        now.rate,
-        None if loss is None else float(loss),
-        moves,
-        look,
-        now.strangers,
-        now.lacking,
-        now.may_wait,
     )

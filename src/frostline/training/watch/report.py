@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from frostline.diagnostics.finding import Finding
@@ -19,11 +20,12 @@ NAMES = ("update_ratio", "gradient_norm", "dead_units", "saturated_units", "stat
 
 
 def lines_of(findings: Iterable[Finding], watched: Watched | None) -> Iterator[str]:
-    """Yield what to print: the findings, each with what to do, and what was not looked at."""
-    for one in findings:
-        place = f" {exact(one.address)}" if one.address else ""
-        yield f"{one.code} {one.severity}{place}: {one.fact}"
-        yield f"  fix: {one.remedy}"
+    """Yield what to print: the findings, with what to do, said once for several, and what was not seen."""
+    for remedy, group in groupby(findings, key=lambda one: one.remedy):
+        for one in group:
+            place = f" {exact(one.address)}" if one.address else ""
+            yield f"{one.code} {one.severity}{place}: {one.fact}"
+        yield f"  fix: {remedy}"
     if watched is not None:
         yield from (f"not watched: {one}" for one in watched.not_seen)
 

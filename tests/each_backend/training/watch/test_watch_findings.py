@@ -159,6 +159,32 @@ def test_a_weight_unfrozen_behind_the_optimizers_back_is_found() -> None:
     assert "FL606" in codes(watch)
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("mends", [True, False])
+def test_an_error_stays_in_the_words_of_the_log_with_when_it_was_so(
+    mends: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, x = mlp("linear"), numbers(4)
+    model.compile(keras.optimizers.SGD(1e-6), "mse")
+    kept = [w.copy() for w in model.get_weights()]
+
+    def far_off(epoch: int, logs: Any) -> None:
+        model.set_weights(kept if mends and epoch > 2 else [100 * w for w in kept])
+
+    spoil = keras.callbacks.LambdaCallback(on_epoch_begin=far_off)
+    watch = watched(model, x, target(x), spoil, epochs=4)
+    found = [one for one in watch.findings if one.code == "FL602"]
+    assert [one.severity for one in found] == ["error"]
+    when = " (epochs 1 to 3; no longer)" if mends else " (epochs 1 to 4)"
+    logged = [line for line in caplog.messages if line.startswith("FL602")]
+    assert logged == [f"FL602 error {found[0].address}: {found[0].fact.removesuffix(when)}"]
+    assert " by epoch 1," in found[0].fact
+    assert found[0].fact.endswith(when)
+    again = fl.callbacks.Watch(x, target(x))
+    again.load_state_dict(watch.state_dict())
+    assert again.findings == watch.findings
+
+
 @pytest.mark.parametrize(
     ("momentum", "shift", "drifts"), [(0.999, 0.0, True), (0.999, 5.0, True), (0.5, 5.0, False)]
 )
