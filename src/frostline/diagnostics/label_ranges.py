@@ -13,9 +13,10 @@ from frostline._keras.calls import user_loss
 from frostline._keras.variables import read_value
 from frostline.diagnostics.known_loss import computed
 from frostline.diagnostics.refused import refused
-from frostline.diagnostics.targets import Target, by_output, targets_of
+from frostline.diagnostics.targets import PROBABILITIES, Target, by_output, targets_of
 from frostline.errors import DataError
 from frostline.model.addresses import walk
+from frostline.model.task_data import is_task
 
 
 def require_shapes(model: Any, y: Any) -> None:
@@ -28,20 +29,18 @@ def require_shapes(model: Any, y: Any) -> None:
     Raises:
         RefusedByLossError: With both shapes, and how to mend that.
     """
-    for target in targets_of(model, y):
-        rest = tuple(size for size in (target.shape or ())[1:] if size is not None)
-        known = target.kind != "" and target.shape is not None and len(rest) == len(target.shape) - 1
-        if (
-            not known
-            or target.values.ndim == 0
-            or target.values.shape[1:] in (rest, rest[:-1] if target.takes_labels else rest)
-        ):
+    for target in [] if is_task(model) else targets_of(model, y):
+        rest = (target.shape or (None, None))[1:]
+        if target.kind not in PROBABILITIES or None in rest or not target.values.ndim:
             continue
-        given, output = np.zeros((2, *target.values.shape[1:])), np.zeros((2, *rest))
+        sizes = [size for size in rest if size is not None]
+        given, output = np.zeros((2, *target.values.shape[1:])), np.zeros((2, *sizes))
+        if given.shape == (output.shape[:-1] if target.takes_labels else output.shape):
+            continue
         try:
             computed(target.loss, given, output)
         except Exception as error:
-            raise refused(model, error, target.loss, target.values, (len(target.values), *rest)) from error
+            raise refused(model, error, target.loss, target.values, (len(target.values), *sizes)) from error
 
 
 def require_labels_in_range(

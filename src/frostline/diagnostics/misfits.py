@@ -168,7 +168,7 @@ def _probabilities(target: Target, output: Array, ending: list[Ending]) -> Itera
 def _out_of_reach(target: Target, output: Array, ending: list[Ending]) -> Misfit | None:
     """Find a last activation that what is in front of it keeps from some of its range."""
     outer, inner = ([one.activation for one in ending] + ["", ""])[:2]
-    if outer == "softmax" and output.ndim > 1 and output.shape[-1] == 1:
+    if outer == "softmax" and output.ndim > 1 and np.abs(output - 1).max() < NEAR and output.shape[-1] == 1:
         return Misfit(
             target.output,
             "the output is a softmax over one unit, which is 1 whatever comes in",

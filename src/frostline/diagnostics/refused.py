@@ -69,7 +69,8 @@ def refused(model: Any, error: Exception, loss: Any, values: Any, output: Any) -
     if targets is not None and output is not None:
         received = f"targets of shape {targets} and an output of shape {output}: {received}"
     expected, remedy = _mended(known.kind if known else "", targets, output)
-    named = known.kind if known else getattr(loss, "__name__", type(loss).__name__)
+    own = getattr(loss, "fn", loss)
+    named = known.kind if known else getattr(own, "__name__", type(own).__name__)
     found = RefusedByLossError(
         f"the loss of the model {model.name!r}, {named}, does not take these targets with its output",
         received=received,
