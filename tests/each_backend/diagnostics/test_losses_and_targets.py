@@ -387,7 +387,7 @@ VERBS: dict[str, Callable[[keras.Model, Any], Any]] = {
 
 def refusal(verb: str, model: keras.Model, y: Any) -> str:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="gradients were not checked")
         with pytest.raises(AuditError) as caught:
             VERBS[verb](model, y)
     return str(caught.value)
@@ -418,7 +418,7 @@ def test_the_loss_that_was_given_is_named() -> None:
 
 
 def for_sixteen(y: Any, p: Any) -> Any:
-    if y.shape[0] != 16:
+    if y.shape[0] not in (16, None):
         raise ValueError("made for 16 samples")
     return ops.mean((y - p) ** 2)
 
@@ -429,5 +429,5 @@ def test_a_loss_of_ones_own_that_raises_is_said_and_trains_where_it_can() -> Non
         fl.audit(model, X[:4], NUMBERS[:4])
     assert "made for 16 samples" in str(caught.value)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="gradients were not checked")
         assert fl.fit(model, fl.Plan(default="train"), X, NUMBERS, batch_size=16, verbose=0).history
