@@ -65,7 +65,7 @@ def inspect_model(
     require_known_losses(model, loss)
     x, y, sample_weight = as_trained(model, x, y, sample_weight)
     with _random_state_kept(), under_plan(model, plan) as planned, planned.inventory.held_state_kept():
-        targets = targets_of(model, y, loss)
+        targets = targets_of(model, y, loss, sample_weight)
         seen_y = with_targets_in_range(y, targets)
         model_loss = ModelLoss(
             model, planned.inventory, x, seen_y, sample_weight, loss, penalties=False, added=added

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from frostline._keras.calls import mask_of
 from frostline._keras.layers import Ending, endings, last_operations
 from frostline._keras.variables import to_numpy
+from frostline.diagnostics.known_loss import computed
 from frostline.diagnostics.own_loss import misfits_of_own_loss
+from frostline.diagnostics.own_reach import targets_beyond_own_loss
+from frostline.diagnostics.positive_loss import misfits_of_positive_loss
+from frostline.diagnostics.reach import NEAR, RANGES, Reach, beyond_reach, span
 from frostline.diagnostics.targets import PROBABILITIES, Misfit, Target, by_output, output_shapes
 from frostline.graph.ir import Graph
 from frostline.render.foreign import exact
 
 Array = npt.NDArray[Any]
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "sigmoid": (0.0, 1.0),
-    "hard_sigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-    "relu": (0.0, np.inf),
-    "relu6": (0.0, 6.0),
-    "softplus": (0.0, np.inf),
-    "exponential": (0.0, np.inf),
-    "elu": (-1.0, np.inf),
-    "selu": (-1.7582, np.inf),
-    "gelu": (-0.17, np.inf),
-    "silu": (-0.2785, np.inf),
-}
-"""What an activation can give at most."""
 
 _UNLIKE_PROBABILITIES = ("linear", "leaky_relu", "relu", "relu6", "elu", "selu", "gelu", "silu", "tanh")
 """Activations that give what is no chance, too."""
@@ -41,8 +30,28 @@ _UNLIKE_PROBABILITIES = ("linear", "leaky_relu", "relu", "relu6", "elu", "selu",
 _FAR = 0.1
 """How far from 0 or from 1 chances must stay to be called out of reach."""
 
-_NEAR = 1e-4
-"""How far sums of probabilities in half precision are from one."""
+_CHANCES = PROBABILITIES | {"CategoricalGeneralizedCrossEntropy", "Dice", "Tversky"}
+"""Losses of Keras's own that take an output for probabilities, unless they are told that it is logits."""
+
+_EQUAL = (PROBABILITIES - {"SparseCategoricalCrossentropy"}) | {
+    "CategoricalGeneralizedCrossEntropy",
+    "Dice",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "SquaredHinge",
+    "Tversky",
+}
+"""Losses of Keras's own that are lowest where an output equals its target, or goes beyond it.
+
+Others take labels, or compare directions, and are lowest elsewhere.
+"""
 
 
 def output_layers(model: Any) -> dict[str, Any]:
@@ -62,19 +71,43 @@ def misfits(model: Any, targets: list[Target], predicted: Any, graph: Graph) -> 
     outputs = by_output(model, predicted) or {}
     ends = dict(zip(output_shapes(model), endings(model), strict=False))
     for target in targets:
-        if (misfit := target.labels_out_of_range or target.numbers_out_of_range) is not None:
-            yield misfit
         given = outputs.get(target.output)
         output = None if given is None else to_numpy(given)
+        counting = _judged(target, given, output)
+        if (misfit := counting.labels_out_of_range or counting.numbers_out_of_range) is not None:
+            yield misfit if target.counts.all() or counting is not target else _also_uncounted(misfit)
         if output is not None and output.dtype.kind == "f" and output.size and np.isfinite(output).all():
-            yield from _of_output(target, output, ends.get(target.output, []))
+            ending = ends.get(target.output, [])
+            yield from _of_output(target, counting, output, ending)
             yield from misfits_of_own_loss(target, output, graph)
+            if target.kind == "" and (reach := _reach(ending)) is not None:
+                yield from targets_beyond_own_loss(target, output, reach)
 
 
-def _of_output(target: Target, output: Array, ending: list[Ending]) -> Iterator[Misfit]:
+def _also_uncounted(misfit: Misfit) -> Misfit:
+    """Say of targets that include some without weight that the backend computes the loss of these, too."""
+    advice = f"{misfit.remedy}; those without weight, too: any that are in range do, as they count nothing"
+    return replace(misfit, remedy=advice)
+
+
+def _judged(target: Target, given: Any, output: Array | None) -> Target:
+    """Return the targets that count; all of them where the backend does not take the others as they are."""
+    seen = target if given is None else target.masked(mask_of(given))
+    counting = seen.counting()
+    if counting is seen or output is None or target.kind == "" or not np.isfinite(output).all():
+        return counting
+    try:
+        taken = bool(np.isfinite(to_numpy(computed(target.loss, target.values, output))).all())
+    except Exception:  # of the backend, for what stands for no target
+        taken = False
+    return counting if taken else target
+
+
+def _of_output(target: Target, counting: Target, output: Array, ending: list[Ending]) -> Iterator[Misfit]:
     activations = [one.activation for one in ending if one.activation != "linear"]
-    if target.kind in PROBABILITIES:
+    if target.kind in _CHANCES:
         yield from _probabilities(target, output, ending)
+    yield from misfits_of_positive_loss(target, output, ending)
     if activations[:2] == ["softmax", "softmax"]:
         yield Misfit(target.output, "the output is a softmax of a softmax", "take one of them away")
     elif (misfit := _out_of_reach(target, output, ending)) is not None:
@@ -87,26 +120,35 @@ def _of_output(target: Target, output: Array, ending: list[Ending]) -> Iterator[
             "let the softmax run over the last axis, axis=-1",
             operation="softmax",
         )
-    if (misfit := _several_classes(target)) is not None:
+    if (misfit := _several_classes(counting)) is not None:
         yield misfit
-    yield from _ranges(target, activations)
+    if (reach := _reach(ending)) is not None:
+        yield from _ranges(counting, reach)
     if (misfit := _broadcast(target, output)) is not None:
         yield misfit
+
+
+def _reach(ending: list[Ending]) -> Reach | None:
+    """Return the last activation of an output, with what it can give; None where that is any number."""
+    activation = next((one.activation for one in ending if one.activation != "linear"), "")
+    return Reach(activation, *RANGES[activation]) if activation in RANGES else None
 
 
 def _probabilities(target: Target, output: Array, ending: list[Ending]) -> Iterator[Misfit]:
     low, high = float(output.min()), float(output.max())
     last = ending[0].activation if ending else ""
-    if not getattr(target.loss, "from_logits", False):
-        advice = "give the loss from_logits=True, or the last layer a softmax (a sigmoid for two classes)"
-        if low < -_NEAR or high > 1 + _NEAR:
+    if not target.settings.get("from_logits", False):
+        advice = "give the last layer a softmax (a sigmoid for two classes)"
+        if target.kind in PROBABILITIES:
+            advice = f"give the loss from_logits=True, or {advice.removeprefix('give ')}"
+        if low < -NEAR or high > 1 + NEAR:
             fact = f"the output reaches from {low:.3g} to {high:.3g}, and the loss takes it for probabilities"
             yield Misfit(target.output, fact, advice)
         elif last in _UNLIKE_PROBABILITIES:
             # That it lies between 0 and 1 on this batch is chance.
             what = "has no activation" if last == "linear" else f"is a {last}"
-            span = f" {_span(last)}" if last in _RANGES else ""
-            fact = f"the output {what}, so that it may be any number{span}, and the loss takes it for "
+            reach = f" {span(last)}" if last in RANGES else ""
+            fact = f"the output {what}, so that it may be any number{reach}, and the loss takes it for "
             yield Misfit(target.output, f"{fact}probabilities", advice)
     elif last in ("softmax", "sigmoid"):
         yield Misfit(
@@ -123,21 +165,16 @@ def _probabilities(target: Target, output: Array, ending: list[Ending]) -> Itera
         )
 
 
-def _span(activation: str) -> str:
-    least, most = _RANGES[activation]
-    return f"from {least:g} to {most:g}" if np.isfinite(most) else f"from {least:g} up"
-
-
 def _out_of_reach(target: Target, output: Array, ending: list[Ending]) -> Misfit | None:
     """Find a last activation that what is in front of it keeps from some of its range."""
     outer, inner = ([one.activation for one in ending] + ["", ""])[:2]
-    if outer == "softmax" and output.ndim > 1 and output.shape[-1] == 1:
+    if outer == "softmax" and output.ndim > 1 and np.abs(output - 1).max() < NEAR and output.shape[-1] == 1:
         return Misfit(
             target.output,
             "the output is a softmax over one unit, which is 1 whatever comes in",
             "take a sigmoid for two classes, or no activation for any number",
         )
-    low, high = _RANGES.get(inner, (-np.inf, np.inf))
+    low, high = RANGES.get(inner, (-np.inf, np.inf))
     if outer == "sigmoid":
         least, most = (1 / (1 + np.exp(-bound)) for bound in (low, high))
     elif outer == "softmax":
@@ -147,7 +184,7 @@ def _out_of_reach(target: Target, output: Array, ending: list[Ending]) -> Misfit
         return None
     if least < _FAR and most > 1 - _FAR:
         return None
-    if output.min() < least - _NEAR or output.max() > most + _NEAR:
+    if output.min() < least - NEAR or output.max() > most + NEAR:
         return None  # there is more between the two
     return Misfit(
         target.output,
@@ -161,17 +198,18 @@ def _sums_over_batch(output: Array) -> bool:
     if output.ndim != 2 or output.shape[0] < 2 or output.shape[1] < 2 or output.min() < 0:
         return False
     wide = output.astype("float64")
-    return bool(np.abs(wide.sum(0) - 1).max() < _NEAR and np.abs(wide.sum(1) - 1).min() > _NEAR)
+    return bool(np.abs(wide.sum(0) - 1).max() < NEAR and np.abs(wide.sum(1) - 1).min() > NEAR)
 
 
 def _several_classes(target: Target) -> Misfit | None:
     """Find targets with several classes in a row, or shares that are none, for a loss of one class."""
     values = target.values
-    if not target.kind.startswith("Categorical") or values.ndim < 2 or values.dtype.kind not in "fiub":
+    of_one_class = target.kind.startswith("Categorical") and target.kind != "CategoricalHinge"
+    if not of_one_class or values.ndim < 2 or values.dtype.kind not in "fiub":
         return None
     sums = values.astype("float64").sum(-1)
     sums = sums[sums != 0]  # rows of zeros are left out on purpose
-    if not sums.size or not np.isfinite(sums).all() or np.abs(sums - 1).max() < 100 * _NEAR:
+    if not sums.size or not np.isfinite(sums).all() or np.abs(sums - 1).max() < 100 * NEAR:
         return None
     return Misfit(
         target.output,
@@ -181,22 +219,18 @@ def _several_classes(target: Target) -> Misfit | None:
     )
 
 
-def _ranges(target: Target, activations: list[str]) -> Iterator[Misfit]:
-    if target.values.dtype.kind not in "fiub" or "Sparse" in target.kind or not activations:
+def _ranges(target: Target, reach: Reach) -> Iterator[Misfit]:
+    """Find targets that the output cannot equal, for a loss that asks for that."""
+    values = target.values
+    if target.kind not in _EQUAL or values.dtype.kind not in "fiub" or not values.size:
         return
-    if target.kind in PROBABILITIES and getattr(target.loss, "from_logits", False):
+    if target.kind in PROBABILITIES and target.settings.get("from_logits", False):
         return
     if target.numbers_out_of_range is not None:
         return  # said already
-    least, most = _RANGES.get(activations[0], (-np.inf, np.inf))
-    low, high = float(target.values.min()), float(target.values.max())
-    if low < least - _NEAR or high > most + _NEAR:
-        yield Misfit(
-            target.output,
-            f"targets reach from {low:.3g} to {high:.3g}, and the output, a {activations[0]}, "
-            f"{_span(activations[0])}",
-            "scale the targets into that range, or take an activation that reaches them (none: any number)",
-        )
+    low, high = float(values.min()), float(values.max())
+    if low < reach.least - NEAR or high > reach.most + NEAR:
+        yield beyond_reach(target, reach)
 
 
 def _broadcast(target: Target, output: Array) -> Misfit | None:

@@ -21,7 +21,8 @@ from frostline._keras.methods import patched
 from frostline._keras.optimizers import loss_scale
 from frostline.diagnostics.custom_step import has_custom_step, loss_of_step
 from frostline.diagnostics.missing_parts import missing_parts
-from frostline.errors import AuditError, FrostlineError, listed, text_of
+from frostline.diagnostics.refused import left_framework, refusal_said
+from frostline.errors import AuditError, FrostlineError, listed
 from frostline.graph.ir import Kind
 from frostline.graph.reader import Argument, Computation, ReadVariable
 from frostline.model.inventory import Inventory, Weight
@@ -102,7 +103,7 @@ class ModelLoss:
 
     def _computed(self, *parts: Any) -> Any:
         without = nullcontext() if self.penalties else self._without_penalties()
-        with losses_left_unbuilt(self.model), without:
+        with refusal_said(self.model, self.loss), losses_left_unbuilt(self.model), without:
             value = self._compute(*parts)
         return value if self.scale == 1 else value * self.scale
 
@@ -161,7 +162,7 @@ class ModelLoss:
             raise
         except Exception as error:
             missing = missing_parts(self.model, **given)
-            if not missing or _left_framework(error):
+            if not missing or left_framework(error):
                 raise
             raise AuditError(
                 f"the loss of the model {self.model.name!r} cannot be computed without {listed(missing)}",
@@ -180,7 +181,7 @@ class ModelLoss:
             raise
         except Exception as error:
             counts = _samples_of(x=x, y=y, sample_weight=sample_weight)
-            if len(set(counts.values())) < 2 or _left_framework(error):
+            if len(set(counts.values())) < 2 or left_framework(error):
                 raise
             raise AuditError(
                 f"the loss of the model {self.model.name!r} cannot be computed",
@@ -229,12 +230,6 @@ class ModelLoss:
             expected="the loss that it is trained with",
             remedy='compile the model with one, or say which: loss="mse", or loss=lambda y, predicted: ...',
         )
-
-
-def _left_framework(error: Exception) -> bool:
-    """Whether an error only says that a value left the framework: readers answer that themselves."""
-    text = text_of(error)
-    return "symbolic" in text.lower() or "requires grad" in text or "Tracer" in type(error).__name__
 
 
 def _samples_of(**parts: Any) -> dict[str, int]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,13 +11,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from frostline._keras.calls import loss_settings, user_loss
+from frostline._keras.calls import user_loss
 from frostline._keras.layers import ends_of
 from frostline._keras.variables import read_value
 from frostline.diagnostics.finding import Severity
-from frostline.errors import DataError
+from frostline.diagnostics.known_loss import known_loss
 from frostline.graph.ir import Where
-from frostline.model.addresses import walk
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +29,14 @@ PROBABILITIES = {
 }
 """Losses that take probabilities, or logits where they are told so."""
 
-_BINARY = {"BinaryCrossentropy", "BinaryFocalCrossentropy"}
+_TAKES: dict[str, tuple[float, float, Severity]] = {
+    "BinaryCrossentropy": (0.0, 1.0, "error"),
+    "BinaryFocalCrossentropy": (0.0, 1.0, "error"),
+    "KLDivergence": (0.0, 1.0, "warning"),
+    "MeanSquaredLogarithmicError": (0.0, math.inf, "warning"),
+    "Poisson": (0.0, math.inf, "warning"),
+}
+"""What targets a loss takes, and how bad others are: beyond them it clips, or has no lowest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Target:
         loss: The loss of this output: an object of Keras, a function, or a name.
         shape: Shape of the output, the batch first; None where it is not known.
         given: The targets as they were given.
+        weight: What each counts in the loss, for the first axes of the targets; None where all count alike.
     """
 
     output: str
@@ -73,18 +79,19 @@ class Target:
     shape: tuple[int | None, ...] | None
     given: Any = field(repr=False)
 
+    weight: Array | None = field(default=None, repr=False)
+
     @property
     def kind(self) -> str:
         """The class of a loss of Keras's own; "" of any other, which may do what it likes with targets."""
-        try:
-            loss = keras.losses.get(self.loss) if isinstance(self.loss, str) else self.loss
-        except ValueError:
-            return ""
-        known = loss if hasattr(loss, "__name__") else type(loss)
-        if not str(getattr(known, "__module__", "")).startswith("keras."):
-            return ""
-        name = str(known.__name__)
-        return "".join(part.title() for part in name.split("_")) if name.islower() else name
+        known = known_loss(self.loss)
+        return known.kind if known is not None else ""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What a loss of Keras's own is called with: `from_logits`, `axis`, `ignore_class` and the like."""
+        known = known_loss(self.loss)
+        return known.settings if known is not None else {}
 
     @property
     def takes_labels(self) -> bool:
@@ -94,7 +101,7 @@ class Target:
     @property
     def classes(self) -> int | None:
         """How many classes the output has, for a loss of labels; None where that is not known."""
-        axis = loss_settings(self.loss).get("axis", -1)
+        axis = self.settings.get("axis", -1)
         inside = (
             self.shape is not None and isinstance(axis, int) and -len(self.shape) <= axis < len(self.shape)
         )
@@ -107,7 +114,8 @@ class Target:
             count = 2 if "Binary" in self.kind else self.classes
             return math.log(count) if count and count > 1 else None
         if self.kind in ("MeanSquaredError", "MeanAbsoluteError") and self.values.dtype.kind in "fiub":
-            apart = np.abs(self.values.astype("float64") - self.values.mean(axis=0))
+            values = self.counting().values.astype("float64")
+            apart = np.abs(values - values.mean(axis=0)) if values.size else np.zeros(1)
             return float(np.mean(apart**2 if self.kind == "MeanSquaredError" else apart))
         return None
 
@@ -116,7 +124,7 @@ class Target:
         """What is wrong with labels that name no class of the output."""
         if not self.takes_labels or self.classes is None or not self.values.size:
             return None
-        labels = self.values[self.values != getattr(self.loss, "ignore_class", None)]
+        labels = self.values[self.values != self.settings.get("ignore_class")]
         if not labels.size or (labels.min() >= 0 and labels.max() < self.classes):
             return None
         low, high = int(labels.min()), int(labels.max())
@@ -131,44 +139,74 @@ class Target:
 
     @property
     def numbers_out_of_range(self) -> Misfit | None:
-        """What is wrong with targets that are not probabilities, for a loss that takes nothing else."""
-        if self.kind not in _BINARY or not self.values.size or self.values.dtype.kind not in "fiu":
+        """What is wrong with targets beyond the range that the loss takes, such as that of probabilities."""
+        if self.kind not in _TAKES or not self.values.size or self.values.dtype.kind not in "fiu":
             return None
+        least, most, severity = _TAKES[self.kind]
         low, high = float(np.min(self.values)), float(np.max(self.values))
-        if not (low < 0 or high > 1):  # NaN is another finding's
+        if not (low < least or high > most):  # NaN is another finding's
             return None
+        taken = f"from {least:g} to {most:g}" if math.isfinite(most) else f"from {least:g} up"
         return Misfit(
             self.output,
-            f"targets reach from {low:.3g} to {high:.3g}, and the loss takes numbers from 0 to 1",
+            f"targets reach from {low:.3g} to {high:.3g}, and the loss takes numbers {taken}",
             "scale the targets into that range, or take a loss for any numbers, such as mse",
-            "error",
+            severity,
         )
 
-    def with_weights(self, weights: Mapping[str, Any] | None) -> Target:
-        """Return the same without the targets whose weight is zero."""
-        weight = None if weights is None else weights.get(self.output)
-        if weight is None or not hasattr(weight, "shape"):
+    def masked(self, mask: Any) -> Target:
+        """Return the same without weight where the output carries a mask that says that it means nothing."""
+        if mask is None or not hasattr(mask, "shape"):
             return self
-        array = np.asarray(read_value(weight))
-        fits = array.ndim <= self.values.ndim and array.shape == self.values.shape[: array.ndim]
-        return replace(self, values=self.values[array != 0]) if fits else self
+        kept = np.asarray(read_value(mask)).astype(bool)
+        counts = None if self.weight is None else _counts(np.empty(kept.shape), self.weight)
+        if counts is not None:
+            kept = kept & counts.reshape(counts.shape + (1,) * (kept.ndim - counts.ndim))
+        return replace(self, weight=kept.astype("float32"))
+
+    def counting(self) -> Target:
+        """Return the same without the targets that count nothing, such as those whose weight is zero."""
+        counts = self.counts
+        return self if counts.all() else replace(self, values=self.values[counts], weight=None)
+
+    @property
+    def counts(self) -> Array:
+        """For the first axes of the targets, whether they count."""
+        counts = None if self.weight is None else _counts(self.values, self.weight)
+        return np.ones(self.values.shape[:1], bool) if counts is None else counts
 
     def in_range(self) -> Any:
         """Return targets that the loss can be computed with, whatever they were."""
         if self.labels_out_of_range is not None and self.classes is not None:
             return np.clip(self.values, 0, self.classes - 1)
-        return np.clip(self.values, 0, 1) if self.numbers_out_of_range is not None else self.values
+        return np.clip(self.values, 0, 1) if self._raises else self.values
+
+    @property
+    def _raises(self) -> bool:
+        """Whether a backend may refuse to compute the loss of its numbers."""
+        misfit = self.numbers_out_of_range
+        return misfit is not None and misfit.severity == "error"
 
 
-def targets_of(model: Any, y: Any, loss: Any = None) -> list[Target]:
+def _counts(values: Array, weight: Array) -> Array | None:
+    """Return for the first axes of targets whether they count; None where weights do not fit them."""
+    while weight.ndim > 1 and weight.shape[-1] == 1:
+        weight = weight[..., 0]
+    fits = 0 < weight.ndim <= values.ndim and weight.shape == values.shape[: weight.ndim]
+    return weight != 0 if fits else None
+
+
+def targets_of(model: Any, y: Any, loss: Any = None, sample_weight: Any = None) -> list[Target]:
     """Return the targets of each output; none where it cannot be told which belongs to which.
 
     Args:
         model: The model.
         y: Targets as `fit` takes them: an array, or a list or mapping of arrays for several outputs.
         loss: The loss in place of the compiled one.
+        sample_weight: Weights of the samples, as `fit` takes them.
     """
     values = by_output(model, y)
+    weights = by_output(model, sample_weight) or {}
     losses = by_output(model, user_loss(model) if loss is None else loss)
     if values is None or losses is None or not all(hasattr(one, "shape") for one in values.values()):
         return []
@@ -176,10 +214,21 @@ def targets_of(model: Any, y: Any, loss: Any = None) -> list[Target]:
         losses = dict.fromkeys(values, losses[""])
     shapes = output_shapes(model)
     return [
-        Target(name, np.asarray(read_value(value)), losses[name], shapes.get(name), value)
+        Target(
+            name,
+            np.asarray(read_value(value)),
+            losses[name],
+            shapes.get(name),
+            value,
+            _weight(weights.get(name, weights.get(""))),
+        )
         for name, value in values.items()
         if losses.get(name) is not None
     ]
+
+
+def _weight(given: Any) -> Array | None:
+    return np.asarray(read_value(given)) if hasattr(given, "shape") else None
 
 
 def by_output(model: Any, given: Any) -> dict[str, Any] | None:
@@ -209,67 +258,5 @@ def output_shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
 
 def with_targets_in_range(y: Any, targets: list[Target]) -> Any:
     """Return the targets, with those that the loss cannot be computed with put to some that it can."""
-    mended = {
-        id(one.given): one.in_range()
-        for one in targets
-        if one.labels_out_of_range is not None or one.numbers_out_of_range is not None
-    }
+    mended = {id(one.given): changed for one in targets if (changed := one.in_range()) is not one.values}
     return keras.tree.map_structure(lambda one: mended.get(id(one), one), y) if mended else y
-
-
-def require_labels_in_range(model: Any, y: Any, sample_weight: Any = None, *, batch: int = 0) -> None:
-    """Raise where labels name no class of the output.
-
-    Labels whose weight is zero are not looked at, nor any in a model that masks parts of its inputs: both may
-    be meant to stand for nothing, and on JAX that works.
-
-    Args:
-        model: The model.
-        y: The labels.
-        sample_weight: Weights of the samples.
-        batch: Which batch of a stream they are, counted from one; 0 for all of them.
-
-    Raises:
-        DataError: With the range of the labels, and how many classes there are.
-    """
-    if _masks(model):
-        return
-    for target in targets_of(model, y):
-        counting = target.with_weights(by_output(model, sample_weight))
-        if (misfit := counting.labels_out_of_range) is not None:
-            of_output = f"output {target.output!r} of " if target.output else "output of "
-            of_batch = f" of batch {batch}, which was not trained on," if batch else ""
-            raise DataError(
-                f"labels{of_batch} do not fit the {of_output}the model {model.name!r}",
-                received=misfit.fact,
-                remedy=misfit.remedy,
-            )
-
-
-def labels_of_batches(model: Any) -> Callable[[Any], None] | None:
-    """Return what looks at each batch of a stream before it is trained on; None where no loss takes labels.
-
-    The first call is for the first batch of a training.
-
-    Args:
-        model: A compiled model.
-    """
-    losses = (by_output(model, user_loss(model)) or {}).values()
-    if _masks(model) or not any(Target("", _NOTHING, one, None, None).takes_labels for one in losses):
-        return None
-    seen = itertools.count(1)
-
-    def look(batch: Any) -> None:
-        _, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        require_labels_in_range(model, y, sample_weight, batch=next(seen))
-
-    return look
-
-
-_NOTHING = np.zeros(0)
-
-
-def _masks(model: Any) -> bool:
-    return any(
-        isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False) for layer in walk(model)
-    )

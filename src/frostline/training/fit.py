@@ -11,7 +11,7 @@ from typing import Any, Literal
 import keras
 
 from frostline.backends.machines import require_one_machine
-from frostline.diagnostics.targets import labels_of_batches, require_labels_in_range
+from frostline.diagnostics.label_ranges import labels_of_batches, require_labels_in_range, require_shapes
 from frostline.errors import PlanError, ResumeError, UncompiledModelError, listed, near
 from frostline.model.checks import require_keras_model
 from frostline.model.inventory import require_holdable
@@ -151,7 +151,9 @@ def fit(
         require_holdable(job.resolutions[0].inventory)
     _refuse_best_of_other_parts(job)
     if preflight:
-        require_labels_in_range(model, y, arguments.get("sample_weight"))
+        by_class = arguments.get("class_weight")
+        require_labels_in_range(model, y, arguments.get("sample_weight"), class_weight=by_class)
+        require_shapes(model, y)
         # Labels for a task are what its preprocessor makes of them.
         if y is None or is_task(model):
             job = replace(job, look_at_batch=labels_of_batches(model))

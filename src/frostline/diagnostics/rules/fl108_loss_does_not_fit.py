@@ -24,8 +24,9 @@ class LossDoesNotFit(AuditRule):
         probabilities and taken for logits, a softmax of a softmax, over one unit or over the samples, an
         activation in front of the last one that keeps chances far from 0 or 1, targets that the last
         activation cannot reach, several classes in one sample under a loss for one, targets whose shape the
-        loss stretches to all pairs of samples, and a loss of your own that is the same above and below most
-        of the targets.
+        loss stretches to all pairs of samples, an output that is no distribution or no rate under a loss that
+        takes these alone, and a loss of your own that is the same above and below most of the targets.
+        Targets that count nothing are left out, unless the backend refuses them.
 
     Why it matters:
         Nothing fails on most backends: JAX trains on labels that are not there, and every backend on the
