@@ -163,7 +163,7 @@ def zeroing_at(
         return Zeroing(operation, *place, weights, adds_up=summed and not lost, lost_below=lost, dtype=dtype)
     units = given.shape[-1]
     # A unit that was given nothing is another operation's.
-    off = received.reshape(-1, units).any(0) & ~given.reshape(-1, units).any(0)
+    off = np.asarray(received.reshape(-1, units).any(0) & ~given.reshape(-1, units).any(0))
     if not off.any():
         return None
     count = int(off.sum())

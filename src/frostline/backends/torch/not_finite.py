@@ -111,15 +111,13 @@ class _Call:
         return next(filter(None, map(_made_as_zeros, self.operands, self.makers)), None)
 
     def values_behind(self, node: Any, shape: tuple[int, ...]) -> Iterator[Any]:
-        """Yield the operand that a node made, and what it was made from unit by unit, as far back as known."""
-        call: _Call | None = self
-        while call is not None:
-            alike = [n for n, one in enumerate(call.operands) if one.requires_grad and one.shape == shape]
-            if not alike:
-                return
-            place = next((n for n in alike if call.operands[n].grad_fn is node), alike[0])
-            yield _array(call.operands[place])
-            call, node = call.makers[place], None
+        """Yield the operand that a node made, and what it was made from, as far back as is known."""
+        alike = [n for n, one in enumerate(self.operands) if one.requires_grad and one.shape == shape]
+        if alike:
+            place = next((n for n in alike if self.operands[n].grad_fn is node), alike[0])
+            yield _array(self.operands[place])
+            if (maker := self.makers[place]) is not None:
+                yield from maker.values_behind(None, shape)
 
     def found(self, result: torch.Tensor, operation: str = "", *, backward: bool = False) -> NotFinite:
         return not_finite_at(
