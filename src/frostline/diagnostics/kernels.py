@@ -10,20 +10,11 @@ _PRODUCTS = {
     *("gru", "lstm", "rnn_tanh", "rnn_relu", "cudnn_rnn"),
 }
 _SUMS = {"add", "subtract", "add_n"}
-_STAYING = {
-    *(
-        "broadcast_in_dim",
-        "broadcast_to",
-        "cast",
-        "contiguous",
-        "divide",
-        "expand_dims",
-        "identity",
-        "multiply",
-    ),
-    *("permute", "reshape", "squeeze", "t", "to", "transpose", "unsqueeze", "view"),
+_MOVES = {
+    *("broadcast_in_dim", "broadcast_to", "cast", "contiguous", "expand_dims", "identity", "permute"),
+    *("reshape", "squeeze", "t", "to", "transpose", "unsqueeze", "view"),
 }
-"""What may stand between a product and the sum that it enters."""
+"""What may stand between a product and the sum that it enters; a shape may come from data."""
 
 _NUMBER = 8
 """How many bytes one number takes; a constant that takes more is data."""
@@ -44,7 +35,8 @@ def is_added_to_others(graph: Graph, name: str) -> bool:
             varies = any(one != value and one in data for one in _producers(graph, consumer))
             if varies and _operation(graph, consumer) in _SUMS:
                 return True
-            if not varies and _operation(graph, consumer) in _STAYING | _SUMS and consumer not in met:
+            passes = _MOVES if varies else _MOVES | _SUMS | {"multiply", "divide"}
+            if _operation(graph, consumer) in passes and consumer not in met:
                 waiting.append(consumer)
     return False
 
