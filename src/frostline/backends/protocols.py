@@ -21,6 +21,9 @@ class TrainStep(Protocol):
     OBEYS_FREEZING: bool
     """Whether Keras's training step leaves alone what was frozen after it was first run."""
 
+    CARRIES_LISTED_ONLY: bool
+    """Whether it hands on to the next batch only state that is among `model.non_trainable_variables`."""
+
     def intercept_gradients(self, record: Callable[[Any], None]) -> AbstractContextManager[None]:
         """Hand each loss that gradients are asked of to `record`, and give zeros for its gradients."""
 

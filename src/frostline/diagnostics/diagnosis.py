@@ -13,6 +13,7 @@ from frostline.graph.ir import Edge, Leaf, Node
 from frostline.graph.not_finite import NotFinite
 from frostline.graph.reader import Measured, Trace, is_finite, norm
 
+_CARRIED = "its gradient is zero at the start only: it gets one as soon as a batch has left its state behind"
 _STARTING = (
     "its gradient is zero at the start only: it gets one as soon as a factor beside it, which is zero in "
     "every element and gets one, has made a step"
@@ -42,6 +43,7 @@ class Diagnosis:
         measured: The gradients on these data, None where only the structure is asked about.
         frozen: Names of the weights that are not meant to train.
         starting: Names of those whose gradient is zero at the start only.
+        carried: Names of those among them that the state a batch leaves behind gives one.
         not_finite: Where numbers stop being finite, where they do.
         balanced: Names of those whose gradient is zero over this batch, and not over a part of it.
         idle: Names of those whose gradient is what rounding leaves of zero, here nothing.
@@ -63,6 +65,7 @@ class Diagnosis:
         balanced: Collection[str] = (),
         idle: Collection[str] = (),
         unread: Collection[str] = (),
+        carried: Collection[str] = (),
         of_model: bool = False,
     ) -> None:
         self.trace = trace
@@ -74,6 +77,7 @@ class Diagnosis:
         self._balanced = frozenset(balanced)
         self._idle = frozenset(idle)
         self._unread = frozenset(unread)
+        self._carried = frozenset(carried)
         self._of_model = of_model
 
     @property
@@ -141,7 +145,8 @@ class Diagnosis:
             return _NEVER_READ
         if status == "trains" and name in self._balanced | self._idle:
             return _BALANCED if name in self._balanced else _IDLE
-        return _STARTING if status == "trains" and name in self._starting and not size else ""
+        starts = status == "trains" and name in self._starting and not size
+        return (_CARRIED if name in self._carried else _STARTING) if starts else ""
 
     def _chosen_at(self) -> str:
         places = dict.fromkeys(shown(where) for where in self.trace.branches if where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,17 @@ _ALIKE = 1e-5
 """How much gradients of equal units may differ, relative to the largest: by the order of their sums."""
 
 
-def equal_units(values: npt.NDArray[Any], gradient: npt.NDArray[Any] | None) -> int:
+def equal_units(
+    values: npt.NDArray[Any],
+    gradient: npt.NDArray[Any] | None,
+    beside: Iterable[npt.NDArray[Any]] = (),
+) -> int:
     """Count the units that another one equals in its numbers, not all zero, and in its gradient.
 
     Args:
         values: What the weight holds; units are along its last axis.
         gradient: Its gradient, of the same shape.
+        beside: What other weights hold for the same units, along their last axis: these must be equal, too.
 
     Returns:
         How many there are; 0 for a weight without a second axis, or without a gradient that is finite.
@@ -28,7 +34,8 @@ def equal_units(values: npt.NDArray[Any], gradient: npt.NDArray[Any] | None) -> 
     largest = np.abs(slopes).max()
     if not np.isfinite(largest):
         return 0
-    _, group = np.unique(units, axis=0, return_inverse=True)
+    others = [one.reshape(-1, one.shape[-1]).T for one in beside]
+    _, group = np.unique(np.concatenate([units, *others], axis=1), axis=0, return_inverse=True)
     count = 0
     for number in range(int(group.max()) + 1):
         members = slopes[group.reshape(-1) == number]

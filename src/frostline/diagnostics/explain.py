@@ -16,12 +16,14 @@ from frostline.diagnostics.asked_variables import marked_as_frozen, variables_of
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.equal_units import equal_units, said_of
 from frostline.diagnostics.explanation import Explanation, Explanations, placed
+from frostline.diagnostics.kernels import is_kernel
 from frostline.diagnostics.moved_weights import values_of
 from frostline.diagnostics.not_finite import find_not_finite
 from frostline.diagnostics.unread import never_read
 from frostline.diagnostics.zero_factors import zero_at_the_start
 from frostline.diagnostics.zeroes import Zeroes, explained_by, find_zeroes
 from frostline.errors import FrostlineError
+from frostline.graph.ir import Graph
 from frostline.graph.reader import Argument, Computation, Measured, ReadVariable
 
 _CONSTANT = "the loss is a constant: it is computed from no variable, and was probably made before the call"
@@ -94,7 +96,7 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *, frozen: str | Iterab
         notes.append(f"which operation hands back zeros was not seen: {zeroes.unseen}")
     values = values_of(computation, trained)
     explained = {
-        name: _with_numbers(diagnosis.explain(name), zeroes, values.get(name), measured)
+        name: _with_numbers(diagnosis.explain(name), zeroes, values.get(name), measured, trace.graph)
         for name in trace.graph.weights
     }
     explained |= {name: replace(explained[name], remedy=_MARKED) for name in marked}
@@ -102,12 +104,16 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *, frozen: str | Iterab
 
 
 def _with_numbers(
-    found: Explanation, zeroes: Zeroes, value: npt.NDArray[Any] | None, measured: Measured
+    found: Explanation,
+    zeroes: Zeroes,
+    value: npt.NDArray[Any] | None,
+    measured: Measured,
+    graph: Graph,
 ) -> Explanation:
     """Return an explanation with what the numbers of a weight and of its gradient say."""
     if found.status == "zero" and (cause := zeroes.cause_for([found.address])):
         return explained_by(cause, found)
-    if found.status == "trains" and not found.note and value is not None:
+    if found.status == "trains" and not found.note and value is not None and is_kernel(graph, found.address):
         alike = equal_units(value, measured.gradients.get(found.address))
         return replace(found, note=said_of(alike, value.shape[-1])) if alike else found
     return found

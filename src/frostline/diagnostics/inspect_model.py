@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from frostline.backends import dispatch
+from frostline.diagnostics.carried_state import after_a_batch
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.loss_names import require_known_losses
 from frostline.diagnostics.model_loss import ModelLoss
@@ -92,6 +93,9 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     if not closely:
         return measured
     starting = zero_at_the_start(computation, gradients, _names(planned, planned.trained))
+    sleeping = _names(planned, planned.trained) - starting
+    carried = after_a_batch(scaled, computation, gradients, inspection.trace, sleeping)
+    starting, measured = starting | carried.woken, replace(measured, carried=carried)
     names = _names(planned, wanted)
     unread = never_read(computation, gradients, inspection.trace, names, starting)
     zeroes = find_zeroes(computation, gradients, names - unread, starting)
@@ -104,7 +108,13 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     found = {name: value for name, value in values_of(computation, lost).items() if value.ndim < 2}
     idle = frozenset(name for name, value in found.items() if is_idle(computation, {name: value}))
     measured = replace(
-        measured, starting=starting, zeroes=zeroes, balanced=balanced, idle=idle, unread=unread
+        measured,
+        starting=starting,
+        carried=carried,
+        zeroes=zeroes,
+        balanced=balanced,
+        idle=idle,
+        unread=unread,
     )
     if not inspection.loss.left_out:
         return measured

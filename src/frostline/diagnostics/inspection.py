@@ -15,6 +15,7 @@ from frostline._keras.optimizers import (
     optimizer_targets,
 )
 from frostline.backends import dispatch
+from frostline.diagnostics.carried_state import CarriedState
 from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
 from frostline.diagnostics.explanation import Explanation, Status
@@ -51,6 +52,7 @@ class Inspection:
         measured: The gradients of the loss without penalties, on the batch; None where only the structure
             was asked about, or where nothing trains.
         starting: Names of what trains whose gradient is zero at the start only, beside a factor of zero.
+        carried: What becomes of gradients of zero once a batch has left its state behind.
         not_finite: Where the numbers of the loss or of a gradient stop being finite, where they do.
         total: The same as `measured` with penalties; None where there are none.
         targets: The targets of each output, as they were given.
@@ -68,6 +70,7 @@ class Inspection:
     trace: Trace = field(repr=False)
     measured: Measured | None = field(default=None, repr=False)
     starting: frozenset[str] = frozenset()
+    carried: CarriedState = field(default_factory=CarriedState)
     not_finite: NotFinite | None = None
     total: Measured | None = field(default=None, repr=False)
     targets: list[Target] = field(default_factory=list, repr=False)
@@ -103,6 +106,7 @@ class Inspection:
             balanced=self.balanced,
             idle=self.idle,
             unread=self.unread,
+            carried=self.carried.woken,
             of_model=True,
         )
 
@@ -335,5 +339,10 @@ def notes_of(inspection: Inspection) -> Iterator[str]:
         )
     if inspection.zeroes.unseen:
         yield f"which operation hands back zeros was not seen: {inspection.zeroes.unseen}"
+    for state in inspection.carried.dropped:
+        yield (
+            f"{state} is not among model.non_trainable_variables: on this backend Keras's training step does "
+            "not hand it on from batch to batch, and weights that it would give a gradient stay as they are"
+        )
     for unasked in inspection.trace.unasked:
         yield f"{unasked}; it is taken to pass"

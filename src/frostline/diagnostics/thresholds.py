@@ -15,6 +15,10 @@ LEAST_UPDATE = 1e-6
 usual (Karpathy, CS231n, Neural Networks 3, "Ratio of weights:updates"); below 6e-8 a step in float32 is lost
 in rounding, for every element; with 1e-6 it takes a million steps to change a weight."""
 
+USUAL_UPDATE = 1e-3
+"""What a step usually moves a weight by, relative to it, by the same source: what a rate that is too small is
+set to."""
+
 ROUNDING = 1e-5
 """A gradient so many times smaller than that of another weight of its layer is what rounding in float32 (6e-8
 for one operation) leaves of one that is zero in exact arithmetic, over some hundred terms."""

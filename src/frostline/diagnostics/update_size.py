@@ -42,12 +42,12 @@ def first_step_size(optimizer: Any, gradient: Array, *, warm: bool = False) -> f
         gradient: The gradient.
         warm: Whether at the largest rate to come, where a schedule gives it.
     """
-    rate = _warm_rate(optimizer_chain(optimizer)[-1]) if warm else None
+    rate = warm_rate(optimizer_chain(optimizer)[-1]) if warm else None
     steps = first_steps(optimizer, {"": gradient}, rate=rate)
     return None if steps is None else root_mean_square(steps[""])
 
 
-def _warm_rate(inner: Any) -> float:
+def warm_rate(inner: Any) -> float:
     """Return the rate of an optimizer, the largest to come where a schedule gives it: many begin at zero."""
     schedule, now = rate_schedule(inner), float(to_numpy(inner.learning_rate))
     if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
@@ -57,7 +57,7 @@ def _warm_rate(inner: Any) -> float:
 
 
 def first_steps(
-    optimizer: Any, gradients: Mapping[str, Array], *, rate: float | None = None
+    optimizer: Any, gradients: Mapping[str, Array], *, rate: float | None = None, clip: bool = True
 ) -> dict[str, Array] | None:
     """Return what the first step takes from each weight, in float64; None where that is not known.
 
@@ -67,14 +67,16 @@ def first_steps(
         optimizer: The optimizer, or one around it.
         gradients: The gradients of all that it trains: they are clipped together.
         rate: The rate in place of its own.
+        clip: Whether to clip them as it does.
     """
     inner = optimizer_chain(optimizer)[-1]
     of = _FIRST_STEPS.get(type(inner).__name__) if type(inner).__module__.startswith("keras.") else None
     if of is None:
         return None
     rate = float(to_numpy(inner.learning_rate)) if rate is None else rate
-    clipped = _clipped(inner, {name: _wide(gradient) for name, gradient in gradients.items()})
-    return {name: rate * np.sign(g) * of(inner, np.abs(g)) for name, g in clipped.items()}
+    wide = {name: _wide(gradient) for name, gradient in gradients.items()}
+    given = _clipped(inner, wide) if clip else wide
+    return {name: rate * np.sign(g) * of(inner, np.abs(g)) for name, g in given.items()}
 
 
 def _clipped(inner: Any, gradients: dict[str, Array]) -> dict[str, Array]:

@@ -144,6 +144,7 @@ class Stepwise:
                 place,
                 behind,
                 keras.backend.standardize_dtype(one.gradient.dtype),
+                self._values(one.to),
             )
             if at is not None and at.may_multiply and (maker := self._maker_of_zeros(step)) is not None:
                 at = at.multiplying(maker.operation, maker.layer)
@@ -157,6 +158,19 @@ class Stepwise:
         passed = self._passed_beside({key for key, total in sums.items() if total.any()})
         kept = (at.without(passed.get(key, frozenset())) for key, at in (*found, *cancelled.items()))
         return [one for one in kept if one is not None]
+
+    def _values(self, value: Any) -> Iterator[Array]:
+        """Yield what a value holds, and what it was made from unit by unit, as far back as that goes."""
+        while (wide := self._numbers.wide(value)) is not None:
+            yield wide
+            maker = self._makers.get(id(value))
+            if maker is None or (value := self._of_shape(maker, wide.shape)) is None:
+                return
+
+    def _of_shape(self, step: Step, shape: tuple[int, ...]) -> Any:
+        taken = filter(self.is_of_weight, step.taken)
+        wide = ((one, self._numbers.wide(one)) for one in taken)
+        return next((one for one, array in wide if array is not None and array.shape == shape), None)
 
     def _passed_beside(self, alive: set[int]) -> dict[int, frozenset[str]]:
         """Return, for each value, the weights to which a gradient goes on from it or from what made it.

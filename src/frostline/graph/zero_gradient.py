@@ -6,6 +6,7 @@ only where a weight gets a gradient of zeros, or one for few of its units.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +38,7 @@ class Zeroing:
         lost_below: The size of the largest number that it was given, where that is so small that rounding may
             have taken what was left of it; else 0.
         dtype: The dtype in which it handed it back.
+        switches: Whether the values of the units decide which are off, as in an activation, and no mask.
     """
 
     operation: str
@@ -52,6 +54,7 @@ class Zeroing:
     zeros_from: str = ""
     lost_below: float = 0.0
     dtype: str = ""
+    switches: bool = False
 
     def without(self, weights: frozenset[str]) -> Zeroing | None:
         """Return the same for the other weights; None where it took all from none of them."""
@@ -136,6 +139,7 @@ def zeroing_at(
     place: tuple[str | None, Where | None],
     weights: frozenset[str],
     dtype: str = "",
+    values: Iterable[Array] = (),
 ) -> Zeroing | None:
     """Return what an operation did to a gradient, if it took it away from a unit for every sample.
 
@@ -146,6 +150,7 @@ def zeroing_at(
         place: Its layer and the user's line.
         weights: Names of the weights behind that operand.
         dtype: The dtype in which it handed it back.
+        values: What that operand holds, then what it was made from, unit by unit, as far back as is known.
     """
     if not received.any():
         return None
@@ -158,7 +163,7 @@ def zeroing_at(
         return Zeroing(operation, *place, weights, adds_up=summed and not lost, lost_below=lost, dtype=dtype)
     units = given.shape[-1]
     # A unit that was given nothing is another operation's.
-    off = received.reshape(-1, units).any(0) & ~given.reshape(-1, units).any(0)
+    off = np.asarray(received.reshape(-1, units).any(0) & ~given.reshape(-1, units).any(0))
     if not off.any():
         return None
     count = int(off.sum())
@@ -172,7 +177,54 @@ def zeroing_at(
         is_whole=not given.any(),
         lost_below=lost,
         dtype=dtype,
+        switches=bool(given.any()) and _switched(operation, received, given, off, values),
     )
+
+
+_ALIKE = 0.01
+"""Within what part of itself a masked score stays the number that masks it."""
+
+_MASKING = 1e3
+"""From what size on units that all hold one number may be masked by it."""
+
+_STRAY = 0.01
+"""What part of elements may be on the wrong side of a threshold: a gradient may also end in rounding."""
+
+
+def _switched(operation: str, received: Array, given: Array, off: Array, values: Iterable[Array]) -> bool:
+    """Whether values on one side of a threshold got zeros, and those on the other did not.
+
+    Where units hold nothing but zeros, what these were made from says why: an activation, or a product with
+    a mask.
+    """
+    held = next((one for one in values if one.shape == given.shape and one[..., off].any()), None)
+    if held is None:
+        return operation not in _CHOOSING and not _is_product(operation)
+    if not np.isfinite(held).all() or _is_masked(held[..., off]):
+        return False
+    if operation in _CHOOSING or (operation == "exp" and not held.max(axis=-1).any()):
+        return False  # what is left of a softmax by hand, once the largest is taken off
+    lost, kept = held[(received != 0) & (given == 0)], held[given != 0]
+    outside = _share_within(lost, kept) <= _STRAY
+    return outside or _share_within(kept, lost) <= _STRAY
+
+
+def _is_masked(values: Array) -> bool:
+    size = np.abs(values)
+    return bool(size.min() >= _MASKING and np.ptp(values) <= _ALIKE * size.max())
+
+
+def _is_product(operation: str) -> bool:
+    return operation in _PRODUCTS or operation in _CHOICES
+
+
+def _share_within(values: Array, others: Array) -> float:
+    """Return what share of values lies between the least and the largest of others."""
+    return float(np.mean((values >= others.min()) & (values <= others.max())))
+
+
+_CHOOSING = {"softmax", "log_softmax"}
+"""What shares out among its units: one gets nothing where others get all."""
 
 
 def _is_broadcast(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

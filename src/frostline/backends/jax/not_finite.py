@@ -99,7 +99,8 @@ class _Interpreter:
             return _Value(atom.val) if isinstance(atom, core.Literal) else values[atom]
 
         for equation in jaxpr.eqns:
-            place = layer_of(equation) or layer, place_of(equation) or where
+            inside = layer_of(equation)  # "" is the model itself
+            place = layer if inside is None else inside, place_of(equation) or where
             taken = [of(atom) for atom in equation.invars]
             inner = None if equation.primitive.name in CUSTOM_DERIVATIVE else inlined_jaxpr(equation)
             if inner is not None:

@@ -14,6 +14,9 @@ from frostline._keras.methods import patched
 OBEYS_FREEZING = False
 """Which weights train is decided when the step is compiled."""
 
+CARRIES_LISTED_ONLY = True
+"""Its step is a function: state that is not among `non_trainable_variables` is dropped after each batch."""
+
 
 def is_put_off(variable: Any) -> bool:
     """Whether a flag beside Keras's keeps gradients from a variable: there is none."""

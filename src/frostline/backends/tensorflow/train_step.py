@@ -13,6 +13,9 @@ from frostline._keras.methods import patched
 OBEYS_FREEZING = False
 """Which weights train is decided when the step is compiled."""
 
+CARRIES_LISTED_ONLY = False
+"""Its step assigns to whatever the call assigns to."""
+
 
 def is_put_off(variable: Any) -> bool:
     """Whether a flag beside Keras's keeps gradients from a variable: there is none."""

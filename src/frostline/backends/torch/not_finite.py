@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -55,7 +55,8 @@ def zeroing(computation: Computation) -> list[Zeroing]:
                 alive.add(one.node)
             place = one.call.layer, one.call.where
             received, given = _array(one.received[0]), _array(one.given)
-            at = zeroing_at(one.operation, received, given, place, one.weights, _dtype(one.given))
+            values = one.call.values_behind(one.to, given.shape)
+            at = zeroing_at(one.operation, received, given, place, one.weights, _dtype(one.given), values)
             if at is not None and at.may_multiply and (maker := one.call.maker_of_zeros) is not None:
                 at = at.multiplying(maker.operation, maker.layer)
             if at is not None:
@@ -108,6 +109,15 @@ class _Call:
     def zeros_before(self) -> _Call | None:
         """The call that made an operand of this one that is nothing but zeros."""
         return next(filter(None, map(_made_as_zeros, self.operands, self.makers)), None)
+
+    def values_behind(self, node: Any, shape: tuple[int, ...]) -> Iterator[Any]:
+        """Yield the operand that a node made, and what it was made from, as far back as is known."""
+        alike = [n for n, one in enumerate(self.operands) if one.requires_grad and one.shape == shape]
+        if alike:
+            place = next((n for n in alike if self.operands[n].grad_fn is node), alike[0])
+            yield _array(self.operands[place])
+            if (maker := self.makers[place]) is not None:
+                yield from maker.values_behind(None, shape)
 
     def found(self, result: torch.Tensor, operation: str = "", *, backward: bool = False) -> NotFinite:
         return not_finite_at(

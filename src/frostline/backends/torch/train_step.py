@@ -15,6 +15,9 @@ from frostline.backends.torch.values import is_differentiable
 OBEYS_FREEZING = True
 """Its step asks the flags each time: what was frozen since stays as it is."""
 
+CARRIES_LISTED_ONLY = False
+"""Its step assigns to whatever the call assigns to."""
+
 
 def is_put_off(variable: Any) -> bool:
     """Whether PyTorch's own flag keeps gradients from a variable, whatever Keras's flag says."""

@@ -8,14 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from frostline._keras.optimizers import compiled_optimizer
-from frostline._keras.variables import to_numpy
 from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.rules._models import arguments
-from frostline.diagnostics.thresholds import FEWEST_KERNELS, LEAST_UPDATE, VANISHING
-from frostline.diagnostics.update_size import first_step_size, root_mean_square
+from frostline.diagnostics.small_steps import SmallSteps, find_small_steps, rate_of_zero
+from frostline.diagnostics.thresholds import FEWEST_KERNELS, VANISHING
+from frostline.diagnostics.update_size import root_mean_square
 
 
 class GradientScale(AuditRule):
@@ -27,7 +26,9 @@ class GradientScale(AuditRule):
         reported of models with BatchNormalization: there it belongs to the start of every deep one (Yang
         and others, 2019, arXiv:1902.08129), and the scale of a kernel in front of it does not matter. It
         also compares them with the kernels themselves: if a step of the optimizer (where a schedule warms it
-        up, at the largest rate to come) moves none of them by a millionth of its size, all vanish together.
+        up, at the largest rate to come) moves none of them by a millionth of its size, all vanish together;
+        or, where a step at the optimizer's usual rate, unclipped, would move one, its rate, its clip or the
+        multipliers of the plan are too small. A rate of zero is a note: a callback may raise it.
 
     Why it matters:
         With plain SGD the first layers then stand still or are thrown far off; with Adam, epsilon swallows
@@ -45,14 +46,12 @@ class GradientScale(AuditRule):
 
     def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for the model."""
+        if (usual := rate_of_zero(inspection)) is not None:
+            yield self.finding("", _NO_RATE, _set_rate(usual), severity="note")
         sizes = _sizes(inspection)
-        if sizes and (largest := _largest_update(inspection, [address for address, _ in sizes])) is not None:
-            yield self.finding(
-                sizes[0][0],
-                f"a step moves no kernel by more than {largest:.0e} of its size: the gradients of "
-                f"all {len(sizes)} vanish",
-                _REMEDY,
-            )
+        small = find_small_steps(inspection, [address for address, _ in sizes])
+        if small is not None and (small.largest or not small.facts):
+            yield self._of_small_steps(small, sizes)
             return
         if len(sizes) < FEWEST_KERNELS:
             return
@@ -72,6 +71,13 @@ class GradientScale(AuditRule):
             _REMEDY,
         )
 
+    def _of_small_steps(self, small: SmallSteps, sizes: list[tuple[str, float]]) -> Finding:
+        fact = f"a step moves no kernel by more than {small.largest:.0e} of its size: "
+        if small.facts:
+            return self.finding("", fact + ", and ".join(small.facts), "; ".join(small.remedies))
+        vanish = f"the gradients of all {len(sizes)} vanish"
+        return self.finding(sizes[0][0], fact + vanish, f"{_REMEDY}, or a loss that is not so small")
+
     def failing(self) -> dict[str, Any]:
         """Twelve layers of sigmoids."""
         return _deep("sigmoid", "glorot_uniform")
@@ -86,25 +92,13 @@ _REMEDY = (
     "residual connections"
 )
 
+_NO_RATE = "the learning rate is 0: if nothing raises it in training, no step moves a weight"
 
-def _largest_update(inspection: Inspection, addresses: list[str]) -> float | None:
-    """Return the largest share of itself that the first step moves a kernel by, if it is too small for all.
 
-    None where a step moves one of them enough, where the optimizer is not known, and for a lone kernel: it
-    may be one that begins at zero.
-    """
-    optimizer = compiled_optimizer(inspection.model)
-    if optimizer is None or len(addresses) < 2 or inspection.measured is None:
-        return None
-    largest = 0.0
-    for address in addresses:
-        gradient = inspection.measured.gradients[address]
-        step = None if gradient is None else first_step_size(optimizer, gradient, warm=True)
-        size = root_mean_square(to_numpy(inspection.inventory.by_address[address].variable))
-        if step is None or not size:
-            return None
-        largest = max(largest, step / size)
-    return largest if largest < LEAST_UPDATE else None
+def _set_rate(usual: float) -> str:
+    return (
+        f"set it to about {usual:g}, or raise it by a callback, as keras.callbacks.LearningRateScheduler does"
+    )
 
 
 def _sizes(inspection: Inspection) -> list[tuple[str, float]]:

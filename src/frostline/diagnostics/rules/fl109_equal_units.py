@@ -13,6 +13,9 @@ from frostline.diagnostics.audit_rule import AuditRule
 from frostline.diagnostics.equal_units import equal_units, said_of
 from frostline.diagnostics.finding import Finding
 from frostline.diagnostics.inspection import Inspection
+from frostline.diagnostics.kernels import is_added_to_others, is_kernel
+from frostline.graph.ir import Graph
+from frostline.model.inventory import Weight
 
 
 class EqualUnits(AuditRule):
@@ -20,7 +23,9 @@ class EqualUnits(AuditRule):
 
     What it does:
         Finds units of a layer, the last axis of a kernel, that hold the same numbers and get the same
-        gradient on this batch. Where both are zero they are left alone.
+        gradient on this batch, in all kernels of the layer. Where both are zero they are left alone, and so
+        are kernels of zeros whose result is added to another (LoRA). What shifts or scales, a bias of a
+        recurrent layer or of attention, a table, is no kernel: equal numbers are its usual start.
 
     Why it matters:
         Gradient descent never tells them apart again: a layer of 256 such units can do what one can. It
@@ -37,14 +42,8 @@ class EqualUnits(AuditRule):
 
     def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for each kernel."""
-        gradients = inspection.measured.gradients if inspection.measured else {}
         for weight in inspection.weights:
-            if "Embedding" in weight.types:
-                continue
-            if weight.address in inspection.starting:
-                continue  # a step of another weight gives it a gradient
-            gradient = gradients.get(weight.address)
-            if alike := equal_units(to_numpy(weight.variable), gradient):
+            if alike := _equal_units(inspection, weight):
                 yield self.finding(
                     weight.address,
                     said_of(alike, weight.shape[-1]),
@@ -58,6 +57,28 @@ class EqualUnits(AuditRule):
     def passing(self) -> dict[str, Any]:
         """They begin at random."""
         return _two_layers("glorot_uniform")
+
+
+def _equal_units(inspection: Inspection, weight: Weight) -> int:
+    gradients = inspection.measured.gradients if inspection.measured else {}
+    # A step of another weight gives those a gradient that are zero at the start.
+    if "Embedding" in weight.types or weight.address in inspection.starting:
+        return 0
+    gradient, graph = gradients.get(weight.address), inspection.trace.graph
+    values = to_numpy(weight.variable)
+    if not equal_units(values, gradient) or not _is_kernel(weight, graph):
+        return 0
+    if not values.any() and is_added_to_others(graph, weight.address):
+        return 0
+    units = values.shape[-1]
+    own = (one for one in inspection.weights if one.layer == weight.layer and one is not weight)
+    beside = [one for one in own if len(one.shape) > 1 and one.shape[-1] == units and "bias" not in one.name]
+    return equal_units(values, gradient, map(to_numpy, (one.variable for one in beside)))
+
+
+def _is_kernel(weight: Weight, graph: Graph) -> bool:
+    # The recurrent layers of some machines take kernels and biases in one operation.
+    return "bias" not in weight.name and is_kernel(graph, weight.address)
 
 
 def _two_layers(initializer: Any) -> dict[str, Any]:

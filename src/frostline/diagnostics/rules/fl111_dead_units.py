@@ -19,9 +19,11 @@ class DeadUnits(AuditRule):
     """Most units of a layer are off.
 
     What it does:
-        Finds an operation that hands back a gradient of zero for most of its units, at least four of five,
-        for every sample of a batch of eight or more: units of a ReLU that no sample switches on, sigmoids
-        and tanhs that are saturated for all.
+        Finds an activation in the model that hands back a gradient of zero for most of its units, at least
+        four of five, for every sample of a batch of eight or more: units of a ReLU that no sample switches
+        on, sigmoids and tanhs that are saturated for all. It is told by the values: those on one side of a
+        threshold get no gradient. Zeros of a mask (padding, the actions not taken, tasks without a label), of
+        a softmax and of the loss are no dead units.
 
     Why it matters:
         Such a unit gets no gradient, so what is before it stays as it is, and it stays off. The layer does
@@ -40,14 +42,15 @@ class DeadUnits(AuditRule):
         """Yield one finding for each layer."""
         met = set()
         for one in inspection.zeroes.found:
-            most = DEAD_SHARE * one.units <= one.off < one.units
-            if most and one.rows >= FEWEST_SAMPLES and one.layer not in met:
+            most = DEAD_SHARE * one.units <= one.off < one.units and one.rows >= FEWEST_SAMPLES
+            if most and one.switches and one.layer is not None and one.layer not in met:
                 met.add(one.layer)
                 yield self.finding(
-                    one.layer or "",
+                    one.layer,
                     said_at(one.fact, one.layer, one.where),
-                    "begin with smaller biases and a suitable kernel_initializer, scale the inputs, lower "
-                    "the learning rate, or take an activation that is never quite off (leaky_relu, gelu)",
+                    "begin with smaller biases and a suitable kernel_initializer, scale the inputs, or take "
+                    "an activation that is never quite off (leaky_relu); of a trained model lower the "
+                    "learning rate",
                     where=one.where,
                 )
 
