@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from frostline._keras.calls import loss_weights
 from frostline.backends import dispatch
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.model_loss import ModelLoss
@@ -93,6 +94,8 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     names = _names(planned, wanted)
     unread = never_read(computation, gradients, inspection.trace, names, starting)
     zeroes = find_zeroes(computation, gradients, names - unread, starting)
+    if inspection.loss.loss is None:
+        zeroes = zeroes.under_loss_weights(loss_weights(inspection.model))
     sums = _sums_of_zero(gradients, zeroes, names - starting - unread)
     rest = sizes_over_some(scaled, {*planned.trained, *wanted}) if sums else {}
     largest = max(rest.values(), default=0.0)
