@@ -12,6 +12,7 @@ import numpy as np
 
 from frostline._keras.calls import loss_weights
 from frostline.backends import dispatch
+from frostline.diagnostics.added_losses import added_losses
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.model_loss import ModelLoss
 from frostline.diagnostics.moved_weights import is_idle, values_of
@@ -109,6 +110,8 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     )
     if not inspection.loss.left_out:
         return measured
+    if not all(measured.reach_of(address) == "trains" for address in wanted):
+        measured = replace(measured, added=added_losses(scaled, wanted))
     penalized, total = measured_as_trained(replace(scaled, penalties=True), wanted)
     not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
     return replace(measured, total=total.divided_by(penalized.scale), not_finite=not_finite)

@@ -40,7 +40,7 @@ class ZeroGradient(AuditRule):
         """Yield one finding for all that get zeros from one operation, and one for all others."""
         causes: dict[tuple[Any, ...] | None, tuple[Zeroing | None, list[str]]] = {}
         for address, status in inspection.statuses.items():
-            if status == "zero":
+            if status == "zero" and not inspection.moved_by_added(address):
                 cause = inspection.cause_of_zero(address)
                 key = (cause.fact, cause.layer, cause.where) if cause else None
                 causes.setdefault(key, (cause, []))[1].append(address)
