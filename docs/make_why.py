@@ -48,8 +48,9 @@ Each weight has one status:
 | `stale` | its flag was changed after the training function was compiled | not as its flag says |
 | `untracked` | the loss is computed from it, and the model does not know it | no, and it is not saved |
 
-A status is of the loss of the data, as a training step in half precision scales it. What regularizers and
-`add_loss` alone move is said in a note; where the model has no other loss, `add_loss` is the loss.
+A status is of the loss of the data, as a training step in half precision scales it. What regularizers alone
+move is said in a note. So is what `add_loss` in the model's own code trains, and that counts as planned: the
+codes of a VQ-VAE, an auxiliary head. Where the model has no other loss, `add_loss` is the loss.
 
 Below are six models and functions with the answers as they are printed (here with Keras on JAX). In the
 code `# cut` marks the line that stops the gradient, so that you can check the answer. What each code such

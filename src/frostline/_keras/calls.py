@@ -100,6 +100,12 @@ def user_loss(model: Any) -> Any:
     return None if compiled is None else private(compiled, "_user_loss")
 
 
+def loss_weights(model: Any) -> Any:
+    """Return what a model was compiled with as the weights of its losses, None for none."""
+    compiled = getattr(model, "_compile_loss", None)
+    return None if compiled is None else private(compiled, "_user_loss_weights")
+
+
 def loss_settings(loss: Any) -> dict[str, Any]:
     """Return what a loss object of Keras's hands to its function: `axis`, `from_logits` and the like."""
     return dict(getattr(loss, "_fn_kwargs", {}))

@@ -35,7 +35,7 @@ def run(
     """
     inputs = load_inputs(chosen, loading, quiet=json)
     from frostline.cli.inputs import computing
-    from frostline.diagnostics.explanation import AS_PLANNED, Causes, Explanation
+    from frostline.diagnostics.explanation import Causes, Explanation
     from frostline.diagnostics.why import picks_several, why, why_all
 
     x, y, weights = inputs.batch
@@ -50,5 +50,5 @@ def run(
         options.show_json({"frostline": 1, **answer.to_data()})
     else:
         options.show(answer)
-    if not (answer.ok if isinstance(answer, Causes) else answer.status in AS_PLANNED):
+    if not answer.ok:
         raise typer.Exit(1)

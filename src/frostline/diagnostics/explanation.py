@@ -116,6 +116,7 @@ class Explanation(Rendered):
         remedy: What to do about it, `""` where nothing need be done.
         note: What else is to be known of it.
         where: Of a gradient that is zero or not finite the user's line that makes it so, where known.
+        added: Whether what the model's own code adds by `add_loss` trains it all the same.
     """
 
     address: str
@@ -127,6 +128,12 @@ class Explanation(Rendered):
     remedy: str = ""
     note: str = ""
     where: Where | None = None
+    added: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it does what is planned for it."""
+        return self.added or self.status in AS_PLANNED
 
     def __rich__(self) -> ConsoleRenderable:
         status = (self.status, STYLES.get(self.status, ""))
@@ -189,7 +196,7 @@ class Explanations(Mapping[str, Explanation], Rendered):
     @property
     def ok(self) -> bool:
         """Whether every one of them does what is planned for it."""
-        return all(one.status in AS_PLANNED for one in self.values())
+        return all(one.ok for one in self.values())
 
     def __rich__(self) -> ConsoleRenderable:
         rows = [
@@ -218,7 +225,7 @@ class Causes(Explanations):
     def groups(self) -> tuple[tuple[Explanation, ...], ...]:
         """The explanations by cause: first of weights that do not do what is planned, most weights first."""
         found = by_cause(self.values())
-        return tuple(sorted(found, key=lambda group: (group[0].status in AS_PLANNED, -len(group))))
+        return tuple(sorted(found, key=lambda group: (group[0].ok, -len(group))))
 
     def to_data(self) -> dict[str, Any]:
         """Return the explanations as plain data, for JSON."""
@@ -238,7 +245,7 @@ class Causes(Explanations):
         }
 
     def __rich__(self) -> ConsoleRenderable:
-        wrong = sum(one.status not in AS_PLANNED for one in self.values())
+        wrong = sum(not one.ok for one in self.values())
         loss = "" if math.isnan(self.loss) else f", loss {self.loss:.6g} on this batch"
         head = headed(f"{count(len(self), 'weight')} of {self.model}{loss}")
         told = f"not ok: {count(wrong, 'weight')} of {len(self)} cannot do what is planned"
@@ -291,7 +298,7 @@ def reasons(
     found = [
         one for one in explanations if one.status not in AS_PLANNED or (one.note and one.status != "frozen")
     ]
-    for group in by_cause(sorted(found, key=lambda one: one.status in AS_PLANNED)):
+    for group in by_cause(sorted(found, key=lambda one: one.ok)):
         addresses = {one.address for one in group}
         told = Counter(code for address, code in every if address in addresses)
         named = listed(code if times == 1 else f"{times} times {code}" for code, times in told.items())

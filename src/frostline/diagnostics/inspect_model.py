@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from frostline._keras.calls import loss_weights
 from frostline.backends import dispatch
+from frostline.diagnostics.added_losses import added_losses
 from frostline.diagnostics.carried_state import after_a_batch
 from frostline.diagnostics.inspection import Inspection
 from frostline.diagnostics.loss_names import require_known_losses
@@ -99,6 +101,8 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     names = _names(planned, wanted)
     unread = never_read(computation, gradients, inspection.trace, names, starting)
     zeroes = find_zeroes(computation, gradients, names - unread, starting)
+    if inspection.loss.loss is None:
+        zeroes = zeroes.under_loss_weights(loss_weights(inspection.model))
     sums = _sums_of_zero(gradients, zeroes, names - starting - unread)
     rest = sizes_over_some(scaled, {*planned.trained, *wanted}) if sums else {}
     largest = max(rest.values(), default=0.0)
@@ -118,6 +122,8 @@ def _looked_into(inspection: Inspection, wanted: Collection[str], closely: bool)
     )
     if not inspection.loss.left_out:
         return measured
+    if not all(measured.reach_of(address) == "trains" for address in wanted):
+        measured = replace(measured, added=added_losses(scaled, wanted))
     penalized, total = measured_as_trained(replace(scaled, penalties=True), wanted)
     not_finite = not_finite or find_not_finite(penalized.computation(wanted), total)
     return replace(measured, total=total.divided_by(penalized.scale), not_finite=not_finite)

@@ -15,6 +15,7 @@ from frostline._keras.optimizers import (
     optimizer_targets,
 )
 from frostline.backends import dispatch
+from frostline.diagnostics.added_losses import ADDED, AddedLosses
 from frostline.diagnostics.carried_state import CarriedState
 from frostline.diagnostics.config_round_trip import RoundTrip, round_trip
 from frostline.diagnostics.diagnosis import Diagnosis
@@ -54,6 +55,7 @@ class Inspection:
         starting: Names of what trains whose gradient is zero at the start only, beside a factor of zero.
         carried: What becomes of gradients of zero once a batch has left its state behind.
         not_finite: Where the numbers of the loss or of a gradient stop being finite, where they do.
+        added: The same with what layers add by `add_loss`, where a weight gets no gradient without.
         total: The same as `measured` with penalties; None where there are none.
         targets: The targets of each output, as they were given.
         zeroes: Where gradients become zero on their way back.
@@ -72,6 +74,7 @@ class Inspection:
     starting: frozenset[str] = frozenset()
     carried: CarriedState = field(default_factory=CarriedState)
     not_finite: NotFinite | None = None
+    added: AddedLosses | None = field(default=None, repr=False)
     total: Measured | None = field(default=None, repr=False)
     targets: list[Target] = field(default_factory=list, repr=False)
     zeroes: Zeroes = field(default_factory=Zeroes, repr=False)
@@ -273,7 +276,7 @@ class Inspection:
             return "stale"
         if not trains:
             return self._held_status(address)
-        status = self.diagnosis.status(self._deciding_part(weight))
+        status = self.reach_of(address)
         return "partial" if status == "trains" and weight.part else status
 
     def _held_status(self, address: str) -> Status:
@@ -284,15 +287,33 @@ class Inspection:
 
     def reach_of(self, address: str) -> Status:
         """Return what the graph says of a weight that was asked about, whether or not it is to train."""
-        return self.diagnosis.status(self._deciding_part(self.inventory.by_address[address]))
+        part = self._deciding_part(self.inventory.by_address[address])
+        return self._diagnosis_of(part).status(part)
+
+    def _diagnosis_of(self, part: str) -> Diagnosis:
+        """Return what tells most of a weight that the loss of the data is not computed from."""
+        if self.added and self.diagnosis.status(part) == "unused":
+            beside = self.added.diagnosis.status(part)
+            if beside not in ("trains", "unused"):
+                return self.added.diagnosis
+        return self.diagnosis
+
+    def moved_by_added(self, address: str) -> bool:
+        """Whether `add_loss` alone moves a weight that was asked about: it trains by that."""
+        if self.added is None or self.reach_of(address) not in ("cut", "unused", "zero"):
+            return False
+        return self.added.moves([name for name, _ in self.inventory.by_address[address].targets])
 
     def explain(self, address: str) -> Explanation:
         """Explain a weight that was asked about."""
         weight = self.inventory.by_address[address]
-        found = replace(self.diagnosis.explain(self._deciding_part(weight)), address=address)
+        part = self._deciding_part(weight)
+        found = replace(self._diagnosis_of(part).explain(part), address=address)
         if found.status == "zero" and (cause := self.cause_of_zero(address)) is not None:
             found = explained_by(cause, found)
-        if found.status in ("cut", "unused", "zero") and self._is_penalized(weight):
+        if self.moved_by_added(address):
+            found = replace(found, note=ADDED, remedy="", added=True)
+        elif found.status in ("cut", "unused", "zero") and self._is_penalized(weight):
             found = replace(found, note="; ".join(filter(None, (found.note, ONLY_PENALTY))))
         if not weight.part:
             return found

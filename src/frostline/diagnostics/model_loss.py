@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -91,6 +91,10 @@ class ModelLoss:
             {id(node.layer): node.address for node in self.inventory.layers},
             routes_only,
         )
+
+    def with_added(self) -> ModelLoss:
+        """Return the same with what layers add, and still without regularizers."""
+        return replace(self, added=True)
 
     @property
     def scale_in_training(self) -> float:

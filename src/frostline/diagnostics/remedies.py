@@ -117,11 +117,18 @@ def of_zero(found: Zeroing) -> str:
         return _VANISHING
     if found.adds_up or found.cancels:
         return _ADDS_UP
+    if found.factor:
+        return _FACTOR[found.factor].format(name=found.zeros_from)
     if found.zeros_from:
         return f"mend what makes nothing but zeros, {found.zeros_from}, or try another batch"
     return ZERO
 
 
+_FACTOR = {
+    "weight": "put other numbers into {name}: by another initializer, or from where it was trained",
+    "data": "try a batch in which {name} is not zero throughout",
+    "compile": "give that loss a weight other than zero, or leave these weights out of what is to train",
+}
 _UNDERFLOW = (
     "scale the loss, keras.optimizers.LossScaleOptimizer(optimizer), with a larger initial_scale where there "
     "is one; or compute in bfloat16 or float32"

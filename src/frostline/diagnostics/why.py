@@ -154,11 +154,12 @@ def _held(inspection: Inspection, explanation: Explanation, status: Status) -> E
     """Explain what flags, a plan or code decide, and no gradient does."""
     if status == "frozen":
         note, remedy = frozen_by(inspection, explanation.address)
-        return replace(explanation, status=status, cuts=(), behind=(), remedy=remedy, note=note)
+        return replace(explanation, status=status, cuts=(), behind=(), remedy=remedy, note=note, added=False)
     write = inspection.written.get(explanation.address)
     assigns = f"{write.layer or inspection.model.name!r} assigns to it in call" if write else ""
     note = assigns if status == "leaks" else ""
-    return replace(explanation, status=status, cuts=(), behind=(), remedy=status_remedy(status), note=note)
+    remedy = status_remedy(status)
+    return replace(explanation, status=status, cuts=(), behind=(), remedy=remedy, note=note, added=False)
 
 
 def _untracked(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +16,7 @@ from frostline.diagnostics.explanation import Explanation, said_at
 from frostline.diagnostics.thresholds import DEAD_SHARE
 from frostline.errors import UnsupportedVersionError, said
 from frostline.graph.reader import Computation, Measured
-from frostline.graph.zero_gradient import Zeroing
+from frostline.graph.zero_gradient import Zeroing, Zeros
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,21 @@ class Zeroes:
     found: tuple[Zeroing, ...] = field(default=(), repr=False)
     unseen: str = ""
 
+    def under_loss_weights(self, weights: Any) -> Zeroes:
+        """Return the same, with products outside of layers laid to a loss weight of zero where there is one.
+
+        Args:
+            weights: As `compile` takes them.
+        """
+        numbers = [one for one in keras.tree.flatten(weights) if isinstance(one, int | float)]
+        if all(numbers):
+            return self
+        shares = Zeros(f"loss_weights={weights!r}", "compile")
+        return replace(
+            self,
+            found=tuple(one.multiplying(shares) if _is_bare(one) else one for one in self.found),
+        )
+
     def cause_for(self, names: Collection[str]) -> Zeroing | None:
         """Return the operation nearest to the loss that hands back nothing but zeros to one of these weights.
 
@@ -37,6 +54,11 @@ class Zeroes:
         """
         whole = [one for one in self.found if one.is_whole and not one.weights.isdisjoint(names)]
         return min(whole, key=lambda one: one.only_moves, default=None)
+
+
+def _is_bare(one: Zeroing) -> bool:
+    """Whether it is a product that no layer and no line of the user's makes, with nothing better known."""
+    return one.may_multiply and not (one.layer or one.where or one.factor or one.units > 1)
 
 
 def explained_by(cause: Zeroing, explanation: Explanation) -> Explanation:

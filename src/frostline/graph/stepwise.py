@@ -7,7 +7,7 @@ looked at. Values are told by their `id`, so whoever adds a step keeps what it t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import keras
@@ -16,7 +16,15 @@ import numpy.typing as npt
 
 from frostline.graph.ir import Where
 from frostline.graph.not_finite import BadResults, NotFinite, not_finite_at
-from frostline.graph.zero_gradient import Zeroing, zeroing_at
+from frostline.graph.zero_gradient import (
+    Factor,
+    Zeroing,
+    Zeros,
+    begins_before,
+    factors,
+    uneven,
+    zeroing_at,
+)
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +40,9 @@ class Numbers(Protocol):
 
     def zeros_like(self, value: Any) -> Any:
         """Return the gradient by a value that nothing comes back to."""
+
+    def times(self, gradient: Any, shares: Array) -> Any:
+        """Return a gradient multiplied element by element."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,12 +69,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class _Return:
-    """One gradient that a step handed back: by which of its inputs, and those that it was given."""
+    """One gradient that a step handed back: by its input at which place, and those that it was given."""
 
     step: Step
     received: Sequence[Any]
-    to: Any
+    place: int
     gradient: Any
+
+    @property
+    def to(self) -> Any:
+        return self.step.taken[self.place]
 
 
 class Stepwise:
@@ -81,6 +96,7 @@ class Stepwise:
         self._behind = {key: frozenset((name,)) for key, name in weights.items()}
         self._steps: list[Step] = []
         self._makers: dict[int, Step] = {}
+        self._names: dict[int, tuple[Any, Zeros]] = {}
         self._bad: BadResults[tuple[Any, Step]] = BadResults()
 
     def is_of_weight(self, value: Any) -> bool:
@@ -93,9 +109,15 @@ class Stepwise:
         if behind:
             self._behind.update((id(one), behind) for one in made)
 
+    def add_name(self, value: Any, name: str, factor: Factor) -> None:
+        """Note what a value that nothing makes is called."""
+        self._names[id(value)] = value, Zeros(name, factor)
+
     def add_read(self, taken: Sequence[Any], made: Sequence[Any]) -> None:
         """Note what was read of a variable."""
         self._inputs.update(map(id, made))
+        for _, zeros in (self._names[id(one)] for one in taken if id(one) in self._names):
+            self._names.update((id(one), (one, zeros)) for one in made)
         self._hand_on(taken, made)
 
     def add(self, step: Step) -> None:
@@ -146,10 +168,8 @@ class Stepwise:
                 keras.backend.standardize_dtype(one.gradient.dtype),
                 self._values(one.to),
             )
-            if at is not None and at.may_multiply and (maker := self._maker_of_zeros(step)) is not None:
-                at = at.multiplying(maker.operation, maker.layer)
             if at is not None:
-                found.append((id(one.to), at))
+                found.append((id(one.to), self._with_cause(at, one)))
             before = sums.get(id(one.to))
             sums[id(one.to)] = given if before is None else before + given
             cancelled.pop(id(one.to), None)
@@ -191,31 +211,53 @@ class Stepwise:
             if received.keys().isdisjoint(map(id, step.made)) or not any(map(self.is_of_weight, step.taken)):
                 continue
             given = [received[id(o)] if id(o) in received else self._numbers.zeros_like(o) for o in step.made]
-            for value, gradient in zip(step.taken, step.back(given), strict=True):
+            for place, (value, gradient) in enumerate(zip(step.taken, step.back(given), strict=True)):
                 if gradient is None or not self.is_of_weight(value):
                     continue
-                yield _Return(step, given, value, gradient)
+                yield _Return(step, given, place, gradient)
                 before = received.get(id(value))
                 received[id(value)] = gradient if before is None else before + gradient
 
-    def _maker_of_zeros(self, step: Step) -> Step | None:
-        """Return what made an operand of a step that is nothing but zeros: where that began."""
-        found = self._zeros_before(step)
-        # Further back where one operand alone decides; of several, any may have made them.
-        while found and self._is_of_one(found) and (before := self._zeros_before(found)) is not None:
-            found = before
-        return found
+    def _with_cause(self, at: Zeroing, one: _Return) -> Zeroing:
+        """Return the same with what made zeros of it, where an operand is nothing but zeros."""
+        if at.adds_up and not self._has_terms(one):
+            at = replace(at, adds_up=False)
+        if not at.may_multiply:
+            return at
+        beside = enumerate(factors(one.step.operation, one.step.taken))
+        zeros = self._zeros_among(value for place, value in beside if place != one.place)
+        return at.multiplying(self._origin(zeros[0])) if zeros else at
 
-    def _zeros_before(self, step: Step) -> Step | None:
-        return next(filter(None, map(self._made_as_zeros, step.taken)), None)
+    def _has_terms(self, one: _Return) -> bool:
+        """Whether a sum of zero has terms that are not zero: then it is none once they are weighted."""
+        shared = [
+            received
+            if (wide := self._numbers.wide(received)) is None
+            else self._numbers.times(received, uneven(wide.shape))
+            for received in one.received
+        ]
+        again = self._numbers.wide(one.step.back(shared)[one.place])
+        return again is not None and bool(again.any())
 
-    def _is_of_one(self, step: Step) -> bool:
-        return sum(self._numbers.wide(one) is not None for one in step.taken) == 1
+    def _origin(self, value: Any) -> Zeros:
+        """Return where zeros began."""
+        while id(value) not in self._names:
+            maker = self._makers[id(value)]
+            operands = [one for one in maker.taken if self._numbers.wide(one) is not None]
+            zeros = self._zeros_among(factors(maker.operation, operands))
+            if not begins_before(maker.operation, operands, zeros):
+                return Zeros.made_by(maker.operation, maker.layer)
+            value = zeros[0]
+        return self._names[id(value)][1]
 
-    def _made_as_zeros(self, value: Any) -> Step | None:
-        maker = self._makers.get(id(value))
-        wide = None if maker is None else self._numbers.wide(value)
-        return maker if wide is not None and wide.size and not wide.any() else None
+    def _zeros_among(self, values: Iterable[Any]) -> list[Any]:
+        """Return the values of which it is known whence they are, and that are nothing but zeros."""
+        known = (one for one in values if id(one) in self._makers or id(one) in self._names)
+        return [one for one in known if self._is_zero(one)]
+
+    def _is_zero(self, value: Any) -> bool:
+        wide = self._numbers.wide(value)
+        return wide is not None and bool(wide.size) and not wide.any()
 
     def _is_finite(self, value: Any) -> bool:
         wide = None if value is None else self._numbers.wide(value)

@@ -6,9 +6,9 @@ only where a weight gets a gradient of zeros, or one for few of its units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ import numpy.typing as npt
 from frostline.graph.ir import Where
 
 Array = npt.NDArray[Any]
+
+Factor = Literal["", "weight", "data", "compile"]
+"""What a factor of zero is: the result of an operation, a weight, data, or an argument of `compile`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,10 @@ class Zeroing:
             those of the operand.
         cancels: Whether it handed back the negative of what came back to the operand on other ways.
         is_whole: Whether no unit was left a gradient; those that are not off were given none.
-        adds_up: Whether what it was given adds up to zero over the samples.
-        zeros_from: What made the zeros that it multiplied by, where an operand is nothing else.
+        adds_up: Whether what it hands back adds up to zero over the samples, and is not zero for each.
+        zeros_from: What made the zeros that it multiplied by, where an operand is nothing else: an operation,
+            or the name of what it began with.
+        factor: What that is.
         lost_below: The size of the largest number that it was given, where that is so small that rounding may
             have taken what was left of it; else 0.
         dtype: The dtype in which it handed it back.
@@ -52,6 +57,7 @@ class Zeroing:
     is_whole: bool = True
     adds_up: bool = False
     zeros_from: str = ""
+    factor: Factor = ""
     lost_below: float = 0.0
     dtype: str = ""
     switches: bool = False
@@ -78,10 +84,9 @@ class Zeroing:
         """Whether an operand of nothing but zeros explains it."""
         return self.is_whole and not self.adds_up and self.operation in _PRODUCTS
 
-    def multiplying(self, maker: str, layer: str | None) -> Zeroing:
-        """Return the same of a product with zeros, made by that operation in that layer."""
-        made_by = f"{maker} in layer {layer!r}" if layer else maker
-        return replace(self, off=1, units=1, rows=0, zeros_from=made_by)
+    def multiplying(self, zeros: Zeros) -> Zeroing:
+        """Return the same of a product with zeros."""
+        return replace(self, off=1, units=1, rows=0, zeros_from=zeros.name, factor=zeros.factor)
 
     @property
     def fact(self) -> str:
@@ -90,6 +95,10 @@ class Zeroing:
             return f"what comes back over {self.operation} cancels what comes back beside it"
         if self.adds_up:
             return f"what comes back over {self.operation} adds up to zero over the samples"
+        if self.factor == "compile":
+            return f"{self.operation} hands back zeros: {self.zeros_from} of compile() has a zero for it"
+        if self.factor:
+            return f"{self.operation} hands back zeros: {self.zeros_from} is zero in every element"
         if self.zeros_from:
             return f"{self.operation} hands back zeros, given nothing but zeros by {self.zeros_from}"
         choice = ", a choice or a mask," if self.operation in _CHOICES else ""
@@ -102,6 +111,50 @@ class Zeroing:
                 f": at most {self.lost_below:.0e} came back, it vanishes: {self.dtype} ends at {least:.0e}"
             )
         return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Zeros:
+    """Where values that are nothing but zeros began.
+
+    Attributes:
+        name: The operation that made them, with its layer; or the name of a weight or of data.
+        factor: What it is.
+    """
+
+    name: str
+    factor: Factor = ""
+
+    @classmethod
+    def made_by(cls, operation: str, layer: str | None) -> Zeros:
+        """Return those that an operation made."""
+        return cls(f"{operation} in layer {layer!r}" if layer else operation)
+
+
+def factors(operation: str, operands: Sequence[Any]) -> Sequence[Any]:
+    """Return the operands of a product that it multiplies by: one that it adds to the product is none."""
+    return operands[:2] if operation in _ADDING else operands
+
+
+def begins_before(operation: str, operands: Sequence[Any], zeros: Sequence[Any]) -> bool:
+    """Whether zeros that an operation made began with its first operand of zeros.
+
+    Args:
+        operation: The operation.
+        operands: All its operands that hold numbers.
+        zeros: Those that are nothing but zeros.
+    """
+    if not zeros:
+        return False
+    # Of several, any may have made them, unless it is a product, or a sum of zeros alone.
+    return (
+        len(operands) == 1 or operation in _PRODUCTS or (operation in _SUMS and len(zeros) == len(operands))
+    )
+
+
+def uneven(shape: tuple[int, ...]) -> Array:
+    """Return factors for a gradient, by which terms that cancel do so no more."""
+    return np.random.default_rng(0).uniform(0.5, 1.5, shape)
 
 
 _CHOICES = {"where", "select", "select_n", "selectv2", "masked_fill", "cond"}
@@ -123,7 +176,11 @@ _PRODUCTS = {
     "conv1d",
     "conv2d",
     "conv3d",
+    "layer_norm",
+    "group_norm",
 }
+_ADDING = {"linear", "conv1d", "conv2d", "conv3d", "layer_norm", "group_norm"}
+_SUMS = {"add", "subtract"}
 _LEAST = {
     "float16": (float(np.finfo("float16").smallest_subnormal), 6e-5),
     # Some processors take all below the smallest normal number for zero, and means divide by thousands.

@@ -139,7 +139,8 @@ class OwnLoss(CustomStep):
 def test_added_losses_are_penalties_beside_a_loss() -> None:
     answer = audited(built(Penalizing()))
     assert answer.of("unused") == ("side/kernel", "side/bias")
-    assert answer.explanations["side/kernel"].note == "only its penalty moves it"
+    assert answer.explanations["side/kernel"].note.endswith("what add_loss adds does")
+    assert answer.ok
     assert answer.statuses["main/kernel"] == "trains"
 
 

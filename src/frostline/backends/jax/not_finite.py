@@ -5,7 +5,7 @@ The jaxpr of the loss is run as it stands, loops turn by turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -46,7 +46,10 @@ def _run(computation: Computation) -> tuple[Stepwise, _Value]:
     named = zip(inputs.leaves, values, strict=True)
     weights = {id(value): name for (name, kind, _), value in named if kind == "weight"}
     steps = Stepwise(_Numbers(), weights, map(id, values))
-    (loss,) = _Interpreter(steps).run(closed, values, None, None)
+    for (name, kind, _), value in zip(inputs.leaves, values, strict=True):
+        steps.add_name(value, name, "weight" if kind == "weight" else "data")
+    held = {key: leaf.name for key, (_, leaf) in inputs.known(watch).items() if leaf.name}
+    (loss,) = _Interpreter(steps, held).run(closed, values, None, None)
     return steps, loss
 
 
@@ -72,6 +75,10 @@ class _Numbers:
         array = _raw(value)
         return jnp.zeros_like(array) if is_inexact(array) else np.zeros(jnp.shape(array), jax.dtypes.float0)
 
+    def times(self, gradient: Any, shares: Any) -> Any:
+        array = _raw(gradient)
+        return array * jnp.asarray(shares, array.dtype)
+
 
 def _raw(value: Any) -> Any:
     return value.array if isinstance(value, _Value) else value
@@ -82,10 +89,22 @@ _Place = tuple[str | None, Where | None]
 
 
 class _Interpreter:
-    """Runs a jaxpr and all in it, and adds a step for each equation."""
+    """Runs a jaxpr and all in it, and adds a step for each equation.
 
-    def __init__(self, steps: Stepwise) -> None:
+    Args:
+        steps: Where they are added.
+        held: The names of variables whose values may stand in a jaxpr, by the `id` of these.
+    """
+
+    def __init__(self, steps: Stepwise, held: Mapping[int, str]) -> None:
         self._steps = steps
+        self._held = held
+
+    def _constant(self, array: Any) -> _Value:
+        value = _Value(array)
+        if id(array) in self._held:
+            self._steps.add_name(value, self._held[id(array)], "weight")
+        return value
 
     def run(
         self, closed: core.ClosedJaxpr, inputs: Sequence[_Value], layer: str | None, where: Where | None
@@ -93,7 +112,7 @@ class _Interpreter:
         """Run a jaxpr; layer and line are those of what runs it."""
         jaxpr = closed.jaxpr
         values: dict[Any, _Value] = dict(zip(jaxpr.invars, inputs, strict=True))
-        values.update((v, _Value(c)) for v, c in zip(jaxpr.constvars, closed.consts, strict=True))
+        values.update((v, self._constant(c)) for v, c in zip(jaxpr.constvars, closed.consts, strict=True))
 
         def of(atom: Any) -> _Value:
             return _Value(atom.val) if isinstance(atom, core.Literal) else values[atom]

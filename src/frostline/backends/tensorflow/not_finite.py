@@ -42,17 +42,21 @@ def _run(computation: Computation) -> Iterator[tuple[Stepwise, Any]]:
     sources = [source for source in computation.variables if source.kind == "weight"]
     named = [(source.name, held) for source in sources if (held := native(source.variable)) is not None]
     kept = []  # each is told by its `id`
+    given: list[tuple[str, Any]] = []
 
     def argument(value: Any, source: ReadVariable) -> Any:
         kept.append(value)
         if source.kind == "weight":
             named.append((source.name, value))
+        else:
+            given.append((source.name, value))
         return value
 
     with internals.random_numbers_kept(), functions_inlined(), variables_kept():
         arguments = [placed(one, argument) for one in computation.arguments]
         names = {id(one): name for name, held in named for one in (held, getattr(held, "handle", held))}
         watch, steps = Watch(computation), Stepwise(_Numbers(), names, [*map(id, kept), *names])
+        _name_all(steps, computation, given)
 
         def ran(kind: str, taken: tuple[Any, ...], attributes: tuple[Any, ...], made: Sequence[Any]) -> None:
             kept.append((taken, made))
@@ -70,6 +74,15 @@ def _run(computation: Computation) -> Iterator[tuple[Stepwise, Any]]:
             loss = run_user_code(computation.loss, *arguments)
             loss = tf.reduce_sum(tf.convert_to_tensor(loss))
         yield steps, loss
+
+
+def _name_all(steps: Stepwise, computation: Computation, given: list[tuple[str, Any]]) -> None:
+    """Say what variables and data are called."""
+    for source in computation.variables:
+        if (held := native(source.variable)) is not None:
+            steps.add_name(getattr(held, "handle", held), source.name, "weight")
+    for name, value in given:
+        steps.add_name(value, name, "data")
 
 
 _READS = ("ReadVariableOp", "ResourceGather")
@@ -100,6 +113,9 @@ class _Numbers:
 
     def zeros_like(self, value: Any) -> Any:
         return tf.zeros_like(value) if _is_number(value) else None
+
+    def times(self, gradient: Any, shares: Any) -> Any:
+        return gradient * tf.cast(shares, gradient.dtype)
 
 
 def _is_number(tensor: Any) -> bool:

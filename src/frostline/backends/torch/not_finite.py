@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,17 +17,19 @@ from torch.overrides import TorchFunctionMode
 from frostline._keras.variables import to_numpy
 from frostline.backends.torch import functions
 from frostline.backends.torch.autograd import kind_of
-from frostline.backends.torch.internals import leaf_of
+from frostline.backends.torch.internals import leaf_of, writes_to
 from frostline.backends.torch.reader import sandboxed, tensors_of
 from frostline.backends.torch.recorder import variables_read
 from frostline.backends.torch.restore import Originals, Restoring
 from frostline.backends.torch.values import is_differentiable, tensors_in
-from frostline.graph.ir import Where
+from frostline.graph.ir import Kind, Where
 from frostline.graph.not_finite import BadResults, NotFinite, not_finite_at
 from frostline.graph.reader import Computation
 from frostline.graph.source_lines import run_user_code, users_line_now
 from frostline.graph.watch import Watch
-from frostline.graph.zero_gradient import Zeroing, zeroing_at
+from frostline.graph.zero_gradient import Factor, Zeroing, Zeros, begins_before, factors, uneven, zeroing_at
+
+_FACTORS: dict[Kind, Factor] = {"weight": "weight", "state": "weight"}
 
 
 def first(computation: Computation) -> NotFinite | None:
@@ -57,10 +59,8 @@ def zeroing(computation: Computation) -> list[Zeroing]:
             received, given = _array(one.received[0]), _array(one.given)
             values = one.call.values_behind(one.to, given.shape)
             at = zeroing_at(one.operation, received, given, place, one.weights, _dtype(one.given), values)
-            if at is not None and at.may_multiply and (maker := one.call.maker_of_zeros) is not None:
-                at = at.multiplying(maker.operation, maker.layer)
             if at is not None:
-                found.append((one.to, at))
+                found.append((one.to, _with_cause(at, one)))
 
     _run(computation, look)
     # Zeros take nothing from weights to which a gradient goes on from there, or from what was made before.
@@ -73,7 +73,7 @@ def _run(computation: Computation, look: Callable[[_Return], None]) -> NotFinite
     """Run the computation forwards and, where its result is finite, backwards; else say what it is from."""
     arguments, named = tensors_of(computation)
     watch, originals = Watch(computation), Originals()
-    calls = _Calls(watch)
+    calls = _Calls(watch, {id(one.tensor): Zeros(one.name, _FACTORS.get(one.kind, "data")) for one in named})
     with sandboxed(named, originals):
         with watch, Restoring(originals), calls:
             loss = run_user_code(computation.loss, *arguments)
@@ -93,80 +93,119 @@ class _Call:
     operation: str
     layer: str | None
     where: Where | None
-    operands: tuple[torch.Tensor, ...]
-    makers: tuple[_Call | None, ...] = field(default=(), repr=False)
+    operands: tuple[_Operand, ...] = field(repr=False)
 
-    @property
-    def maker_of_zeros(self) -> _Call | None:
-        """What made an operand that is nothing but zeros: the first call from which all is."""
-        found = self.zeros_before
-        # Further back where one operand alone decides; of several, any may have made them.
-        while found and len(found.operands) == 1 and (before := found.zeros_before) is not None:
-            found = before
-        return found
-
-    @property
-    def zeros_before(self) -> _Call | None:
-        """The call that made an operand of this one that is nothing but zeros."""
-        return next(filter(None, map(_made_as_zeros, self.operands, self.makers)), None)
+    def zeros_but(self, node: Any) -> list[_Operand]:
+        """Return what it multiplied by that is nothing but zeros, but for what a node of the record made."""
+        operands = list(factors(self.operation, self.operands))
+        itself = next((one for one in operands if node is not None and one.is_of(node)), None)
+        return [one for one in operands if one is not itself and one.is_zero and one.source]
 
     def values_behind(self, node: Any, shape: tuple[int, ...]) -> Iterator[Any]:
         """Yield the operand that a node made, and what it was made from, as far back as is known."""
-        alike = [n for n, one in enumerate(self.operands) if one.requires_grad and one.shape == shape]
+        alike = [one for one in self.operands if one.node is not None or one.tensor.requires_grad]
+        alike = [one for one in alike if one.tensor.shape == shape and writes_to(one.tensor) == one.writes]
         if alike:
-            place = next((n for n in alike if self.operands[n].grad_fn is node), alike[0])
-            yield _array(self.operands[place])
-            if (maker := self.makers[place]) is not None:
-                yield from maker.values_behind(None, shape)
+            chosen = next((one for one in alike if node is not None and one.is_of(node)), alike[0])
+            yield _array(chosen.tensor)
+            if isinstance(chosen.source, _Call):
+                yield from chosen.source.values_behind(None, shape)
 
     def found(self, result: torch.Tensor, operation: str = "", *, backward: bool = False) -> NotFinite:
         return not_finite_at(
             operation or self.operation,
             _array(result),
-            [_array(one) for one in self.operands],
+            [_array(one.tensor) for one in self.operands],
             (self.layer, self.where),
             backward=backward,
         )
 
 
-def _made_as_zeros(operand: torch.Tensor, maker: _Call | None) -> _Call | None:
-    with torch.no_grad():
-        return maker if maker and operand.numel() and not operand.to_dense().any() else None
+@dataclass(frozen=True, slots=True)
+class _Operand:
+    """What a call took, as it was before: calls may write to it.
+
+    Attributes:
+        tensor: The tensor.
+        source: The call that made it, or what it is called, where that is known.
+        is_zero: Whether it was nothing but zeros.
+        node: What made it, on PyTorch's record.
+        writes: How often it had been written to.
+    """
+
+    tensor: torch.Tensor
+    source: _Call | Zeros | None
+    is_zero: bool
+    node: Any
+    writes: int
+
+    def is_of(self, node: Any) -> bool:
+        """Whether a node of the record hands a gradient on from it."""
+        return self.node is node or leaf_of(node) is self.tensor
+
+    @property
+    def origin(self) -> Zeros:
+        """Where its zeros began."""
+        source = self.source
+        while isinstance(source, _Call):
+            zeros = source.zeros_but(None)
+            if not begins_before(source.operation, source.operands, zeros):
+                return Zeros.made_by(source.operation, source.layer)
+            source = zeros[0].source
+        assert source is not None, "zeros are looked into where it is known whence they are"
+        return source
+
+
+def _with_cause(at: Zeroing, one: _Return) -> Zeroing:
+    """Return the same with what made zeros of it, where an operand is nothing but zeros."""
+    if at.adds_up and not one.has_terms:
+        at = replace(at, adds_up=False)
+    zeros = one.call.zeros_but(one.to) if at.may_multiply else []
+    return at.multiplying(zeros[0].origin) if zeros else at
 
 
 class _Calls(TorchFunctionMode):
     """Looks at what every call returns, and notes which call put which nodes on PyTorch's record."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, names: Mapping[int, Zeros]) -> None:
         super().__init__()
         self._watch = watch
+        self._names = names
         self._bad: BadResults[tuple[torch.Tensor, _Call]] = BadResults()
         self._made: dict[int, tuple[weakref.ref[torch.Tensor], _Call]] = {}
         self.by_node: dict[Any, tuple[_Call, str]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = functions.called(func)
+        given = (variables_read(args), variables_read(kwargs or {})) if name else ()
+        operands = tuple(self._operand(one) for one in tensors_in(given) if _holds_numbers(one))
         result = func(*args, **(kwargs or {}))
-        if name := functions.called(func):
-            given = variables_read(args), variables_read(kwargs or {})
-            self._note(name, result, tensors_in(given), holds_infinity=_holds_infinity(given))
+        if name:
+            self._note(name, result, operands, holds_infinity=_holds_infinity(given))
         return result
+
+    def _operand(self, tensor: torch.Tensor) -> _Operand:
+        with torch.no_grad():
+            is_zero = bool(tensor.numel()) and not tensor.to_dense().any()
+        source = self._names.get(id(tensor)) or self._maker_of(tensor)
+        return _Operand(tensor, source, is_zero, tensor.grad_fn, writes_to(tensor))
 
     def cause_of(self, loss: Any) -> NotFinite | None:
         """Return what made the loss not finite, where operations did."""
         found = self._bad.cause_of(id(loss))
         return found[1][1].found(found[1][0]) if found else None
 
-    def _note(self, name: str, result: Any, taken: Iterable[torch.Tensor], *, holds_infinity: bool) -> None:
-        operands = tuple(one for one in taken if _holds_numbers(one))
-        makers = tuple(map(self._maker_of, operands))
-        call = _Call(functions.operation_name(name), self._watch.layer, users_line_now(), operands, makers)
+    def _note(self, name: str, result: Any, operands: tuple[_Operand, ...], *, holds_infinity: bool) -> None:
+        call = _Call(functions.operation_name(name), self._watch.layer, users_line_now(), operands)
+        taken = [one.tensor for one in operands]
+        unchanged = [one.tensor for one in operands if writes_to(one.tensor) == one.writes]
         for tensor in filter(_holds_numbers, tensors_in((result,))):
             if not _is_finite(tensor):
-                before = (id(one) for one in operands if one is not tensor and not _is_finite(one))
+                before = (id(one) for one in taken if one is not tensor and not _is_finite(one))
                 is_nan = bool(torch.isnan(tensor.detach().to_dense()).any())
                 self._bad.add(id(tensor), (tensor, call), before, is_nan=is_nan, is_literal=holds_infinity)
             self._note_record(tensor.grad_fn, call)
-            if not any(tensor is one for one in operands):
+            if not any(tensor is one for one in unchanged):
                 self._made[id(tensor)] = weakref.ref(tensor), call
 
     def _maker_of(self, tensor: torch.Tensor) -> _Call | None:
@@ -212,6 +251,16 @@ class _Return:
     def weights(self) -> frozenset[str]:
         return self.behind.of(self.to)
 
+    @property
+    def has_terms(self) -> bool:
+        """Whether a sum of zero has terms that are not zero: then it is none once they are weighted."""
+        places = [place for place, (node, _) in enumerate(self.node.next_functions) if node is self.to]
+        shared = [one * torch.as_tensor(uneven(one.shape)).to(one) for one in self.received]
+        with torch.no_grad():
+            again = self.node(*shared)
+        again = again if isinstance(again, tuple) else (again,)
+        return any(again[place] is not None and bool(again[place].any()) for place in places)
+
 
 def _go_back(
     loss: torch.Tensor,
@@ -232,7 +281,8 @@ def _go_back(
     wanted = [tensor for node in by_node if (tensor := leaf_of(node)) is not None and id(tensor) in names]
     try:
         if wanted:
-            torch.autograd.grad(loss, wanted, allow_unused=True)
+            # Nodes may be asked again, and need what they keep.
+            torch.autograd.grad(loss, wanted, allow_unused=True, retain_graph=True)
     finally:
         for hook in hooks:
             hook.remove()

@@ -22,7 +22,8 @@ class GradientCut(AuditRule):
 
     What it does:
         Finds weights that are to train and from which the loss is computed, yet by operations that let no
-        gradient back, on every route: `stop_gradient`, `round`, `argmax`, a cast to integers, NumPy.
+        gradient back, on every route: `stop_gradient`, `round`, `argmax`, a cast to integers, NumPy. Not
+        those that `add_loss` in the model's own code trains, such as the codes of a VQ-VAE.
 
     Why it matters:
         Such a weight never learns. TensorFlow warns of it, or raises where it is true of all weights; JAX and
@@ -44,7 +45,7 @@ class GradientCut(AuditRule):
         """Yield one finding for the weights that share their cuts."""
         groups: dict[tuple[Cut, ...], list[Explanation]] = {}
         for address, status in inspection.statuses.items():
-            if status == "cut":
+            if status == "cut" and not inspection.moved_by_added(address):
                 one = inspection.explain(address)
                 groups.setdefault(one.cuts, []).append(one)
         for cuts, members in groups.items():

@@ -19,7 +19,7 @@ class UnusedWeight(AuditRule):
 
     What it does:
         Finds weights that are to train and that never reach the loss: of a layer that is not called, or
-        whose output is left out of the loss.
+        whose output is left out of the loss, and of what the model's own code adds by `add_loss`.
 
     Why it matters:
         Such a weight stays as it was initialized. On JAX its gradient is zero and not missing, so weight
@@ -42,7 +42,8 @@ class UnusedWeight(AuditRule):
         if inspection.diagnosis.loss_is_constant:
             return
         for weight in inspection.weights:
-            if inspection.statuses[weight.address] == "unused":
+            told = inspection.statuses[weight.address] == "unused"
+            if told and not inspection.moved_by_added(weight.address):
                 remedy = inspection.explain(weight.address).remedy
                 groups.setdefault((weight.layer, remedy), []).append(weight.address)
         for (_, remedy), addresses in groups.items():

@@ -38,11 +38,13 @@ class ZeroGradient(AuditRule):
 
     def check(self, inspection: Inspection) -> Iterator[Finding]:
         """Yield one finding for all that get zeros from one operation, and one for all others."""
-        causes: dict[Zeroing | None, list[str]] = {}
+        causes: dict[tuple[Any, ...] | None, tuple[Zeroing | None, list[str]]] = {}
         for address, status in inspection.statuses.items():
-            if status == "zero":
-                causes.setdefault(inspection.cause_of_zero(address), []).append(address)
-        for cause, addresses in causes.items():
+            if status == "zero" and not inspection.moved_by_added(address):
+                cause = inspection.cause_of_zero(address)
+                key = (cause.fact, cause.layer, cause.where) if cause else None
+                causes.setdefault(key, (cause, []))[1].append(address)
+        for cause, addresses in causes.values():
             names = listed(addresses, most=4)
             what = f"the gradient with respect to {names} is zero in every element on this batch"
             yield self.finding(
