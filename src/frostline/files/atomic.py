@@ -31,7 +31,8 @@ def replaced_atomically(path: Path, error: type[FrostlineError]) -> Iterator[Pat
     Where the process is killed, it is left, and the next write of the same file removes it.
     """
     temporary: Path | None = None
-    if path.is_symlink():  # what it leads to is written, as by any program; the link stays
+    # What it leads to is written, as by any program; the link stays. `Path.is_symlink` raises for long names.
+    if os.path.islink(path):  # noqa: PTH114
         path = Path(os.path.realpath(path))
     try:
         if kind_of(path) == "other":  # it would be gone, and `/dev/null` for everybody

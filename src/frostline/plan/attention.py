@@ -50,7 +50,8 @@ def _kernels_in(node: LayerNode, inventory: Inventory) -> Iterator[str]:
 
 def _role(holder: Any, node: LayerNode) -> str:
     """Return what a projection makes, by its name or the attribute that holds it; empty where none says."""
-    held = {**vars(holder), **getattr(holder, "_modules", {})}  # PyTorch keeps layers apart from the rest
+    modules = getattr(holder, "named_children", dict)  # PyTorch keeps layers apart from the rest
+    held = {**vars(holder), **dict(modules())}
     attributes = [name for name, value in held.items() if value is node.layer]
     for name in (node.address.rpartition("/")[2], *attributes):
         made = {_ROLES[word] for word in re.findall(r"[a-z]+", name.lower()) if word in _ROLES}
