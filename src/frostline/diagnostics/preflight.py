@@ -17,8 +17,8 @@ from frostline.diagnostics.explanation import Explanation, reasons, shown
 from frostline.diagnostics.first_samples import first_samples, fixed_batch_size
 from frostline.diagnostics.inspect_model import inspect_model
 from frostline.diagnostics.inspection import ONLY_PENALTY, Inspection
-from frostline.diagnostics.refused import RefusedByLossError
-from frostline.errors import AuditError, NoGradientError, listed, text_of
+from frostline.diagnostics.refused import is_raised_in_loss
+from frostline.errors import AuditError, NoGradientError, listed, said, text_of
 from frostline.render.foreign import warn
 from frostline.render.tables import stacked, to_text
 from frostline.resolution.resolution import Resolution
@@ -59,14 +59,12 @@ def preflight(
         return "the model is computed on several devices, where it cannot be followed"
     try:
         seen = _looked_at(model, resolutions, batch)
-    except RefusedByLossError as error:
-        if error.is_certain:
-            raise
-        # The loss may be made for other batches; where it is not, training ends in its own words.
-        return f"{error.what}: {error.received}"
     except AuditError:
         raise  # the model has no loss: training would move nothing, or end in words of the backend
     except Exception as error:
+        if is_raised_in_loss(error):
+            # It may be made for other batches; where it is not, training ends in its own words.
+            return f"the loss raised on two samples: {said(error)}"
         return _failed(error)
     if seen.unchecked:
         return seen.unchecked if seen.training_says else _warned(seen.unchecked)

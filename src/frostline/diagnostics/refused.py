@@ -14,14 +14,7 @@ from frostline.errors import AuditError, FrostlineError, said, text_of
 
 
 class RefusedByLossError(AuditError):
-    """A loss that raises on the targets and outputs of a model.
-
-    Attributes:
-        is_certain: Whether training ends alike: a loss of Keras's own looks at shapes; one of the user's may
-            be made for batches of one size.
-    """
-
-    is_certain = False
+    """A loss of Keras's that raises on the targets and outputs of a model, as it does in training."""
 
 
 def left_framework(error: Exception) -> bool:
@@ -33,7 +26,7 @@ def left_framework(error: Exception) -> bool:
 
 @contextmanager
 def refusal_said(model: Any, loss: Any = None) -> Iterator[None]:
-    """Say in words what a loss raises inside the block.
+    """Say in words what a loss of Keras's raises inside the block; what one of the user's raises is theirs.
 
     Args:
         model: The model.
@@ -51,7 +44,10 @@ def refusal_said(model: Any, loss: Any = None) -> Iterator[None]:
         if raised_in is None:
             raise
         own, values, output = raised_in
-        raise refused(model, error, own if loss is None else loss, values, _shape(output)) from error
+        loss = own if loss is None else loss
+        if known_loss(loss) is None:
+            raise
+        raise refused(model, error, loss, values, _shape(output)) from error
 
 
 def refused(model: Any, error: Exception, loss: Any, values: Any, output: Any) -> RefusedByLossError:
@@ -71,14 +67,17 @@ def refused(model: Any, error: Exception, loss: Any, values: Any, output: Any) -
     expected, remedy = _mended(known.kind if known else "", targets, output)
     own = getattr(loss, "fn", loss)
     named = known.kind if known else getattr(own, "__name__", type(own).__name__)
-    found = RefusedByLossError(
+    return RefusedByLossError(
         f"the loss of the model {model.name!r}, {named}, does not take these targets with its output",
         received=received,
         expected=expected,
         remedy=remedy,
     )
-    found.is_certain = known is not None
-    return found
+
+
+def is_raised_in_loss(error: Exception) -> bool:
+    """Whether an error was raised inside of a loss."""
+    return _loss_that_raised(error) is not None
 
 
 def _loss_that_raised(error: Exception) -> tuple[Any, Any, Any] | None:

@@ -423,11 +423,10 @@ def for_sixteen(y: Any, p: Any) -> Any:
     return ops.mean((y - p) ** 2)
 
 
-def test_a_loss_of_ones_own_that_raises_is_said_and_trains_where_it_can() -> None:
+def test_what_a_loss_of_ones_own_raises_is_ones_own_and_it_trains_where_it_can() -> None:
     model = model_of(for_sixteen, 1)
-    with pytest.raises(AuditError, match="for_sixteen, does not take these targets") as caught:
+    with pytest.raises(ValueError, match="made for 16 samples"):
         fl.audit(model, X[:4], NUMBERS[:4])
-    assert "made for 16 samples" in str(caught.value)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="gradients were not checked")
         assert fl.fit(model, fl.Plan(default="train"), X, NUMBERS, batch_size=16, verbose=0).history
