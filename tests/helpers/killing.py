@@ -140,7 +140,6 @@ def command(folder: Path, result: Path, kill: KillAt | None = None) -> None:
     if kill:
         Path("kill_at.json").write_text(json.dumps([kill.step, kill.delay]))
     sys.path.insert(0, str(folder))
-    keras.utils.set_random_seed(0)  # Keras does not bring back the state of a seed
     # Some die when the run has just been finished: it is refused, and what they left goes.
     refused = is_finished(Path("out/run.json"))
     for words in (["fit", "run.yaml"], ["verify", "out/receipt.json", "--after", "out/model.keras"]):
@@ -153,6 +152,8 @@ def command(folder: Path, result: Path, kill: KillAt | None = None) -> None:
                 assert (end.code or 0) == expected, f"frostline {words[0]} ended with {end.code}"
     with Path("out/history.csv").open(newline="") as stream:
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+    Path("kill_at.json").unlink(missing_ok=True)  # not read by a run that was finished when it began again
+    keras.utils.set_random_seed(0)  # Keras does not bring back the state of a seed, but draws a new one
     model = keras.saving.load_model("out/model.keras")
     altered = [f"{name} was altered" for name in FOREIGN if Path(name).read_text() != f"{name} is mine"]
     receipt = json.loads(Path("out/receipt.json").read_text())

@@ -175,13 +175,17 @@ def test_weights_that_nobody_seeded(tmp_path: Path) -> None:
 
 def test_a_notebook_cell_that_was_interrupted(tmp_path: Path) -> None:
     """The same model, half trained and with a changed rate, is given again."""
-    model = random_net(eager=False)
-    reduce = [keras.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=1.0)]
+
+    def plateau() -> list[Any]:
+        # Before Keras 3.15, one that was used before keeps the best value that it saw.
+        return [keras.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=1.0)]
+
+    model, reduce = random_net(eager=False), plateau()
     plan, common = Schedule(HEAD, PHASES[::2]), {"batch_size": BATCH, "verbose": 0, "resume": tmp_path}
     for moment in ((1, "middle"), (2, "end"), (3, "middle")):
         with pytest.raises(Interrupted):
             fl.fit(model, plan, *data(), callbacks=[*reduce, Interrupt(*moment)], **common)
     fl.fit(model, plan, *data(), callbacks=reduce, **common)
     other = random_net(eager=False)
-    fl.fit(other, plan, *data(), callbacks=reduce, **common | {"resume": None})
+    fl.fit(other, plan, *data(), callbacks=plateau(), **common | {"resume": None})
     assert state_of(model) == state_of(other)
