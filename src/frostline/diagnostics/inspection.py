@@ -25,7 +25,7 @@ from frostline.diagnostics.planned_training import PlannedTraining
 from frostline.diagnostics.prediction import prediction
 from frostline.diagnostics.targets import Target
 from frostline.diagnostics.zeroes import Zeroes, explained_by
-from frostline.graph.ir import Leaf, Node, Where
+from frostline.graph.ir import Leaf, Node, Reason, Where
 from frostline.graph.not_finite import NotFinite
 from frostline.graph.reader import Measured, Trace, Write, norm
 from frostline.graph.zero_gradient import Zeroing
@@ -36,6 +36,9 @@ from frostline.resolution.resolve import resolve
 
 ONLY_PENALTY = "only its penalty moves it"
 """Of a weight that no gradient of the loss of the data reaches."""
+
+_MEANT: tuple[Reason, ...] = ("stop_gradient", "detached", "no_grad")
+"""Why a gradient stops where someone wrote that it should."""
 
 _BEST: tuple[Status, ...] = ("not_finite", "trains", "zero", "cut", "unused")
 """What may be said of a weight that is to train, and of its parts what decides first."""
@@ -299,8 +302,14 @@ class Inspection:
         return self.diagnosis
 
     def moved_by_added(self, address: str) -> bool:
-        """Whether `add_loss` alone moves a weight that was asked about: it trains by that."""
+        """Whether `add_loss` alone moves a weight that was asked about: it trains by that.
+
+        Not where something else than a stop that was meant cuts it, such as `argmax`: that is a fault still.
+        """
         if self.added is None or self.reach_of(address) not in ("cut", "unused", "zero"):
+            return False
+        part = self._deciding_part(self.inventory.by_address[address])
+        if not all(cut.reason in _MEANT for cut in self._diagnosis_of(part).explain(part).cuts):
             return False
         return self.added.moves([name for name, _ in self.inventory.by_address[address].targets])
 

@@ -79,6 +79,20 @@ def test_codes_that_a_commitment_trains() -> None:
     assert checks.moved_by(model, lambda: model.fit(X, Y, verbose=0)) == checks.all_weights(model)
 
 
+def test_a_choice_that_add_loss_moves_is_cut_all_the_same() -> None:
+    class Pick(Codes):
+        def call(self, x: Any) -> Any:
+            scores = ops.matmul(x, ops.transpose(self.codes))
+            self.add_loss(ops.mean(scores**2))
+            return ops.one_hot(ops.argmax(scores, -1), 6)
+
+    answer = fl.audit(model_of(Pick(name="pick")), X, Y)
+    assert not answer.ok
+    assert answer.statuses["pick/codes"] == "cut"
+    assert not answer.explanations["pick/codes"].ok
+    assert found_in(answer) == [("FL101", "low/kernel")]
+
+
 def test_an_auxiliary_head() -> None:
     model = model_of(Beside(lambda branch, x: ops.mean((branch(x) - x) ** 2), name="aux"))
     answer = fl.audit(model, X, Y)
