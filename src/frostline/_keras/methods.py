@@ -11,7 +11,7 @@ from frostline.errors import UnsupportedKerasError
 NEWEST = "3.15.1"
 """The version of all tests."""
 
-TRIED_ON = ("3.13.0", "3.14.1", NEWEST, "3.16.0.dev2026102704")
+TRIED_ON = ("3.13.0", "3.13.1", "3.13.2", "3.14.0", "3.14.1", "3.15.0", NEWEST, "3.16.0.dev2026102704")
 """`make test-versions` tries them; `docs/versions.md` says with what result."""
 
 

@@ -16,7 +16,7 @@ import keras
 
 from frostline.errors import UnsupportedBackendError
 
-TRIED_ON = {"jax": ("0.10.2", "0.12.0.1"), "tensorflow": ("2.21.0",), "torch": ("2.13.0",)}
+TRIED_ON = {"jax": ("0.10.2", "0.11.2", "0.12.0.1"), "tensorflow": ("2.21.0",), "torch": ("2.13.0",)}
 """The versions of each backend that Frostline was tried on, the one of all its tests first."""
 
 _NAMES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
