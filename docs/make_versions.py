@@ -49,7 +49,8 @@ OF_FAILURES = """
 """
 
 TAIL = """
-Nothing was run on Python 3.14; for it, `pip install --dry-run --python-version 3.14` of the wheel with `[jax]` finds all that is asked for. PyTorch's and TensorFlow's lower bounds are the one version that was tried.
+Nothing was run on Python 3.14; `pip install --dry-run --python-version 3.14` of the wheel with `[jax]` finds
+all that it asks for. PyTorch's and TensorFlow's lower bounds are the one version that was tried.
 What is asked for in `pyproject.toml` ends where these tables do.
 """
 

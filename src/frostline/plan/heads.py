@@ -18,6 +18,10 @@ _MOST = 0.5
 """A layer of several that holds a larger share of all elements than this is no head."""
 
 
+_PIECES = 10
+"""Nested models with so many times more elements behind them are pieces of a network."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What was found.
@@ -37,8 +41,8 @@ def find_head(inventory: Inventory) -> Head:
     """Find the head of a model: never a backbone, and never an embedding that the input passes, too.
 
     In this order: what a task has beside its `backbone`; what the model calls its head, by the name of a
-    layer or of an attribute; the layers behind the nested model, or behind the pooling that all features
-    pass; the last layers with weights. A model that only wraps another has the head of that one.
+    layer or of an attribute; the layers behind the global pooling that all features pass, or behind nested
+    models; the last layers with weights. A model that only wraps another has the head of that one.
 
     Args:
         inventory: The model's weights and layers.
@@ -53,7 +57,7 @@ class _Search:
         self._nodes = {id(node.layer): node for node in inventory.layers}
 
     def head_of(self, root: LayerNode) -> Head:
-        for look in (self._beside_backbone, self._by_name, self._behind_models, self._behind_pooling):
+        for look in (self._beside_backbone, self._by_name, self._behind_pooling, self._behind_models):
             if (found := look(root)) is not None:
                 return found
         return self._last(root)
@@ -101,6 +105,10 @@ class _Search:
             keys = {n.address for n in backbones}
             behind = {a: self._inventory.layer_by_address[a] for n in backbones for a in self._behind(n)}
             heads = [n for a, n in behind.items() if a not in keys and keys.isdisjoint(self._behind(n))]
+            between = [n for a, n in behind.items() if a not in keys and n not in heads]
+            most = sum(map(self._size, backbones))
+            if sum(map(self._size, between)) > most or sum(map(self._size, heads)) > _PIECES * most:
+                return None  # a stem, and what else is nested, are pieces of a network and no backbones
             return self._layers(heads, f"behind {listed(sorted(keys))}")
         if not producers(root.layer):  # written as a class: the order in which it made them
             largest = max(nested, key=self._size)

@@ -22,6 +22,7 @@ from frostline._keras.calls import (
     has_compiled_loss,
     has_own_loss,
     loss_settings,
+    loss_weights,
     losses_left_unbuilt,
     losses_of,
     mask_of,
@@ -143,6 +144,14 @@ def test_call_for_training_and_compute_loss_are_what_fit_minimizes() -> None:
     loss = compute_loss(model, x, y, predicted, None)
     logs = model.train_on_batch(x, y, return_dict=True)
     assert keras.ops.convert_to_numpy(loss) == pytest.approx(float(logs["loss"]), rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, [2.0]])
+def test_loss_weights_are_those_of_compile(weights: Any) -> None:
+    model = small_models.two_dense()
+    assert loss_weights(model) is None
+    model.compile("sgd", "mse", loss_weights=weights)
+    assert loss_weights(model) == weights
 
 
 def test_call_for_inference_is_what_predict_gives() -> None:

@@ -78,6 +78,16 @@ def only_wrapped() -> keras.Model:
     return keras.Sequential([keras.Input((4,)), behind_a_nested_model()])
 
 
+def pieces_of_a_network() -> keras.Model:
+    """A nested stem, and another piece, as ConvNeXt has them: neither is the backbone."""
+    inputs = keras.Input((8, 8, 3))
+    stem = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 2, name="patch")], name="stem")
+    value = layers.Conv2D(16, 3, name="block_a")(stem(inputs))
+    down = keras.Sequential([keras.Input((5, 5, 16)), layers.Conv2D(4, 1, name="narrow")], name="down")
+    value = layers.Conv2D(32, 3, name="block_b")(down(value))
+    return keras.Model(inputs, dense(name="logits")(layers.Flatten()(value)))
+
+
 class Written(keras.Model):
     """Written as a class, with nothing that says what its head is but the order of its layers."""
 
@@ -104,6 +114,7 @@ FOUND: dict[str, tuple[Builder, set[str]]] = {
     "behind the last of them": (encoder_and_decoder, {"logits"}),
     "a nested model itself": (nested_head, {"top/a", "top/b"}),
     "all outputs": (two_outputs, {"boxes", "classes"}),
+    "pieces": (pieces_of_a_network, {"logits"}),
     "behind the pooling": (behind_the_pooling, {"hidden", "logits"}),
     "the last layer": (squeezed_to_the_end, {"mask"}),
     "one layer alone": (lambda: keras.Sequential([keras.Input((4,)), dense(name="only")]), {"only"}),
