@@ -76,10 +76,12 @@ def require_plain_head(beginning: bytes, size: int) -> None:
         size: How many bytes the file has.
 
     Raises:
-        UnreadableError: It is longer than the file, nested too deeply, or is not a head; says why.
+        UnreadableError: It is longer than the file, or than is read, nested too deeply, or is not a head.
     """
     length = int.from_bytes(beginning[:8], "little")
-    if len(beginning) < 8 or length > size - 8 or length > _MOST_HEAD:
+    if _MOST_HEAD < length <= size - 8:
+        raise UnreadableError(f"its head is {length:,} bytes long, where at most {_MOST_HEAD:,} are read")
+    if len(beginning) < 8 or length > size - 8:
         raise UnreadableError(
             f"it is not a whole safetensors file (its head should have {length:,} bytes, and the file has "
             f"{size:,})"

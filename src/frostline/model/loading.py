@@ -128,7 +128,7 @@ def opened_model(path: Path) -> Iterator[Archive]:
         ) from None
     except UnreadableError as problem:
         raise ModelFileError(
-            f"{str(path)!r} is no .keras archive that is read",
+            f"{str(path)!r} is not a .keras archive that can be read",
             received=f"{problem}; {size_of(path):,} bytes",
             expected="what model.save('name.keras') wrote",
             remedy="copy or save the model again",
