@@ -13,7 +13,7 @@ import numpy.typing as npt
 from frostline._keras.optimizers import compiled_optimizer, optimizer_chain
 from frostline._keras.variables import to_numpy
 from frostline.diagnostics.inspection import Inspection
-from frostline.diagnostics.thresholds import LEAST_UPDATE, USUAL_UPDATE
+from frostline.diagnostics.thresholds import LEAST_UPDATE, LOW_RATE, USUAL_UPDATE
 from frostline.diagnostics.update_size import first_steps, root_mean_square, warm_rate
 
 Array = npt.NDArray[Any]
@@ -71,6 +71,8 @@ def find_small_steps(inspection: Inspection, kernels: list[str]) -> SmallSteps |
     there = shares.largest(shares.usual, as_set=False)
     if there >= LEAST_UPDATE:
         said = tuple(shares.culprits())
+        if not said:
+            return None
         return SmallSteps(largest, tuple(fact for fact, _ in said), tuple(remedy for _, remedy in said))
     # A lone kernel may be one that begins at zero, as may one among others.
     return SmallSteps(largest or there) if len(kernels) > 1 and all(sizes.values()) else None
@@ -112,7 +114,7 @@ class _Shares:
         return (said for said in alone or [said for _, said in each] if said is not None)
 
     def _of_rate(self) -> tuple[str, str] | None:
-        if self.rate >= self.usual:
+        if self.rate > LOW_RATE * self.usual:
             return None
         there = self.largest(self.usual, as_set=False)
         fitting = self.usual * min(1.0, USUAL_UPDATE / there)

@@ -19,6 +19,10 @@ USUAL_UPDATE = 1e-3
 """What a step usually moves a weight by, relative to it, by the same source: what a rate that is too small is
 set to."""
 
+LOW_RATE = 1e-3
+"""From what share of the rate that an optimizer of its class has by itself a rate is too small. Fine-tuning
+takes a hundredth of it and less; a thousandth of SGD's or Adam's is below what anybody tunes."""
+
 ROUNDING = 1e-5
 """A gradient so many times smaller than that of another weight of its layer is what rounding in float32 (6e-8
 for one operation) leaves of one that is zero in exact arithmetic, over some hundred terms."""
