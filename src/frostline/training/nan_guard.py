@@ -173,7 +173,9 @@ class FiniteGuard(ModelCallback):
         return NotFiniteError(
             f"{what} NaN or infinite {when}, so training was stopped there",
             received="; ".join(causes) or _unseen(self._x, self._y),
-            expected="data without NaN and infinity" if causes else "steps that do not diverge",
+            expected="data without NaN and infinity"
+            if causes
+            else f"{'finite gradients, and ' if seen else ''}steps that do not diverge",
             remedy=f"{_LEAVE_OUT if causes else _LOOK_THERE if seen else _LOOK}; {self._after_nan}",
         )
 
@@ -182,9 +184,10 @@ _LEAVE_OUT = "correct or leave out these samples"
 _READ_EVERY = 100
 """Steps between two looks at what the device says: each waits for it."""
 
+# A finite loss with weights that are not: its derivative is the likelier cause.
 _LOOK_THERE = (
-    "lower the learning rate, or set clipnorm=1.0; where that does not help, look at that batch for a "
-    "derivative that is infinite (sqrt or norm at 0)"
+    "look at that batch for a derivative that is infinite (sqrt or norm at 0): fl.audit of the model before it "
+    "names the operation; where there is none, lower the learning rate, or set clipnorm=1.0"
 )
 _LOOK = (
     "lower the learning rate, or set clipnorm=1.0; where that does not help, look at that batch and the one "
