@@ -186,8 +186,8 @@ _READ_EVERY = 100
 
 # A finite loss with weights that are not: its derivative is the likelier cause.
 _LOOK_THERE = (
-    "look at that batch for a derivative that is infinite (sqrt or norm at 0): fl.audit of the model before it "
-    "names the operation; where there is none, lower the learning rate, or set clipnorm=1.0"
+    "look at that batch for a derivative that is infinite (sqrt or norm at 0): fl.audit of the model before "
+    "it names the operation; where there is none, lower the learning rate, or set clipnorm=1.0"
 )
 _LOOK = (
     "lower the learning rate, or set clipnorm=1.0; where that does not help, look at that batch and the one "
