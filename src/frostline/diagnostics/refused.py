@@ -82,12 +82,17 @@ def is_raised_in_loss(error: Exception) -> bool:
 
 def _loss_that_raised(error: Exception) -> tuple[Any, Any, Any] | None:
     """Return the loss inside of which an error was raised, with what it was called with; None elsewhere."""
-    called = None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        known = frame.f_locals
-        if frame.f_code.co_name == "__call__" and isinstance(known.get("self"), keras.losses.Loss):
-            called = known["self"], known.get("y_true"), known.get("y_pred")
-    return called
+    called, at = None, error
+    while True:
+        for frame, _ in traceback.walk_tb(at.__traceback__):
+            known = frame.f_locals
+            if frame.f_code.co_name == "__call__" and isinstance(known.get("self"), keras.losses.Loss):
+                called = known["self"], known.get("y_true"), known.get("y_pred")
+        # Keras 3.16 says it again in words of its own, behind all losses together.
+        inner = at.__cause__ or at.__context__
+        if not isinstance(inner, Exception):
+            return called
+        at = inner
 
 
 def _shape(value: Any) -> tuple[int | None, ...] | None:
