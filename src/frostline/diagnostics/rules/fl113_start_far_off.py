@@ -77,7 +77,7 @@ def _loss_of_guessing(inspection: Inspection, target: Target) -> float | None:
     if getattr(loss, "reduction", "sum_over_batch_size") == "sum":
         return None
     ends = last_activations(inspection.model)
-    if not getattr(loss, "from_logits", False) and (len(ends) != 1 or ends[0][:1] not in _CHANCES):
+    if not target.settings.get("from_logits", False) and (len(ends) != 1 or ends[0][:1] not in _CHANCES):
         return None  # an output that is not chances is FL108's
     return target.loss_of_guessing
 
@@ -87,7 +87,7 @@ _CHANCES = (["softmax"], ["sigmoid"])
 
 def _far_off(target: Target, guessing: float) -> float:
     """Return the loss from which on a start is far off. Keras clips chances, and so what they can give."""
-    if getattr(target.loss, "from_logits", False):
+    if target.settings.get("from_logits", False):
         return FAR_OFF * guessing
     largest = -math.log(keras.config.epsilon())
     return min(FAR_OFF * guessing, (guessing + largest) / 2)
